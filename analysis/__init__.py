@@ -1,0 +1,1 @@
+"""From measured scores to statements: metrics, paired inference, tables and reports."""

@@ -1,0 +1,189 @@
+"""Estimates with their uncertainty: means, differences, standardised effects, shares of wins.
+
+Shape legend: S seeds; `values` and `differences` are [S], one number per seed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+from statsmodels.stats.proportion import (  # type: ignore[import-untyped, unused-ignore]
+    proportion_confint,
+)
+
+Array = NDArray[np.float64]
+
+FEWEST_FOR_INTERVAL = 3  # below, the seeds are listed and no interval is given
+MEANINGFUL_SHARE = 0.75  # of won seeds, Bouthillier et al. 2021
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean of n seeds, sample standard deviation (ddof 1) and t-interval; None where undefined."""
+
+    n: int
+    mean: float | None
+    sd: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Hedges' g_z and its interval."""
+
+    g: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Wins:
+    """Seeds won, tied and lost, and the paired probability of outperforming with its interval."""
+
+    wins: int
+    ties: int
+    losses: int
+    share: float
+    low: float
+    high: float
+
+    @property
+    def meaningful(self) -> bool:
+        """Whether the interval excludes 1/2 from above and reaches beyond 3/4."""
+        return self.low > 0.5 and self.high > MEANINGFUL_SHARE
+
+
+def estimate(values: Array, confidence: float = 0.95) -> Estimate:
+    """Mean, standard deviation (ddof 1) and t-interval of the seeds.
+
+    Args:
+        values: [S], finite.
+        confidence: level of the interval mean +- t_{n-1} sd / sqrt(n).
+
+    No interval below 3 seeds, no standard deviation below 2, no mean of nothing. The interval is
+    honest for normal seeds and a little narrow for skewed ones (89 to 93 % at 5 seeds).
+    """
+    n = len(values)
+    if n == 0:
+        return Estimate(0, None, None, None, None)
+    mean = float(np.mean(values))
+    sd = float(np.std(values, ddof=1)) if n > 1 else None
+    if sd is None or n < FEWEST_FOR_INTERVAL:
+        return Estimate(n, mean, sd, None, None)
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n)
+    return Estimate(n, mean, sd, mean - half, mean + half)
+
+
+def paired_differences(first: Array, second: Array, resolution: float) -> Array:
+    """first - second [S], after rounding both to the resolution of the test set.
+
+    Args:
+        first: scores [S].
+        second: scores [S] on the same seeds.
+        resolution: 1 / number of test samples; 0 leaves the scores as they are.
+
+    Rounding makes equal scores differ by exactly zero, whatever the round-off of their sums.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if not resolution > 0:
+        return a - b
+    return (np.rint(a / resolution) - np.rint(b / resolution)) * resolution
+
+
+def all_identical(differences: Array) -> bool:
+    """Whether the differences agree up to round-off, so that no test of them means anything."""
+    if len(differences) < 2:
+        return False
+    return bool(np.ptp(differences) <= 1e-12 * max(1.0, float(np.max(np.abs(differences)))))
+
+
+def sd_upper_limit(sd: float, n: int, level: float = 0.8) -> float:
+    """Upper limit of the true standard deviation: sd sqrt((n-1) / chi2_{1-level, n-1})."""
+    return sd * math.sqrt((n - 1) / float(stats.chi2.ppf(1 - level, n - 1)))
+
+
+def hedges_correction(df: int) -> float:
+    """J(df) = Gamma(df/2) / (sqrt(df/2) Gamma((df-1)/2)), about 1 - 3/(4 df - 1)."""
+    if df < 2:
+        return 0.0  # the gamma function in the denominator is infinite
+    logarithm = special.gammaln(df / 2) - special.gammaln((df - 1) / 2)
+    return float(np.exp(logarithm) / math.sqrt(df / 2))
+
+
+def standardised_interval(d_z: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the uncorrected d_z = mean / sd of n differences, by the non-central t."""
+    t = d_z * math.sqrt(n)
+    reach = 5 * abs(t) + 40  # far beyond either limit for three seeds or more
+
+    def limit(probability: float) -> float:
+        root = optimize.brentq(
+            lambda shift: noncentral_t_cdf(t, n - 1, shift) - probability,
+            -reach,
+            reach,
+            maxiter=1000,
+        )
+        return float(root) / math.sqrt(n)
+
+    return limit((1 + confidence) / 2), limit((1 - confidence) / 2)
+
+
+def hedges_g(differences: Array, confidence: float = 0.95) -> Effect:
+    """Hedges' g_z = J(n-1) mean / sd of paired differences, and its interval.
+
+    Args:
+        differences: [S], at least 3, not all identical.
+        confidence: level of the interval.
+
+    The limits are those of d_z by the non-central t times the same J. g_z measures in standard
+    deviations of the difference, so it grows with the pairing: read it beside the difference.
+    """
+    n = len(differences)
+    d_z = float(np.mean(differences) / np.std(differences, ddof=1))
+    correction = hedges_correction(n - 1)
+    low, high = standardised_interval(d_z, n, confidence)
+    return Effect(correction * d_z, correction * low, correction * high)
+
+
+def probability_of_outperforming(gains: Array, confidence: float = 0.95) -> Wins:
+    """P(win) = (wins + ties/2) / n with the Wilson interval.
+
+    Args:
+        gains: [S], one difference per seed, oriented so that positive means won.
+        confidence: level of the interval.
+    """
+    wins, losses = int(np.sum(gains > 0)), int(np.sum(gains < 0))
+    ties = len(gains) - wins - losses
+    low, high = wilson_interval(wins + ties / 2, len(gains), confidence)
+    return Wins(wins, ties, losses, (wins + ties / 2) / len(gains), low, high)
+
+
+def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a share; ties may make `successes` a half."""
+    low, high = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
+def correlation(first: Array, second: Array) -> float | None:
+    """Pearson correlation of paired scores; None below 3 pairs or where one side is constant.
+
+    It says what the pairing bought: the variance of the difference shrinks with it.
+    """
+    if len(first) < FEWEST_FOR_INTERVAL:
+        return None
+    a, b = first - np.mean(first), second - np.mean(second)
+    scale = math.sqrt(float(a @ a) * float(b @ b))
+    round_off = 1e-24 * len(a) * max(float(np.max(np.abs([first, second]))) ** 2, 1.0)
+    if min(float(a @ a), float(b @ b)) <= round_off:
+        return None
+    return max(-1.0, min(1.0, float(a @ b) / scale))
+
+
+def noncentral_t_cdf(t: float, df: int, shift: float) -> float:
+    """P(T <= t) of the non-central t; in tails that scipy cannot compute, the limit 0 or 1."""
+    value = float(special.nctdtr(df, shift, t))
+    return value if math.isfinite(value) else float(shift < t)

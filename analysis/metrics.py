@@ -1,0 +1,371 @@
+"""Continual-learning metrics: from confusion counts to an accuracy matrix to numbers per seed.
+
+Shape legend: S seeds, T tasks, I rows of the accuracy matrix (= T, one per learnt task), C classes,
+N evaluations of a continually evaluated stream.
+
+Every function is vectorised over seeds, leaves its input untouched and lets NaN through: a seed
+that could not be scored stays visible. In formulas tasks count from 1 and R[i,j] is the accuracy on
+task j after learning task i; as an argument R is called `matrix`. Entries above the diagonal may be
+NaN; only forward transfer reads them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+RATIO_FLOOR = 1e-6  # keeps the retention ratio finite for a task that was never learnt
+RATIO_LIMITS = (0.0, 1.5)
+
+
+def accuracy_matrix(counts: NDArray[np.generic]) -> Array:
+    """Accuracy of each seed, after each task, on each task.
+
+    Args:
+        counts: confusion counts [S, I, T, C, C], indexed (seed, learnt task, tested task, true
+            class, predicted class).
+
+    Returns:
+        R [S, I, T] in [0, 1]; NaN where a task has no samples.
+    """
+    whole = np.asarray(counts, dtype=np.float64)
+    if whole.ndim != 5 or whole.shape[-1] != whole.shape[-2]:
+        raise ValueError(f"confusion counts must have shape [S, I, T, C, C], not {whole.shape}")
+    correct = np.trace(whole, axis1=-2, axis2=-1)  # [S, I, T]
+    samples = whole.sum(axis=(-2, -1))  # [S, I, T]
+    return _share(correct, samples)
+
+
+def average_accuracy(matrix: Array) -> Array:
+    """ACC [S] = (1/T) sum_j R[T,j]: mean accuracy over all tasks at the end of the stream."""
+    return _mean(_final_row(matrix))
+
+
+def accuracy_curve(matrix: Array) -> Array:
+    """A_i [S, T] = (1/i) sum_{j<=i} R[i,j]: mean accuracy over the tasks learnt so far."""
+    matrix = _square(matrix)
+    tasks = matrix.shape[-1]
+    learnt = np.tril(np.ones((tasks, tasks), dtype=bool))
+    total: Array = np.where(learnt, matrix, 0.0).sum(axis=-1)
+    return total / np.arange(1, tasks + 1)
+
+
+def average_incremental_accuracy(matrix: Array) -> Array:
+    """AIA [S] = (1/T) sum_i A_i, as reported for iCaRL (Rebuffi et al. 2017)."""
+    return _mean(accuracy_curve(matrix))
+
+
+def retention_old(matrix: Array) -> Array:
+    """RET_old [S] = (1/(T-1)) sum_{j<T} R[T,j]; the newest task does not count.
+
+    Not RET_all, which is the average accuracy: published "retention" means either. NaN for T = 1.
+    """
+    return _mean(_final_row(matrix)[:, :-1])
+
+
+def retention_first(matrix: Array) -> Array:
+    """RET_first [S] = R[T,1]: what is left of the first task. NaN for T = 1."""
+    final = _final_row(matrix)
+    return final[:, 0].copy() if final.shape[-1] > 1 else np.full(len(final), np.nan)
+
+
+def retention_ratio(matrix: Array) -> Array:
+    """RET_ratio [S] = (1/(T-1)) sum_{j<T} R[T,j] / max(R[j,j], 1e-6), each ratio cut to [0, 1.5].
+
+    The cut keeps a task that was hardly learnt from ruling the mean. NaN for T = 1.
+    """
+    ratio = _final_row(matrix) / np.maximum(_diagonal(matrix), RATIO_FLOOR)
+    return _mean(np.clip(ratio, *RATIO_LIMITS)[:, :-1])
+
+
+def learning_accuracy(matrix: Array) -> Array:
+    """LA [S] = (1/T) sum_j R[j,j]: accuracy on each task just after learning it (plasticity)."""
+    return _mean(_diagonal(matrix))
+
+
+def backward_transfer(matrix: Array) -> Array:
+    """BWT [S] = (1/(T-1)) sum_{j<T} (R[T,j] - R[j,j]) (Lopez-Paz and Ranzato 2017, GEM).
+
+    Negative values are forgetting. NaN for T = 1.
+    """
+    return _mean((_final_row(matrix) - _diagonal(matrix))[:, :-1])
+
+
+def forward_transfer(matrix: Array, initial: Array) -> Array:
+    """FWT [S] = (1/(T-1)) sum_{j=2..T} (R[j-1,j] - b_j) (Lopez-Paz and Ranzato 2017, GEM).
+
+    Args:
+        matrix: R, the accuracy matrix [S, I, T], the entries just above the diagonal filled.
+        initial: b [S, T], the accuracy of the freshly initialised network on each task.
+
+    Meaningless for a single class-incremental head, where R[j-1,j] is zero by construction.
+    NaN for T = 1.
+    """
+    matrix = _square(matrix)
+    ahead = np.diagonal(matrix, offset=1, axis1=-2, axis2=-1)  # [S, T-1]
+    return _mean(ahead - _per_task(initial, matrix, "initial")[:, 1:])
+
+
+def forgetting(matrix: Array) -> Array:
+    """F [S] = (1/(T-1)) sum_{j<T} (max_{j<=i<=T-1} R[i,j] - R[T,j]) (Chaudhry et al. 2018).
+
+    The maximum leaves out the final row, so F is negative where the last task helped the old ones.
+    NaN for T = 1.
+    """
+    matrix = _square(matrix)
+    tasks = matrix.shape[-1]
+    learnt = np.tril(np.ones((tasks, tasks), dtype=bool))
+    before_last = np.where(learnt, matrix, -np.inf)[:, :-1, :-1]  # [S, T-1, T-1]
+    best = before_last.max(axis=1, initial=-np.inf)
+    return _mean(best - matrix[:, -1, :-1])
+
+
+def intransigence(matrix: Array, single: Array) -> Array:
+    """Intransigence [S] = (1/T) sum_j (S_j - R[j,j]) (after Chaudhry et al. 2018).
+
+    Args:
+        matrix: R, the accuracy matrix [S, I, T].
+        single: S_j [S, T], accuracy on task j of a network trained on it alone (or jointly; say
+            which, the two differ).
+    """
+    matrix = _square(matrix)
+    return _mean(_per_task(single, matrix, "single") - _diagonal(matrix))
+
+
+def gap(acc: Array, joint: Array, naive: Array) -> Array:
+    """Share [S] of the distance from joint to naive training: (joint - acc) / (joint - naive).
+
+    0 is as good as joint training, 1 as bad as naive fine-tuning; NaN where those two agree.
+    """
+    upper, lower = np.asarray(joint, dtype=np.float64), np.asarray(naive, dtype=np.float64)
+    lost, whole = np.broadcast_arrays(upper - np.asarray(acc, dtype=np.float64), upper - lower)
+    return _share(lost, whole)
+
+
+def recency_bias(counts: NDArray[np.generic], task_classes: NDArray[np.bool_]) -> Array:
+    """Share [S] of the old tasks' test samples predicted as a class of the newest task, at the end.
+
+    Args:
+        counts: confusion counts [S, I, T, C, C].
+        task_classes: [S, T, C], True where class c belongs to task t of this seed's stream.
+
+    0 is none. Made for class-incremental streams: where tasks share classes, a right answer counts
+    too. NaN for T = 1 and where the old tasks have no samples.
+    """
+    final = np.asarray(counts, dtype=np.float64)[:, -1]  # [S, T, true, predicted]
+    predicted = final[:, :-1].sum(axis=(1, 2))  # [S, C]
+    newest = np.where(np.asarray(task_classes, dtype=bool)[:, -1], predicted, 0.0).sum(axis=-1)
+    samples = predicted.sum(axis=-1)
+    return _share(newest, samples)
+
+
+def min_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> Array:
+    """min-ACC [S] at the last evaluation (De Lange et al. 2023, the stability gap).
+
+    (1/(k-1)) sum_{j<k} min_n A(j, n), with k the task being learnt at the last evaluation and n
+    running over the evaluations since task j was learnt: the last one made while it was being
+    learnt, and all later ones.
+
+    Args:
+        accuracies: A [S, N, T], accuracy on each task at each evaluation.
+        task_of_evaluation: [N], index from 0 of the task being learnt at each evaluation,
+            ascending, every task up to the last one present.
+
+    NaN while the first task is being learnt.
+    """
+    values, starts = _continual(accuracies, task_of_evaluation)
+    lowest = [values[:, starts[j] :, j].min(axis=-1) for j in range(len(starts) - 1)]
+    return _mean(np.stack(lowest, axis=-1) if lowest else values[:, 0, :0])
+
+
+def worst_case_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> Array:
+    """WC-ACC [S] = (1/k) A(k, now) + (1 - 1/k) min-ACC at the last evaluation.
+
+    De Lange et al. 2023. Arguments as for `min_accuracy`. While the first task is being learnt it
+    is A(1, now).
+    """
+    values, starts = _continual(accuracies, task_of_evaluation)
+    k = len(starts)
+    now = values[:, -1, k - 1]
+    if k == 1:
+        return now.copy()
+    return now / k + (1 - 1 / k) * min_accuracy(accuracies, task_of_evaluation)
+
+
+def chance(scenario: str, classes_total: int, classes_per_task: int) -> float:
+    """Accuracy of guessing: 1/C_total where all classes compete, else 1/C_task.
+
+    Args:
+        scenario: `class` or `task_free` (all classes compete), `task` or `domain`.
+        classes_total: classes of the whole stream.
+        classes_per_task: classes of one task.
+    """
+    competing = {
+        "class": classes_total,
+        "task_free": classes_total,
+        "task": classes_per_task,
+        "domain": classes_per_task,
+    }
+    if scenario not in competing:
+        raise ValueError(unknown_name("scenario", scenario, list(competing)))
+    return 1.0 / competing[scenario]
+
+
+def unknown_name(kind: str, name: str, allowed: list[str]) -> str:
+    """The sentence for a name that does not exist: what is allowed, and the nearest valid one."""
+    near = difflib.get_close_matches(name, allowed, n=1)
+    hint = f"; did you mean `{near[0]}`?" if near else ""
+    return f"unknown {kind} `{name}`: allowed are {', '.join(sorted(allowed))}{hint}"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric computed from the accuracy matrix alone: one a study may name as its primary."""
+
+    name: str
+    higher_is_better: bool
+    unit: str
+    description: str
+    function: Callable[[Array], Array]
+    worst: float | None = None  # what a failed seed counts as; None: the chance level
+
+    def __call__(self, matrix: Array) -> Array:
+        """The metric of each seed [S] from the accuracy matrix [S, I, T]."""
+        return self.function(matrix)
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of that name; a `ValueError` lists the allowed ones."""
+    if name not in METRICS:
+        raise ValueError(unknown_name("metric", name, list(METRICS)))
+    return METRICS[name]
+
+
+def _square(matrix: Array) -> Array:
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if matrix.ndim != 3 or matrix.shape[1] != matrix.shape[2] or matrix.shape[2] == 0:
+        raise ValueError(f"the accuracy matrix must have shape [S, T, T], not {matrix.shape}")
+    return matrix
+
+
+def _final_row(matrix: Array) -> Array:
+    return _square(matrix)[:, -1]  # [S, T]
+
+
+def _diagonal(matrix: Array) -> Array:
+    return np.diagonal(_square(matrix), axis1=-2, axis2=-1)  # [S, T]
+
+
+def _per_task(values: Array, matrix: Array, name: str) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    expected = (matrix.shape[0], matrix.shape[2])
+    if array.shape != expected:
+        raise ValueError(f"`{name}` must have shape [S, T] = {expected}, not {array.shape}")
+    return array
+
+
+def _share(part: Array, whole: Array) -> Array:
+    """part / whole, NaN where the whole is zero."""
+    share = np.full(whole.shape, np.nan)
+    np.divide(part, whole, out=share, where=whole != 0)
+    return share
+
+
+def _mean(values: Array) -> Array:
+    """Mean over the last axis, NaN (without a warning) where it is empty."""
+    if values.shape[-1] == 0:
+        return np.full(values.shape[:-1], np.nan)
+    return np.asarray(values.mean(axis=-1), dtype=np.float64)
+
+
+def _continual(accuracies: Array, tasks: NDArray[np.integer]) -> tuple[Array, list[int]]:
+    """Checked accuracies [S, N, T], and for each learnt task its last own evaluation."""
+    values, order = np.asarray(accuracies, dtype=np.float64), np.asarray(tasks)
+    if values.ndim != 3 or order.shape != values.shape[1:2] or order.size == 0:
+        raise ValueError(
+            "continual evaluation needs accuracies [S, N, T] and the task of each of the N "
+            f"evaluations, not {values.shape} and {order.shape}"
+        )
+    learnt = np.unique(order)
+    complete = np.array_equal(learnt, np.arange(len(learnt))) and len(learnt) <= values.shape[2]
+    if not complete or np.any(np.diff(order) < 0):
+        raise ValueError(
+            "`task_of_evaluation` must ascend from 0 without leaving a task out, "
+            f"and stay below {values.shape[2]}; it is {order.tolist()}"
+        )
+    return values, [int(last) for last in np.searchsorted(order, learnt, side="right") - 1]
+
+
+_ACCURACY = "accuracy, 0 to 1"
+_CHANGE = "accuracy difference, -1 to 1"
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "average_accuracy",
+            True,
+            _ACCURACY,
+            "Mean accuracy over all tasks at the end of the stream: (1/T) sum_j R[T,j].",
+            average_accuracy,
+        ),
+        Metric(
+            "average_incremental_accuracy",
+            True,
+            _ACCURACY,
+            "Mean over the stream of the accuracy on the tasks learnt so far: (1/T) sum_i A_i.",
+            average_incremental_accuracy,
+        ),
+        Metric(
+            "retention_old",
+            True,
+            _ACCURACY,
+            "Final accuracy on all tasks but the newest: (1/(T-1)) sum_{j<T} R[T,j].",
+            retention_old,
+        ),
+        Metric(
+            "retention_first",
+            True,
+            _ACCURACY,
+            "Final accuracy on the first task: R[T,1].",
+            retention_first,
+        ),
+        Metric(
+            "retention_ratio",
+            True,
+            "ratio, 0 to 1.5",
+            "Final accuracy relative to that just after learning, old tasks: (1/(T-1)) sum_{j<T} R[T,j]/R[j,j].",
+            retention_ratio,
+            worst=0.0,
+        ),
+        Metric(
+            "learning_accuracy",
+            True,
+            _ACCURACY,
+            "Accuracy on each task just after learning it: (1/T) sum_j R[j,j].",
+            learning_accuracy,
+        ),
+        Metric(
+            "backward_transfer",
+            True,
+            _CHANGE,
+            "Change of the old tasks' accuracy since they were learnt: (1/(T-1)) sum_{j<T} (R[T,j] - R[j,j]).",
+            backward_transfer,
+            worst=-1.0,
+        ),
+        Metric(
+            "forgetting",
+            False,
+            _CHANGE,
+            "Loss from the best earlier accuracy on the old tasks: (1/(T-1)) sum_{j<T} (max_{j<=i<T} R[i,j] - R[T,j]).",
+            forgetting,
+            worst=1.0,
+        ),
+    )
+}

@@ -1,0 +1,132 @@
+"""The plain sentences that stand beside the numbers: what the seeds could and could not show."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from analysis import inference, pairing, wording
+from analysis.records import StudyRecord
+from analysis.verdicts import FEWEST_FOR_TEST, FEWEST_FOR_VERDICT, Comparison, Rules
+
+UNEQUAL_BUDGET = 0.1  # relative difference from which budgets are called unequal
+
+
+def write(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
+    """Every note of the study, the most important first."""
+    return [
+        *_nothing_to_compare(record),
+        *_floors(comparisons, rules),
+        *_smallest_differences(comparisons, rules),
+        *_seeds(record, comparisons),
+        *_failed_seeds(record),
+        *_budgets(record),
+        *_scope(record, comparisons),
+    ]
+
+
+def _nothing_to_compare(record: StudyRecord) -> list[str]:
+    found = []
+    names = [m.method for m in record.methods]
+    if not any(m.attempted for m in record.methods):
+        found.append(f"There are {pairing.NO_SCORES}: nothing is compared before fresh seeds ran.")
+    if record.reference not in names:
+        near = difflib.get_close_matches(record.reference, names, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        found.append(
+            f"The reference {record.reference} is not among the methods "
+            f"({', '.join(names) or 'there are none'}), so nothing is compared.{hint}"
+        )
+    elif len(names) == 1:
+        found.append("There is one method only, so nothing is compared.")
+    return found
+
+
+def _floors(comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
+    """What the exact test could reach, for each number of seeds that cannot reach alpha."""
+    few = sorted({c.n for c in comparisons if not c.refusal and rules.capped(c.n)})
+    return [_floor(n, rules) for n in few]
+
+
+def _floor(n: int, rules: Rules) -> str:
+    family = wording.count(rules.comparisons, "comparison")
+    needed = inference.seeds_for_exact_test(rules.comparisons, rules.alpha)
+    advice = f"Run {max(needed, FEWEST_FOR_VERDICT)} or more seeds for {family}."
+    if n < 3:
+        seeds = wording.count(n, "seed")
+        return f"With {seeds} there is neither interval nor test: the scores are listed. {advice}"
+    if n < FEWEST_FOR_TEST:
+        return f"With {n} seeds there is an interval and no test. {advice}"
+    floor = f"{inference.exact_floor(n):.4g}"
+    return (
+        f"The exact paired test cannot go below p = {floor} with {n} seeds, before Holm over "
+        f"{family}; the t test assumes normal differences, so a verdict is at most suggestive. "
+        f"{advice}"
+    )
+
+
+def _smallest_differences(comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
+    known = [(c.mde, c.n) for c in comparisons if c.mde is not None]
+    if not known:
+        return []
+    (low, first), (high, last) = min(known), max(known)
+    size = wording.number(low) if low == high else wording.interval(low, high)
+    few, many = sorted((first, last))
+    seeds = f"{few}" if few == many else f"{few} to {many}"
+    return [
+        f"Power: with {seeds} seeds the smallest true difference seen 80 % of the time is {size} "
+        f"(paired t test at {rules.alpha:g}/{rules.comparisons}, from the spread seen)."
+    ]
+
+
+def _seeds(record: StudyRecord, comparisons: Sequence[Comparison]) -> list[str]:
+    found = []
+    planned, run = len(set(record.planned_seeds)), max((c.n for c in comparisons), default=0)
+    if record.seeds_added_later or run > planned > 0:
+        later = record.seeds_added_later or set[int]().union(
+            *(set(c.seeds) - set(record.planned_seeds) for c in comparisons)
+        )
+        found.append(
+            f"Seeds were added after looking ({wording.seed_list(later)}; planned {planned}, run "
+            f"{run}): p-values are too small then, a true null is rejected in 16 to 23 % of "
+            "studies that look again and again."
+        )
+    both = set(record.tune_seeds) & {s for m in record.methods for s in m.attempted}
+    if both:
+        found.append(
+            f"Seeds {wording.seed_list(both)} served tuning and confirmation; nothing is judged on "
+            "them. Give the study fresh confirmation seeds."
+        )
+    return found
+
+
+def _failed_seeds(record: StudyRecord) -> list[str]:
+    failed = sum(len(m.failed_seeds) for m in record.methods)
+    if not failed:
+        return []
+    seeds = f"{wording.count(failed, 'seed')} failed in the confirmation"
+    if record.failed_rule == "worst":
+        value = wording.number(pairing.worst_score(record))
+        return [f'{seeds}; each counts as {value} (failed = "worst").']
+    return [f'{seeds}; the methods concerned have no mean and no verdict (failed = "error").']
+
+
+def _budgets(record: StudyRecord) -> list[str]:
+    budgets = {
+        "trials": {m.method: m.tuning.trials for m in record.methods},
+        "seeds per trial": {m.method: m.tuning.seeds_per_trial for m in record.methods},
+        "samples": {m.method: m.tuning.samples for m in record.methods},
+    }
+    return [
+        f"Tuning budgets differ by more than {UNEQUAL_BUDGET:.0%} in {kind}: "
+        f"{min(of, key=of.__getitem__)} {min(of.values()):,}, "
+        f"{max(of, key=of.__getitem__)} {max(of.values()):,}."
+        for kind, of in budgets.items()
+        if of and max(of.values()) - min(of.values()) > UNEQUAL_BUDGET * max(of.values())
+    ]
+
+
+def _scope(record: StudyRecord, comparisons: Sequence[Comparison]) -> list[str]:
+    if not comparisons:
+        return []
+    return [f"Verdicts are about {record.stream} over seeds; one stream supports no ranking of methods across streams."]

@@ -1,0 +1,74 @@
+"""What the analysis reads: one study's confirmation and tuning, as filled from the ledger."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TuningRecord:
+    """One method's sweep.
+
+    `values` holds each trial's objective by trial number (None: failed or pruned); the published
+    defaults are trial 0. The objective is taken to be the study's primary metric.
+    """
+
+    trials: int = 0
+    failed: int = 0
+    pruned: int = 0
+    seconds: float = 0.0
+    samples: int = 0
+    seeds_per_trial: int = 0
+    values: list[float | None] = field(default_factory=list)
+    best_number: int | None = None
+    sampler: str = ""
+
+
+@dataclass(frozen=True)
+class MethodRecord:
+    """One method's confirmation: what was measured on which seed, and what failed."""
+
+    method: str
+    learner: str
+    configuration: dict[str, Any]
+    scores: dict[int, float]  # seed -> primary metric on confirmation data; NaN: diverged
+    failures: dict[int, str] = field(default_factory=dict)  # seed -> reason
+    other_metrics: dict[str, dict[int, float]] = field(default_factory=dict)
+    footprint: dict[str, int] = field(default_factory=dict)  # bytes by kind
+    tuning: TuningRecord = field(default_factory=TuningRecord)
+
+    @property
+    def failed_seeds(self) -> dict[int, str]:
+        """Reason of every seed without a usable score, the diverged ones included."""
+        diverged = {s: "diverged" for s, x in self.scores.items() if not math.isfinite(x)}
+        return dict(sorted((diverged | self.failures).items()))
+
+    @property
+    def attempted(self) -> set[int]:
+        """Seeds that ran, well or badly."""
+        return set(self.scores) | set(self.failures)
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """One study: what was fixed before it ran, and what its methods measured."""
+
+    study: str
+    stream: str
+    scenario: str
+    metric: str
+    reference: str
+    margin: float  # practical margin, in metric units; 0: none set
+    alpha: float
+    failed_rule: str  # "error": no verdict; "worst": a failed seed counts as the worst value
+    protocol: str
+    phase: str
+    planned_seeds: list[int]
+    tune_seeds: list[int]
+    seeds_added_later: list[int]
+    resolution: float  # 1 / number of test samples; 0: unknown
+    chance: float
+    methods: list[MethodRecord]
+    provenance: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,241 @@
+"""The one result object: what every rendering of a study reads.
+
+`analyse` turns a `StudyRecord` into an `Analysis`; tables, report and figures compute nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from analysis import effects, inference, notes, pairing
+from analysis.metrics import Metric, find_metric
+from analysis.records import MethodRecord, StudyRecord, TuningRecord
+from analysis.verdicts import FEWEST_FOR_VERDICT, Comparison, Rules, compare_family
+
+__all__ = [
+    "Analysis",
+    "Comparison",
+    "Failure",
+    "MethodRecord",
+    "MethodRow",
+    "Rules",
+    "SecondaryRow",
+    "StudyRecord",
+    "TuningRecord",
+    "TuningRow",
+    "analyse",
+]
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """One method's primary metric over its confirmation seeds.
+
+    `n` counts the seeds in `scores`. A method with a failed seed under the rule `error` has no mean
+    and no interval: those of its survivors would flatter it.
+    """
+
+    method: str
+    learner: str
+    is_reference: bool
+    n: int
+    failed: int
+    mean: float | None
+    sd: float | None
+    ci_low: float | None
+    ci_high: float | None
+    scores: dict[int, float]
+    configuration: dict[str, Any]
+    footprint: dict[str, int]
+
+
+@dataclass(frozen=True)
+class TuningRow:
+    """What one method's sweep cost and found.
+
+    `optimism` is the best tuning value minus the confirmation mean, with the sign turned for a
+    metric where lower is better: positive means that tuning promised more than fresh seeds kept.
+    """
+
+    method: str
+    sampler: str
+    trials: int
+    seeds_per_trial: int
+    failed: int
+    pruned: int
+    seconds: float
+    samples: int
+    default_value: float | None
+    best_value: float | None
+    optimism: float | None
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class SecondaryRow:
+    """One further metric of one method: exploratory, with a false-discovery-rate q, no verdict.
+
+    `difference` is method - reference on the seeds both have; `q` is given from 6 seeds on.
+    """
+
+    method: str
+    metric: str
+    n: int
+    mean: float | None
+    sd: float | None
+    difference: float | None
+    p_exact: float | None
+    q: float | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A seed that failed in the confirmation; `counted_as` None: it blocks the verdict."""
+
+    method: str
+    seed: int
+    reason: str
+    counted_as: float | None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything a report says about one study."""
+
+    record: StudyRecord
+    metric: Metric
+    rules: Rules
+    methods: tuple[MethodRow, ...]
+    comparisons: tuple[Comparison, ...]
+    tuning: tuple[TuningRow, ...]
+    secondary: tuple[SecondaryRow, ...]
+    failures: tuple[Failure, ...]
+    notes: tuple[str, ...]
+
+
+def analyse(record: StudyRecord) -> Analysis:
+    """Judge a study: estimates, the family's tests, tuning fairness, and what to know beside them.
+
+    The family is the reference against each other method, on the primary metric. Odd data (no
+    confirmation yet, failed or missing seeds, one method, an absent reference) give empty fields
+    and a note; an unknown metric or failure rule is a `ValueError`.
+    """
+    metric = find_metric(record.metric)
+    names = [m.method for m in record.methods]
+    others = [m for m in record.methods if m.method != record.reference]
+    rules = Rules(metric.higher_is_better, record.margin, record.alpha, record.resolution, len(others) or 1)
+    pairs = []
+    if record.reference in names:
+        reference = record.methods[names.index(record.reference)]
+        pairs = [pairing.pair(record, method, reference) for method in others]
+    rows = tuple(_method_row(record, method) for method in record.methods)
+    comparisons = compare_family(pairs, rules)
+    return Analysis(
+        record=record,
+        metric=metric,
+        rules=rules,
+        methods=rows,
+        comparisons=comparisons,
+        tuning=tuple(_tuning_row(m, row.mean, rules) for m, row in zip(record.methods, rows, strict=True)),
+        secondary=_secondary(record, comparisons),
+        failures=tuple(_failures(record)),
+        notes=tuple(notes.write(record, comparisons, rules)),
+    )
+
+
+def _method_row(record: StudyRecord, method: MethodRecord) -> MethodRow:
+    scores = pairing.usable_scores(record, method)
+    failed = len(method.failed_seeds)
+    whole = record.failed_rule == "worst" or not failed
+    estimate = effects.estimate(np.array(list(scores.values()), dtype=float), 1 - record.alpha)
+    return MethodRow(
+        method=method.method,
+        learner=method.learner,
+        is_reference=method.method == record.reference,
+        n=len(scores),
+        failed=failed,
+        mean=estimate.mean if whole else None,
+        sd=estimate.sd if whole else None,
+        ci_low=estimate.ci_low if whole else None,
+        ci_high=estimate.ci_high if whole else None,
+        scores=scores,
+        configuration=method.configuration,
+        footprint=method.footprint,
+    )
+
+
+def _tuning_row(method: MethodRecord, confirmed: float | None, rules: Rules) -> TuningRow:
+    tuning = method.tuning
+    best = _value_of(tuning, tuning.best_number)
+    optimism = None
+    if best is not None and confirmed is not None:
+        optimism = rules.sign * (best - confirmed)
+    return TuningRow(
+        method=method.method,
+        sampler=tuning.sampler,
+        trials=tuning.trials,
+        seeds_per_trial=tuning.seeds_per_trial,
+        failed=tuning.failed,
+        pruned=tuning.pruned,
+        seconds=tuning.seconds,
+        samples=tuning.samples,
+        default_value=_value_of(tuning, 0),
+        best_value=best,
+        optimism=optimism,
+        values=tuple(_value_of(tuning, i) for i in range(len(tuning.values))),
+    )
+
+
+def _value_of(tuning: TuningRecord, trial: int | None) -> float | None:
+    if trial is None or not 0 <= trial < len(tuning.values):
+        return None
+    value = tuning.values[trial]
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _failures(record: StudyRecord) -> list[Failure]:
+    counted = pairing.worst_score(record) if record.failed_rule == "worst" else None
+    return [
+        Failure(method.method, seed, reason, counted)
+        for method in record.methods
+        for seed, reason in method.failed_seeds.items()
+    ]
+
+
+def _secondary(record: StudyRecord, comparisons: tuple[Comparison, ...]) -> tuple[SecondaryRow, ...]:
+    reference = next((m for m in record.methods if m.method == record.reference), None)
+    judged = {c.method for c in comparisons if not c.refusal}
+    rows = [
+        _secondary_row(method, metric, reference if method.method in judged else None)
+        for method in record.methods
+        for metric in method.other_metrics
+        if metric != record.metric
+    ]
+    adjusted = inference.benjamini_hochberg([row.p_exact for row in rows])
+    return tuple(replace(row, q=q) for row, q in zip(rows, adjusted, strict=True))
+
+
+def _secondary_row(method: MethodRecord, metric: str, reference: MethodRecord | None) -> SecondaryRow:
+    scores = method.other_metrics[metric]
+    theirs = reference.other_metrics.get(metric, {}) if reference else {}
+    finite = [x for x in scores.values() if math.isfinite(x)]
+    whole = len(finite) == len(scores)  # a diverged seed is never averaged away
+    estimate = effects.estimate(np.array(finite, dtype=float))
+    shared = sorted(set(scores) & set(theirs))
+    d = np.array([scores[seed] - theirs[seed] for seed in shared], dtype=float)
+    usable = len(d) > 0 and bool(np.all(np.isfinite(d)))
+    testable = usable and len(d) >= FEWEST_FOR_VERDICT and not effects.all_identical(d)
+    return SecondaryRow(
+        method=method.method,
+        metric=metric,
+        n=len(finite),
+        mean=estimate.mean if whole else None,
+        sd=estimate.sd if whole else None,
+        difference=float(np.mean(d)) if usable else None,
+        p_exact=inference.sign_flip_p(d) if testable else None,
+        q=None,
+    )

@@ -1,0 +1,297 @@
+"""The commands: thin. Data goes to stdout, progress to stderr; 0 done, 1 failed, 2 bad input, 3
+some trials failed.
+"""
+
+# Heavy libraries are imported inside the commands, so that `presets` or `--help` answer at once.
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trainables.errors import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Tuned, statistically sound studies of continual-learning methods.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
+app.add_typer(data_app, name="data")
+
+Study = Annotated[
+    str, typer.Argument(metavar="[PRESET|FILE]", help="A preset's name or a study file.")
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override any key of the study file (repeatable)."
+    ),
+]
+Dir = Annotated[Path, typer.Option("--dir", help="Where study folders live.")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data", help="Where data sets are; else STUDY_DATA, else the cache folder."),
+]
+Uri = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", help="MLflow's; default: SQLite in the study's folder."),
+]
+Address = Annotated[
+    str | None, typer.Option("--address", help="Ray: local, auto, or ray://HOST:10001.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of studies.")]
+OneFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")]
+
+SOME_FAILED = 3
+
+
+def main() -> None:
+    """Run a command; turn bad input and interruption into a sentence."""
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(
+            "interrupted: finished trials are kept; the same command goes on from here",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+@app.command()
+def run(
+    study: Study = "digits",
+    sets: Sets = None,
+    dir: Dir = Path("studies"),
+    data: DataRoot = None,
+    tracking_uri: Uri = None,
+    address: Address = None,
+) -> None:
+    """Tune, confirm and compare; run again to resume, or to add trials or seeds."""
+    from study.console import Console, print_results
+    from study.run import run_study
+
+    spec, source = _read(study, sets, address)
+    place = dir / spec.study.name
+    with Console() as console:
+        outcome = run_study(spec, source, place, data_root(data), console, _command(), tracking_uri)
+    print_results(outcome.analysis)
+    interface = (
+        f"mlflow ui --backend-store-uri {tracking_uri}"
+        if tracking_uri
+        else f"python -m study ui {place}"
+    )
+    print(f"\nReport: {place / 'report' / 'report.md'}\nMLflow: {interface}")
+    if outcome.failed:
+        print(
+            f"error: {len(outcome.failed)} trials failed: {', '.join(outcome.failed[:5])}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def plan(
+    study: Study = "digits",
+    sets: Sets = None,
+    dir: Dir = Path("studies"),
+    data: DataRoot = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Resolve everything and run nothing: trials, seeds, estimated time, smallest detectable effect."""
+    from study.console import print_table
+    from study.estimate import estimate
+
+    spec, source = _read(study, sets, address)
+    found = estimate(spec, source, dir / spec.study.name, data_root(data))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    rows = [
+        [row["method"], row["tune_trials"], row["confirm_seeds"], row["stack"], row["seconds"]]
+        for row in found["methods"]
+    ]
+    print_table(
+        "",
+        ["method", "tuning trials", "confirmation seeds", "stack", "seconds on one device"],
+        rows,
+    )
+    for line in found["notes"]:
+        print(line)
+
+
+@app.command()
+def status(folder: OneFolder, as_json: AsJson = False) -> None:
+    """Say what a study has and what it lacks."""
+    from study.console import print_table
+    from study.estimate import progress
+
+    found = progress(folder)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    columns = ["method", "tuned", "best", "confirmed", "failed", "running"]
+    print_table(str(folder), columns, [[row[c] for c in columns] for row in found])
+
+
+@app.command()
+def report(folders: Folders, as_json: AsJson = False) -> None:
+    """Print the tables of a study, or of several one after the other; write them to its report folder."""
+    from analysis.tables import to_json
+    from study.console import print_results
+    from study.results import analyse_folder, write_report
+
+    analyses = [analyse_folder(folder) for folder in folders]
+    for folder, analysis in zip(folders, analyses, strict=True):
+        write_report(analysis, folder / "report")
+        if not as_json:
+            print_results(analysis)
+    if as_json:
+        texts = [to_json(analysis).strip() for analysis in analyses]
+        print(texts[0] if len(texts) == 1 else "[" + ",\n".join(texts) + "]")
+
+
+@app.command()
+def track(folder: OneFolder, tracking_uri: Uri = None) -> None:
+    """Write what MLflow lacks of a study, from its ledger."""
+    from study.tracking import default_uri, rebuild
+
+    uri = tracking_uri or default_uri(folder)
+    rebuild(folder, uri)
+    print(f"MLflow at {uri} is up to date.")
+
+
+@app.command()
+def ui(
+    folder: OneFolder, port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000
+) -> None:
+    """Open MLflow's pages on a study's database."""
+    import subprocess
+
+    from study.tracking import default_uri
+
+    if not (folder / "mlflow.db").exists():
+        raise InputError(
+            f"{folder} has no mlflow.db. Give a study's folder, or write one with `python -m study track {folder}`."
+        )
+    print(f"http://127.0.0.1:{port}  (stop with Ctrl-C)")
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        default_uri(folder),
+        "--port",
+        str(port),
+    ]
+    raise typer.Exit(subprocess.call([*command, "--workers", "1"]))
+
+
+@app.command()
+def presets(as_json: AsJson = False) -> None:
+    """List the shipped study files."""
+    from study.spec import presets as shipped
+
+    rows = [[name, text.splitlines()[0].lstrip("# ")] for name, text in shipped().items()]
+    _list(["preset", "what it is"], rows, as_json)
+
+
+@app.command()
+def methods(as_json: AsJson = False) -> None:
+    """List the learners, their sources, scenarios and options."""
+    from trainables import learners
+
+    if as_json:
+        print(json.dumps({name: _describe(kind) for name, kind in learners().items()}, indent=2))
+        return
+    rows = [[name, kind.reference, ", ".join(kind.scenarios)] for name, kind in learners().items()]
+    _list(["method", "source", "scenarios"], rows, False)
+
+
+@app.command()
+def streams(as_json: AsJson = False) -> None:
+    """List the streams, their data and scenarios."""
+    from trainables import STREAMS
+
+    rows = [
+        [name, str(kind.tasks), kind.reference, ", ".join(kind.scenarios)]
+        for name, kind in STREAMS.items()
+    ]
+    _list(["stream", "tasks", "data", "scenarios"], rows, as_json)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets.")],
+    data: DataRoot = None,
+) -> None:
+    """Find or download data sets and build their cache files."""
+    from trainables.streams.datasets import prepare
+
+    for name in names:
+        print(f"{name}: {prepare(name, data_root(data))}")
+
+
+@app.command()
+def doctor(data: DataRoot = None, address: Address = None, as_json: AsJson = False) -> None:
+    """Check versions, devices, Ray, data and MLflow."""
+    from study.doctor import examine
+
+    rows, healthy = examine(data_root(data), address or "local")
+    _list(["what", "state"], rows, as_json)
+    raise typer.Exit(0 if healthy else 1)
+
+
+def data_root(given: Path | None) -> Path:
+    """Return where data sets are: as given, else ``STUDY_DATA``, else the user's cache folder."""
+    if given is not None:
+        return given
+    if os.environ.get("STUDY_DATA"):
+        return Path(os.environ["STUDY_DATA"])
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "continual-study"
+
+
+def _read(study: str, sets: list[str] | None, address: str | None) -> tuple[Any, str]:
+    from study.spec import read
+
+    overrides = list(sets or [])
+    if address:
+        overrides.append(f"resources.address={json.dumps(address)}")
+    return read(study, overrides)
+
+
+def _command() -> str:
+    return shlex.join(["python", "-m", "study", *sys.argv[1:]])
+
+
+def _list(columns: list[str], rows: list[list[str]], as_json: bool) -> None:
+    from study.console import print_table
+
+    if as_json:
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+    else:
+        print_table("", columns, rows)
+
+
+def _describe(kind: Any) -> dict[str, Any]:
+    options = {
+        name: {
+            "default": field.default,
+            **{k: v for k, v in field.metadata.items() if v is not None},
+        }
+        for name, field in kind.Config.fields().items()
+    }
+    return {"source": kind.reference, "scenarios": list(kind.scenarios), "options": options}

@@ -1,0 +1,224 @@
+"""Ray: start or join it, check what it has, and run a list of trials on it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from study.ledger import Entry, Ledger
+from study.spec import ResourcesSection
+from trainables.errors import InputError
+from trainables.streams.datasets import Split
+
+OBJECT_STORE_BYTES = 2 * 1024**3
+MAX_LOST_WORKERS = 3  # times a trial goes on from its checkpoint after its worker died
+
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "600",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextlib.contextmanager
+def connected(resources: ResourcesSection) -> Iterator[dict[str, float]]:
+    """Start or join Ray for the duration of a block; gives what the cluster has.
+
+    Raises:
+        InputError: when the cluster cannot be reached, or a trial asks for more than it has.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if resources.address == "local":
+        options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    try:
+        ray.init(address=resources.address, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"resources.address = '{resources.address}': no Ray cluster there ({error}). "
+            "Use 'local', 'auto', or 'ray://HOST:10001'."
+        ) from None
+    try:
+        has = ray.cluster_resources()
+        check(resources, has)
+        yield has
+    finally:
+        ray.shutdown()
+
+
+def check(resources: ResourcesSection, has: Mapping[str, float]) -> None:
+    """Refuse a study that asks for more than the cluster has, instead of waiting for ever."""
+    for kind, wanted in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus_per_trial)):
+        if wanted > has.get(kind, 0):
+            raise InputError(
+                f"resources.{kind.lower()}s_per_trial = {wanted:g}, but the cluster has {has.get(kind, 0):g} {kind}s. "
+                f"Ask for at most {has.get(kind, 0):g}, or join a larger cluster with --address."
+            )
+
+
+def slots(resources: ResourcesSection, has: Mapping[str, float]) -> int:
+    """Number of trials the cluster runs at once."""
+    count = has.get("CPU", 1) // resources.cpus_per_trial
+    if resources.gpus_per_trial:
+        count = min(count, has.get("GPU", 0) // resources.gpus_per_trial)
+    return max(int(count), 1)
+
+
+@dataclass
+class Running:
+    """A trial on its way: its entry, and what was last reported of it."""
+
+    entry: Entry
+    steps: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+class Source(Searcher, ABC):  # type: ignore[misc]
+    """Hands trials to Ray Tune and writes each to the ledger as it finishes.
+
+    A subclass says what runs next (:meth:`propose`) and may listen to what finished
+    (:meth:`finished`).
+    """
+
+    def __init__(self, ledger: Ledger, settings: Mapping[str, Any], tasks: int) -> None:
+        super().__init__(metric="score", mode="max")
+        self.ledger, self.settings, self.tasks = ledger, dict(settings), tasks
+        self.trials: dict[str, Running] = {}
+        self.lost: list[str] = []  # trials whose worker died too often
+
+    @abstractmethod
+    def propose(self) -> Entry | None:
+        """Return the next trial, None when there are no more."""
+
+    def reported(self, entry: Entry, task: int, score: float) -> None:
+        """Hear of a finished task."""
+
+    def finished(self, entry: Entry) -> Entry:
+        """Hear of a finished trial, before it is written."""
+        return entry
+
+    def written(self, entry: Entry) -> None:
+        """Hear of a trial that has been written."""
+
+    # -- what Tune calls
+    # --------------------------------------------------------------------------------------
+
+    def suggest(self, trial_id: str) -> Any:
+        entry = self.propose()
+        if entry is None:
+            return Searcher.FINISHED
+        self.ledger.begin(entry)
+        self.trials[trial_id] = Running(entry)
+        return {"work": entry.work, "key": entry.key, **self.settings_of(entry)}
+
+    def settings_of(self, entry: Entry) -> dict[str, Any]:
+        """Return the settings of one trial."""
+        return self.settings
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        running = self.trials[trial_id]
+        if "outcome" in result:
+            running.steps[str(result["task"])] = result["score"]
+            self.reported(running.entry, result["task"], result["score"])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        running = self.trials.pop(trial_id)
+        if error or not result:
+            self.lost.append(running.entry.folder)
+            return
+        entry = dataclasses.replace(
+            running.entry, steps=running.steps, **summary(result, running.entry, self.tasks)
+        )
+        self.written(self.ledger.finish(self.finished(entry), result.get("outcome", b"")))
+
+    def save(self, checkpoint_path: str) -> None:
+        # the ledger is the only state; Tune insists on a file
+        Path(checkpoint_path).write_bytes(b"")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searchers
+
+
+def summary(result: Mapping[str, Any], entry: Entry, tasks: int) -> dict[str, Any]:
+    """Return how a trial ended, from the last thing it reported."""
+    from study import software
+    from trainables.outcome import Outcome
+
+    if "failure" in result:
+        return {"state": "failed", "failure": result["failure"], "software": software()}
+    outcome = Outcome.from_bytes(result["outcome"])
+    state = "complete" if result["task"] >= tasks else "pruned"
+    if not outcome.finite.all():
+        state = "diverged"
+    return {
+        "state": state,
+        "values": list(result["scores"]),
+        "seconds": float(outcome.seconds.sum()),
+        "samples": int(outcome.samples.sum()) * len(entry.seeds),
+        "software": software(),
+    }
+
+
+def fit(
+    source: Source,
+    name: str,
+    data: dict[str, Split],
+    resources: ResourcesSection,
+    storage: Path,
+    count: int,
+    scheduler: TrialScheduler | None = None,
+) -> None:
+    """Run a source's trials to the end.
+
+    A killed driver leaves the trials' checkpoints in ``storage``; the next run of the same trials
+    goes on from them.
+    """
+    from trainables.trial import Trial
+
+    named = type(name, (Trial,), {})
+    trainable = tune.with_resources(
+        tune.with_parameters(named, data=data),
+        {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
+    )
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=source,
+            scheduler=scheduler,
+            num_samples=count,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.config["key"],
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(storage),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=MAX_LOST_WORKERS),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
+        ),
+    )
+    tuner.fit()
+    if not source.lost and not source.trials:
+        shutil.rmtree(storage / name, ignore_errors=True)

@@ -1,0 +1,76 @@
+"""Is this machine ready? Versions, devices, Ray, data, MLflow."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from trainables.streams.datasets import DATASETS
+
+PACKAGES = (
+    "continual-study",
+    "torch",
+    "torchvision",
+    "ray",
+    "optuna",
+    "mlflow",
+    "numpy",
+    "scipy",
+    "pydantic",
+)
+
+
+def examine(root: Path, address: str) -> tuple[list[list[str]], bool]:
+    """Return what was looked at and how it is, and whether a study can run here."""
+    checks: dict[str, Callable[[], str]] = {
+        "devices": _devices,
+        f"Ray at {address}": lambda: _ray(address),
+        "MLflow on SQLite": _sqlite,
+        "study folder": lambda: _writable(Path.cwd()),
+        "data root": lambda: _data(root),
+    }
+    rows = [["python", platform.python_version()], *([name, version(name)] for name in PACKAGES)]
+    healthy = True
+    for name, check in checks.items():
+        try:
+            rows.append([name, check()])
+        except Exception as error:
+            healthy = False
+            rows.append([name, f"FAILS: {error}"])
+    return rows, healthy
+
+
+def _devices() -> str:
+    import torch
+
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"{os.cpu_count()} CPU cores, {', '.join(names) or 'no GPU'}"
+
+
+def _ray(address: str) -> str:
+    from study.cluster import connected
+    from study.spec import ResourcesSection
+
+    with connected(ResourcesSection.model_validate({"address": address})) as has:
+        return f"{has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs"
+
+
+def _sqlite() -> str:
+    with tempfile.TemporaryDirectory() as folder, sqlite3.connect(Path(folder) / "try.db") as base:
+        base.execute("create table t (x)")
+    return "writable"
+
+
+def _writable(folder: Path) -> str:
+    with tempfile.TemporaryFile(dir=folder):
+        return f"{folder} is writable"
+
+
+def _data(root: Path) -> str:
+    found = [name for name, d in DATASETS.items() if d.bundled or (root / f"{name}.h5").exists()]
+    return f"{root}: {', '.join(found)} ready; others are built or downloaded on first use"

@@ -1,0 +1,241 @@
+"""Finished work on disk: what was run and what it measured. The only source for analysis and tracking.
+
+    <study>/ledger/<phase>/<method>/<entry>/trial.json    what it was
+                                           outcome.h5    what it measured
+    <study>/ledger/running/<key>.json                    asked for, not finished
+    <study>/ledger/set_aside/                            entries that could not be trusted
+
+An entry appears whole or not at all. There is one writer, the driver.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainables.course import Assignment
+from trainables.errors import InputError
+from trainables.outcome import Outcome
+
+STATES = ("complete", "pruned", "diverged", "failed")
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trial.
+
+    Attributes:
+        work: what it computed; its hash, with the versions, is the ``key``.
+        number: its place in the sweep; None in a confirmation.
+        state: ``complete``; ``pruned`` between tasks; ``diverged``: an output was not finite;
+            ``failed``: the learner raised.
+        values: the objectives at its end, means over seeds.
+        params, distributions, attributes, steps: what Optuna needs to know it again (steps: the
+            first objective by task).
+        seconds, samples: time of all seeds; new samples shown to all seeds, replayed ones not
+            counted.
+        ended: when it finished, in seconds since 1970.
+        failure: the traceback of a failed trial.
+        digest: SHA-256 of ``outcome.h5``; empty when there is none.
+    """
+
+    work: dict[str, Any]
+    versions: dict[str, int]
+    method: str
+    number: int | None
+    state: str = "running"
+    values: list[float] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
+    distributions: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    samples: int = 0
+    ended: float = 0.0
+    failure: str = ""
+    digest: str = ""
+    software: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return key_of(self.work, self.versions)
+
+    @property
+    def phase(self) -> str:
+        return str(self.work["phase"])
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(self.work["seeds"])
+
+    @property
+    def folder(self) -> str:
+        """Path of the entry inside the ledger: readable, and unique by its key."""
+        place = f"{self.number:04d}" if self.number is not None else _seed_label(self.seeds)
+        return f"{self.phase}/{self.method}/{place}-{self.key[:12]}"
+
+
+def entry_for(work: Assignment, method: str, number: int | None) -> Entry:
+    """Return the entry of a trial that is about to run."""
+    return Entry(
+        work=json.loads(json.dumps(dataclasses.asdict(work))),
+        versions=work.versions(),
+        method=method,
+        number=number,
+    )
+
+
+def key_of(work: dict[str, Any], versions: dict[str, int]) -> str:
+    """Hash of what a trial computes."""
+    text = json.dumps({"work": work, "versions": versions}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Ledger:
+    """The entries of one study.
+
+    Args:
+        folder: the ledger's folder, made when absent.
+        notify: told, in a sentence, of every entry that is set aside.
+    """
+
+    def __init__(self, folder: Path, notify: Callable[[str], None] = lambda text: None) -> None:
+        self.folder, self._notify = folder, notify
+        try:
+            (folder / "running").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {folder}: {error.strerror}. Choose another folder with --dir."
+            ) from None
+        self._entries = {entry.folder: entry for entry in self._scan()}
+
+    def entries(self, phase: str | None = None, method: str | None = None) -> list[Entry]:
+        """Return finished trials, in the order of their names."""
+        found = (self._entries[name] for name in sorted(self._entries))
+        return [e for e in found if phase in (None, e.phase) and method in (None, e.method)]
+
+    def running(self) -> list[Entry]:
+        """Return trials that were asked for and have not finished."""
+        found = []
+        for path in sorted((self.folder / "running").glob("*.json")):
+            try:
+                found.append(_decode(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError, KeyError):
+                self._set_aside(path, "not readable")
+        return found
+
+    def find(self, key: str) -> Entry | None:
+        """Return the finished, not failed, trial that computed this, if any."""
+        return next(
+            (e for e in self._entries.values() if e.key == key and e.state != "failed"), None
+        )
+
+    def begin(self, entry: Entry) -> None:
+        """Note that a trial has been asked for."""
+        _write(self.folder / "running" / f"{entry.key}.json", _encode(entry).encode())
+
+    def finish(self, entry: Entry, outcome: bytes = b"") -> Entry:
+        """Write a finished trial, whole or not at all."""
+        digest = hashlib.sha256(outcome).hexdigest() if outcome else ""
+        entry = dataclasses.replace(entry, digest=digest, ended=time.time())
+        target = self.folder / entry.folder
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))
+        if outcome:
+            _write(partial / "outcome.h5", outcome)
+        _write(partial / "trial.json", _encode(entry).encode())
+        if target.exists():  # a failed trial that ran again
+            shutil.rmtree(target)
+        os.replace(partial, target)
+        self._entries[entry.folder] = entry
+        (self.folder / "running" / f"{entry.key}.json").unlink(missing_ok=True)
+        return entry
+
+    def outcome(self, entry: Entry) -> Outcome:
+        """Read what a trial measured."""
+        return Outcome.from_bytes((self.folder / entry.folder / "outcome.h5").read_bytes())
+
+    def outcome_bytes(self, entry: Entry) -> bytes:
+        """Return the file of what a trial measured; empty for a failed trial."""
+        return (self.folder / entry.folder / "outcome.h5").read_bytes() if entry.digest else b""
+
+    def _scan(self) -> Iterator[Entry]:
+        for partial in self.folder.glob(".partial-*"):
+            shutil.rmtree(partial, ignore_errors=True)
+        for place in sorted(self.folder.glob("*/*/*")):
+            if place.parts[-3] not in ("tune", "confirm"):
+                continue
+            problem, entry = _inspect(place)
+            if entry is None:
+                self._set_aside(place, problem)
+            else:
+                yield entry
+
+    def _set_aside(self, place: Path, problem: str) -> None:
+        shelf = self.folder / "set_aside"
+        shelf.mkdir(exist_ok=True)
+        target = Path(tempfile.mkdtemp(prefix=f"{place.name}-", dir=shelf)) / place.name
+        os.replace(place, target)
+        self._notify(
+            f"ledger entry {place.relative_to(self.folder)} is {problem}; set aside in {target.parent}. "
+            "That trial runs again; nothing else is lost."
+        )
+
+
+def _inspect(place: Path) -> tuple[str, Entry | None]:
+    """Read an entry's folder; return what is wrong with it, or the entry."""
+    try:
+        entry = _decode((place / "trial.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError):
+        return "truncated or not an entry", None
+    if entry.state not in STATES or Path(entry.folder).parts != place.parts[-3:]:
+        return "foreign (its content belongs elsewhere)", None
+    try:
+        outcome = (place / "outcome.h5").read_bytes() if entry.digest else b""
+    except OSError:
+        return "without its outcome.h5", None
+    if entry.digest and hashlib.sha256(outcome).hexdigest() != entry.digest:
+        return "truncated or altered (outcome.h5 does not match its checksum)", None
+    return "", entry
+
+
+def _encode(entry: Entry) -> str:
+    return json.dumps({"format": FORMAT, "key": entry.key, **dataclasses.asdict(entry)}, indent=1)
+
+
+def _decode(text: str) -> Entry:
+    values = json.loads(text)
+    if values.pop("format") != FORMAT:
+        raise ValueError("another format")
+    key = values.pop("key")
+    entry = Entry(**values)
+    if entry.key != key:
+        raise ValueError("its key does not match its content")
+    return entry
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _seed_label(seeds: tuple[int, ...]) -> str:
+    consecutive = seeds == tuple(range(seeds[0], seeds[0] + len(seeds)))
+    if consecutive and len(seeds) > 1:
+        return f"seeds{seeds[0]}-{seeds[-1]}"
+    return "seeds" + "_".join(map(str, seeds[:6]))

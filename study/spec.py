@@ -1,0 +1,248 @@
+"""The study file: TOML, typed, validated to the last key, hashed."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from trainables.errors import InputError, unknown
+
+Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Section(BaseModel):
+    """A table of the study file: frozen, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+
+class SeedRange(Section):
+    """Consecutive seeds."""
+
+    first: int = Field(ge=0)
+    count: int = Field(ge=0)
+
+
+Seeds = list[Annotated[int, Field(ge=0)]] | SeedRange
+
+
+class StudySection(Section):
+    """What is asked."""
+
+    name: Slug
+    """a slug; also the folder of the study"""
+    stream: str
+    scenario: str = "class"
+    metric: str = "average_accuracy"
+    """the one primary metric"""
+    reference: str
+    """the family of comparisons: this method against each other one"""
+    margin: float = Field(default=0.005, ge=0)
+    """practical margin, in metric units"""
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    """family-wise error rate"""
+    failed: Literal["error", "worst"] = "error"
+    """a failed seed: no verdict, or counted at chance level"""
+
+
+class Range(Section):
+    """A range that replaces, or adds to, what a search space searches."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: list[bool | int | float | str] | None = None
+
+
+class MethodSection(Section):
+    """One method: a learner, possibly under another name, with values fixed and ranges replaced."""
+
+    learner: str | None = None
+    fixed: dict[str, Any] = {}
+    space: dict[str, Range] = {}
+
+
+class TuneSection(Section):
+    """How every method is tuned: the same budget for each."""
+
+    trials: int = Field(default=12, ge=0)
+    """0 = confirm the defaults"""
+    seeds: Seeds = [0, 1, 2]
+    sampler: Literal["random", "tpe", "gp", "nsga2"] = "tpe"
+    pruner: Literal["none", "asha"] = "none"
+    protocol: Literal["end_of_stream", "first_tasks", "held_out_stream"] = "end_of_stream"
+    tasks: int = Field(default=2, ge=1)
+    """tasks learnt while tuning, with protocol first_tasks"""
+    stream: str | None = None
+    """what is tuned on, with protocol held_out_stream"""
+    objectives: list[str] = []
+    """default: the primary metric; add memory_bytes for a Pareto front"""
+    seed: int = Field(default=0, ge=0)
+    """seed of the sampler"""
+
+
+class ConfirmSection(Section):
+    """The best configuration on fresh seeds."""
+
+    seeds: Seeds = SeedRange(first=100, count=10)
+    evaluate_every: int = Field(default=0, ge=0)
+    """test within tasks too, every so many steps; 0 = only after each task"""
+
+
+class ResourcesSection(Section):
+    """Where and how it runs. Changes time, never results."""
+
+    address: str = "local"
+    cpus_per_trial: float = Field(default=1, gt=0)
+    gpus_per_trial: float = Field(default=0, ge=0)
+    seeds_per_stack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+
+
+class Spec(Section):
+    """A whole study file."""
+
+    study: StudySection
+    stream: dict[str, Any] = {}
+    methods: dict[Slug, MethodSection]
+    tune: TuneSection = TuneSection()
+    confirm: ConfirmSection = ConfirmSection()
+    resources: ResourcesSection = ResourcesSection()
+    published: dict[str, Any] = {}
+
+    @field_validator("methods")
+    @classmethod
+    def _some_method(cls, methods: dict[str, MethodSection]) -> dict[str, MethodSection]:
+        if not methods:
+            raise ValueError("name at least one method")
+        return methods
+
+    @property
+    def tune_seeds(self) -> tuple[int, ...]:
+        return expand(self.tune.seeds)
+
+    @property
+    def confirm_seeds(self) -> tuple[int, ...]:
+        return expand(self.confirm.seeds)
+
+    @property
+    def objectives(self) -> list[str]:
+        """What a sweep optimises; the primary metric unless the file says otherwise."""
+        return self.tune.objectives or [self.study.metric]
+
+    def learner_of(self, method: str) -> str:
+        return self.methods[method].learner or method
+
+    def plain(self) -> dict[str, Any]:
+        """Return the resolved study file as plain values, defaults filled in."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], source: str) -> Self:
+        """Build from the values of a study file; ``source`` names it in errors."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise InputError(f"{source}: {_explain(error)}") from None
+
+
+def expand(seeds: Seeds) -> tuple[int, ...]:
+    """Return the seeds a list or a range stands for."""
+    if isinstance(seeds, SeedRange):
+        return tuple(range(seeds.first, seeds.first + seeds.count))
+    return tuple(seeds)
+
+
+def presets() -> dict[str, str]:
+    """Return the texts of the shipped study files by name."""
+    folder = files("study") / "presets"
+    found = sorted(
+        (item for item in folder.iterdir() if item.name.endswith(".toml")),
+        key=lambda item: item.name,
+    )
+    return {item.name.removesuffix(".toml"): item.read_text(encoding="utf-8") for item in found}
+
+
+def read(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[Spec, str]:
+    """Return the study of a preset or a file, with ``KEY=VALUE`` overrides, and the name of its source."""
+    known = presets()
+    if name_or_path in known:
+        text, source = known[name_or_path], f"preset {name_or_path}"
+    else:
+        text, source = _read_file(name_or_path, known), name_or_path
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source} is not valid TOML: {error}.") from None
+    for override in overrides:
+        _override(values, override)
+    return Spec.parse(values, source), source
+
+
+def _read_file(path: str, known: Mapping[str, str]) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file; a study file is TOML.") from None
+    except OSError as error:
+        if Path(path).suffix or "/" in path:
+            raise InputError(f"cannot read the study file {path}: {error.strerror}.") from None
+        raise unknown("preset", path, known) from None
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    """Set one key of the study file, as ``table.key=TOML value``; a bare word is taken as a string."""
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise InputError(f"--set {override}: write KEY=VALUE, for example --set tune.trials=4.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *parents, last = key.strip().split(".")
+    place = values
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise InputError(f"--set {override}: '{parent}' is not a table of the study file.")
+    place[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """Say the first thing that is wrong, where, and what is allowed."""
+    first = error.errors()[0]
+    path = [
+        str(part)
+        for part in first["loc"]
+        if not str(part).startswith(("constrained", "list[", "literal", "SeedRange"))
+    ]
+    where = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        table = ".".join(path[:-1]) or "the study file"
+        return f"{table}: {unknown('key', path[-1], _keys(path[:-1]))}"
+    if first["type"] == "missing":
+        return f"{where} is missing."
+    given = json.dumps(first.get("input"), default=str)
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where} = {given}: {message[0].lower()}{message[1:]}."
+
+
+def _keys(path: Sequence[str]) -> list[str]:
+    """Allowed keys of a table of the study file."""
+    model: Any = Spec
+    for part in path:
+        if model is Spec and part == "methods":
+            model = MethodSection
+        elif model is MethodSection and part == "space":
+            model = Range
+        elif model is not None and part in getattr(model, "model_fields", {}):
+            kind = model.model_fields[part].annotation
+            model = kind if isinstance(kind, type) else SeedRange
+    return list(model.model_fields)

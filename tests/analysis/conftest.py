@@ -1,0 +1,66 @@
+"""A study record to vary: three methods, ten seeds, everything in order."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from analysis.records import MethodRecord, StudyRecord, TuningRecord
+
+REFERENCE = (0.80, 0.81, 0.79, 0.82, 0.80, 0.78, 0.81, 0.83, 0.79, 0.80)
+CLOSE = (0.80, 0.82, 0.78, 0.82, 0.81, 0.78, 0.80, 0.83, 0.79, 0.80)
+FAR = (0.70, 0.72, 0.69, 0.71, 0.70, 0.69, 0.70, 0.72, 0.71, 0.69)
+
+
+def method(name: str, scores: Sequence[float], **fields: Any) -> MethodRecord:
+    seeded = {100 + i: score for i, score in enumerate(scores)}
+    tuning = TuningRecord(12, 1, 2, 60.0, 5000, 3, [0.7, None, 0.85], 2, "tpe")
+    whole = {"learner": name, "configuration": {"lr": 0.01}, "scores": seeded, "tuning": tuning}
+    return MethodRecord(**{"method": name, **whole, **fields})
+
+
+def study(methods: Sequence[MethodRecord] | None = None, **fields: Any) -> StudyRecord:
+    if methods is None:
+        methods = [method("replay", REFERENCE), method("ewc", CLOSE), method("finetune", FAR)]
+    most = max((len(m.scores) for m in methods), default=0)
+    whole = {
+        "study": "digits",
+        "stream": "split_digits",
+        "scenario": "class",
+        "metric": "average_accuracy",
+        "reference": "replay",
+        "margin": 0.01,
+        "alpha": 0.05,
+        "failed_rule": "error",
+        "protocol": "end_of_stream",
+        "phase": "confirm",
+        "planned_seeds": list(range(100, 100 + most)),
+        "tune_seeds": [0, 1, 2],
+        "seeds_added_later": [],
+        "resolution": 0.01,
+        "chance": 0.1,
+        "methods": list(methods),
+        "provenance": {"git": "abc_1", "command": "python -m study run digits"},
+    }
+    return StudyRecord(**{**whole, **fields})
+
+
+@pytest.fixture
+def make_method() -> Callable[..., MethodRecord]:
+    return method
+
+
+@pytest.fixture
+def make_study() -> Callable[..., StudyRecord]:
+    return study
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_garbage_collection_per_correction() -> Iterator[None]:
+    """Holm in statsmodels collects garbage every time, most of the time a simulation would take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "collect", lambda *of: 0)
+        yield

@@ -1,0 +1,269 @@
+"""Verdicts: the rules case by case, and how often they are wrong in simulated studies."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis import effects, inference, verdicts
+from analysis.pairing import Pairs
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def rules(comparisons=1, margin=0.01, higher=True, resolution=0.0):
+    return verdicts.Rules(higher, margin, 0.05, resolution, comparisons)
+
+
+def pairs(differences, base=0.5):
+    n = len(differences)
+    scores = tuple(base + float(d) for d in differences)
+    return Pairs("ewc", "replay", tuple(range(n)), scores, (base,) * n)
+
+
+def one(differences, **fixed):
+    (found,) = verdicts.compare_family([pairs(differences)], rules(**fixed))
+    return found
+
+
+STEADY = np.array([0.05, 0.06, 0.04, 0.055, 0.045, 0.05, 0.052, 0.048])
+NOISY = np.array([0.05, -0.06, 0.04, -0.055, 0.045, -0.05, 0.052, -0.02])
+
+
+@pytest.mark.parametrize(
+    ("differences", "margin", "verdict", "reason"),
+    [
+        (STEADY, 0.01, "better and practically", "beyond the practical margin"),
+        (-STEADY, 0.01, "worse and practically", "beyond the practical margin"),
+        (STEADY, 0.05, "better", "does not exclude"),
+        (STEADY, 0.10, "better", "but within the practical margin"),
+        (-STEADY, 0.10, "worse", "but within the practical margin"),
+        (STEADY, 0.0, "better", "p = 0.008"),
+        (NOISY, 0.10, "equivalent", "90 % interval"),
+        (NOISY, 0.01, "inconclusive", "80 % power"),
+        (NOISY, 0.0, "inconclusive", "80 % power"),
+    ],
+)
+def test_the_words(differences, margin, verdict, reason):
+    found = one(differences, margin=margin)
+    assert found.verdict == verdict
+    assert reason in found.reason
+
+
+def test_lower_is_better_turns_the_verdict_and_not_the_difference():
+    found = one(STEADY, higher=False)
+    assert found.verdict == "worse and practically"
+    assert found.difference == pytest.approx(STEADY.mean())
+    assert found.hedges_g > 0
+    assert found.wins.losses == 8
+    assert one(-STEADY, higher=False).verdict == "better and practically"
+
+
+def test_golden_case_is_capped():
+    found = one(np.array([0.012, 0.021, 0.008, 0.017, 0.015]), resolution=0.001)
+    assert found.p_exact == found.p_holm == found.p_floor == 0.0625
+    assert found.p_t == pytest.approx(0.0026960, abs=5e-8)
+    assert (found.ci_low, found.ci_high) == pytest.approx((0.008479, 0.020721), abs=1e-6)
+    assert found.verdict == "suggestive better"
+    assert "the exact test needs 6 seeds for 1 comparison" in found.reason
+
+
+def test_too_large_a_family_caps_too():
+    family = [pairs(STEADY), *[pairs(NOISY)] * 7]
+    found = verdicts.compare_family(family, rules(8, margin=0))
+    assert found[0].p_holm == pytest.approx(8 / 128)
+    assert found[0].verdict == "suggestive better"
+    assert found[1].verdict == "inconclusive"
+
+
+def test_five_seeds_never_conclude():
+    tiny = np.array([0.001, -0.001, 0.0005, 0.0, -0.0004])
+    assert one(tiny).verdict == "inconclusive"
+    assert "too few" in one(tiny).reason
+    assert one(np.append(tiny, 0.0002)).verdict == "equivalent"
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_three_or_four_seeds_give_an_interval_and_no_p(n):
+    found = one(STEADY[:n])
+    assert found.verdict == "inconclusive"
+    assert found.ci_low is not None
+    assert found.mde is not None
+    assert (found.p_exact, found.p_holm, found.p_t, found.p_t_holm) == (None,) * 4
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_or_two_seeds_are_listed(n):
+    found = one(STEADY[:n])
+    assert found.verdict == "no verdict"
+    assert found.differences == pytest.approx(tuple(STEADY[:n]))
+    assert (found.ci_low, found.p_t, found.hedges_g, found.mde, found.wins) == (None,) * 5
+
+
+@pytest.mark.parametrize("value", [0.0, 0.03])
+def test_identical_differences_have_no_p(value):
+    found = one(np.full(8, value), resolution=0.001)
+    assert found.verdict == "identical differences"
+    assert found.identical
+    assert (found.p_exact, found.p_holm, found.p_t, found.p_tost, found.hedges_g) == (None,) * 5
+    assert found.difference == pytest.approx(value)
+
+
+def test_round_off_does_not_make_a_difference():
+    found = one(np.array([1, -1, 2, -2, 3, 4, 1, -1]) * 1e-9, resolution=0.001)
+    assert found.verdict == "identical differences"
+    assert found.wins.ties == 8
+
+
+def test_a_refused_comparison_keeps_its_place_in_the_family():
+    refused = Pairs("lwf", "replay", (), (), (), "failed seeds of lwf: 3")
+    found = verdicts.compare_family([pairs(STEADY), refused], rules(2))
+    assert found[0].p_holm == 2 * found[0].p_exact
+    assert found[1].verdict == "no verdict"
+    assert found[1].reason == "failed seeds of lwf: 3"
+    assert found[1].difference is None
+
+
+def test_no_shared_seed():
+    found = one(np.array([]))
+    assert found.verdict == "no verdict"
+    assert "no seed is shared" in found.reason
+
+
+def test_test_dependent_where_the_two_tests_disagree():
+    outlier = np.array([0.01, 0.012, 0.011, 0.013, 0.009, 0.2])
+    found = one(outlier, margin=0)
+    assert found.p_holm <= 0.05 < found.p_t_holm
+    assert found.test_dependent
+    assert "test-dependent" in found.reason
+    assert found.verdict == "inconclusive"  # the interval holds zero
+    assert not one(STEADY).test_dependent
+    assert not one(outlier[1:], margin=0).test_dependent  # capped: the exact test cannot speak
+
+
+def test_inconclusive_says_how_many_seeds_would_do():
+    found = one(np.array([0.05, -0.02, 0.03, 0.01, -0.01, 0.02]), margin=0)
+    assert found.verdict == "inconclusive"
+    assert found.seeds_needed > 6
+    assert f"about {found.seeds_needed} seeds" in found.reason
+    assert found.mde > abs(found.difference)
+
+
+def test_seeds_needed_satisfy_the_exact_test_too():
+    clear = STEADY[:4]
+    assert one(clear).seeds_needed == 6
+    found = verdicts.compare_family([pairs(clear)] * 8, rules(8))
+    assert found[0].seeds_needed >= inference.seeds_for_exact_test(8)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.lists(st.integers(-20, 20), min_size=1, max_size=9),
+    st.integers(1, 6),
+    st.sampled_from([0.0, 0.02]),
+    st.booleans(),
+)
+def test_any_data_give_a_known_word_and_no_nan(integers, comparisons, margin, higher):
+    found = one(
+        np.array(integers) / 100,
+        comparisons=comparisons,
+        margin=margin,
+        higher=higher,
+        resolution=0.01,
+    )
+    both = {"better", "worse", "better and practically", "worse and practically"}
+    few = {"suggestive better", "suggestive worse"}
+    rest = {"equivalent", "inconclusive", "identical differences", "no verdict"}
+    assert found.verdict in both | few | rest
+    assert found.reason
+    numbers = [v for v in vars(found).values() if isinstance(v, float)]
+    assert all(math.isfinite(v) for v in numbers)
+    if found.verdict in both:
+        assert found.p_holm <= 0.05
+        assert found.ci_low > 0 or found.ci_high < 0
+        assert len(integers) >= 6
+
+
+# How often verdicts are wrong. The studies are null: every method has the same law, with seeds that
+# share a component, so any "better" or "worse" is an error, and Holm bounds the chance of even one.
+
+
+def null_study(rng, n, comparisons):
+    shared = rng.normal(0.8, 0.02, n)
+    scores = shared + rng.normal(0, 0.01, (comparisons + 1, n))
+    reference = tuple(scores[0].tolist())
+    return [
+        Pairs(f"m{i}", "replay", tuple(range(n)), tuple(row.tolist()), reference)
+        for i, row in enumerate(scores[1:])
+    ]
+
+
+def error_rate(n, comparisons, studies, words, seed=1):
+    rng = np.random.default_rng(seed)
+    fixed = rules(comparisons, margin=0.005, resolution=1e-4)
+    wrong = 0
+    for _ in range(studies):
+        family = verdicts.compare_family(null_study(rng, n, comparisons), fixed)
+        wrong += any(c.verdict.startswith(words) for c in family)
+    return wrong / studies
+
+
+@pytest.fixture
+def no_power_analysis(monkeypatch):
+    """Leave out what no verdict reads and what takes most of the time."""
+    monkeypatch.setattr(verdicts.power, "detectable_effect", lambda n, alpha: 1.0)
+    monkeypatch.setattr(verdicts.power, "seeds_for_difference", lambda *of: 10)
+    monkeypatch.setattr(verdicts.effects, "hedges_g", lambda *of: effects.Effect(0.0, 0.0, 0.0))
+
+
+@pytest.mark.usefixtures("no_power_analysis")
+@pytest.mark.parametrize(
+    ("n", "comparisons", "studies", "expected"),
+    [
+        (6, 1, 1500, 0.031),
+        (8, 1, 1200, 0.043),
+        (8, 4, 400, None),
+        (10, 1, 800, 0.049),
+        (10, 4, 250, None),
+    ],
+)
+def test_null_studies_are_seldom_called_different(n, comparisons, studies, expected):
+    rate = error_rate(n, comparisons, studies, ("better", "worse"))
+    spread = math.sqrt(0.05 * 0.95 / studies)
+    assert rate <= 0.05 + 2.5 * spread
+    if expected:
+        assert rate == pytest.approx(expected, abs=3 * spread)
+
+
+@pytest.mark.usefixtures("no_power_analysis")
+def test_a_capped_family_is_never_called_different_and_seldom_suggested():
+    assert error_rate(6, 4, 300, ("better", "worse")) == 0
+    suggested = error_rate(6, 4, 300, ("suggestive",))
+    assert suggested <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / 300)
+
+
+@pytest.mark.usefixtures("no_power_analysis")
+def test_equivalence_is_seldom_claimed_at_the_margin():
+    rng = np.random.default_rng(4)
+    studies, wrong = 1500, 0
+    for _ in range(studies):
+        wrong += one(rng.normal(0.01, 0.004, 8), margin=0.01).verdict == "equivalent"
+    assert wrong / studies <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / studies)
+
+
+@pytest.mark.usefixtures("no_power_analysis")
+def test_equivalence_is_claimed_where_it_holds():
+    rng = np.random.default_rng(5)
+    found = [one(rng.normal(0, 0.004, 8), margin=0.01).verdict for _ in range(200)]
+    assert found.count("equivalent") > 150
+
+
+@pytest.mark.usefixtures("no_power_analysis")
+def test_a_true_difference_is_found_as_often_as_the_reference_table_says():
+    rng = np.random.default_rng(6)
+    found = [one(rng.normal(1, 1, 8), margin=0).verdict for _ in range(1000)]
+    assert found.count("better") / 1000 == pytest.approx(0.651, abs=0.045)

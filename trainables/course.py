@@ -1,0 +1,136 @@
+"""A learner on its way through a stream: learn a task, test, keep what was measured. No Ray here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainables import find_learner, find_stream
+from trainables.evaluation import Evaluation, evaluate
+from trainables.outcome import Array, Outcome
+from trainables.streams import StreamOptions, Task
+from trainables.streams.datasets import Split
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a trial computes: everything its result depends on."""
+
+    learner: str
+    configuration: dict[str, Any]
+    stream: str
+    scenario: str
+    options: dict[str, Any]  # of the stream
+    phase: str
+    seeds: tuple[int, ...]
+    tasks: int | None = None  # learn only so many tasks
+    evaluate_every: int = 0  # test within tasks too, every so many steps
+
+    def versions(self) -> dict[str, int]:
+        """Version numbers that the learner and the stream raise when their results change."""
+        return {
+            "learner": find_learner(self.learner).version,
+            "stream": find_stream(self.stream).version,
+        }
+
+
+class Course:
+    """One stack of seeds on its way through a stream, task by task."""
+
+    def __init__(
+        self,
+        work: Assignment,
+        seeds: Sequence[int],
+        data: Mapping[str, Split],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        options = StreamOptions.parse(work.options)
+        kind = find_learner(work.learner)
+        self.work = work
+        self.stream = find_stream(work.stream)(
+            data, work.scenario, seeds, work.phase, options, device
+        )
+        config = kind.Config.parse(work.configuration)
+        self.learner = kind(config, self.stream.info, seeds, device)
+        self.tasks = work.tasks or self.stream.tasks
+        self._initial: dict[str, Array] = {}
+        self._counts: list[dict[str, Array]] = []
+        self._finite: list[Array] = []
+        self._rows: list[dict[str, float]] = []  # seconds, samples, trained, footprint of each task
+        self._between: list[tuple[int, Array]] = []
+
+    @property
+    def done(self) -> bool:
+        return len(self._rows) >= self.tasks
+
+    def advance(self) -> None:
+        """Learn the next task and test on all of them."""
+        started, index, learner = time.perf_counter(), len(self._rows), self.learner
+        if not self._initial:
+            self._initial = _arrays(evaluate(learner, self.stream, 0))
+        trained = learner.trained
+        task = self.stream.task(index, union=learner.offline)
+        if self.work.evaluate_every:
+            task.after_step = self._watch
+        learner.learn(task)
+        result = evaluate(learner, self.stream, index + 1)
+        self._counts.append(_arrays(result))
+        self._finite.append(result.finite.cpu().numpy())
+        row = {"samples": task.samples, "trained": learner.trained - trained, **learner.footprint()}
+        self._rows.append({"seconds": time.perf_counter() - started, **row})
+
+    def _watch(self, task: Task) -> None:
+        if task.steps_done % self.work.evaluate_every == 0:
+            index = len(self._rows)
+            counts = _arrays(evaluate(self.learner, self.stream, index + 1))[
+                self.learner.readouts[0]
+            ]
+            self._between.append((index, counts))
+
+    def outcome(self) -> Outcome:
+        """Return what was measured so far."""
+        column = {name: np.array([row[name] for row in self._rows]) for name in self._rows[0]}
+        names, size = self.learner.readouts, self.stream.info.outputs
+        stack = len(self.learner.seeds)
+        within = [counts for _, counts in self._between]
+        empty = np.zeros((stack, 0, self.stream.tasks, size, size), dtype=np.uint32)
+        return Outcome(
+            seeds=np.array(self.learner.seeds),
+            counts={name: np.stack([row[name] for row in self._counts], axis=1) for name in names},
+            initial=self._initial,
+            finite=np.stack(self._finite, axis=1),
+            seconds=column.pop("seconds"),
+            samples=column.pop("samples"),
+            trained=column.pop("trained"),
+            footprint=column,
+            between={
+                "task": np.array([index for index, _ in self._between], dtype=int),
+                "counts": np.stack(within, axis=1) if within else empty,
+            },
+        )
+
+    def restore(self, outcome: Outcome, state: Mapping[str, Any]) -> None:
+        """Continue after the tasks an outcome covers, with the learner's state then."""
+        self.learner.load(state)
+        self._initial = dict(outcome.initial)
+        rows = range(outcome.rows)
+        self._counts = [{name: c[:, i] for name, c in outcome.counts.items()} for i in rows]
+        self._finite = [outcome.finite[:, i] for i in rows]
+        columns = {
+            "seconds": outcome.seconds,
+            "samples": outcome.samples,
+            "trained": outcome.trained,
+        }
+        columns |= outcome.footprint
+        self._rows = [{name: column[i].item() for name, column in columns.items()} for i in rows]
+        tasks, counts = outcome.between["task"], outcome.between["counts"]
+        self._between = [(int(task), counts[:, e]) for e, task in enumerate(tasks)]
+
+
+def _arrays(evaluation: Evaluation) -> dict[str, Array]:
+    return {name: c.cpu().numpy().astype(np.uint32) for name, c in evaluation.counts.items()}

@@ -1,0 +1,23 @@
+"""Finetune: cross-entropy on the current data only, the lower bound every method has to beat."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from trainables.learner import Learner, cross_entropy
+from trainables.streams import Batch
+
+
+class Finetune(Learner):
+    """Plain training, one task after the other; also known as naive or SGD.
+
+    Defaults: the protocol of Hsu et al. (2018), two hidden layers of 400, Adam 1e-3, batch 128, 4
+    epochs a task.
+    """
+
+    name = "finetune"
+    reference = "Hsu et al. 2018, Re-evaluating Continual Learning Scenarios (protocol)"
+
+    def observe(self, batch: Batch) -> Tensor:
+        mask = batch.task.loss_mask(batch.labels)
+        return self.descend(cross_entropy(self.logits(batch.inputs), batch.labels, mask))

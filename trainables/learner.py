@@ -1,0 +1,193 @@
+"""The contract of a continual-learning method, and the training loop most of them share.
+
+S seeds, B batch, D input features, C outputs. Losses are one number a seed, [S]: summed over the
+stack for the gradient, never averaged across it, so that a seed learns the same alone as in
+company.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.nn import MLP
+from trainables.options import Options, option
+from trainables.rng import generator
+from trainables.streams import Batch, StreamInfo, Task
+
+
+class Training(Options):
+    """Options every gradient-trained learner has."""
+
+    hidden: tuple[int, ...] = option((400, 400), "widths of the hidden layers", low=1)
+    layer_norm: bool = option(False, "layer normalisation after each hidden layer")
+    optimiser: str = option("adam", "how weights are updated", choices=("adam", "sgd"))
+    lr: float = option(1e-3, "learning rate", low=0.0)
+    momentum: float = option(0.0, "momentum of sgd", low=0.0, high=1.0)
+    epochs: int = option(4, "passes over the data of a task", low=1)
+    batch_size: int = option(128, "new samples a step", low=1)
+
+
+class Learner(ABC):
+    """One continual-learning method; it learns a stream task by task, for a stack of S seeds at
+    once.
+
+    A method implements :meth:`observe` and, where it needs them, :meth:`begin_task` and
+    :meth:`end_task`; one that needs another loop overrides :meth:`learn`. State beyond the network
+    belongs in :meth:`state` and :meth:`load`.
+
+    Args:
+        config: an instance of the class's ``Config``.
+        stream: what the learner is told about its stream.
+        seeds: the seeds of the stack.
+        device: where everything lives.
+    """
+
+    name: ClassVar[str]
+    reference: ClassVar[str]
+    scenarios: ClassVar[tuple[str, ...]] = ("task", "domain", "class", "task_free")
+    version: ClassVar[int] = (
+        1  # raise it when results change: the ledger then runs everything again
+    )
+    readouts: ClassVar[tuple[str, ...]] = ("main",)  # the first is the primary one
+    max_stack: ClassVar[int | None] = None  # 1 for a learner that cannot be stacked
+    offline: ClassVar[bool] = (
+        False  # given the union of all tasks at every step: an upper bound, not a method
+    )
+
+    class Config(Training):
+        """Options of the learner, with their published defaults."""
+
+    config: Any  # an instance of the class's own Config
+
+    def __init__(
+        self,
+        config: Options,
+        stream: StreamInfo,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config, self.stream, self.seeds = config, stream, tuple(seeds)
+        self.device = torch.device(device)
+        self.trained = 0  # samples each seed has trained on, replayed ones included
+        self.network = self.build_network("weights")
+        self.optimiser = self.build_optimiser(self.network)
+
+    @classmethod
+    def published(cls, stream: StreamInfo) -> dict[str, Any]:
+        """Published values that depend on the stream; they take the place of the defaults of ``Config``."""
+        return {}
+
+    # -- learning
+    # ---------------------------------------------------------------------------------------------
+
+    def learn(self, task: Task) -> None:
+        """Learn one task. In a task-free stream nothing marks its beginning or its end."""
+        if not task.free:
+            self.begin_task(task)
+        for batch in task.batches(self.config.epochs, self.config.batch_size):
+            self.observe(batch)
+        if not task.free:
+            self.end_task(task)
+
+    def begin_task(self, task: Task) -> None:
+        """Prepare for a task; not called in a task-free stream."""
+
+    @abstractmethod
+    def observe(self, batch: Batch) -> Tensor:
+        """Take one optimisation step and return the loss of each seed, [S]."""
+
+    def end_task(self, task: Task) -> None:
+        """Conclude a task: store samples, measure importance; not called in a task-free stream."""
+
+    # -- testing
+    # ----------------------------------------------------------------------------------------------
+
+    def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
+        """Return logits [S, B, C] for inputs uint8 [S, B, D]; ``task_id`` is None unless the
+        scenario tells it.
+        """
+        logits: Tensor = self.network(self.encode(inputs))
+        return logits
+
+    def readout_logits(self, inputs: Tensor, task_id: int | None) -> dict[str, Tensor]:
+        """Return the logits of each readout; a learner with several overrides this."""
+        return {self.readouts[0]: self.predict(inputs, task_id)}
+
+    # -- what is held
+    # -----------------------------------------------------------------------------------------
+
+    def footprint(self) -> dict[str, int]:
+        """Bytes one seed holds: live ``parameters``, ``memory`` of past data, ``auxiliary`` tensors
+        of the method.
+        """
+        held = sum(p.numel() * p.element_size() for p in self.network.parameters())
+        return {"parameters": held // len(self.seeds), "memory": 0, "auxiliary": 0}
+
+    def state(self) -> dict[str, Any]:
+        """Return everything needed to continue after a task, as plain tensors and numbers."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "trained": self.trained,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from what :meth:`state` returned."""
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.trained = state["trained"]
+
+    # -- what methods are written with
+    # -------------------------------------------------------------------------
+
+    def build_network(self, name: str) -> torch.nn.Module:
+        """Return the network, its initial weights drawn under ``name``: equal for equal seeds and widths."""
+        draws = [generator(seed, name) for seed in self.seeds]
+        config, stream = self.config, self.stream
+        network = MLP(stream.inputs, config.hidden, stream.outputs, draws, config.layer_norm)
+        return network.to(self.device)
+
+    def build_optimiser(self, network: torch.nn.Module) -> torch.optim.Optimizer:
+        """Return the configured optimiser. Adam and SGD are element-wise, so seeds stay apart."""
+        if self.config.optimiser == "sgd":
+            return torch.optim.SGD(
+                network.parameters(), lr=self.config.lr, momentum=self.config.momentum, fused=True
+            )
+        return torch.optim.Adam(network.parameters(), lr=self.config.lr, fused=True)
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Turn stored bytes into what the network is given."""
+        return inputs.to(torch.float32).mul_(self.stream.scale)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Forward pass for training, [S, B, C]; counts the samples."""
+        self.trained += inputs.shape[1]
+        logits: Tensor = self.network(self.encode(inputs))
+        return logits
+
+    def descend(self, loss: Tensor) -> Tensor:
+        """Take a gradient step on the loss of each seed, [S], and return it without its graph."""
+        self.optimiser.zero_grad()
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return loss.detach()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy of each seed's batch, [S].
+
+    Args:
+        logits: [S, B, C].
+        labels: [S, B].
+        mask: outputs that compete, broadcastable to the logits; None for all.
+    """
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    return losses.view(labels.shape).mean(1)

@@ -1,0 +1,127 @@
+"""Typed, documented options of a learner.
+
+A subclass of :class:`Options` is a frozen dataclass whose fields are declared with :func:`option`:
+a default, a sentence of help, and limits. Standard library only, so that a learner runs wherever
+torch does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Self, dataclass_transform
+
+from trainables.errors import InputError, unknown
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """Declare one option: its published default, what it means, and its allowed values (limits included)."""
+    return dataclasses.field(
+        default=default, metadata={"help": help, "low": low, "high": high, "choices": choices}
+    )
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
+class Options:
+    """Base of every configuration: frozen, keyword-only, validated when built."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+    def __post_init__(self) -> None:
+        for name, kind in self.kinds().items():
+            meta = self.fields()[name].metadata
+            value = checked(name, getattr(self, name), kind, meta)
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def fields(cls) -> dict[str, dataclasses.Field[Any]]:
+        """Return the declared fields by name."""
+        return {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+    @classmethod
+    def kinds(cls) -> dict[str, Any]:
+        """Return the annotated type of each field."""
+        hints = typing.get_type_hints(cls)
+        return {name: hints[name] for name in cls.fields()}
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str = "") -> Self:
+        """Build from plain values, as they come from a study file.
+
+        Raises:
+            InputError: for an unknown key, a wrong type or a value outside its limits; ``where``
+                opens the message.
+        """
+        prefix = f"{where}: " if where else ""
+        for name in values:
+            if name not in cls.fields():
+                raise InputError(f"{prefix}{unknown('option', name, cls.fields())}")
+        try:
+            return cls(**values)
+        except InputError as error:
+            raise InputError(f"{prefix}{error}") from None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the values as JSON would hold them (tuples become lists)."""
+        values = {name: getattr(self, name) for name in self.fields()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:
+    """Return the value in its declared type, or raise :class:`InputError` saying what is allowed."""
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    if typing.get_origin(kind) is tuple:
+        return _checked_tuple(name, value, meta)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise InputError(f"{name} = {value!r} is not {_article(kind)}{_limits(meta)}")
+    _check_limits(name, value, meta)
+    return value
+
+
+def _checked_tuple(name: str, value: Any, meta: Mapping[str, Any]) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or any(type(item) is not int for item in value):
+        raise InputError(f"{name} = {value!r} is not a list of whole numbers")
+    for item in value:
+        _check_limits(name, item, meta)
+    return tuple(value)
+
+
+def _check_limits(name: str, value: Any, meta: Mapping[str, Any]) -> None:
+    low, high, choices = meta.get("low"), meta.get("high"), meta.get("choices")
+    if choices is not None and value not in choices:
+        raise InputError(f"{name}: {unknown('value', value, choices)}")
+    # "not (a <= b)" also refuses NaN
+    if (low is not None and not low <= value) or (high is not None and not value <= high):
+        raise InputError(f"{name} = {value!r} is out of range{_limits(meta)}")
+
+
+def _limits(meta: Mapping[str, Any]) -> str:
+    low, high, choices = meta.get("low"), meta.get("high"), meta.get("choices")
+    if choices:
+        return f"; allowed: {', '.join(choices)}"
+    if low is not None and high is not None:
+        return f"; allowed: {low} to {high}"
+    if low is not None:
+        return f"; allowed: {low} or more"
+    return f"; allowed: at most {high}" if high is not None else ""
+
+
+def _article(kind: Any) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    return names.get(kind, str(kind))

@@ -1,0 +1,99 @@
+"""Experience replay (ER; Chaudhry et al. 2019, Riemer et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.errors import InputError
+from trainables.learner import Learner, Training, cross_entropy
+from trainables.memory import BalancedMemory, Memory, ReservoirMemory
+from trainables.options import Options, option
+from trainables.streams import Batch, StreamInfo, Task
+
+
+class Replay(Learner):
+    """Each step trains on the current batch and a batch of remembered samples, joined.
+
+    L = mean of the cross-entropy over current and replayed samples (as in Mammoth; van de Ven
+    weighs the two parts by 1/t and 1 - 1/t instead). Memory is filled after the step (reservoir) or
+    after the task (balanced); the reservoir replays samples of the current task too, from its
+    second batch on. Draws are with replacement.
+    """
+
+    name = "replay"
+    reference = "Chaudhry et al. 2019, On Tiny Episodic Memories in Continual Learning"
+
+    class Config(Training):
+        """Options of experience replay."""
+
+        memory_total: int = option(1000, "samples held over the whole stream", low=1)
+        memory_per_task: int | None = option(
+            None, "samples held per task; when given, it takes the place of memory_total", low=1
+        )
+        memory_policy: str = option(
+            "reservoir",
+            "reservoir: uniform over the stream; balanced: equal shares of the finished tasks",
+            choices=("reservoir", "balanced"),
+        )
+        replay_ratio: float = option(1.0, "replayed samples per new sample", low=0.0, high=16.0)
+
+    def __init__(
+        self,
+        config: Options,
+        stream: StreamInfo,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(config, stream, seeds, device)
+        self.memory = build_memory(self)
+        self.replayed = round(self.config.replay_ratio * self.config.batch_size)
+
+    def observe(self, batch: Batch) -> Tensor:
+        inputs, labels = batch.inputs, batch.labels
+        if len(self.memory) and self.replayed:
+            old_inputs, old_labels = self.memory.sample(self.replayed)
+            inputs, labels = torch.cat([inputs, old_inputs], 1), torch.cat([labels, old_labels], 1)
+        mask = batch.task.loss_mask(labels)
+        loss = self.descend(cross_entropy(self.logits(inputs), labels, mask))
+        self.memory.observe(batch)
+        return loss
+
+    def end_task(self, task: Task) -> None:
+        self.memory.end_task(task)
+
+    def footprint(self) -> dict[str, int]:
+        return super().footprint() | {"memory": self.memory.footprint()}
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"memory": self.memory.state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        self.memory.load(state["memory"])
+
+
+def build_memory(learner: Learner) -> Memory:
+    """Return the memory a learner's configuration asks for.
+
+    Raises:
+        InputError: in a task-free stream, for what needs task boundaries or the number of tasks.
+    """
+    config, stream = learner.config, learner.stream
+    place = (learner.seeds, stream.inputs, learner.device)
+    if stream.tasks is None and (
+        config.memory_policy == "balanced" or config.memory_per_task is not None
+    ):
+        raise InputError(
+            "a task-free stream tells neither boundaries nor the number of tasks: "
+            "use memory_policy = 'reservoir' with memory_total"
+        )
+    if config.memory_policy == "balanced":
+        return BalancedMemory(*place, config.memory_total, config.memory_per_task)
+    per_task = config.memory_per_task
+    return ReservoirMemory(
+        *place, config.memory_total if per_task is None else per_task * (stream.tasks or 1)
+    )

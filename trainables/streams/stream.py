@@ -1,0 +1,297 @@
+"""Streams: tasks made for a stack of seeds, handed over batch by batch.
+
+Inputs stay uint8 and are kept once on the device; batches are gathered by index.
+S seeds, B batch, N samples of the pool, D features.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.errors import unknown
+from trainables.options import Options, option
+from trainables.rng import generator
+from trainables.streams.datasets import DATASETS, Split
+from trainables.streams.scenario import Scenario
+
+PHASES = ("tune", "confirm")
+Rows = NDArray[np.bool_]
+
+
+class StreamOptions(Options):
+    """Options of a stream, the table ``[stream]`` of a study file."""
+
+    class_order: str = option(
+        "fixed", "order of the classes over the tasks", choices=("fixed", "shuffled")
+    )
+    active_classes: str = option(
+        "all",
+        "outputs that compete in the training loss (class scenario)",
+        choices=("all", "seen", "current"),
+    )
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """What a learner is told about its stream."""
+
+    name: str
+    scenario: str
+    inputs: int  # features of one sample
+    outputs: int  # columns of the logits
+    scale: float  # multiplies a stored byte to give the network's input
+    tasks: int | None  # None in a task-free stream: the learner is not to know
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one task for every seed: inputs uint8 [S, B, D], labels int64 [S, B]."""
+
+    inputs: Tensor
+    labels: Tensor
+    task: Task
+
+
+class Stream(ABC):
+    """A sequence of tasks for a stack of seeds, in one phase.
+
+    Phase ``tune`` learns ``fit`` and scores ``validation`` (the last 10 % of each class of the
+    training set); phase ``confirm`` learns both and scores ``test``.
+
+    Args:
+        data: the splits the phase needs, as ``datasets.load`` returns them (no test split in phase
+            ``tune``).
+        options: see :class:`StreamOptions`.
+    """
+
+    name: ClassVar[str]
+    dataset: ClassVar[str]
+    reference: ClassVar[str]
+    tasks: ClassVar[int]
+    scenarios: ClassVar[tuple[str, ...]]
+    version: ClassVar[int] = (
+        1  # raise it when results change: the ledger then runs everything again
+    )
+
+    def __init__(
+        self,
+        data: Mapping[str, Split],
+        scenario: str,
+        seeds: Sequence[int],
+        phase: str,
+        options: StreamOptions | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.seeds, self.device = tuple(seeds), torch.device(device)
+        self.options = options or StreamOptions.parse({})
+        self.classes = DATASETS[self.dataset].classes
+        held, learnt, scored = self.roles(data, phase)
+        if len(held) == 1 and (learnt & scored).any():
+            raise ValueError(
+                f"{self.name} would be scored on samples it has learnt, in phase '{phase}'"
+            )
+        self._images, self._classes = [], []
+        for split in held:
+            pixels = data[split]["images"].reshape(len(data[split]["labels"]), -1)
+            self._images.append(_tensor(pixels).to(self.device))
+            self._classes.append(_tensor(data[split]["labels"]).to(self.device, torch.long))
+        labels = [data[split]["labels"] for split in held]
+        self._learn = self._pools(labels[0], learnt)
+        self._score = self._pools(labels[-1], scored)
+        self.task_classes = self.assign_classes()
+        self.scenario = Scenario(
+            scenario, self.task_classes.to(self.device), self.classes, self.options.active_classes
+        )
+        self.info = StreamInfo(
+            name=self.name,
+            scenario=scenario,
+            inputs=self._images[0].shape[1],
+            outputs=self.scenario.outputs,
+            scale=DATASETS[self.dataset].scale,
+            tasks=None if scenario == "task_free" else self.tasks,
+        )
+
+    @abstractmethod
+    def assign_classes(self) -> Tensor:
+        """Return the classes of each task, [S, T, K]."""
+
+    def roles(self, data: Mapping[str, Split], phase: str) -> tuple[tuple[str, ...], Rows, Rows]:
+        """Return the splits a phase holds, and which rows of the first it learns and of the last it scores."""
+        train = data["train"]["labels"]
+        if phase == "tune":
+            validation = validation_rows(train)
+            return ("train",), ~validation, validation
+        if phase == "confirm":
+            test = data["test"]["labels"]
+            return (
+                ("train", "test"),
+                np.ones(len(train), dtype=bool),
+                np.ones(len(test), dtype=bool),
+            )
+        raise unknown("phase", phase, PHASES)
+
+    def task(self, index: int, union: bool = False) -> Task:
+        """Return task ``index``; with ``union``, as many steps as it has, over the samples of all tasks."""
+        return Task(self, index, union)
+
+    def pool(self, index: int) -> tuple[list[Tensor], int]:
+        """Samples to learn in a task: indices of each seed, and the size that fixes everybody's steps."""
+        chosen = [
+            torch.cat([self._learn[c] for c in row]) for row in self.task_classes[:, index].tolist()
+        ]
+        sizes = [len(members) for members in self._learn]
+        if self.options.class_order == "fixed":
+            return chosen, len(chosen[0])
+        return chosen, math.ceil(sum(sizes) / self.tasks)
+
+    def scored(self, index: int) -> tuple[Tensor, Tensor]:
+        """Samples to score in a task: indices [S, N] padded to the longest seed, and which of them count."""
+        rows = [
+            torch.cat([self._score[c] for c in row]) for row in self.task_classes[:, index].tolist()
+        ]
+        longest = max(len(row) for row in rows)
+        wrapped = torch.stack([wrap(row, longest) for row in rows])
+        counts = torch.arange(longest) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
+        return wrapped.to(self.device), counts.to(self.device)
+
+    def gather(self, index: Tensor, task: int, scored: bool = False) -> tuple[Tensor, Tensor]:
+        """Return inputs uint8 [S, B, D] and labels [S, B] of the samples with these indices, [S, B]."""
+        source = -1 if scored else 0
+        flat = index.reshape(-1)
+        inputs = self._images[source].index_select(0, flat).view(*index.shape, -1)
+        return inputs, self.scenario.labels(
+            self._classes[source].index_select(0, flat).view(index.shape)
+        )
+
+    @property
+    def resolution(self) -> float:
+        """Smallest difference of accuracies that the scored samples can show."""
+        return 1 / sum(len(members) for members in self._score)
+
+    def _pools(self, labels: NDArray[np.uint8], chosen: Rows) -> list[Tensor]:
+        return [
+            torch.from_numpy(np.flatnonzero(chosen & (labels == c))) for c in range(self.classes)
+        ]
+
+
+class Task:
+    """One step of a stream, as far as the scenario lets a learner see it."""
+
+    def __init__(self, stream: Stream, index: int, union: bool = False) -> None:
+        self._stream, self._index, self._union = stream, index, union
+        self._pool, self.size = stream.pool(index)
+        self.steps_done = 0  # batches handed over so far
+        self.samples = 0  # samples of each seed handed over so far
+        self.after_step: Callable[[Task], None] | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether the stream is task-free: no boundaries, one pass."""
+        return self._stream.info.scenario == "task_free"
+
+    @property
+    def id(self) -> int:
+        """Index of the task. Asking a task-free task raises: no method may depend on it."""
+        if self.free:
+            raise LookupError(
+                "a task-free stream does not tell its tasks; this method needs another scenario"
+            )
+        return self._index
+
+    def loss_mask(self, labels: Tensor) -> Tensor | None:
+        """Outputs that compete in the loss of samples with these labels; [S, B or 1, outputs], None for all."""
+        return self._stream.scenario.loss_mask(labels, None if self._union else self._index)
+
+    def batches(self, epochs: int, batch_size: int) -> Iterator[Batch]:
+        """Yield ``ceil(size / batch_size)`` full batches an epoch, shuffled anew for each epoch and
+        seed.
+
+        The last batch is filled from the front of the next shuffle, so every seed takes the same
+        number of steps.
+        """
+        for index in self._orders(epochs, batch_size):
+            yield self._batch(index)
+            self.steps_done += 1
+            self.samples += batch_size
+            if self.after_step is not None:
+                self.after_step(self)
+
+    def sample(self, count: int, name: str) -> Batch:
+        """Return ``count`` samples of the task for each seed, drawn without replacement under ``name``."""
+        rows = [self._shuffle(row, count, seed, name) for row, seed in self._rows()]
+        return self._batch(torch.stack(rows).to(self._stream.device))
+
+    def _batch(self, index: Tensor) -> Batch:
+        inputs, labels = self._stream.gather(index, self._index)
+        return Batch(inputs, labels, self)
+
+    def _rows(self) -> Iterator[tuple[Tensor, int]]:
+        return zip(self._pool, self._stream.seeds, strict=True)
+
+    def _shuffle(self, row: Tensor, count: int, seed: int, name: str, *key: int) -> Tensor:
+        order = torch.randperm(len(row), generator=generator(seed, name, self._index, *key))
+        return wrap(row[order], count)
+
+    def _orders(self, epochs: int, batch_size: int) -> Iterator[Tensor]:
+        steps = math.ceil(self.size / batch_size)
+        if self._union:
+            yield from _union_orders(self._stream, self._index, epochs, batch_size)
+            return
+        for epoch in range(epochs):
+            rows = [
+                self._shuffle(r, steps * batch_size, s, "batches", epoch) for r, s in self._rows()
+            ]
+            order = torch.stack(rows).view(len(rows), steps, batch_size).transpose(0, 1)
+            yield from order.contiguous().to(self._stream.device)
+
+
+def _union_orders(stream: Stream, task: int, epochs: int, batch_size: int) -> Iterator[Tensor]:
+    """Shuffles of all tasks' samples, one after the other; task ``task`` takes its share of the
+    steps from them.
+    """
+    pools = [stream.pool(t) for t in range(stream.tasks)]
+    steps = [epochs * math.ceil(size / batch_size) for _, size in pools]
+    first, last = sum(steps[:task]) * batch_size, sum(steps[: task + 1]) * batch_size
+    rows = []
+    for position, seed in enumerate(stream.seeds):
+        everything = torch.cat([pool[position] for pool, _ in pools])
+        rounds = range(first // len(everything), math.ceil(last / len(everything)))
+        orders = [
+            torch.randperm(len(everything), generator=generator(seed, "batches", r)) for r in rounds
+        ]
+        start = first - rounds.start * len(everything)
+        rows.append(everything[torch.cat(orders)][start : start + last - first])
+    order = torch.stack(rows).view(len(rows), steps[task], batch_size).transpose(0, 1)
+    yield from order.contiguous().to(stream.device)
+
+
+def wrap(row: Tensor, length: int) -> Tensor:
+    """Repeat a row from its front until it has the wanted length, or cut it."""
+    return row.repeat(math.ceil(length / max(len(row), 1)))[:length]
+
+
+def validation_rows(labels: NDArray[np.uint8]) -> Rows:
+    """Mark the last 10 % (at least one) of each class, in file order."""
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        chosen[rows[-max(len(rows) // 10, 1) :]] = True
+    return chosen
+
+
+def _tensor(array: NDArray[np.uint8]) -> Tensor:
+    """Wrap an array without copying. Ray shares arrays read-only; nothing here ever writes to them."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(array))

@@ -1,0 +1,134 @@
+"""The Ray Tune trainable: one for all learners, one step a task. The only file here that knows of Ray."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray import tune
+
+from analysis.metrics import METRICS, accuracy_matrix
+from trainables import find_learner
+from trainables.course import Assignment, Course
+from trainables.outcome import Outcome, stacked
+
+CHECKPOINT_SECONDS = 1.0  # a checkpoint costs about a tenth of that
+
+
+class Trial(tune.Trainable):  # type: ignore[misc]
+    """Trains all seeds of one configuration, in stacks one after the other.
+
+    Configuration: ``work`` (fields of an :class:`Assignment`), ``key`` (its name), ``stack`` (seeds
+    trained at once), ``objectives`` (what a sweep optimises), ``storage`` (folder of the
+    experiment). ``data`` comes from the object store.
+
+    Each step reports ``task`` (tasks learnt), ``scores`` (the objectives so far, means over seeds),
+    ``score`` (the first one) and ``outcome`` (everything measured so far). An exception inside a
+    learner is a result too: ``failure``.
+    """
+
+    def setup(self, config: dict[str, Any], data: Any = None) -> None:
+        self.data = data
+        self._start(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._start(new_config)
+        return True
+
+    def _start(self, config: dict[str, Any]) -> None:
+        self.settings = config
+        self.work = Assignment(**config["work"])
+        self.device = torch.device(
+            "cuda" if config.get("gpus") and torch.cuda.is_available() else "cpu"
+        )
+        self.courses: list[Course] = []
+        self.failure = ""
+        self.saved = time.monotonic()
+        try:
+            self._resume()
+        except Exception:
+            self.failure = traceback.format_exc()
+
+    def _build(self) -> None:
+        limit = find_learner(self.work.learner).max_stack or len(self.work.seeds)
+        size = max(min(self.settings["stack"], limit), 1)
+        stacks = [self.work.seeds[i : i + size] for i in range(0, len(self.work.seeds), size)]
+        self.courses = [Course(self.work, stack, self.data, self.device) for stack in stacks]
+
+    def step(self) -> dict[str, Any]:
+        if not self.failure:
+            try:
+                for course in self.courses:
+                    course.advance()
+            except Exception:
+                self.failure = traceback.format_exc()
+        if self.failure:
+            return {
+                "done": True,
+                "failure": self.failure,
+                "score": float("nan"),
+                "task": 0,
+                "pid": os.getpid(),
+            }
+        outcome = stacked([course.outcome() for course in self.courses])
+        scores = objective_values(outcome, self.settings["objectives"])
+        due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
+        return {
+            "task": outcome.rows,
+            "score": scores[0],
+            "scores": scores,
+            "outcome": outcome.to_bytes(),
+            "done": self.courses[0].done,
+            "should_checkpoint": due and not self.courses[0].done,
+            "pid": os.getpid(),
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        folder = Path(checkpoint_dir)
+        outcome = stacked([course.outcome() for course in self.courses])
+        (folder / "outcome.h5").write_bytes(outcome.to_bytes())
+        torch.save([course.learner.state() for course in self.courses], folder / "learners.pt")
+        self.saved = time.monotonic()
+
+    def load_checkpoint(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        folder = Path(checkpoint)
+        outcome = Outcome.from_bytes((folder / "outcome.h5").read_bytes())
+        states = torch.load(folder / "learners.pt", weights_only=True, map_location=self.device)
+        self._build()
+        first = 0
+        for course, state in zip(self.courses, states, strict=True):
+            size = len(course.learner.seeds)
+            course.restore(outcome.seeds_from(first, first + size), state)
+            first += size
+
+    def _resume(self) -> None:
+        """Go on from the last whole checkpoint that an interrupted run of this trial left, if any."""
+        storage = Path(self.settings["storage"])
+        found = storage.glob(f"{self.settings['key']}*/checkpoint_*")
+        for folder in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+            try:
+                self.load_checkpoint(str(folder))
+                return
+            except (OSError, KeyError, RuntimeError, ValueError, EOFError):
+                continue  # cut off while it was written: the one before will do
+        self._build()
+
+
+def objective_values(outcome: Outcome, objectives: list[str]) -> list[float]:
+    """Mean over seeds of each objective after the tasks learnt so far; NaN as soon as one seed diverged."""
+    matrix = accuracy_matrix(next(iter(outcome.counts.values())))[:, :, : outcome.rows]
+    values = []
+    for name in objectives:
+        if name == "memory_bytes":
+            values.append(float(outcome.footprint["memory"][-1]))
+        else:
+            scores = METRICS[name].function(matrix)
+            values.append(float(np.mean(scores)) if outcome.finite.all() else float("nan"))
+    return values
