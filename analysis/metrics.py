@@ -340,7 +340,8 @@ METRICS: dict[str, Metric] = {
             "retention_ratio",
             True,
             "ratio, 0 to 1.5",
-            "Final accuracy relative to that just after learning, old tasks: (1/(T-1)) sum_{j<T} R[T,j]/R[j,j].",
+            "Final accuracy relative to that just after learning, old tasks: "
+            "(1/(T-1)) sum_{j<T} R[T,j]/R[j,j].",
             retention_ratio,
             worst=0.0,
         ),
@@ -355,7 +356,8 @@ METRICS: dict[str, Metric] = {
             "backward_transfer",
             True,
             _CHANGE,
-            "Change of the old tasks' accuracy since they were learnt: (1/(T-1)) sum_{j<T} (R[T,j] - R[j,j]).",
+            "Change of the old tasks' accuracy since they were learnt: "
+            "(1/(T-1)) sum_{j<T} (R[T,j] - R[j,j]).",
             backward_transfer,
             worst=-1.0,
         ),
@@ -363,7 +365,8 @@ METRICS: dict[str, Metric] = {
             "forgetting",
             False,
             _CHANGE,
-            "Loss from the best earlier accuracy on the old tasks: (1/(T-1)) sum_{j<T} (max_{j<=i<T} R[i,j] - R[T,j]).",
+            "Loss from the best earlier accuracy on the old tasks: "
+            "(1/(T-1)) sum_{j<T} (max_{j<=i<T} R[i,j] - R[T,j]).",
             forgetting,
             worst=1.0,
         ),

@@ -129,4 +129,7 @@ def _budgets(record: StudyRecord) -> list[str]:
 def _scope(record: StudyRecord, comparisons: Sequence[Comparison]) -> list[str]:
     if not comparisons:
         return []
-    return [f"Verdicts are about {record.stream} over seeds; one stream supports no ranking of methods across streams."]
+    return [
+        f"Verdicts are about {record.stream} over seeds; one stream supports no ranking of methods "
+        "across streams."
+    ]

@@ -56,8 +56,13 @@ def _question(analysis: Analysis) -> str:
 def _verdicts(analysis: Analysis) -> str:
     if not analysis.comparisons:
         return "## Verdicts\n\nNothing was compared."
-    lines = [f"- {escape(_sentence(c, analysis))}" for c in analysis.comparisons]
+    lines = [f"- {escape(sentence)}" for sentence in verdict_sentences(analysis)]
     return "## Verdicts\n\n" + "\n".join(lines)
+
+
+def verdict_sentences(analysis: Analysis) -> list[str]:
+    """Each comparison's verdict, difference, interval and reason, in a sentence or two."""
+    return [_sentence(comparison, analysis) for comparison in analysis.comparisons]
 
 
 def _sentence(c: Comparison, analysis: Analysis) -> str:

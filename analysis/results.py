@@ -127,7 +127,9 @@ def analyse(record: StudyRecord) -> Analysis:
     metric = find_metric(record.metric)
     names = [m.method for m in record.methods]
     others = [m for m in record.methods if m.method != record.reference]
-    rules = Rules(metric.higher_is_better, record.margin, record.alpha, record.resolution, len(others) or 1)
+    rules = Rules(
+        metric.higher_is_better, record.margin, record.alpha, record.resolution, len(others) or 1
+    )
     pairs = []
     if record.reference in names:
         reference = record.methods[names.index(record.reference)]
@@ -140,7 +142,9 @@ def analyse(record: StudyRecord) -> Analysis:
         rules=rules,
         methods=rows,
         comparisons=comparisons,
-        tuning=tuple(_tuning_row(m, row.mean, rules) for m, row in zip(record.methods, rows, strict=True)),
+        tuning=tuple(
+            _tuning_row(m, row.mean, rules) for m, row in zip(record.methods, rows, strict=True)
+        ),
         secondary=_secondary(record, comparisons),
         failures=tuple(_failures(record)),
         notes=tuple(notes.write(record, comparisons, rules)),
@@ -206,7 +210,9 @@ def _failures(record: StudyRecord) -> list[Failure]:
     ]
 
 
-def _secondary(record: StudyRecord, comparisons: tuple[Comparison, ...]) -> tuple[SecondaryRow, ...]:
+def _secondary(
+    record: StudyRecord, comparisons: tuple[Comparison, ...]
+) -> tuple[SecondaryRow, ...]:
     reference = next((m for m in record.methods if m.method == record.reference), None)
     judged = {c.method for c in comparisons if not c.refusal}
     rows = [
@@ -219,7 +225,9 @@ def _secondary(record: StudyRecord, comparisons: tuple[Comparison, ...]) -> tupl
     return tuple(replace(row, q=q) for row, q in zip(rows, adjusted, strict=True))
 
 
-def _secondary_row(method: MethodRecord, metric: str, reference: MethodRecord | None) -> SecondaryRow:
+def _secondary_row(
+    method: MethodRecord, metric: str, reference: MethodRecord | None
+) -> SecondaryRow:
     scores = method.other_metrics[metric]
     theirs = reference.other_metrics.get(metric, {}) if reference else {}
     finite = [x for x in scores.values() if math.isfinite(x)]

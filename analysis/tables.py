@@ -16,7 +16,10 @@ from typing import Any
 from analysis import wording
 from analysis.results import Analysis, Comparison, MethodRow
 
-SEED_VARIES = "a seed varies everything random (class order or permutation, initial weights, batches, memory, spikes)"
+SEED_VARIES = (
+    "a seed varies everything random (class order or permutation, initial weights, batches, "
+    "memory, spikes)"
+)
 METHOD_FIELDS = ("method", "n", "mean", "sd", "ci_low", "ci_high", "configuration", "footprint")
 COMPARISON_FIELDS = (
     "method",
@@ -66,7 +69,9 @@ def to_json(analysis: Analysis) -> str:
 def to_csv(analysis: Analysis) -> dict[str, str]:
     """The texts of `methods.csv` and `comparisons.csv`, by file name; empty where undefined."""
     methods = [_fields(row, METHOD_FIELDS) for row in analysis.methods]
-    comparisons = [_comparison_fields(c) | {"n": c.n, "reason": c.reason} for c in analysis.comparisons]
+    comparisons = [
+        _comparison_fields(c) | {"n": c.n, "reason": c.reason} for c in analysis.comparisons
+    ]
     return {
         "methods.csv": _csv(METHOD_FIELDS, methods),
         "comparisons.csv": _csv((*COMPARISON_FIELDS, "n", "reason"), comparisons),
@@ -91,7 +96,8 @@ def method_table(analysis: Analysis) -> Table:
             for row in analysis.methods
         ),
         f"± is the sample standard deviation (ddof 1) over n confirmation seeds; {SEED_VARIES}. "
-        f"The interval is the t-interval of the mean. {direction.capitalize()} is better. " + _protocol(analysis),
+        f"The interval is the t-interval of the mean. {direction.capitalize()} is better. "
+        + _protocol(analysis),
     )
 
 
@@ -161,7 +167,8 @@ def tuning_table(analysis: Analysis) -> Table:
             for row in analysis.tuning
         ),
         "defaults and best are means over the tuning seeds on validation data. Selection optimism: "
-        "how much better the best tuning mean looked than the confirmation mean. " + _protocol(analysis),
+        "how much better the best tuning mean looked than the confirmation mean. "
+        + _protocol(analysis),
     )
 
 
@@ -193,7 +200,11 @@ def footprint_table(analysis: Analysis) -> Table:
     return Table(
         "Footprint",
         ("method", *kinds),
-        tuple((row.method, *(_bytes(row, kind) for kind in kinds)) for row in analysis.methods if row.footprint),
+        tuple(
+            (row.method, *(_bytes(row, kind) for kind in kinds))
+            for row in analysis.methods
+            if row.footprint
+        ),
         "Bytes held.",
     )
 
@@ -203,7 +214,10 @@ def configuration_table(analysis: Analysis) -> Table:
     return Table(
         "Configurations",
         ("method", "learner", "configuration"),
-        tuple((row.method, row.learner, json.dumps(_plain(row.configuration))) for row in analysis.methods),
+        tuple(
+            (row.method, row.learner, json.dumps(_plain(row.configuration)))
+            for row in analysis.methods
+        ),
     )
 
 
@@ -212,7 +226,10 @@ def failure_table(analysis: Analysis) -> Table:
     return Table(
         "Failures",
         ("method", "seed", "reason", "counted as"),
-        tuple((f.method, str(f.seed), f.reason, wording.number(f.counted_as)) for f in analysis.failures),
+        tuple(
+            (f.method, str(f.seed), f.reason, wording.number(f.counted_as))
+            for f in analysis.failures
+        ),
     )
 
 

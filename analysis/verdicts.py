@@ -206,7 +206,9 @@ def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
     return INCONCLUSIVE, _open_question(c, rules)
 
 
-def _directed(c: Comparison, rules: Rules, word: str, sizes: tuple[float, float]) -> tuple[str, str]:
+def _directed(
+    c: Comparison, rules: Rules, word: str, sizes: tuple[float, float]
+) -> tuple[str, str]:
     """Better or worse, and how the interval's size (nearest, farthest) stands to the margin."""
     if rules.capped(c.n):
         return SUGGESTIVE + word, _why_capped(c, rules)

@@ -26,7 +26,7 @@ SPACES: dict[str, Space] = {
 
 
 def find_space(learner: str) -> Space:
-    """Return the space of a learner: ours, or that of a ``study.search_spaces`` entry point of its name."""
+    """Return the space of a learner: ours, or a ``study.search_spaces`` entry point of its name."""
     if learner in SPACES:
         return SPACES[learner]
     for point in entry_points(group="study.search_spaces", name=learner):

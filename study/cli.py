@@ -109,7 +109,7 @@ def plan(
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Resolve everything and run nothing: trials, seeds, estimated time, smallest detectable effect."""
+    """Resolve everything, run nothing: trials, seeds, time, smallest detectable effect."""
     from study.console import print_table
     from study.estimate import estimate
 
@@ -147,7 +147,7 @@ def status(folder: OneFolder, as_json: AsJson = False) -> None:
 
 @app.command()
 def report(folders: Folders, as_json: AsJson = False) -> None:
-    """Print the tables of a study, or of several one after the other; write them to its report folder."""
+    """Print the tables of a study, or of several in turn; write them to its report folder."""
     from analysis.tables import to_json
     from study.console import print_results
     from study.results import analyse_folder, write_report
@@ -183,7 +183,8 @@ def ui(
 
     if not (folder / "mlflow.db").exists():
         raise InputError(
-            f"{folder} has no mlflow.db. Give a study's folder, or write one with `python -m study track {folder}`."
+            f"{folder} has no mlflow.db. Give a study's folder, or write one: "
+            f"`python -m study track {folder}`."
         )
     print(f"http://127.0.0.1:{port}  (stop with Ctrl-C)")
     command = [

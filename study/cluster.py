@@ -69,7 +69,8 @@ def check(resources: ResourcesSection, has: Mapping[str, float]) -> None:
     for kind, wanted in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus_per_trial)):
         if wanted > has.get(kind, 0):
             raise InputError(
-                f"resources.{kind.lower()}s_per_trial = {wanted:g}, but the cluster has {has.get(kind, 0):g} {kind}s. "
+                f"resources.{kind.lower()}s_per_trial = {wanted:g}, "
+                f"but the cluster has {has.get(kind, 0):g} {kind}s. "
                 f"Ask for at most {has.get(kind, 0):g}, or join a larger cluster with --address."
             )
 
@@ -197,11 +198,10 @@ def fit(
     """
     from trainables.trial import Trial
 
-    named = type(name, (Trial,), {})
-    trainable = tune.with_resources(
-        tune.with_parameters(named, data=data),
-        {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
-    )
+    bundle = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
+    request = classmethod(lambda cls, config: tune.PlacementGroupFactory([bundle]))
+    named = type(name, (Trial,), {"default_resource_request": request})
+    trainable = tune.with_parameters(named, data=data)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

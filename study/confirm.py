@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -75,6 +76,8 @@ class Confirmation(Source):
         super().__init__(ledger, settings, find_stream(spec.study.stream).tasks)
         self.console, self.stacks = console, dict(stacks)
         self.queue = pending(spec, list(methods), ledger, slots)
+        for entry in self.queue:  # so that a resumed confirmation keeps the same stacks of seeds
+            ledger.begin(entry)
 
     def propose(self) -> Entry | None:
         return self.queue.pop(0) if self.queue else None
@@ -87,7 +90,7 @@ class Confirmation(Source):
 
 
 def pending(spec: Spec, methods: list[Method], ledger: Ledger, slots: int) -> list[Entry]:
-    """Return the trials that are missing: interrupted ones as they were, the rest spread over the cluster."""
+    """Return the missing trials: interrupted ones as they were, the rest spread over slots."""
     queue: list[Entry] = []
     lacking: dict[str, tuple[Method, dict[str, Any], list[int]]] = {}
     for method in methods:
@@ -143,4 +146,4 @@ def _spread(seeds: list[int], parts: int) -> list[tuple[int, ...]]:
     """Cut seeds into parts whose sizes differ by at most one."""
     size, longer = divmod(len(seeds), parts)
     starts = [i * size + min(i, longer) for i in range(parts + 1)]
-    return [tuple(seeds[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+    return [tuple(seeds[a:b]) for a, b in itertools.pairwise(starts)]

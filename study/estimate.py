@@ -24,7 +24,7 @@ def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]
     methods = plan.resolve(spec, source)
     tuning, _ = load_data(spec, root)
     torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for method in methods.values():
         work, sizes = pilot_work(spec, method)
         given = spec.resources.seeds_per_stack
@@ -55,13 +55,14 @@ def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]
 def _notes(spec: Spec, total: float) -> list[str]:
     n, m = len(spec.confirm_seeds), max(len(spec.methods) - 1, 1)
     notes = [
-        f"About {total:.0f} s of training on one device of this machine, without tests, checkpoints and start-up; "
-        "the sweeps are timed at the published defaults."
+        f"About {total:.0f} s of training on one device of this machine, without tests, "
+        "checkpoints and start-up; the sweeps are timed at the published defaults."
     ]
     if n >= 2:
         effect = detectable_effect(n, spec.study.alpha / m)
         notes.append(
-            f"With {n} seeds and {m} comparisons with '{spec.study.reference}', the smallest difference shown with 80 % "
+            f"With {n} seeds and {m} comparisons with '{spec.study.reference}', the smallest "
+            "difference shown with 80 % "
             f"power is {effect:.2f} standard deviations of the paired differences."
         )
     needed = math.ceil(1 + math.log2(m / spec.study.alpha))

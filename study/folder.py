@@ -45,7 +45,8 @@ class Folder:
         folder.facts = folder._read()
         if not folder.facts:
             raise InputError(
-                f"{path} is not the folder of a study: it has no study.json. Give the folder that `run` made."
+                f"{path} is not the folder of a study: it has no study.json. "
+                "Give the folder that `run` made."
             )
         return folder, Spec.parse(folder.facts["spec"], str(path / "study.json"))
 
@@ -101,8 +102,9 @@ class Folder:
         if changed:
             key = changed[0]
             raise InputError(
-                f"{self.path} was made by another study of this name: {key} was {json.dumps(before[key])}, "
-                f"now {json.dumps(now[key])}. Give the study another name (--set study.name=...) or another --dir."
+                f"{self.path} was made by another study of this name: "
+                f"{key} was {json.dumps(before[key])}, now {json.dumps(now[key])}. "
+                "Give the study another name (--set study.name=...) or another --dir."
             )
 
     def _read(self) -> dict[str, Any]:
@@ -112,12 +114,13 @@ class Folder:
             return {}
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{self.path / 'study.json'} cannot be read ({error}). Remove it and run the study again: "
-                "the ledger keeps everything that has finished."
+                f"{self.path / 'study.json'} cannot be read ({error}). "
+                "Remove it and run the study again: the ledger keeps everything that has finished."
             ) from None
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             raise InputError(
-                f"{self.path / 'study.json'} is not of this version of the program. Choose another --dir."
+                f"{self.path / 'study.json'} is not of this version of the program. "
+                "Choose another --dir."
             )
         return facts
 
@@ -128,7 +131,7 @@ class Folder:
 
 
 def _identity(spec: dict[str, Any]) -> dict[str, Any]:
-    """What may not change in a study's folder. Budgets, seeds to confirm, resources and new methods may."""
+    """What may not change in a study's folder. Budgets, seeds, resources, new methods may."""
     study, tune = spec["study"], spec["tune"]
     fixed = {f"study.{key}": study[key] for key in ("stream", "scenario", "metric")}
     fixed |= {f"tune.{key}": value for key, value in tune.items() if key != "trials"}

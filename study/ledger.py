@@ -1,4 +1,4 @@
-"""Finished work on disk: what was run and what it measured. The only source for analysis and tracking.
+"""Finished work on disk: what was run and what it measured; the source of analysis and tracking.
 
     <study>/ledger/<phase>/<method>/<entry>/trial.json    what it was
                                            outcome.h5    what it measured
@@ -187,7 +187,8 @@ class Ledger:
         target = Path(tempfile.mkdtemp(prefix=f"{place.name}-", dir=shelf)) / place.name
         os.replace(place, target)
         self._notify(
-            f"ledger entry {place.relative_to(self.folder)} is {problem}; set aside in {target.parent}. "
+            f"ledger entry {place.relative_to(self.folder)} is {problem}; "
+            f"set aside in {target.parent}. "
             "That trial runs again; nothing else is lost."
         )
 

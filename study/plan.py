@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.metrics import METRICS
 from search_spaces import find_space
-from study.search import SpaceTrial, new_study
+from study.search import Direction, SpaceTrial, new_study
 from study.spec import Range, Spec
 from trainables import find_learner, find_stream
 from trainables.course import Assignment
@@ -17,7 +17,7 @@ from trainables.learner import Training
 from trainables.streams import SCENARIOS, StreamInfo, StreamOptions
 from trainables.streams.datasets import DATASETS
 
-OBJECTIVES = {"memory_bytes": "minimize"}
+OBJECTIVES: dict[str, Direction] = {"memory_bytes": "minimize"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def resolve(spec: Spec, source: str) -> dict[str, Method]:
 
 
 def stream_info(spec: Spec, stream: str | None = None) -> StreamInfo:
-    """Return what a learner of this study will be told about its stream, without loading any data."""
+    """Return what a learner of this study is told about its stream, without loading data."""
     kind = find_stream(stream or spec.study.stream)
     dataset = DATASETS[kind.dataset]
     free = spec.study.scenario == "task_free"
@@ -71,7 +71,7 @@ def tune_stream(spec: Spec) -> str:
     )
 
 
-def direction(objective: str) -> str:
+def direction(objective: str) -> Direction:
     """Return ``maximize`` or ``minimize``."""
     if objective in OBJECTIVES:
         return OBJECTIVES[objective]
@@ -135,8 +135,8 @@ def _check_tune(spec: Spec) -> None:
             )
     if spec.objectives[0] != spec.study.metric:
         raise InputError(
-            f"tune.objectives: the first one must be the primary metric, '{spec.study.metric}': it chooses the "
-            "configuration that is confirmed."
+            f"tune.objectives: the first one must be the primary metric, '{spec.study.metric}': "
+            "it chooses the configuration that is confirmed."
         )
     if len(spec.objectives) > 1 and tune.pruner == "asha":
         raise InputError(
@@ -168,8 +168,8 @@ def _check_seeds(spec: Spec) -> None:
     both = sorted(set(tuning) & set(confirming))
     if both and spec.tune.trials:
         raise InputError(
-            f"confirm.seeds: {_list(both)} also in tune.seeds. A seed that chose a configuration cannot judge it: "
-            "use other seeds in one of the two."
+            f"confirm.seeds: {_list(both)} also in tune.seeds. "
+            "A seed that chose a configuration cannot judge it: use other seeds in one of the two."
         )
 
 
@@ -215,7 +215,7 @@ def _one_pass(config: type, fixed: Mapping[str, Any], scenario: str, where: str)
 
 
 def _try_space(method: Method, info: StreamInfo) -> None:
-    """Ask a search space for one configuration, so that what is wrong with it shows before anything runs."""
+    """Draw one configuration, so that what is wrong with a space shows before anything runs."""
     study = new_study()
     trial = SpaceTrial(
         study.ask(), method.fixed, method.space, method.learner, f"methods.{method.name}.space"

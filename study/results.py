@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import platform
 from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
 
 from analysis.metrics import METRICS, accuracy_matrix, chance
 from analysis.records import MethodRecord, StudyRecord, TuningRecord
@@ -77,8 +78,11 @@ def seed_scores(outcome: Outcome, metric: str, readout: str | None = None) -> li
     counts = outcome.counts[readout] if readout else next(iter(outcome.counts.values()))
     matrix = accuracy_matrix(counts)[:, :, : outcome.rows]
     scores = METRICS[metric].function(matrix)
-    finite = outcome.finite.all(axis=1)
-    return [float(score) if good else math.nan for score, good in zip(scores, finite, strict=True)]
+    finite: NDArray[np.bool_] = np.all(outcome.finite, axis=1)
+    return [
+        score if good else math.nan
+        for score, good in zip(scores.tolist(), finite.tolist(), strict=True)
+    ]
 
 
 def _method_record(spec: Spec, method: Method, ledger: Ledger, reader: _Reader) -> MethodRecord:

@@ -13,7 +13,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import (
@@ -33,6 +33,7 @@ from trainables import find_learner
 from trainables.errors import InputError
 from trainables.streams import StreamInfo
 
+Direction = Literal["minimize", "maximize"]
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 
@@ -53,7 +54,7 @@ class SpaceTrial:
         self._kinds = find_learner(learner).Config.kinds()
 
     def sample(self, space: Space, stream: StreamInfo) -> dict[str, Any]:
-        """Return what the space and the study file's further ranges suggest, without the fixed values."""
+        """Return what the space and the study file's ranges suggest, without fixed values."""
         values = space(self, stream)
         for name in self._ranges:
             if name not in values:
@@ -111,7 +112,9 @@ class Search:
         seed: names the search; trial n is drawn with a seed made of it and n.
     """
 
-    def __init__(self, directions: list[str], sampler: str, seed: str, known: list[Entry]) -> None:
+    def __init__(
+        self, directions: list[Direction], sampler: str, seed: str, known: list[Entry]
+    ) -> None:
         self._sampler, self._seed = sampler, seed
         self.study = new_study(directions)
         for entry in sorted(known, key=lambda entry: entry.number or 0):
@@ -130,7 +133,7 @@ class Search:
         return self.study.tell(trial, values if final is TrialState.COMPLETE else None, final)
 
 
-def new_study(directions: list[str] | None = None) -> optuna.Study:
+def new_study(directions: list[Direction] | None = None) -> optuna.Study:
     """Return an empty study that keeps quiet."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(

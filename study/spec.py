@@ -171,7 +171,7 @@ def presets() -> dict[str, str]:
 
 
 def read(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[Spec, str]:
-    """Return the study of a preset or a file, with ``KEY=VALUE`` overrides, and the name of its source."""
+    """Return the study of a preset or a file, overrides applied, and the name of its source."""
     known = presets()
     if name_or_path in known:
         text, source = known[name_or_path], f"preset {name_or_path}"
@@ -198,7 +198,7 @@ def _read_file(path: str, known: Mapping[str, str]) -> str:
 
 
 def _override(values: dict[str, Any], override: str) -> None:
-    """Set one key of the study file, as ``table.key=TOML value``; a bare word is taken as a string."""
+    """Set one key, given as ``table.key=TOML value``; a bare word is taken as a string."""
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise InputError(f"--set {override}: write KEY=VALUE, for example --set tune.trials=4.")

@@ -76,7 +76,8 @@ class Mirror:
             self._writer.write(analysis)
         except Exception as error:
             self._notify(
-                f"MLflow at {self.uri} could not be written ({_first_line(error)}). The study itself is complete; "
+                f"MLflow at {self.uri} could not be written ({_first_line(error)}). "
+                "The study itself is complete; "
                 f"`python -m study track {self._place}` writes the mirror later."
             )
 
@@ -97,7 +98,8 @@ class Mirror:
             except Exception as error:
                 self._down = True
                 self._notify(
-                    f"MLflow at {self.uri} is not reachable ({_first_line(error)}); the study goes on."
+                    f"MLflow at {self.uri} is not reachable ({_first_line(error)}); "
+                    "the study goes on."
                 )
 
 
@@ -258,10 +260,17 @@ class Writer:
         for row, tuning in zip(analysis.methods, analysis.tuning, strict=True):
             error = row.sd / row.n**0.5 if row.sd is not None else None
             numbers = {
-                "confirm_mean": row.mean, "confirm_sd": row.sd, "confirm_standard_error": error, "confirm_seeds": row.n,
-                "tune_best": tuning.best_value, "tune_default": tuning.default_value, "tune_trials": tuning.trials,
-                "tune_failed": tuning.failed, "tune_pruned": tuning.pruned, "tune_seconds": tuning.seconds,
-            }  # fmt: skip
+                "confirm_mean": row.mean,
+                "confirm_sd": row.sd,
+                "confirm_standard_error": error,
+                "confirm_seeds": row.n,
+                "tune_best": tuning.best_value,
+                "tune_default": tuning.default_value,
+                "tune_trials": tuning.trials,
+                "tune_failed": tuning.failed,
+                "tune_pruned": tuning.pruned,
+                "tune_seconds": tuning.seconds,
+            }
             for name, value in numbers.items():
                 if value is not None:
                     self._client.log_metric(parents[row.method], name, float(value))

@@ -1,4 +1,4 @@
-"""A learner on its way through a stream: learn a task, test, keep what was measured. No Ray here."""
+"""A learner on its way through a stream: learn a task, test, keep what was measured. No Ray."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class InputError(Exception):
-    """Bad input of any kind. The command line prints its message without a traceback and exits with 2."""
+    """Bad input of any kind. The command line prints its message and exits with 2."""
 
 
 def unknown(what: str, name: object, allowed: Iterable[str]) -> InputError:

@@ -13,7 +13,8 @@ from torch import Tensor
 from trainables.learner import Learner
 from trainables.streams import Stream
 
-ROWS = 4096  # samples predicted at once, over all seeds: small enough for the activations to stay in the cache
+# samples predicted at once, over all seeds: few enough for the activations to stay in the cache
+ROWS = 4096
 
 
 @dataclass(frozen=True)

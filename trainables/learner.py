@@ -80,7 +80,7 @@ class Learner(ABC):
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
-        """Published values that depend on the stream; they take the place of the defaults of ``Config``."""
+        """Published values that depend on the stream; they replace the defaults of ``Config``."""
         return {}
 
     # -- learning
@@ -147,7 +147,7 @@ class Learner(ABC):
     # -------------------------------------------------------------------------
 
     def build_network(self, name: str) -> torch.nn.Module:
-        """Return the network, its initial weights drawn under ``name``: equal for equal seeds and widths."""
+        """Return the network; weights drawn under ``name``, equal for equal seeds and widths."""
         draws = [generator(seed, name) for seed in self.seeds]
         config, stream = self.config, self.stream
         network = MLP(stream.inputs, config.hidden, stream.outputs, draws, config.layer_norm)

@@ -24,7 +24,7 @@ def option(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
-    """Declare one option: its published default, what it means, and its allowed values (limits included)."""
+    """Declare an option: published default, what it means, allowed values (limits included)."""
     return dataclasses.field(
         default=default, metadata={"help": help, "low": low, "high": high, "choices": choices}
     )
@@ -79,7 +79,7 @@ class Options:
 
 
 def checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:
-    """Return the value in its declared type, or raise :class:`InputError` saying what is allowed."""
+    """Return the value in its declared type, or raise an error that says what is allowed."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         if value is None:
             return None

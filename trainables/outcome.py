@@ -85,7 +85,7 @@ class Outcome:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Read what :meth:`to_bytes` returned. Raises ``OSError`` or ``KeyError`` when it is damaged."""
+        """Read what :meth:`to_bytes` returned; ``OSError`` or ``KeyError`` when it is damaged."""
         import h5py
 
         with h5py.File(io.BytesIO(content)) as file:

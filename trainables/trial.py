@@ -1,4 +1,4 @@
-"""The Ray Tune trainable: one for all learners, one step a task. The only file here that knows of Ray."""
+"""The Ray Tune trainable: one for all learners, one step a task. Only this file knows of Ray."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             first += size
 
     def _resume(self) -> None:
-        """Go on from the last whole checkpoint that an interrupted run of this trial left, if any."""
+        """Go on from the last whole checkpoint an interrupted run of this trial left, if any."""
         storage = Path(self.settings["storage"])
         found = storage.glob(f"{self.settings['key']}*/checkpoint_*")
         for folder in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
@@ -122,7 +122,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
 
 def objective_values(outcome: Outcome, objectives: list[str]) -> list[float]:
-    """Mean over seeds of each objective after the tasks learnt so far; NaN as soon as one seed diverged."""
+    """Mean over seeds of each objective after the tasks learnt; NaN once a seed diverged."""
     matrix = accuracy_matrix(next(iter(outcome.counts.values())))[:, :, : outcome.rows]
     values = []
     for name in objectives:

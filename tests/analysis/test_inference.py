@@ -65,6 +65,13 @@ def test_sixteen_seeds_are_still_enumerated():
     assert inference.sign_flip_p(d) == 2.0**-15 == inference.exact_floor(16)
 
 
+@pytest.mark.parametrize(
+    "integers", [[5, -2, 4, -4, -3], [-3, 3, 1, 1, 5, -5, -2], [-5, -6, 6, -2, 0, 6, 4, -3]]
+)
+def test_sums_that_vanish_on_paper_tie_in_floating_point(integers):
+    assert inference.sign_flip_p(np.array(integers) / 360) == enumerated_p(integers) == 1
+
+
 @pytest.mark.filterwarnings("error")
 def test_nothing_but_ties():
     assert inference.sign_flip_p(np.zeros(8)) == 1.0

@@ -15,7 +15,7 @@ class Stacked(nn.Module, ABC):
 
     @abstractmethod
     def squared_gradients(self, inputs: Tensor, squares: Tensor) -> list[Tensor]:
-        """Sum over a batch of the squared per-sample gradient of each parameter, in ``parameters()`` order.
+        """Sum over a batch the squared per-sample gradient of each parameter, in their order.
 
         Args:
             inputs: what the layer was given, [S, B, in].
@@ -50,7 +50,7 @@ class Linear(Stacked):
 
 
 class LayerNorm(Stacked):
-    """Layer normalisation over the features, with scale and shift of each seed; [S, 1, features]."""
+    """Layer normalisation over the features; scale and shift of each seed, [S, 1, features]."""
 
     def __init__(self, features: int, stack: int) -> None:
         super().__init__()

@@ -90,7 +90,7 @@ def _write(path: Path, data: Mapping[str, Split]) -> None:
 
 
 def _digits(root: Path) -> dict[str, Split]:
-    """scikit-learn's bundled digits; it has no official test set, so the last third of each class is one."""
+    """scikit-learn's digits; without an official test set, the last third of each class is it."""
     from sklearn.datasets import load_digits
 
     bunch: Any = load_digits()
@@ -132,7 +132,8 @@ def _try_torchvision(data_set: Any, root: Path, download: bool) -> dict[str, Spl
 
 def _download(data_set: Any, kind: str, root: Path) -> dict[str, Split]:
     hint = (
-        f"{kind} is not under {root} and could not be downloaded. Put torchvision's files into {root}/{kind}/raw, "
+        f"{kind} is not under {root} and could not be downloaded. "
+        f"Put torchvision's files into {root}/{kind}/raw, "
         "or name a folder that has them with --data or STUDY_DATA."
     )
     try:

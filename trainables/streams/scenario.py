@@ -49,7 +49,7 @@ class Scenario:
         return self._position.gather(1, classes) if self.name == "domain" else classes
 
     def loss_mask(self, labels: Tensor, task: int | None) -> Tensor | None:
-        """Outputs that compete in the loss of samples with these labels; [S, B or 1, outputs], None for all.
+        """Outputs that compete in the loss of these labels; [S, B or 1, outputs], None for all.
 
         ``task`` is the task being learnt, None when all are learnt at once.
         """

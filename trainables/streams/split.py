@@ -1,4 +1,4 @@
-"""A data set whose classes are split over the tasks (Zenke et al. 2017; van de Ven and Tolias 2019)."""
+"""Classes split over the tasks (Zenke et al. 2017; van de Ven and Tolias 2019)."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class Stream(ABC):
         """Return the classes of each task, [S, T, K]."""
 
     def roles(self, data: Mapping[str, Split], phase: str) -> tuple[tuple[str, ...], Rows, Rows]:
-        """Return the splits a phase holds, and which rows of the first it learns and of the last it scores."""
+        """Return the splits held, which rows of the first are learnt, of the last scored."""
         train = data["train"]["labels"]
         if phase == "tune":
             validation = validation_rows(train)
@@ -140,11 +140,11 @@ class Stream(ABC):
         raise unknown("phase", phase, PHASES)
 
     def task(self, index: int, union: bool = False) -> Task:
-        """Return task ``index``; with ``union``, as many steps as it has, over the samples of all tasks."""
+        """Return task ``index``; with ``union``, its number of steps over all tasks' samples."""
         return Task(self, index, union)
 
     def pool(self, index: int) -> tuple[list[Tensor], int]:
-        """Samples to learn in a task: indices of each seed, and the size that fixes everybody's steps."""
+        """Samples to learn in a task: indices of each seed, and the size that fixes the steps."""
         chosen = [
             torch.cat([self._learn[c] for c in row]) for row in self.task_classes[:, index].tolist()
         ]
@@ -154,7 +154,7 @@ class Stream(ABC):
         return chosen, math.ceil(sum(sizes) / self.tasks)
 
     def scored(self, index: int) -> tuple[Tensor, Tensor]:
-        """Samples to score in a task: indices [S, N] padded to the longest seed, and which of them count."""
+        """Samples to score in a task: indices [S, N], padded, and which of them count."""
         rows = [
             torch.cat([self._score[c] for c in row]) for row in self.task_classes[:, index].tolist()
         ]
@@ -164,7 +164,7 @@ class Stream(ABC):
         return wrapped.to(self.device), counts.to(self.device)
 
     def gather(self, index: Tensor, task: int, scored: bool = False) -> tuple[Tensor, Tensor]:
-        """Return inputs uint8 [S, B, D] and labels [S, B] of the samples with these indices, [S, B]."""
+        """Return inputs uint8 [S, B, D] and labels [S, B] of the samples at these indices."""
         source = -1 if scored else 0
         flat = index.reshape(-1)
         inputs = self._images[source].index_select(0, flat).view(*index.shape, -1)
@@ -208,7 +208,7 @@ class Task:
         return self._index
 
     def loss_mask(self, labels: Tensor) -> Tensor | None:
-        """Outputs that compete in the loss of samples with these labels; [S, B or 1, outputs], None for all."""
+        """Outputs that compete in the loss of these labels; [S, B or 1, outputs], None for all."""
         return self._stream.scenario.loss_mask(labels, None if self._union else self._index)
 
     def batches(self, epochs: int, batch_size: int) -> Iterator[Batch]:
@@ -226,7 +226,7 @@ class Task:
                 self.after_step(self)
 
     def sample(self, count: int, name: str) -> Batch:
-        """Return ``count`` samples of the task for each seed, drawn without replacement under ``name``."""
+        """Return ``count`` samples for each seed, drawn without replacement under ``name``."""
         rows = [self._shuffle(row, count, seed, name) for row, seed in self._rows()]
         return self._batch(torch.stack(rows).to(self._stream.device))
 
@@ -289,7 +289,7 @@ def validation_rows(labels: NDArray[np.uint8]) -> Rows:
 
 
 def _tensor(array: NDArray[np.uint8]) -> Tensor:
-    """Wrap an array without copying. Ray shares arrays read-only; nothing here ever writes to them."""
+    """Wrap an array without copying. Ray shares arrays read-only; nothing writes to them."""
     import warnings
 
     with warnings.catch_warnings():

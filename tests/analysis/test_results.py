@@ -1,0 +1,181 @@
+"""The analysis of whole studies, the odd ones included."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis import inference
+from analysis.results import TuningRecord, analyse
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def by_method(rows):
+    return {row.method: row for row in rows}
+
+
+def noted(analysis, words):
+    return any(words in note for note in analysis.notes)
+
+
+def test_a_study_in_order(make_study):
+    found = analyse(make_study())
+    rows, compared = by_method(found.methods), by_method(found.comparisons)
+    assert rows["replay"].is_reference
+    assert rows["replay"].n == 10
+    assert rows["replay"].mean == pytest.approx(0.803)
+    assert set(compared) == {"ewc", "finetune"}
+    assert compared["finetune"].verdict == "worse and practically"
+    assert compared["ewc"].verdict == "equivalent"
+    assert compared["finetune"].p_holm == 2 * compared["finetune"].p_exact == 2 / 512
+    assert noted(found, "Power: with 10 seeds")
+    assert not noted(found, "cannot go below")
+    assert not noted(found, "added")
+
+
+def test_differences_are_rounded_to_the_test_set(make_method, make_study):
+    jitter = 1e-7 * np.arange(10)
+    methods = [make_method("replay", [0.8] * 10), make_method("ewc", 0.8 + jitter)]
+    (found,) = analyse(make_study(methods)).comparisons
+    assert found.verdict == "identical differences"
+    assert found.difference == 0
+
+
+def test_a_metric_where_lower_is_better(make_study):
+    found = analyse(make_study(metric="forgetting"))
+    compared = by_method(found.comparisons)
+    assert compared["finetune"].verdict == "better and practically"
+    assert compared["finetune"].difference < 0
+
+
+def test_no_confirmation_yet(make_method, make_study):
+    methods = [make_method("replay", []), make_method("ewc", [])]
+    found = analyse(make_study(methods, planned_seeds=[100, 101]))
+    assert [(row.n, row.mean) for row in found.methods] == [(0, None), (0, None)]
+    assert found.comparisons[0].verdict == "no verdict"
+    assert found.comparisons[0].reason == "no confirmation scores yet"
+    assert noted(found, "no confirmation scores yet")
+    assert not noted(found, "cannot go below")
+
+
+def test_one_method_only(make_method, make_study):
+    found = analyse(make_study([make_method("replay", [0.8] * 6)]))
+    assert found.comparisons == ()
+    assert noted(found, "one method only")
+    assert analyse(make_study([])).methods == ()
+
+
+def test_the_reference_is_absent(make_study):
+    found = analyse(make_study(reference="reply"))
+    assert found.comparisons == ()
+    assert noted(found, "Did you mean replay?")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_few_seeds(make_study, n):
+    whole = make_study()
+    few = [replace(m, scores=dict(list(m.scores.items())[:n])) for m in whole.methods]
+    found = analyse(replace(whole, methods=few, planned_seeds=list(range(100, 100 + n))))
+    verdict = by_method(found.comparisons)["finetune"].verdict
+    expected = {1: "no verdict", 2: "no verdict", 5: "suggestive worse"}
+    assert verdict == expected.get(n, "inconclusive")
+    assert (found.methods[0].ci_low is None) == (n < 3)
+    assert noted(found, "Run 7 or more seeds for 2 comparisons")
+    assert noted(found, "cannot go below p = 0.0625 with 5 seeds") == (n == 5)
+
+
+def test_a_failed_seed_is_not_averaged_away(make_method, make_study):
+    broken = make_method("ewc", [math.nan, *[0.9] * 9], failures={109: "killed"})
+    whole = make_study()
+    methods = [whole.methods[0], broken, whole.methods[2]]
+    found = analyse(replace(whole, methods=methods))
+    row, compared = by_method(found.methods)["ewc"], by_method(found.comparisons)
+    assert (row.n, row.failed, row.mean, row.sd, row.ci_low) == (8, 2, None, None, None)
+    assert compared["ewc"].verdict == "no verdict"
+    assert compared["ewc"].difference is None
+    assert compared["finetune"].verdict == "worse and practically"
+    assert compared["finetune"].p_holm == 2 * compared["finetune"].p_exact
+    assert [(f.seed, f.reason) for f in found.failures] == [(100, "diverged"), (109, "killed")]
+    assert noted(found, "2 seeds failed")
+
+    counted = analyse(replace(whole, methods=methods, failed_rule="worst"))
+    row = by_method(counted.methods)["ewc"]
+    assert (row.n, row.failed) == (10, 2)
+    assert row.mean == pytest.approx((8 * 0.9 + 2 * 0.1) / 10)
+    assert by_method(counted.comparisons)["ewc"].verdict != "no verdict"
+    assert counted.failures[0].counted_as == 0.1
+
+
+def test_seeds_added_after_looking(make_study):
+    assert noted(analyse(make_study(seeds_added_later=[108, 109])), "108, 109; planned 10, run 10")
+    planned = list(range(100, 107))
+    assert noted(analyse(make_study(planned_seeds=planned)), "107, 108, 109; planned 7, run 10")
+
+
+def test_tuning_seeds_in_the_confirmation(make_study):
+    found = analyse(make_study(tune_seeds=[0, 105]))
+    assert {c.verdict for c in found.comparisons} == {"no verdict"}
+    assert noted(found, "Seeds 105 served tuning and confirmation")
+
+
+def test_tuning_block(make_study):
+    row = analyse(make_study()).tuning[0]
+    assert (row.trials, row.failed, row.pruned, row.seconds) == (12, 1, 2, 60.0)
+    assert (row.default_value, row.best_value) == (0.7, 0.85)
+    assert row.optimism == pytest.approx(0.85 - 0.803)
+    lower = analyse(make_study(metric="forgetting")).tuning[0]
+    assert lower.optimism == pytest.approx(0.803 - 0.85)
+
+
+def test_no_tuning(make_method, make_study):
+    untuned = [make_method(m, [0.8] * 6, tuning=TuningRecord()) for m in ("replay", "ewc")]
+    found = analyse(make_study(untuned))
+    assert found.tuning[0].best_value is None
+    assert found.tuning[0].optimism is None
+    assert not noted(found, "budgets")
+
+
+@pytest.mark.parametrize(("trials", "warned"), [(12, False), (11, False), (10, True), (0, True)])
+def test_unequal_budgets(make_method, make_study, trials, warned):
+    tuning = TuningRecord(trials, samples=5000, seeds_per_trial=3)
+    methods = [
+        make_method("replay", [0.8] * 6),
+        make_method("ewc", [0.8] * 6, tuning=tuning),
+    ]
+    found = analyse(make_study(methods))
+    assert noted(found, f"in trials: ewc {trials}, replay 12") == warned
+    assert not noted(found, "in samples")
+
+
+def test_secondary_metrics_are_exploratory(make_method, make_study):
+    rng = np.random.default_rng(0)
+    seeds = range(100, 110)
+
+    def other(shift):
+        return {"forgetting": {s: float(rng.normal(shift, 0.01)) for s in seeds}}
+
+    methods = [
+        make_method("replay", rng.normal(0.8, 0.01, 10), other_metrics=other(0.1)),
+        make_method("ewc", rng.normal(0.8, 0.01, 10), other_metrics=other(0.3)),
+        make_method("lwf", rng.normal(0.8, 0.01, 10), other_metrics=other(0.1)),
+    ]
+    found = by_method(analyse(make_study(methods)).secondary)
+    d = [methods[1].other_metrics["forgetting"][s] for s in seeds]
+    d = np.array(d) - [methods[0].other_metrics["forgetting"][s] for s in seeds]
+    assert found["ewc"].difference == pytest.approx(d.mean())
+    assert found["ewc"].p_exact == inference.sign_flip_p(d) == 2 / 1024
+    assert found["ewc"].q == pytest.approx(2 * 2 / 1024)
+    assert found["replay"].q is None
+    lost = {"forgetting": {100: math.nan, 101: 0.2}}
+    methods[2] = replace(methods[2], other_metrics=lost)
+    row = by_method(analyse(make_study(methods)).secondary)["lwf"]
+    assert (row.n, row.mean, row.difference, row.q) == (1, None, None, None)
+
+
+def test_unknown_metric(make_study):
+    with pytest.raises(ValueError, match="did you mean `average_accuracy`"):
+        analyse(make_study(metric="average_acuracy"))

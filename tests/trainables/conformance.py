@@ -1,0 +1,543 @@
+"""What every learner has to keep, whatever its method.
+
+A package that adds a learner inherits the checks in a test module of its own::
+
+    class TestMine(LearnerConformance):
+        learner = Mine
+        options = {"hidden": [32], "epochs": 3, "batch_size": 16}
+
+They run on ``split_digits``, real data that needs no download, in every scenario that the learner
+supports. Run as a program, this file is the other process of the resume check.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from trainables import STREAMS, InputError, Learner
+from trainables.evaluation import evaluate
+from trainables.finetune import Finetune
+from trainables.streams import SCENARIOS, Stream
+from trainables.streams.datasets import Split, load
+
+SEEDS = (11, 12, 13)
+TASKS = STREAMS["split_digits"].tasks
+CHANCE = {"task": 0.5, "domain": 0.5, "class": 0.1, "task_free": 0.1}
+
+
+@functools.cache
+def _digits() -> dict[str, Split]:
+    return load("digits", Path())
+
+
+def make_stream(scenario: str, seeds: Sequence[int] = SEEDS, device: str = "cpu") -> Stream:
+    """Return the digits stream, learnt on all training data and scored on the test data."""
+    return STREAMS["split_digits"](_digits(), scenario, seeds, "confirm", device=device)
+
+
+def build(
+    kind: type[Learner], options: Mapping[str, Any], stream: Stream, device: str = "cpu"
+) -> Learner:
+    """Return a new learner for a stream."""
+    return kind(kind.Config.parse(options), stream.info, stream.seeds, device)
+
+
+def learn(learner: Learner, stream: Stream, first: int = 0, last: int = TASKS) -> None:
+    """Learn tasks ``first`` to ``last`` - 1."""
+    for index in range(first, last):
+        learner.learn(stream.task(index, union=learner.offline))
+
+
+def accuracies(learner: Learner, stream: Stream, learnt: int) -> Tensor:
+    """Return the accuracy of each seed on each task, [S, T], with the primary readout."""
+    counts = evaluate(learner, stream, learnt).counts[learner.readouts[0]].double()
+    return counts.diagonal(dim1=2, dim2=3).sum(-1) / counts.sum((2, 3))
+
+
+def predictions(learner: Learner, stream: Stream) -> list[Tensor]:
+    """Return the logits [S, N, C] of each readout on the scored samples of each task."""
+    found = []
+    for task in range(stream.tasks):
+        inputs, _ = stream.gather(stream.scored(task)[0], task, scored=True)
+        with torch.no_grad():
+            task_id = task if stream.info.scenario == "task" else None
+            found += list(learner.readout_logits(inputs, task_id).values())
+    return found
+
+
+@functools.cache
+def _run(
+    kind: type[Learner], options: str, scenario: str, seeds: tuple[int, ...], device: str
+) -> tuple[Learner, Tensor]:
+    stream = make_stream(scenario, seeds, device)
+    learner = build(kind, json.loads(options), stream, device)
+    rows = []
+    for index in range(TASKS):
+        learn(learner, stream, index, index + 1)
+        rows.append(accuracies(learner, stream, index + 1))
+    return learner, torch.stack(rows, dim=1)
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk a state: every tensor and number in it with its place."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from leaves(item, f"{path}/{key}")
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            yield from leaves(item, f"{path}/{position}")
+    else:
+        yield path, value
+
+
+def assert_same_state(one: Any, other: Any) -> None:
+    """Compare two states bit for bit."""
+    mine, theirs = dict(leaves(one)), dict(leaves(other))
+    assert mine.keys() == theirs.keys()
+    for place, value in mine.items():
+        if isinstance(value, Tensor):
+            assert value.dtype == theirs[place].dtype, place
+            assert torch.equal(value, theirs[place]), place
+        else:
+            assert value == theirs[place], place
+
+
+def tensor_bytes(value: Any) -> int:
+    """Count the bytes of all tensors in a nested value."""
+    return sum(t.numel() * t.element_size() for _, t in leaves(value) if isinstance(t, Tensor))
+
+
+def global_states() -> list[Any]:
+    """Return the states of the global random number generators."""
+    return [torch.get_rng_state().tolist(), repr(np.random.get_state()), random.getstate()]
+
+
+class LearnerConformance:
+    """Checks that a learner inherits.
+
+    Attributes:
+        learner: the class under test.
+        options: configuration values that make it quick on ``split_digits``.
+        forgets: whether it does not claim to remember in the class scenario.
+        only: the scenarios these options support, where they are fewer than the learner's own.
+        device: where it runs.
+    """
+
+    learner: ClassVar[type[Learner]]
+    options: ClassVar[dict[str, Any]] = {}
+    forgets: ClassVar[bool] = False
+    only: ClassVar[tuple[str, ...] | None] = None
+    device: ClassVar[str] = "cpu"
+
+    # -- tools
+    # ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def supported(cls) -> tuple[str, ...]:
+        return cls.learner.scenarios if cls.only is None else cls.only
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "scenario" in metafunc.fixturenames:
+            metafunc.parametrize("scenario", self.supported())
+
+    @property
+    def stack(self) -> tuple[int, ...]:
+        """Seeds trained together: three, or as many as the learner stacks."""
+        return SEEDS[: self.learner.max_stack]
+
+    def stream(self, scenario: str, seeds: Sequence[int] | None = None) -> Stream:
+        return make_stream(scenario, self.stack if seeds is None else seeds, self.device)
+
+    def build(self, stream: Stream, **changes: Any) -> Learner:
+        return build(self.learner, {**self.options, **changes}, stream, self.device)
+
+    def run(self, scenario: str, seeds: tuple[int, ...] | None = None) -> tuple[Learner, Tensor]:
+        """Return the learner after the whole stream, and its accuracy matrix [S, T, T]; kept for other checks."""
+        seeds = self.stack if seeds is None else seeds
+        return _run(self.learner, json.dumps(self.options), scenario, seeds, self.device)
+
+    def memory_bytes(self, learner: Learner) -> int:
+        """Bytes of past data that one seed holds; by default the filled slots of ``learner.memory``."""
+        memory = getattr(learner, "memory", None)
+        if memory is None:
+            return 0
+        slots = [t for t in vars(memory).values() if isinstance(t, Tensor) and t.dim() >= 2]
+        assert slots, "a memory without tensors: override memory_bytes"
+        return sum(t[0, : len(memory)].numel() * t.element_size() for t in slots)
+
+    def auxiliary_bytes(self, learner: Learner) -> int:
+        """Bytes of the method's own tensors for one seed; by default what else its state has."""
+        rest = {"network": None, "optimiser": None, "memory": None}
+        own = {name: v for name, v in learner.state().items() if name not in rest}
+        return tensor_bytes(own) // len(learner.seeds)
+
+    # -- results
+    # --------------------------------------------------------------------------------------------
+
+    def test_same_seed_gives_the_same_result(self, scenario: str) -> None:
+        learner, matrix = self.run(scenario)
+        stream = self.stream(scenario)
+        again = self.build(stream)
+        learn(again, stream)
+        assert_same_state(again.state(), learner.state())
+        assert torch.equal(accuracies(again, stream, TASKS), matrix[:, -1])
+
+    def test_different_seeds_give_different_results(self, scenario: str) -> None:
+        if len(self.stack) == 1:
+            pytest.skip("this learner is not stacked")
+        learner, _ = self.run(scenario)
+        weight = max(learner.network.parameters(), key=lambda p: p.numel())
+        assert not torch.equal(weight[0], weight[1])
+
+    @pytest.mark.parametrize("company", [(12,), (13, 11, 12), (12, 40)], ids=str)
+    def test_a_seed_learns_the_same_in_any_stack(
+        self, scenario: str, company: tuple[int, ...]
+    ) -> None:
+        if len(self.stack) == 1:
+            pytest.skip("this learner is not stacked")
+        learner, matrix = self.run(scenario)
+        other, other_matrix = self.run(scenario, company)
+        for seed in set(self.stack) & set(company):
+            here, there = self.stack.index(seed), company.index(seed)
+            torch.testing.assert_close(other_matrix[there], matrix[here], rtol=0, atol=1e-3)
+            for mine, theirs in zip(
+                learner.network.parameters(), other.network.parameters(), strict=True
+            ):
+                torch.testing.assert_close(theirs[there], mine[here], rtol=1e-2, atol=1e-3)
+
+    def test_beats_chance(self, scenario: str) -> None:
+        _, matrix = self.run(scenario)
+        learnt = matrix[:, -1] if self.learner.offline else matrix.diagonal(dim1=1, dim2=2)
+        assert (learnt.mean(1) > CHANCE[scenario] + 0.25).all()
+
+    def test_remembers_more_than_finetune(self) -> None:
+        if self.forgets or "class" not in self.supported():
+            pytest.skip("makes no claim to remember in the class scenario")
+        options = {k: v for k, v in self.options.items() if k in Finetune.Config.fields()}
+        _, floor = _run(Finetune, json.dumps(options), "class", self.stack, self.device)
+        _, matrix = self.run("class")
+        assert (matrix[:, -1].mean(1) > floor[:, -1].mean(1) + 0.1).all()
+
+    # -- continuing
+    # -----------------------------------------------------------------------------------------
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def resumed(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Save a state after every task, and let another process go on from each; some seconds."""
+        folder = tmp_path_factory.mktemp(cls.__name__)
+        for scenario in cls.supported():
+            stream = make_stream(scenario, SEEDS[: cls.learner.max_stack], cls.device)
+            learner = build(cls.learner, cls.options, stream, cls.device)
+            for learnt in range(1, TASKS + 1):
+                learn(learner, stream, learnt - 1, learnt)
+                torch.save(learner.state(), folder / f"{scenario}-{learnt}.pt")
+        job = {
+            "module": cls.learner.__module__,
+            "learner": cls.learner.__qualname__,
+            "options": cls.options,
+            "seeds": SEEDS[: cls.learner.max_stack],
+            "device": cls.device,
+            "threads": torch.get_num_threads(),
+            "scenarios": cls.supported(),
+        }
+        (folder / "job.json").write_text(json.dumps(job))
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, __file__, str(folder)]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    @pytest.mark.parametrize("learnt", range(1, TASKS + 1))
+    def test_resume_in_a_new_process_equals_uninterrupted(
+        self, scenario: str, learnt: int, resumed: Path
+    ) -> None:
+        learner, _ = self.run(scenario)
+        found = torch.load(resumed / f"{scenario}-{learnt}-done.pt", weights_only=True)
+        assert_same_state(found["state"], learner.state())
+        expected = predictions(learner, self.stream(scenario))
+        assert len(found["predictions"]) == len(expected)
+        assert all(map(torch.equal, found["predictions"], expected))
+
+    def test_state_survives_a_round_trip(self, scenario: str, tmp_path: Path) -> None:
+        learner, _ = self.run(scenario)
+        torch.save(learner.state(), tmp_path / "state.pt")
+        stream = self.stream(scenario)
+        other = self.build(stream)
+        other.load(torch.load(tmp_path / "state.pt", weights_only=True))
+        assert_same_state(other.state(), learner.state())
+        assert all(map(torch.equal, predictions(other, stream), predictions(learner, stream)))
+        assert other.footprint() == learner.footprint()
+
+    # -- what is held
+    # ---------------------------------------------------------------------------------------
+
+    def test_footprint_is_what_is_held(self, scenario: str) -> None:
+        stream = self.stream(scenario)
+        learner = self.build(stream)
+        for learnt in range(TASKS + 1):
+            networks = {id(m): m for m in vars(learner).values() if isinstance(m, torch.nn.Module)}
+            live = {id(p): p for m in networks.values() for p in m.parameters()}
+            held = {
+                "parameters": tensor_bytes(list(live.values())) // len(stream.seeds),
+                "memory": self.memory_bytes(learner),
+                "auxiliary": self.auxiliary_bytes(learner),
+            }
+            assert learner.footprint() == held, f"after {learnt} tasks"
+            if learnt < TASKS:
+                learn(learner, stream, learnt, learnt + 1)
+
+    def test_memory_is_independent_of_what_the_stack_holds(self, scenario: str) -> None:
+        alone, _ = self.run(scenario, self.stack[:1])
+        learner, _ = self.run(scenario)
+        assert alone.footprint() == learner.footprint()
+
+    # -- the scenario's rules
+    # ---------------------------------------------------------------------------------------
+
+    def test_declares_its_scenarios(self) -> None:
+        assert self.learner.scenarios
+        assert len(set(self.learner.scenarios)) == len(self.learner.scenarios)
+        assert set(self.learner.scenarios) <= set(SCENARIOS)
+
+    def test_options_that_a_scenario_rules_out_are_refused(self) -> None:
+        for scenario in set(self.learner.scenarios) - set(self.supported()):
+            with pytest.raises(InputError):
+                self.build(self.stream(scenario))
+
+    def test_hooks_are_called_as_the_scenario_allows(
+        self, scenario: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stream = self.stream(scenario)
+        learner = self.build(stream)
+        calls: list[str] = []
+
+        def spy(name: str) -> None:
+            original = getattr(learner, name)
+            monkeypatch.setattr(
+                learner, name, lambda given: (calls.append(name), original(given))[1]
+            )
+
+        for name in ("begin_task", "end_task", "observe"):
+            spy(name)
+        learn(learner, stream, 0, 2)
+        if scenario == "task_free":
+            assert set(calls) == {"observe"}
+            return
+        marks = [i for i, name in enumerate(calls) if name != "observe"]
+        assert [calls[i] for i in marks] == ["begin_task", "end_task"] * 2
+        assert marks[0] == 0
+        assert marks[1] < marks[2] == marks[1] + 1
+        assert marks[3] == len(calls) - 1
+
+    def test_a_task_free_task_does_not_tell_its_id(self) -> None:
+        if "task_free" not in self.supported():
+            pytest.skip("does not support task_free")
+        stream = self.stream("task_free")
+        assert stream.info.tasks is None
+        with pytest.raises(LookupError):
+            _ = stream.task(1, union=self.learner.offline).id
+
+    def test_the_task_is_named_when_testing_in_the_task_scenario_only(
+        self, scenario: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stream = self.stream(scenario)
+        learner = self.build(stream)
+        original, given = learner.readout_logits, []
+
+        def spy(inputs: Tensor, task_id: int | None) -> dict[str, Tensor]:
+            given.append(task_id)
+            logits = original(inputs, task_id)
+            shape = (*inputs.shape[:2], stream.info.outputs)
+            assert all(found.shape == shape for found in logits.values())
+            assert tuple(logits) == learner.readouts
+            return logits
+
+        monkeypatch.setattr(learner, "readout_logits", spy)
+        evaluate(learner, stream, 1)
+        assert set(given) == (set(range(TASKS)) if scenario == "task" else {None})
+
+    # -- steps
+    # ----------------------------------------------------------------------------------------------
+
+    def _observed(
+        self, scenario: str, monkeypatch: pytest.MonkeyPatch, around: Callable[..., Any]
+    ) -> int:
+        """Learn two tasks, each step called by ``around(observe, batch)``; return how many there were."""
+        stream = self.stream(scenario)
+        learner = self.build(stream)
+        original, steps = learner.observe, []
+        monkeypatch.setattr(
+            learner, "observe", lambda batch: (steps.append(1), around(original, batch))[1]
+        )
+        learn(learner, stream, 0, 2)
+        return len(steps)
+
+    def test_a_step_returns_a_finite_loss_of_each_seed(
+        self, scenario: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def around(observe: Callable[..., Tensor], batch: Any) -> Tensor:
+            loss = observe(batch)
+            assert loss.shape == (len(self.stack),)
+            assert loss.isfinite().all()
+            assert not loss.requires_grad
+            return loss
+
+        self._observed(scenario, monkeypatch, around)
+
+    def test_a_step_moves_nothing_to_the_host(
+        self, scenario: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        transfers = "item cpu numpy tolist nonzero __bool__ __int__ __float__ __index__ __array__"
+
+        def refuse(*of: Any, **named: Any) -> Any:
+            raise AssertionError("a step asked for a value of a tensor")
+
+        seen: list[Any] = []
+
+        def around(observe: Callable[..., Tensor], batch: Any) -> Tensor:
+            seen.append(batch)
+            if len(seen) <= 2 or batch.task is not seen[-2].task:  # first steps may prepare things
+                return observe(batch)
+            with pytest.MonkeyPatch.context() as patch:
+                for name in transfers.split():
+                    patch.setattr(Tensor, name, refuse)
+                return observe(batch)
+
+        assert self._observed(scenario, monkeypatch, around) > 10
+
+    def test_a_diverged_seed_leaves_the_others_alone(self, scenario: str) -> None:
+        if len(self.stack) == 1:
+            pytest.skip("this learner is not stacked")
+        stream = self.stream(scenario)
+        sane, hurt = self.build(stream), self.build(stream)
+        for learner in (sane, hurt):
+            learn(learner, stream, 0, 1)
+            if learner is hurt:
+                with torch.no_grad():
+                    for weight in hurt.network.parameters():
+                        weight[1] = math.nan
+            learn(learner, stream, 1, 3)
+        for mine, theirs in zip(
+            sane.network.parameters(), hurt.network.parameters(), strict=True
+        ):
+            assert torch.equal(mine[[0, 2]], theirs[[0, 2]])
+        for mine, theirs in zip(predictions(sane, stream), predictions(hurt, stream), strict=True):
+            assert torch.equal(mine[[0, 2]], theirs[[0, 2]])
+        assert evaluate(hurt, stream, 3).finite.tolist() == [True, False, True]
+
+    def test_global_random_numbers_are_left_alone(self, scenario: str) -> None:
+        before = global_states()
+        stream = self.stream(scenario)
+        learner = self.build(stream)
+        learn(learner, stream, 0, 2)
+        evaluate(learner, stream, 2)
+        assert global_states() == before
+
+    # -- configuration
+    # --------------------------------------------------------------------------------------
+
+    def refused(self, key: str, value: Any) -> None:
+        with pytest.raises(InputError, match=rf"\b{key}\b"):
+            self.learner.Config.parse({key: value}, where="methods.mine")
+
+    def test_an_unknown_option_is_refused_by_name(self) -> None:
+        self.refused("no_such_option", 1)
+
+    def test_a_wrong_type_is_refused_by_name(self) -> None:
+        for key in self.learner.Config.fields():
+            self.refused(key, {"a": "table"})
+            default = getattr(self.learner.Config(), key)
+            self.refused(key, 3 if isinstance(default, str | bool) else "three")
+            if isinstance(default, int | float) and not isinstance(default, bool):
+                self.refused(key, True)
+            if isinstance(default, float):
+                self.refused(key, math.nan)
+
+    def test_values_out_of_range_are_refused_by_name(self) -> None:
+        for key, field in self.learner.Config.fields().items():
+            low, high = field.metadata["low"], field.metadata["high"]
+            for value in (low - 1 if low is not None else None, high + 1 if high else None):
+                if value is not None:
+                    listed = isinstance(getattr(self.learner.Config(), key), tuple)
+                    self.refused(key, [value] if listed else value)
+            if field.metadata["choices"]:
+                self.refused(key, "no_such_choice")
+
+    def test_options_are_documented(self) -> None:
+        assert all(field.metadata["help"] for field in self.learner.Config.fields().values())
+        assert self.learner.name
+        assert self.learner.reference
+
+    def test_a_configuration_survives_a_round_trip(self) -> None:
+        config = self.learner.Config.parse(self.options)
+        plain = json.loads(json.dumps(config.plain()))
+        assert self.learner.Config.parse(plain) == config
+
+    # -- search space
+    # ---------------------------------------------------------------------------------------
+
+    def test_the_search_space_gives_valid_configurations(self, scenario: str) -> None:
+        import optuna
+
+        from search_spaces import find_space
+
+        space, stream = find_space(self.learner.name), self.stream(scenario)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=5))
+        for _ in range(20):
+            values = space(search.ask(), stream.info)
+            assert values, "an empty search space: nothing would be tuned"
+            self.learner.Config.parse({**self.learner.published(stream.info), **values})
+
+    def test_the_search_space_contains_the_published_defaults(self, scenario: str) -> None:
+        import optuna
+
+        from search_spaces import find_space
+
+        info = self.stream(scenario).info
+        published = self.learner.published(info)
+        defaults = self.learner.Config.parse(published).plain()
+        trial = optuna.trial.FixedTrial(defaults)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Optuna only warns of a value out of its range
+            assert find_space(self.learner.name)(trial, info).items() <= defaults.items()
+
+
+def go_on(folder: Path) -> None:
+    """Load each saved state into a new learner, learn the tasks left, save what came of it."""
+    job = json.loads((folder / "job.json").read_text())
+    torch.set_num_threads(job["threads"])
+    kind: Any = importlib.import_module(job["module"])
+    for part in job["learner"].split("."):
+        kind = getattr(kind, part)
+    for scenario in job["scenarios"]:
+        for learnt in range(1, TASKS + 1):
+            stream = make_stream(scenario, job["seeds"], job["device"])
+            learner = build(kind, job["options"], stream, job["device"])
+            learner.load(torch.load(folder / f"{scenario}-{learnt}.pt", weights_only=True))
+            learn(learner, stream, learnt, TASKS)
+            found = {"state": learner.state(), "predictions": predictions(learner, stream)}
+            torch.save(found, folder / f"{scenario}-{learnt}-done.pt")
+
+
+if __name__ == "__main__":
+    go_on(Path(sys.argv[1]))
