@@ -78,11 +78,8 @@ def seed_scores(outcome: Outcome, metric: str, readout: str | None = None) -> li
     counts = outcome.counts[readout] if readout else next(iter(outcome.counts.values()))
     matrix = accuracy_matrix(counts)[:, :, : outcome.rows]
     scores = METRICS[metric].function(matrix)
-    finite: NDArray[np.bool_] = np.all(outcome.finite, axis=1)
-    return [
-        score if good else math.nan
-        for score, good in zip(scores.tolist(), finite.tolist(), strict=True)
-    ]
+    whole: list[float] = np.where(np.all(outcome.finite, axis=1), scores, np.nan).tolist()
+    return whole
 
 
 def _method_record(spec: Spec, method: Method, ledger: Ledger, reader: _Reader) -> MethodRecord:
