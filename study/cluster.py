@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ def connected(resources: ResourcesSection) -> Iterator[dict[str, float]]:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    # Tune prints a traceback for a worker that died, though the trial goes on
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if resources.address == "local":
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
@@ -91,6 +93,19 @@ class Running:
     steps: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
+class Recoveries(tune.Callback):  # type: ignore[misc]
+    """Says that a trial goes on after its worker died."""
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self._notify = notify
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._notify(f"{trial.config['label']}: its worker died; it goes on from its last task")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks
+
+
 class Source(Searcher, ABC):  # type: ignore[misc]
     """Hands trials to Ray Tune and writes each to the ledger as it finishes.
 
@@ -127,7 +142,12 @@ class Source(Searcher, ABC):  # type: ignore[misc]
             return Searcher.FINISHED
         self.ledger.begin(entry)
         self.trials[trial_id] = Running(entry)
-        return {"work": entry.work, "key": entry.key, **self.settings_of(entry)}
+        return {
+            "work": entry.work,
+            "key": entry.key,
+            "label": entry.folder,
+            **self.settings_of(entry),
+        }
 
     def settings_of(self, entry: Entry) -> dict[str, Any]:
         """Return the settings of one trial."""
@@ -178,6 +198,7 @@ def summary(result: Mapping[str, Any], entry: Entry, tasks: int) -> dict[str, An
         "values": list(result["scores"]),
         "seconds": float(outcome.seconds.sum()),
         "samples": int(outcome.samples.sum()) * len(entry.seeds),
+        "resumed": int(result["resumed"]),
         "software": software(),
     }
 
@@ -189,6 +210,7 @@ def fit(
     resources: ResourcesSection,
     storage: Path,
     count: int,
+    notify: Callable[[str], None],
     scheduler: TrialScheduler | None = None,
 ) -> None:
     """Run a source's trials to the end.
@@ -215,6 +237,7 @@ def fit(
             name=name,
             storage_path=str(storage),
             verbose=0,
+            callbacks=[Recoveries(notify)],
             failure_config=tune.FailureConfig(max_failures=MAX_LOST_WORKERS),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
         ),

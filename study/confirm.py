@@ -131,7 +131,7 @@ def run_confirmation(
     count = len(source.queue)
     console.phase("confirm", count, 0)
     if count:
-        fit(source, "confirm", data, spec.resources, storage, count)
+        fit(source, "confirm", data, spec.resources, storage, count, console.say)
     return source.lost
 
 

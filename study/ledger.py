@@ -44,6 +44,7 @@ class Entry:
             first objective by task).
         seconds, samples: time of all seeds; new samples shown to all seeds, replayed ones not
             counted.
+        resumed: tasks that were learnt when the last worker took over; 0: never interrupted.
         ended: when it finished, in seconds since 1970.
         failure: the traceback of a failed trial.
         digest: SHA-256 of ``outcome.h5``; empty when there is none.
@@ -61,6 +62,7 @@ class Entry:
     steps: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     samples: int = 0
+    resumed: int = 0
     ended: float = 0.0
     failure: str = ""
     digest: str = ""

@@ -121,7 +121,16 @@ def run_sweep(
     sweep = Sweep(spec, method, ledger, {**settings, "storage": str(storage / name)}, console)
     console.phase(f"tune {method.name}", spec.tune.trials, spec.tune.trials - len(sweep.missing))
     if sweep.missing:
-        fit(sweep, name, data, spec.resources, storage, len(sweep.missing), scheduler(spec))
+        fit(
+            sweep,
+            name,
+            data,
+            spec.resources,
+            storage,
+            len(sweep.missing),
+            console.say,
+            scheduler(spec),
+        )
     return sweep.lost
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import traceback
 from pathlib import Path
@@ -48,6 +47,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         )
         self.courses: list[Course] = []
         self.failure = ""
+        self.resumed = 0  # tasks that were learnt when this worker took over
         self.saved = time.monotonic()
         try:
             self._resume()
@@ -73,7 +73,6 @@ class Trial(tune.Trainable):  # type: ignore[misc]
                 "failure": self.failure,
                 "score": float("nan"),
                 "task": 0,
-                "pid": os.getpid(),
             }
         outcome = stacked([course.outcome() for course in self.courses])
         scores = objective_values(outcome, self.settings["objectives"])
@@ -85,7 +84,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             "outcome": outcome.to_bytes(),
             "done": self.courses[0].done,
             "should_checkpoint": due and not self.courses[0].done,
-            "pid": os.getpid(),
+            "resumed": self.resumed,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -102,6 +101,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         outcome = Outcome.from_bytes((folder / "outcome.h5").read_bytes())
         states = torch.load(folder / "learners.pt", weights_only=True, map_location=self.device)
         self._build()
+        self.resumed = outcome.rows
         first = 0
         for course, state in zip(self.courses, states, strict=True):
             size = len(course.learner.seeds)

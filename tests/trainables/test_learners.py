@@ -11,7 +11,7 @@ from trainables.finetune import Finetune
 from trainables.joint import Joint
 from trainables.replay import Replay
 
-QUICK = {"hidden": [32], "epochs": 4, "batch_size": 16, "lr": 3e-3}
+QUICK = {"hidden": [32], "epochs": 3, "batch_size": 16, "lr": 3e-3}
 
 
 class TestFinetune(LearnerConformance):
@@ -22,7 +22,7 @@ class TestFinetune(LearnerConformance):
 
 class TestFinetuneSGD(LearnerConformance):
     learner = Finetune
-    options = {**QUICK, "optimiser": "sgd", "lr": 0.05, "momentum": 0.9, "layer_norm": True}
+    options = {**QUICK, "optimiser": "sgd", "lr": 0.01, "momentum": 0.9, "layer_norm": True}
     forgets = True
 
 

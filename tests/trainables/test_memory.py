@@ -1,0 +1,222 @@
+"""Replay memories against plain Python, one sample at a time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conformance import make_stream
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from trainables import rng
+from trainables.memory import BalancedMemory, ReservoirMemory
+from trainables.rng import Draws
+from trainables.streams import Batch
+
+CPU = torch.device("cpu")
+
+
+def numbered(start, count, seeds):
+    """Return a batch whose samples say where in the stream they stand, differently for each seed."""
+    place = torch.arange(start, start + count).expand(len(seeds), -1)
+    own = torch.tensor(seeds).unsqueeze(1).expand(-1, count)
+    inputs = torch.stack([place // 256, place % 256, own], dim=2).to(torch.uint8)
+    return Batch(inputs, place % 10, None)
+
+
+def places(inputs):
+    """Read the place of each sample in the stream, [S, M]."""
+    return inputs[..., 0].long() * 256 + inputs[..., 1].long()
+
+
+def fill(memory, seeds, sizes):
+    seen = 0
+    for size in sizes:
+        memory.observe(numbered(seen, size, seeds))
+        seen += size
+    return memory
+
+
+def one_at_a_time(seed, capacity, sizes):
+    """Vitter's algorithm in plain Python with the numbers that the memory draws."""
+    draws, slots, seen = Draws([seed], "memory", CPU), [], 0
+    for size in sizes:
+        for number in draws.uniform(size)[0].tolist():
+            if seen < capacity:
+                slots.append(seen)
+            elif (slot := int(number * (seen + 1))) < capacity:
+                slots[slot] = seen
+            seen += 1
+    return slots
+
+
+@given(
+    st.integers(1, 20),
+    st.lists(st.integers(1, 40), max_size=12),
+    st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True),
+)
+@settings(max_examples=150, deadline=None)
+def test_inserting_a_batch_equals_inserting_one_at_a_time(capacity, sizes, seeds):
+    memory = fill(ReservoirMemory(seeds, 3, CPU, capacity), seeds, sizes)
+    held = len(memory)
+    assert held == min(sum(sizes), capacity)
+    for row, seed in enumerate(seeds):
+        expected = one_at_a_time(seed, capacity, sizes)
+        assert places(memory.inputs)[row, :held].tolist() == expected
+        assert memory.labels[row, :held].tolist() == [place % 10 for place in expected]
+        assert (memory.inputs[row, :held, 2] == seed).all()
+
+
+def test_of_two_samples_of_a_batch_on_one_slot_the_later_stays(monkeypatch):
+    memory = fill(ReservoirMemory([0], 3, CPU, 4), [0], [4])
+    monkeypatch.setattr(memory.draws, "uniform", lambda count: torch.full((1, count), 0.3))
+    memory.observe(numbered(4, 3, [0]))  # slots int(.3 * 5) = 1, int(.3 * 6) = 1, int(.3 * 7) = 2
+    assert places(memory.inputs)[0, :4].tolist() == [0, 5, 6, 3]
+
+
+def test_every_sample_of_the_stream_is_equally_likely_to_be_held(monkeypatch):
+    monkeypatch.setattr(rng, "BLOCK", 512)
+    seeds, capacity, length = tuple(range(600)), 20, 203
+    memory = ReservoirMemory(seeds, 3, CPU, capacity)
+    fill(memory, seeds, [7] * (length // 7))
+    held = places(memory.inputs)[:, :capacity]
+    assert all(len(set(row)) == capacity for row in held.tolist())
+    counts = torch.bincount(held.flatten(), minlength=length).double()
+    share = capacity / length
+    # without replacement within a seed: the variance of a count is n p (1 - p)
+    statistic = ((counts - len(seeds) * share).square() / (len(seeds) * share * (1 - share))).sum()
+    assert 0.001 < stats.chi2.sf(statistic.item() * (length - 1) / length, length - 1) < 0.999
+
+
+@pytest.mark.parametrize("filled", [5, 20, 203])
+def test_samples_are_drawn_uniformly_from_what_is_held(filled, monkeypatch):
+    monkeypatch.setattr(rng, "BLOCK", 8192)
+    seeds = (3, 4)
+    memory = fill(ReservoirMemory(seeds, 3, CPU, 20), seeds, [filled])
+    drawn = torch.cat([places(memory.sample(100)[0]) for _ in range(60)], dim=1)
+    for row, held in zip(drawn, places(memory.inputs)[:, : len(memory)], strict=True):
+        counts = [(row == place).sum().item() for place in held]
+        assert sum(counts) == 6000
+        assert stats.chisquare(counts).pvalue > 0.001
+
+
+def test_a_drawn_sample_keeps_its_label_and_its_seed():
+    seeds = (3, 4)
+    memory = fill(ReservoirMemory(seeds, 3, CPU, 20), seeds, [50, 50])
+    inputs, labels = memory.sample(200)
+    assert inputs.dtype == torch.uint8
+    assert labels.dtype == torch.int64
+    assert torch.equal(places(inputs) % 10, labels)
+    assert (inputs[..., 2] == torch.tensor(seeds).unsqueeze(1)).all()
+
+
+@pytest.mark.parametrize("order", [(5,), (6, 5), (7, 5, 9)])
+def test_a_reservoir_does_not_depend_on_its_stack(order):
+    sizes = [13, 2, 30, 1]
+    memory = fill(ReservoirMemory(order, 3, CPU, 10), order, sizes)
+    alone = fill(ReservoirMemory((5,), 3, CPU, 10), (5,), sizes)
+    place = order.index(5)
+    assert torch.equal(memory.inputs[place, :10], alone.inputs[0, :10])
+    assert torch.equal(memory.sample(30)[0][place], alone.sample(30)[0][0])
+
+
+@pytest.mark.parametrize("sizes", [[], [3], [7, 7], [40]])
+def test_footprint_counts_the_samples_held_with_their_labels(sizes):
+    memory = fill(ReservoirMemory((1, 2), 3, CPU, 10), (1, 2), sizes)
+    assert memory.footprint() == min(sum(sizes), 10) * (3 + 1)
+
+
+def test_a_reservoir_resumes_where_it_was():
+    memory, other = (ReservoirMemory((1, 2), 3, CPU, 10) for _ in range(2))
+    fill(memory, (1, 2), [8, 8])
+    other.load(memory.state())
+    for held in (memory, other):
+        held.inputs, held.labels = held.inputs.clone(), held.labels.clone()
+        held.observe(numbered(16, 30, (1, 2)))
+    assert torch.equal(memory.inputs[:, :10], other.inputs[:, :10])
+    assert all(map(torch.equal, memory.sample(9), other.sample(9)))
+
+
+# -- balanced
+# ---------------------------------------------------------------------------------------
+
+
+def balanced(total, per_task=None, seeds=(1, 2), tasks=5):
+    """Return a memory after each task of the digits stream, and the stream."""
+    stream = make_stream("class", seeds)
+    memory = BalancedMemory(seeds, stream.info.inputs, CPU, total, per_task)
+    after = []
+    for index in range(tasks):
+        memory.end_task(stream.task(index))
+        after.append((list(memory.shares), memory.inputs.clone(), memory.labels.clone()))
+    return stream, memory, after
+
+
+@pytest.mark.parametrize("total", [5, 103, 1000])
+def test_each_finished_task_has_an_equal_share_of_the_total(total):
+    stream, _, after = balanced(total)
+    for done, (shares, inputs, labels) in enumerate(after, start=1):
+        sizes = [stream.task(k).size for k in range(done)]
+        assert shares == [min(total // done, size) for size in sizes]
+        assert inputs.shape[1] == labels.shape[1] == sum(shares) <= total
+
+
+@pytest.mark.parametrize("per_task", [1, 20, 239, 10_000])
+def test_per_task_takes_the_place_of_the_total(per_task):
+    stream, _, after = balanced(7, per_task)
+    for done, (shares, _, labels) in enumerate(after, start=1):
+        assert shares == [min(per_task, stream.task(k).size) for k in range(done)]
+        assert labels.shape[1] == sum(shares)
+
+
+def test_a_share_holds_different_samples_of_its_own_task():
+    stream, _, after = balanced(103)
+    shares, inputs, labels = after[-1]
+    for task, (block, kinds) in enumerate(
+        zip(inputs.split(shares, 1), labels.split(shares, 1), strict=True)
+    ):
+        assert set(kinds.unique().tolist()) == {2 * task, 2 * task + 1}
+        for row, seed_kinds, pool in zip(block, kinds, stream.pool(task)[0], strict=True):
+            images, classes = stream.gather(pool.unsqueeze(0), task)
+            known = {(tuple(i.tolist()), int(c)) for i, c in zip(images[0], classes[0], strict=True)}
+            held = [(tuple(i.tolist()), int(c)) for i, c in zip(row, seed_kinds, strict=True)]
+            assert set(held) <= known
+            assert len(set(held)) == len(held)
+
+
+def test_a_smaller_share_is_the_first_part_of_the_larger():
+    _, _, after = balanced(103)
+    for (before, old, old_labels), (shares, new, new_labels) in zip(after, after[1:], strict=False):
+        for was, now in ((old, new), (old_labels, new_labels)):
+            blocks = zip(was.split(before, 1), now.split(shares, 1), shares, strict=False)
+            assert all(torch.equal(block[:, :share], kept) for block, kept, share in blocks)
+
+
+def test_balanced_samples_are_drawn_uniformly():
+    _, memory, _ = balanced(50)
+    inputs = torch.cat([memory.sample(1000)[0] for _ in range(5)], dim=1)
+    for row, held in zip(inputs, memory.inputs, strict=True):
+        kinds, weights = held.unique(dim=0, return_counts=True)
+        counts = [(row == kind).all(1).sum().item() for kind in kinds]
+        assert sum(counts) == 5000
+        assert stats.chisquare(counts, weights.numpy() * 5000 / len(held)).pvalue > 0.001
+
+
+def test_a_balanced_memory_does_not_depend_on_its_stack():
+    _, together, _ = balanced(103, seeds=(2, 1, 9))
+    _, alone, _ = balanced(103, seeds=(1,))
+    assert torch.equal(together.inputs[1], alone.inputs[0])
+    assert torch.equal(together.labels[1], alone.labels[0])
+    assert torch.equal(together.sample(30)[0][1], alone.sample(30)[0][0])
+
+
+def test_seeds_hold_different_samples():
+    _, memory, _ = balanced(103)
+    assert not torch.equal(memory.inputs[0], memory.inputs[1])
+
+
+def test_balanced_footprint_counts_samples_and_labels():
+    _, memory, _ = balanced(103)
+    held = memory.inputs[0].numel() + memory.labels[0].numel()
+    assert memory.footprint() == held == 100 * (64 + 1)
