@@ -9,7 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.metrics import METRICS, accuracy_matrix, chance
+from analysis.metrics import (
+    METRICS,
+    accuracy_matrix,
+    chance,
+    forward_transfer,
+    min_accuracy,
+    recency_bias,
+    worst_case_accuracy,
+)
 from analysis.records import MethodRecord, StudyRecord, TuningRecord
 from analysis.report import markdown
 from analysis.results import Analysis, analyse
@@ -23,7 +31,7 @@ from study.spec import Spec
 from study.sweep import belongs, best_trial
 from trainables import find_stream
 from trainables.errors import InputError
-from trainables.outcome import Outcome
+from trainables.outcome import Array, Outcome
 from trainables.streams.datasets import DATASETS
 
 
@@ -82,15 +90,45 @@ def seed_scores(outcome: Outcome, metric: str, readout: str | None = None) -> li
     return whole
 
 
+def all_scores(outcome: Outcome, scenario: str) -> dict[str, list[float]]:
+    """Return every metric that is defined for an outcome, of each seed."""
+    scores = {name: seed_scores(outcome, name) for name in METRICS}
+    counts = next(iter(outcome.counts.values()))
+    matrix = accuracy_matrix(counts)
+    further: dict[str, Array] = {}
+    if scenario in ("task", "domain") and outcome.rows == matrix.shape[2]:
+        initial = accuracy_matrix(next(iter(outcome.initial.values()))[:, None])[:, 0]
+        further["forward_transfer"] = forward_transfer(matrix, initial)
+    if scenario == "class":
+        own_classes = counts[:, 0].sum(axis=-1) > 0
+        further["recency_bias"] = recency_bias(counts, own_classes[:, : outcome.rows])
+    if len(outcome.between["task"]):
+        evaluations = _evaluations(outcome, matrix)
+        further["min_accuracy"] = min_accuracy(*evaluations)
+        further["worst_case_accuracy"] = worst_case_accuracy(*evaluations)
+    return scores | {name: values.tolist() for name, values in further.items()}
+
+
+def _evaluations(outcome: Outcome, matrix: Array) -> tuple[Array, Array]:
+    """Return the accuracies at all evaluations in order, [S, N, T], and the task of each, [N]."""
+    tasks = np.concatenate([outcome.between["task"], np.arange(outcome.rows)])
+    order = np.argsort(tasks, kind="stable")  # of one task, those within it come first
+    values = np.concatenate([accuracy_matrix(outcome.between["counts"]), matrix], axis=1)
+    return values[:, order], tasks[order]
+
+
 def _method_record(spec: Spec, method: Method, ledger: Ledger, reader: _Reader) -> MethodRecord:
     state = confirmed(spec, method, ledger)
     table: dict[str, dict[int, float]] = {name: {} for name in METRICS}
+    known: dict[str, dict[str, list[float]]] = {}
     footprint: dict[str, int] = {}
     for seed, (entry, position) in sorted(state.places.items()):
         outcome = reader.read(entry)
         footprint = {kind: int(column[-1]) for kind, column in outcome.footprint.items()}
-        for name in METRICS:
-            table[name][seed] = seed_scores(outcome, name)[position]
+        if entry.folder not in known:
+            known[entry.folder] = all_scores(outcome, spec.study.scenario)
+        for name, values in known[entry.folder].items():
+            table.setdefault(name, {})[seed] = values[position]
     return MethodRecord(
         method=method.name,
         learner=method.learner,

@@ -15,13 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from analysis.metrics import METRICS, accuracy_curve, accuracy_matrix
+from analysis.metrics import accuracy_curve, accuracy_matrix
 from analysis.results import Analysis, analyse
 from study import plan
 from study.folder import Folder
 from study.ledger import Entry, Ledger
 from study.plan import Method
-from study.results import seed_scores, study_record, write_report
+from study.results import all_scores, study_record, write_report
 from study.spec import Spec
 from trainables.errors import InputError
 
@@ -204,7 +204,7 @@ class Writer:
         curves: dict[str, list[float]] = {}
         if entry.digest:
             outcome = self.ledger.outcome(entry)
-            scores = {name: seed_scores(outcome, name) for name in METRICS}
+            scores = all_scores(outcome, entry.work["scenario"])
             metrics |= {name: _mean(values) for name, values in scores.items()}
             metrics |= {
                 f"bytes.{kind}": float(column[-1]) for kind, column in outcome.footprint.items()
