@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import logging
 import os
+import re
 import shutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -61,9 +64,17 @@ def connected(resources: ResourcesSection) -> Iterator[dict[str, float]]:
     try:
         has = ray.cluster_resources()
         check(resources, has)
-        yield has
+        with contextlib.redirect_stdout(_PlainStderr()):
+            yield has
     finally:
         ray.shutdown()
+
+
+class _PlainStderr(io.TextIOBase):
+    """Where Ray's own messages go: it prints them on stdout, in colour, whatever stdout is."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(re.sub(r"\x1b\[[0-9;]*m", "", text))
 
 
 def check(resources: ResourcesSection, has: Mapping[str, float]) -> None:

@@ -179,8 +179,10 @@ class Writer:
             if not token:
                 return
 
-    def _run(self, key: str, name: str, parent: str | None, role: str) -> str:
-        """Return the run of a key, made when absent."""
+    def _run(
+        self, key: str, name: str, parent: str | None, role: str, entry: Entry | None = None
+    ) -> str:
+        """Return the run of a key, made when absent; it starts when its entry did, or now."""
         if key in self._known:
             return self._known[key][0]
         tags = {
@@ -191,15 +193,16 @@ class Writer:
         }
         if parent:
             tags["mlflow.parentRunId"] = parent
-        run: str = self._client.create_run(self._experiment, tags=tags, run_name=name).info.run_id
+        start = int((entry.ended - entry.seconds) * 1000) if entry else None
+        made = self._client.create_run(self._experiment, start, tags, name)
+        run: str = made.info.run_id
         self._known[key] = (run, "")
         return run
 
     def _trial(self, entry: Entry, parent: str) -> None:
         label = entry.folder.split("/")[-1].rsplit("-", 1)[0]
-        run = self._run(
-            entry.folder, f"{entry.phase} {entry.method} {label}", parent, f"{entry.phase}-trial"
-        )
+        role = f"{entry.phase}-trial"
+        run = self._run(entry.folder, f"{entry.phase} {label}", parent, role, entry)
         metrics: dict[str, float] = {"seconds": entry.seconds, "samples": float(entry.samples)}
         curves: dict[str, list[float]] = {}
         if entry.digest:
@@ -224,7 +227,7 @@ class Writer:
         self, entry: Entry, seed: int, parent: str, scores: Mapping[str, float], curve: list[float]
     ) -> None:
         key = f"{entry.folder}/seed{seed}"
-        run = self._run(key, f"{entry.method} seed {seed}", parent, "seed")
+        run = self._run(key, f"seed {seed}", parent, "seed", entry)
         params = {"seed": str(seed), "method": entry.method}
         self._log(run, entry, key, scores, {"accuracy_so_far": curve}, params)
 
