@@ -86,11 +86,7 @@ def run(
     with Console() as console:
         outcome = run_study(spec, source, place, data_root(data), console, _command(), tracking_uri)
     print_results(outcome.analysis)
-    interface = (
-        f"mlflow ui --backend-store-uri {tracking_uri}"
-        if tracking_uri
-        else f"python -m study ui {place}"
-    )
+    interface = tracking_uri or f"python -m study ui {place}"
     print(f"\nReport: {place / 'report' / 'report.md'}\nMLflow: {interface}")
     if outcome.failed:
         print(

@@ -84,6 +84,11 @@ class Console:
         return f"{self._name}: {self._done}/{self._total} trials{self._best}{failed}{left}"
 
 
+def warn(text: str) -> None:
+    """Say something that is no result, where nothing live is shown."""
+    print(text, file=sys.stderr)
+
+
 def duration(seconds: float) -> str:
     """Return a time as people say it."""
     if seconds < 90:

@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from study.console import warn
 from study.ledger import Ledger
 from study.spec import Spec
 from trainables.errors import InputError
@@ -77,9 +78,9 @@ class Folder:
         finally:
             lock.release()
 
-    def ledger(self, notify: Callable[[str], None] = lambda text: None) -> Ledger:
-        """Open the ledger; one driver at a time (see :meth:`claim`)."""
-        return Ledger(self.path / "ledger", notify)
+    def ledger(self, notify: Callable[[str], None] = warn, repair: bool = False) -> Ledger:
+        """Open the ledger; to ``repair`` it, :meth:`claim` the folder first."""
+        return Ledger(self.path / "ledger", notify, repair)
 
     def record(self, spec: Spec, command: str, confirmed_any: bool) -> None:
         """Note what is asked now. What is asked before anything was confirmed is the plan; later

@@ -108,11 +108,18 @@ class Ledger:
 
     Args:
         folder: the ledger's folder, made when absent.
-        notify: told, in a sentence, of every entry that is set aside.
+        notify: told, in a sentence, of every entry that cannot be used.
+        repair: set such entries aside and clear what a killed driver left half-written; only the
+            driver may, others would disturb it.
     """
 
-    def __init__(self, folder: Path, notify: Callable[[str], None] = lambda text: None) -> None:
-        self.folder, self._notify = folder, notify
+    def __init__(
+        self,
+        folder: Path,
+        notify: Callable[[str], None] = lambda text: None,
+        repair: bool = True,
+    ) -> None:
+        self.folder, self._notify, self._repair = folder, notify, repair
         try:
             (folder / "running").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -172,8 +179,9 @@ class Ledger:
         return (self.folder / entry.folder / "outcome.h5").read_bytes() if entry.digest else b""
 
     def _scan(self) -> Iterator[Entry]:
-        for partial in self.folder.glob(".partial-*"):
-            shutil.rmtree(partial, ignore_errors=True)
+        if self._repair:
+            for partial in self.folder.glob(".partial-*"):
+                shutil.rmtree(partial, ignore_errors=True)
         for place in sorted(self.folder.glob("*/*/*")):
             if place.parts[-3] not in ("tune", "confirm"):
                 continue
@@ -184,12 +192,16 @@ class Ledger:
                 yield entry
 
     def _set_aside(self, place: Path, problem: str) -> None:
+        name = place.relative_to(self.folder)
+        if not self._repair:
+            self._notify(f"ledger entry {name} is {problem}; it is left out. `run` mends that.")
+            return
         shelf = self.folder / "set_aside"
         shelf.mkdir(exist_ok=True)
         target = Path(tempfile.mkdtemp(prefix=f"{place.name}-", dir=shelf)) / place.name
         os.replace(place, target)
         self._notify(
-            f"ledger entry {place.relative_to(self.folder)} is {problem}; "
+            f"ledger entry {name} is {problem}; "
             f"set aside in {target.parent}. "
             "That trial runs again; nothing else is lost."
         )

@@ -58,7 +58,7 @@ def run_study(
     methods = plan.resolve(spec, source)
     folder = Folder(place)
     with folder.claim(spec):
-        ledger = folder.ledger(console.say)
+        ledger = folder.ledger(console.say, repair=True)
         folder.record(spec, command, bool(ledger.entries("confirm")))
         with tracking.Mirror(folder, spec, methods, ledger, tracking_uri, console.say) as mirror:
             lost = _run_phases(spec, methods, folder, ledger, root, console, mirror)

@@ -124,7 +124,7 @@ class Writer:
         and the report.
         """
         if self._client is None:
-            self._connect()
+            self.connect()
         study = self._run("study", self.spec.study.name, None, "study")
         parents = {
             name: self._run(f"method/{name}", name, study, "method") for name in self.methods
@@ -138,7 +138,8 @@ class Writer:
         if analysis is not None:
             self._summaries(analysis, study, parents)
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Find or make the experiment, and the runs of an earlier writing."""
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -1,0 +1,209 @@
+"""What surrounds the training steps, each beside something measured in the same run.
+
+    python tests/benchmarks/overhead.py [--json] [--only imports trial noop ledger tracking]
+
+imports    `import trainables` over `import torch`, medians of fresh processes
+trial      processor time of a whole 5-task trial of 10 seeds (replay, 784-128-10, batch 64 + 64,
+           one epoch; tests, checkpoints and reports included) over that of its training steps;
+           MNIST under STUDY_DATA
+noop       seconds between finished trials of one step a task, two at a time on a Ray of their own
+ledger     entries written per second
+tracking   MLflow trial runs written per second, on SQLite
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from study.cluster import Source, connected, fit
+from study.folder import Folder
+from study.ledger import Entry, Ledger, entry_for
+from study.plan import resolve
+from study.spec import ResourcesSection, read
+from study.tracking import Writer, default_uri
+from trainables.course import Assignment, Course
+from trainables.streams import Task, datasets
+
+ONE_STEP = {"hidden": [8], "epochs": 1, "batch_size": 1000}
+ONE_EPOCH = {"hidden": [128], "epochs": 1, "batch_size": 64}
+
+
+def assignment(
+    learner: str, stream: str, values: dict[str, Any], seeds: tuple[int, ...]
+) -> Assignment:
+    """Return the work of a confirmation trial in the class scenario."""
+    return Assignment(learner, values, stream, "class", {}, "confirm", seeds)
+
+
+def imports() -> dict[str, float]:
+    """Time imports in fresh processes, in turns."""
+    seconds: dict[str, list[float]] = {"torch": [], "trainables": []}
+    for _ in range(7):
+        for module, times in seconds.items():
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+            times.append(time.perf_counter() - started)
+    middle = {module: statistics.median(times) for module, times in seconds.items()}
+    return {
+        "import_torch_seconds": middle["torch"],
+        "ratio": middle["trainables"] / middle["torch"],
+    }
+
+
+def trial() -> dict[str, float]:
+    """Run a trial as a Ray actor would, here, beside its training steps."""
+    from trainables.trial import Trial
+
+    root = Path(os.environ.get("STUDY_DATA", tempfile.gettempdir()))
+    data = datasets.load("mnist", root)
+    work = assignment("replay", "split_mnist", ONE_EPOCH, tuple(range(100, 110)))
+    spent = 0.0
+    learn = Course.learn
+
+    def timed(course: Course, task: Task) -> None:
+        nonlocal spent
+        started = time.process_time()
+        learn(course, task)
+        spent += time.process_time() - started
+
+    with tempfile.TemporaryDirectory() as folder, patch.object(Course, "learn", timed):
+        config = {"work": dataclasses.asdict(work), "key": "k", "stack": 10, "storage": folder}
+        started = time.process_time()
+        whole = Trial({**config, "objectives": ["average_accuracy"]}, data=data)
+        for task in range(5):
+            whole.train()
+            whole.save(str(Path(folder) / f"checkpoint_{task}"))
+        total = time.process_time() - started
+    return {"training_cpu_seconds": spent, "trial_cpu_seconds": total, "ratio": total / spent}
+
+
+class Listed(Source):
+    """Runs a list of trials and notes when each finished."""
+
+    def __init__(self, ledger: Ledger, settings: dict[str, Any], queue: list[Entry]) -> None:
+        super().__init__(ledger, settings, 5)
+        self.queue, self.times = queue, [time.perf_counter()]
+
+    def propose(self) -> Entry | None:
+        return self.queue.pop(0) if self.queue else None
+
+    def written(self, entry: Entry) -> None:
+        self.times.append(time.perf_counter())
+
+
+def noop() -> dict[str, float]:
+    """Run trials of one step a task through Ray Tune, two at a time."""
+    count = 40
+    resources = ResourcesSection.model_validate({})
+    with tempfile.TemporaryDirectory() as folder, connected(resources):
+        storage = Path(folder) / "ray"
+        settings = {
+            "stack": 1,
+            "objectives": ["average_accuracy"],
+            "storage": str(storage / "noop"),
+        }
+        work = [assignment("finetune", "split_digits", ONE_STEP, (seed,)) for seed in range(count)]
+        queue = [entry_for(item, "finetune", number) for number, item in enumerate(work)]
+        source = Listed(Ledger(Path(folder) / "ledger"), settings, queue)
+        fit(source, "noop", datasets.load("digits", Path(folder)), resources, storage, count, print)
+    between = np.diff(source.times)
+    return {
+        "first_trial_seconds": float(between[0]),
+        "seconds_per_trial": float(np.mean(between[2:])),
+    }
+
+
+def an_outcome() -> bytes:
+    """Return what a confirmation trial of 10 seeds on ten classes measures."""
+    work = assignment("finetune", "split_digits", ONE_STEP, tuple(range(100, 110)))
+    course = Course(work, work.seeds, datasets.load("digits", Path()))
+    while not course.done:
+        course.advance()
+    return course.outcome().to_bytes()
+
+
+def filled(folder: Path, count: int) -> tuple[Ledger, float]:
+    """Write entries to a ledger; return it and the seconds it took."""
+    outcome, ledger = an_outcome(), Ledger(folder / "ledger")
+    entries = []
+    for number in range(count):
+        work = assignment(
+            "finetune", "split_digits", {**ONE_STEP, "lr": 1e-3 * (1 + number)}, (0, 1)
+        )
+        entries.append(
+            dataclasses.replace(entry_for(work, "finetune", number), state="complete", values=[0.5])
+        )
+    started = time.perf_counter()
+    for entry in entries:
+        ledger.finish(dataclasses.replace(entry, work={**entry.work, "phase": "tune"}), outcome)
+    return ledger, time.perf_counter() - started
+
+
+def ledger() -> dict[str, float]:
+    """Time writing entries, each an fsync of two files, and reading them all back."""
+    with tempfile.TemporaryDirectory() as folder:
+        _, seconds = filled(Path(folder), 200)
+        started = time.perf_counter()
+        Ledger(Path(folder) / "ledger")
+        return {
+            "writes_per_second": 200 / seconds,
+            "reads_per_second": 200 / (time.perf_counter() - started),
+        }
+
+
+def tracking() -> dict[str, float]:
+    """Time mirroring trials into a fresh SQLite database, its creation apart."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Folder(Path(folder))
+        book, _ = filled(place.path, 50)
+        spec, source = read("digits")
+        writer = Writer(place, spec, resolve(spec, source), book, default_uri(place.path))
+        started = time.perf_counter()
+        writer.connect()
+        created = time.perf_counter()
+        writer.write(None)
+        done = time.perf_counter()
+        return {"database_seconds": created - started, "trials_per_second": 50 / (done - created)}
+
+
+MEASURES: dict[str, Callable[[], dict[str, float]]] = {
+    "imports": imports,
+    "trial": trial,
+    "noop": noop,
+    "ledger": ledger,
+    "tracking": tracking,
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found = {name: MEASURES[name]() for name in arguments.only}
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return
+    for name, numbers in found.items():
+        print(f"{name:10}", ", ".join(f"{key} {value:.3g}" for key, value in numbers.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""Whole studies through the command line, with real Ray and MLflow: finished, killed, failing."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from study.folder import Folder
+from study.ledger import Entry, Ledger
+
+STUDY = """
+[study]
+name = "small"
+stream = "split_digits"
+reference = "replay"
+
+[methods]
+finetune = { fixed = { hidden = [16], epochs = 2, batch_size = 16 } }
+replay = { fixed = { hidden = [16], epochs = 2, batch_size = 16, memory_total = 50 } }
+
+[tune]
+trials = 4
+seeds = [0, 1]
+sampler = "random"
+
+[confirm]
+seeds = { first = 100, count = 6 }
+
+[resources]
+seeds_per_stack = 2
+"""
+
+
+def command(place: Path, *more: str) -> list[str]:
+    study = place / "study.toml"
+    if not study.exists():
+        study.write_text(STUDY, encoding="utf-8")
+    return [sys.executable, "-m", "study", "run", str(study), "--dir", str(place), *more]
+
+
+def run(place: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(place, *more), capture_output=True, text=True, timeout=300)
+
+
+def sets(*pairs: str) -> list[str]:
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+def entries(place: Path, phase: str | None = None) -> list[Entry]:
+    return Ledger(place / "small" / "ledger").entries(phase)
+
+
+def sums(place: Path) -> dict[str, str]:
+    """Checksums of every finished trial; each tells when it ended, so a second run would show."""
+    files = sorted((place / "small" / "ledger").glob("*/*/*/*"))
+    return {str(f.relative_to(place)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def tables(place: Path) -> tuple[str, str]:
+    report = place / "small" / "report"
+    return (report / "methods.csv").read_text(), (report / "comparisons.csv").read_text()
+
+
+def kill_when(place: Path, ready: Callable[[], bool], *more: str) -> None:
+    """Start a study and kill its driver, without a chance to clean up, once something is there."""
+    with (place / "killed.log").open("ab") as log:
+        driver = subprocess.Popen(
+            command(place, *more), stdout=log, stderr=log, start_new_session=True
+        )
+        deadline = time.monotonic() + 120
+        while not ready():
+            assert driver.poll() is None, "the study ended before it could be killed"
+            assert time.monotonic() < deadline, "nothing to kill in two minutes"
+            time.sleep(0.05)
+        driver.kill()
+        driver.wait()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    place = tmp_path_factory.mktemp("whole")
+    return place, run(place)
+
+
+def test_a_study_ends_with_tables_verdicts_and_the_way_to_mlflow(whole):
+    place, done = whole
+    assert done.returncode == 0, done.stderr
+    for text in ("finetune against replay: worse", "average_accuracy (mean ± sd)", "study ui"):
+        assert text in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "tune finetune: 4/4 trials" in done.stderr
+    report = json.loads((place / "small" / "report" / "report.json").read_text())
+    assert [row["n"] for row in report["methods"]] == [6, 6]
+    assert [row["trials"] for row in report["tuning"]] == [4, 4]
+
+
+def test_every_method_is_tuned_with_the_same_seeds_data_and_number_of_trials(whole):
+    place, _ = whole
+    tuned = entries(place, "tune")
+    assert sorted((e.method, e.number) for e in tuned) == [
+        (method, number) for method in ("finetune", "replay") for number in range(4)
+    ]
+    assert {(e.seeds, e.samples) for e in tuned} == {((0, 1), tuned[0].samples)}
+
+
+def test_the_confirmation_uses_the_best_configuration_on_every_fresh_seed(whole):
+    place, _ = whole
+    for method in ("finetune", "replay"):
+        best = max(
+            (e for e in entries(place, "tune") if e.method == method), key=lambda e: e.values[0]
+        )
+        confirmed = [e for e in entries(place, "confirm") if e.method == method]
+        assert sorted(seed for e in confirmed for seed in e.seeds) == list(range(100, 106))
+        assert all(e.work["configuration"] == best.work["configuration"] for e in confirmed)
+
+
+def test_mlflow_shows_study_method_trial_and_seed(whole):
+    from mlflow import MlflowClient
+
+    place, _ = whole
+    client = MlflowClient(tracking_uri=f"sqlite:///{place}/small/mlflow.db")
+    experiment = client.get_experiment_by_name("small")
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    parent = {r.info.run_id: r.data.tags.get("mlflow.parentRunId") for r in runs}
+    depth = {"study": 0, "method": 1, "tune-trial": 2, "confirm-trial": 2, "seed": 3}
+    counted = dict.fromkeys(depth, 0)
+    for r in runs:
+        role, above = r.data.tags["role"], 0
+        counted[role] += 1
+        current = parent[r.info.run_id]
+        while current:
+            above, current = above + 1, parent[current]
+        assert above == depth[role]
+    assert (counted["study"], counted["method"], counted["tune-trial"], counted["seed"]) == (
+        1,
+        2,
+        8,
+        12,
+    )
+
+
+def test_running_again_runs_nothing_and_gives_the_same_tables(whole):
+    place, _ = whole
+    before, shown = sums(place), tables(place)
+    again = run(place)
+    assert again.returncode == 0, again.stderr
+    assert sums(place) == before
+    assert tables(place) == shown
+
+
+def test_more_seeds_and_trials_run_only_what_is_missing(whole):
+    place, _ = whole
+    before = sums(place)
+    more = run(place, *sets("tune.trials=5", "confirm.seeds.count=8"))
+    assert more.returncode == 0, more.stderr
+    after = sums(place)
+    assert before.items() <= after.items()
+    assert len(entries(place, "tune")) == 10
+    assert "added after" in (place / "small" / "report" / "report.md").read_text()
+
+
+def test_a_killed_driver_loses_nothing_and_changes_no_digit(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    undisturbed = run(kept)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+
+    def finished(phase: str, count: int) -> Callable[[], bool]:
+        pattern = f"small/ledger/{phase}/*/*/trial.json"
+        return lambda: len(list(tmp_path.glob(pattern))) >= count
+
+    kill_when(tmp_path, finished("tune", 3))
+    first = sums(tmp_path)
+    kill_when(tmp_path, finished("confirm", 1))
+    second = sums(tmp_path)
+    final = run(tmp_path)
+    assert final.returncode == 0, final.stderr
+    last = sums(tmp_path)
+    assert first.items() <= second.items() <= last.items()
+    assert tables(tmp_path) == tables(kept)
+
+
+SLOW = sets(
+    "tune.trials=0",
+    "methods={replay={fixed={hidden=[256],epochs=150,batch_size=16}}}",
+    "confirm.seeds.count=2",
+)
+
+
+def test_a_killed_worker_goes_on_from_its_last_task(tmp_path):
+    place, calm = tmp_path / "killed", tmp_path / "calm"
+    place.mkdir()
+    calm.mkdir()
+    driver = subprocess.Popen(
+        command(place, *SLOW),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(place.glob("small/ray/confirm/*/checkpoint_*/learners.pt")):
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.kill(worker_of(driver.pid), signal.SIGKILL)
+    _, errors = driver.communicate(timeout=200)
+    assert driver.returncode == 0, errors
+    assert "its worker died; it goes on from its last task" in errors
+    assert max(e.resumed for e in entries(place, "confirm")) >= 1
+    assert run(calm, *SLOW).returncode == 0
+    assert tables(place)[0] == tables(calm)[0]
+
+
+def worker_of(driver: int) -> int:
+    """Process id of a trial under this driver: its title names the method it trains."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
+    ).stdout
+    titles = [line.split(maxsplit=1) for line in listed.splitlines()[1:]]
+    trials = [int(pid) for pid, title in titles if title.startswith("ray::") and ".train" in title]
+    mine = [pid for pid in trials if driver in ancestors(pid)]
+    return mine[0]
+
+
+def ancestors(pid: int) -> set[int]:
+    found: set[int] = set()
+    while pid > 1 and pid not in found:
+        found.add(pid)
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    return found
+
+
+def test_a_diverged_seed_is_a_result_and_the_exit_code_says_so(tmp_path):
+    bad = sets("tune.trials=0", "methods.finetune.fixed.lr=1e30", "confirm.seeds.count=6")
+    done = run(tmp_path, *bad)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    rows = list(csv.DictReader(tables(tmp_path)[1].splitlines()))
+    assert [row["verdict"] for row in rows] == ["no verdict"]
+    assert {e.state for e in entries(tmp_path) if e.method == "finetune"} == {"diverged"}
+    counted = run(tmp_path, *bad, *sets("study.failed=worst"))
+    assert counted.returncode == 3
+    rows = list(csv.DictReader(tables(tmp_path)[1].splitlines()))
+    assert rows[0]["verdict"].startswith("worse")
+
+
+def test_asha_stops_weak_trials_between_tasks_and_the_ledger_says_pruned(tmp_path):
+    done = run(tmp_path, *sets("tune.pruner=asha", "tune.trials=8", "confirm.seeds.count=2"))
+    assert done.returncode == 0, done.stderr
+    states = [e.state for e in entries(tmp_path, "tune")]
+    assert len(states) == 16
+    assert states.count("pruned") >= 2
+    assert states.count("complete") >= 2
+    for entry in entries(tmp_path, "tune"):
+        rows = Ledger(tmp_path / "small" / "ledger").outcome(entry).rows
+        assert (rows < 5) == (entry.state == "pruned")
+
+
+def test_a_study_that_asks_for_more_than_the_cluster_has_fails_at_once(tmp_path):
+    done = run(tmp_path, *sets("resources.cpus_per_trial=4096"))
+    assert done.returncode == 2
+    assert "4096" in done.stderr
+    assert f"{os.cpu_count()} CPUs" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_mlflow_delays_the_mirror_and_nothing_else(tmp_path):
+    quick = sets("tune.trials=0", "confirm.seeds.count=2", "methods.finetune.fixed.epochs=1")
+    done = run(tmp_path, *quick, "--tracking-uri", "http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    assert "study track" in done.stderr
+    _, spec = Folder.open(tmp_path / "small")
+    assert spec.tune.trials == 0
+    track = [sys.executable, "-m", "study", "track", str(tmp_path / "small")]
+    mended = subprocess.run(track, capture_output=True, text=True, timeout=120)
+    assert mended.returncode == 0, mended.stderr
+    assert (tmp_path / "small" / "mlflow.db").exists()
