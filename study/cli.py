@@ -50,22 +50,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of studies.")]
 OneFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")]
 
-SOME_FAILED = 3
+FAILED, BAD_INPUT, SOME_FAILED = 1, 2, 3
 
 
 def main() -> None:
-    """Run a command; turn bad input and interruption into a sentence."""
+    """Run a command; turn bad input into a sentence."""
     try:
         app()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print(
-            "interrupted: finished trials are kept; the same command goes on from here",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        sys.exit(BAD_INPUT)
 
 
 @app.command()
@@ -83,8 +77,16 @@ def run(
 
     spec, source = _read(study, sets, address)
     place = dir / spec.study.name
-    with Console() as console:
-        outcome = run_study(spec, source, place, data_root(data), console, _command(), tracking_uri)
+    try:
+        with Console() as console:
+            outcome = run_study(
+                spec, source, place, data_root(data), console, _command(), tracking_uri
+            )
+    except KeyboardInterrupt:
+        print(
+            "interrupted: finished trials are kept; run the same command to go on", file=sys.stderr
+        )
+        raise typer.Exit(FAILED) from None
     print_results(outcome.analysis)
     interface = tracking_uri or f"python -m study ui {place}"
     print(f"\nReport: {place / 'report' / 'report.md'}\nMLflow: {interface}")

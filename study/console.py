@@ -57,6 +57,8 @@ class Console:
         self._failed, self._best = 0, ""
         self._started = time.monotonic()
         self._printed = 0.0
+        if total == 0:
+            return
         if done == total:
             self.say(f"{name}: {total}/{total} trials, all in the ledger")
         elif self.live:

@@ -92,6 +92,8 @@ def build_memory(learner: Learner) -> Memory:
             "use memory_policy = 'reservoir' with memory_total"
         )
     if config.memory_policy == "balanced":
+        if config.memory_per_task is None and config.memory_total < (stream.tasks or 0):
+            raise InputError(f"memory_total = {config.memory_total} is less than a sample a task")
         return BalancedMemory(*place, config.memory_total, config.memory_per_task)
     per_task = config.memory_per_task
     return ReservoirMemory(

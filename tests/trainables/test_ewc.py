@@ -81,7 +81,7 @@ def single(network, seed):
 
 
 def brute_force(network, inputs, mask):
-    """Sum over samples and labels of p (d log p / d theta)^2, in the shapes of the stacked network."""
+    """Sum p (d log p / d theta)^2 over samples and labels, in the shapes of the stack."""
     totals = [torch.zeros_like(p, dtype=torch.double) for p in network.parameters()]
     for seed in range(len(SEEDS)):
         plain = single(network, seed)
@@ -159,7 +159,7 @@ def test_fisher_samples_limits_the_samples(wanted, asked):
 
 
 def consolidated(monkeypatch, dtype=torch.double, **options):
-    """Let a learner finish three tasks with given Fisher information; return it, those, and the weights then."""
+    """Let a learner finish three tasks; return it, their Fisher information and weights."""
     learner = toy_learner(**options)
     learner.network.to(dtype)
     for name in ("precision", "centre"):
@@ -168,7 +168,9 @@ def consolidated(monkeypatch, dtype=torch.double, **options):
     for task in range(3):
         moved(learner.network, f"task{task}")
         draw = generator(task, "fisher")
-        fisher = [torch.rand(w.shape, generator=draw).to(dtype) for w in learner.network.parameters()]
+        fisher = [
+            torch.rand(w.shape, generator=draw).to(dtype) for w in learner.network.parameters()
+        ]
         # some weights matter to no task yet, some only to later ones
         fisher = [torch.where(f < 0.3, 0.0, f) * (task > 0 or 1e-6) for f in fisher]
         fisher[0][:, 0] = 0.0

@@ -11,7 +11,7 @@ from trainables.finetune import Finetune
 from trainables.joint import Joint
 from trainables.replay import Replay
 
-QUICK = {"hidden": [32], "epochs": 3, "batch_size": 16, "lr": 3e-3}
+QUICK = {"hidden": [32], "epochs": 2, "batch_size": 6, "lr": 5e-3}
 
 
 class TestFinetune(LearnerConformance):
@@ -22,7 +22,7 @@ class TestFinetune(LearnerConformance):
 
 class TestFinetuneSGD(LearnerConformance):
     learner = Finetune
-    options = {**QUICK, "optimiser": "sgd", "lr": 0.01, "momentum": 0.9, "layer_norm": True}
+    options = QUICK | {"optimiser": "sgd", "lr": 0.01, "momentum": 0.9, "layer_norm": True}
     forgets = True
 
 
@@ -33,36 +33,36 @@ class TestJoint(LearnerConformance):
 
 class TestReplay(LearnerConformance):
     learner = Replay
-    options = {**QUICK, "memory_total": 100}
+    options = QUICK | {"memory_total": 100}
 
 
 class TestReplayPerTask(LearnerConformance):
     learner = Replay
-    options = {**QUICK, "memory_per_task": 20}
+    options = QUICK | {"memory_per_task": 20}
     only = ("task", "domain", "class")
 
 
 class TestReplayBalanced(LearnerConformance):
     learner = Replay
-    options = {**QUICK, "memory_total": 103, "memory_policy": "balanced"}
+    options = QUICK | {"memory_total": 103, "memory_policy": "balanced"}
     only = ("task", "domain", "class")
 
 
 class TestReplayBalancedPerTask(LearnerConformance):
     learner = Replay
-    options = {**QUICK, "memory_per_task": 20, "memory_policy": "balanced", "replay_ratio": 0.7}
+    options = QUICK | {"memory_per_task": 20, "memory_policy": "balanced", "replay_ratio": 0.7}
     only = ("task", "domain", "class")
 
 
 class TestEWC(LearnerConformance):
     learner = EWC
-    options = {**QUICK, "lam": 100.0}
+    options = QUICK | {"lam": 100.0}
     forgets = True
 
 
 class TestEWCOnline(LearnerConformance):
     learner = EWC
-    options = {**QUICK, "lam": 100.0, "online": True, "gamma": 0.9, "fisher_samples": 50}
+    options = QUICK | {"lam": 100.0, "online": True, "gamma": 0.9, "fisher_samples": 50}
     forgets = True
 
 
@@ -82,6 +82,8 @@ def test_an_unknown_learner_is_refused_with_the_nearest_name():
 
 def test_learners_of_equal_networks_start_from_equal_weights():
     stream = make_stream("class")
-    kinds = [kind(kind.Config.parse(QUICK), stream.info, stream.seeds) for kind in LEARNERS.values()]
+    kinds = [
+        kind(kind.Config.parse(QUICK), stream.info, stream.seeds) for kind in LEARNERS.values()
+    ]
     first = [w.tolist() for w in kinds[0].network.parameters()]
     assert all([w.tolist() for w in kind.network.parameters()] == first for kind in kinds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from conformance import make_stream
@@ -18,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 def numbered(start, count, seeds):
-    """Return a batch whose samples say where in the stream they stand, differently for each seed."""
+    """Return a batch whose samples tell their place in the stream and their seed."""
     place = torch.arange(start, start + count).expand(len(seeds), -1)
     own = torch.tensor(seeds).unsqueeze(1).expand(-1, count)
     inputs = torch.stack([place // 256, place % 256, own], dim=2).to(torch.uint8)
@@ -170,6 +172,11 @@ def test_per_task_takes_the_place_of_the_total(per_task):
         assert labels.shape[1] == sum(shares)
 
 
+def pairs(images, labels):
+    """Return samples as something to compare."""
+    return [(tuple(i.tolist()), int(c)) for i, c in zip(images, labels, strict=True)]
+
+
 def test_a_share_holds_different_samples_of_its_own_task():
     stream, _, after = balanced(103)
     shares, inputs, labels = after[-1]
@@ -179,15 +186,15 @@ def test_a_share_holds_different_samples_of_its_own_task():
         assert set(kinds.unique().tolist()) == {2 * task, 2 * task + 1}
         for row, seed_kinds, pool in zip(block, kinds, stream.pool(task)[0], strict=True):
             images, classes = stream.gather(pool.unsqueeze(0), task)
-            known = {(tuple(i.tolist()), int(c)) for i, c in zip(images[0], classes[0], strict=True)}
-            held = [(tuple(i.tolist()), int(c)) for i, c in zip(row, seed_kinds, strict=True)]
-            assert set(held) <= known
+            known = pairs(images[0], classes[0])
+            held = pairs(row, seed_kinds)
+            assert set(held) <= set(known)
             assert len(set(held)) == len(held)
 
 
 def test_a_smaller_share_is_the_first_part_of_the_larger():
     _, _, after = balanced(103)
-    for (before, old, old_labels), (shares, new, new_labels) in zip(after, after[1:], strict=False):
+    for (before, old, old_labels), (shares, new, new_labels) in pairwise(after):
         for was, now in ((old, new), (old_labels, new_labels)):
             blocks = zip(was.split(before, 1), now.split(shares, 1), shares, strict=False)
             assert all(torch.equal(block[:, :share], kept) for block, kept, share in blocks)

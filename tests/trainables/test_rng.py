@@ -83,9 +83,7 @@ def test_draws_follow_the_blocks_and_never_repeat_a_number(counts):
         patch.setattr(rng, "BLOCK", 16)
         draws, block, used = Draws([7, 8], "memory", CPU), 0, 0
         for count in counts:
-            if used + count > 16:  # a request is never split over two blocks
-                block, used = block + 1, 0
-            elif used == 16:
+            if used + count > 16 or used == 16:  # a request is never split over two blocks
                 block, used = block + 1, 0
             drawn = draws.uniform(count)
             assert drawn.shape == (2, count)

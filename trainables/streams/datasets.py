@@ -82,11 +82,14 @@ def _write(path: Path, data: Mapping[str, Split]) -> None:
         raise InputError(
             f"cannot write {path} ({error}). Choose another data root with --data."
         ) from None
-    with h5py.File(partial, "w") as file:
-        for split, arrays in data.items():
-            for key, array in arrays.items():
-                file.create_dataset(f"{split}/{key}", data=array, compression="lzf")
-    os.replace(partial, path)
+    try:
+        with h5py.File(partial, "w") as file:
+            for split, arrays in data.items():
+                for key, array in arrays.items():
+                    file.create_dataset(f"{split}/{key}", data=array, compression="lzf")
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
 
 
 def _digits(root: Path) -> dict[str, Split]:

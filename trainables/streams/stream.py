@@ -95,7 +95,7 @@ class Stream(ABC):
         self.options = options or StreamOptions.parse({})
         self.classes = DATASETS[self.dataset].classes
         held, learnt, scored = self.roles(data, phase)
-        if len(held) == 1 and (learnt & scored).any():
+        if held[0] == held[-1] and (learnt & scored).any():
             raise ValueError(
                 f"{self.name} would be scored on samples it has learnt, in phase '{phase}'"
             )
@@ -148,10 +148,11 @@ class Stream(ABC):
         chosen = [
             torch.cat([self._learn[c] for c in row]) for row in self.task_classes[:, index].tolist()
         ]
-        sizes = [len(members) for members in self._learn]
         if self.options.class_order == "fixed":
             return chosen, len(chosen[0])
-        return chosen, math.ceil(sum(sizes) / self.tasks)
+        # as many steps for every seed as the largest task there can be: none misses a sample
+        sizes = sorted(len(members) for members in self._learn)
+        return chosen, sum(sizes[-self.task_classes.shape[2] :])
 
     def scored(self, index: int) -> tuple[Tensor, Tensor]:
         """Samples to score in a task: indices [S, N], padded, and which of them count."""
@@ -212,13 +213,13 @@ class Task:
         return self._stream.scenario.loss_mask(labels, None if self._union else self._index)
 
     def batches(self, epochs: int, batch_size: int) -> Iterator[Batch]:
-        """Yield ``ceil(size / batch_size)`` full batches an epoch, shuffled anew for each epoch and
-        seed.
+        """Yield ``ceil(size / batch_size)`` full batches an epoch.
 
-        The last batch is filled from the front of the next shuffle, so every seed takes the same
-        number of steps.
+        Shuffled anew for each epoch and seed; a shuffle that ends early is gone through again from
+        its front, so every seed takes the same number of steps. A task-free stream is passed over
+        once, whatever ``epochs``.
         """
-        for index in self._orders(epochs, batch_size):
+        for index in self._orders(1 if self.free else epochs, batch_size):
             yield self._batch(index)
             self.steps_done += 1
             self.samples += batch_size

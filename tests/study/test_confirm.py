@@ -1,0 +1,284 @@
+"""The best configuration on fresh seeds: which one, and which seeds still lack it."""
+
+from __future__ import annotations
+
+import pytest
+from factory import Run, Tune, add, make_confirmation, make_entry, make_spec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study import plan
+from study.confirm import _spread, best_configuration, confirmed, pending
+from study.ledger import Ledger
+
+NOT_TUNED = {"tune.trials": 0}
+ALONE = {**NOT_TUNED, "methods": {"replay": {}}}
+
+
+def methods_of(spec):
+    return plan.resolve(spec, "small.toml")
+
+
+def best_of(spec, ledger, name="replay"):
+    return best_configuration(spec, methods_of(spec)[name], ledger)
+
+
+def state_of(spec, ledger, name="replay"):
+    return confirmed(spec, methods_of(spec)[name], ledger)
+
+
+def waiting(spec, ledger, slots=2):
+    return pending(spec, list(methods_of(spec).values()), ledger, slots)
+
+
+def groups(entries, method="replay"):
+    return [e.seeds for e in entries if e.method == method]
+
+
+# -- the best configuration
+
+
+def tuned(folder, values, changes=None, states=None):
+    """A ledger of one sweep whose trials ended with these values."""
+    spec, ledger = make_spec({"tune.trials": len(values), **(changes or {})}), Ledger(folder)
+    for number, value in enumerate(values):
+        add(
+            ledger,
+            spec,
+            "replay",
+            "tune",
+            number=number,
+            values=value if isinstance(value, list) else [value],
+            state=states[number] if states else "complete",
+            params={"lr": 0.001 * (number + 1)},
+        )
+    return spec, ledger
+
+
+def best_lr(*args, **kwargs):
+    found = best_of(*tuned(*args, **kwargs))
+    return None if found is None else round(found["lr"], 6)
+
+
+def test_the_highest_score_wins(tmp_path):
+    assert best_lr(tmp_path, [0.5, 0.7, 0.6]) == 0.002
+
+
+def test_the_earliest_of_equals_wins(tmp_path):
+    assert best_lr(tmp_path, [0.5, 0.7, 0.7, 0.7]) == 0.002
+
+
+def test_a_minimised_metric_is_minimised(tmp_path):
+    assert best_lr(tmp_path, [0.5, 0.2, 0.7, 0.2], {"study.metric": "forgetting"}) == 0.002
+
+
+def test_the_first_objective_chooses(tmp_path):
+    two = {"tune.objectives": ["average_accuracy", "memory_bytes"]}
+    assert best_lr(tmp_path, [[0.5, 1.0], [0.7, 9.0], [0.6, 0.0]], two) == 0.002
+
+
+def test_only_complete_trials_may_win(tmp_path):
+    states = ["complete", "pruned", "diverged", "failed"]
+    assert best_lr(tmp_path, [0.1, 0.9, 0.8, 0.7], states=states) == 0.001
+
+
+def test_a_score_that_is_no_number_never_wins(tmp_path):
+    nan = float("nan")
+    assert best_lr(tmp_path / "a", [nan, 0.1, 0.2]) == 0.003
+    assert best_lr(tmp_path / "b", [0.2, nan, 0.1]) == 0.001
+
+
+@pytest.mark.parametrize("states", [["failed"], ["diverged"], ["pruned"], []])
+def test_nothing_is_confirmed_when_no_trial_finished(tmp_path, states):
+    spec, ledger = tuned(tmp_path, [0.5] * len(states), {"tune.trials": 3}, states)
+    assert best_of(spec, ledger) is None
+    assert state_of(spec, ledger).configuration is None
+    assert groups(waiting(spec, ledger)) == []
+
+
+def test_without_a_sweep_the_defaults_are_confirmed(tmp_path):
+    spec = make_spec({**NOT_TUNED, "methods.replay": {"fixed": {"lr": 0.5}}})
+    found = best_of(spec, Ledger(tmp_path))
+    assert found == plan.configuration(methods_of(spec)["replay"], {})
+    assert found["lr"] == 0.5
+
+
+def test_trials_tuned_on_other_seeds_do_not_choose(tmp_path):
+    _, ledger = tuned(tmp_path, [0.5, 0.7])
+    assert best_of(make_spec({"tune.seeds": [5, 6]}), ledger) is None
+
+
+# -- what still lacks
+
+
+@given(st.lists(st.integers(), min_size=1, max_size=40, unique=True), st.data())
+def test_seeds_are_spread_over_parts_that_differ_by_at_most_one(seeds, data):
+    parts = data.draw(st.integers(1, len(seeds)))
+    cut = _spread(seeds, parts)
+    sizes = [len(part) for part in cut]
+    assert [seed for part in cut for seed in part] == seeds
+    assert len(cut) == parts
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 1
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 5, 8, 64])
+@pytest.mark.parametrize("count", [1, 3, 10])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_pending_trials_fill_the_slots_and_hold_each_seed_once(tmp_path, slots, count, number):
+    names = ["replay", "finetune", "joint"][:number]
+    spec = make_spec(
+        {
+            **NOT_TUNED,
+            "methods": {name: {} for name in names},
+            "confirm.seeds": {"first": 100, "count": count},
+        }
+    )
+    entries = waiting(spec, Ledger(tmp_path), slots)
+    for name in names:
+        parts = groups(entries, name)
+        assert sorted(seed for part in parts for seed in part) == list(spec.confirm_seeds)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert len(entries) >= min(slots, count * number)
+    assert {len(groups(entries, name)) for name in names} == {min(count, -(-slots // number))}
+
+
+def test_pending_trials_are_of_the_confirmation(tmp_path):
+    spec = make_spec({**NOT_TUNED, "confirm.evaluate_every": 9})
+    for entry in waiting(spec, Ledger(tmp_path)):
+        assert (entry.phase, entry.number, entry.state) == ("confirm", None, "running")
+        assert entry.work["evaluate_every"] == 9
+
+
+def test_interrupted_groups_come_back_as_they_were(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    tune = Tune(make_confirmation(spec, ledger, slots=2))
+    first, second = tune.ask(), tune.ask()
+    before = [tune.asked[trial]["work"] for trial in (first, second)]
+    assert [work["seeds"] for work in before] == [[100, 101], [102, 103]]
+    again = waiting(spec, Ledger(tmp_path), slots=4)
+    assert [entry.work for entry in again] == before
+    tune.end(second)
+    assert groups(waiting(spec, Ledger(tmp_path), slots=4)) == [(100, 101)]
+
+
+def test_groups_that_never_started_come_back_too(tmp_path):
+    spec = make_spec(ALONE)
+    make_confirmation(spec, Ledger(tmp_path), slots=3)
+    assert sorted(groups(waiting(spec, Ledger(tmp_path), slots=1))) == [(100, 101), (102,), (103,)]
+
+
+def test_an_interrupted_group_with_a_seed_that_is_no_longer_wanted_is_cut_anew(tmp_path):
+    ledger = Ledger(tmp_path)
+    make_confirmation(make_spec(ALONE), ledger, slots=2)
+    fewer = make_spec({**ALONE, "confirm.seeds": [100, 101, 102]})
+    assert sorted(groups(waiting(fewer, ledger, slots=1))) == [(100, 101), (102,)]
+
+
+def test_an_interrupted_group_of_another_configuration_is_not_resumed(tmp_path):
+    spec, ledger = tuned(tmp_path, [0.5, 0.7], {"methods": {"replay": {}}})
+    make_confirmation(spec, ledger, slots=1)
+    more = make_spec({"methods": {"replay": {}}, "tune.trials": 3})
+    add(ledger, more, "replay", "tune", number=2, values=[0.9], params={"lr": 0.009})
+    [entry] = waiting(more, ledger, slots=1)
+    assert entry.work["configuration"]["lr"] == 0.009
+
+
+def test_only_missing_seeds_run(tmp_path):
+    spec, ledger = make_spec(NOT_TUNED), Ledger(tmp_path)
+    add(ledger, spec, "replay", seeds=(100, 102))
+    entries = waiting(spec, ledger, slots=1)
+    assert groups(entries) == [(101, 103)]
+    assert groups(entries, "finetune") == [(100, 101, 102, 103)]
+    add(ledger, spec, "replay", seeds=(101, 103))
+    assert groups(waiting(spec, ledger, slots=1)) == []
+
+
+def test_seeds_added_later_run_alone(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    Tune(make_confirmation(spec, ledger)).run()
+    more = make_spec({**ALONE, "confirm.seeds": {"first": 98, "count": 8}})
+    assert groups(waiting(more, ledger, slots=1)) == [(98, 99, 104, 105)]
+
+
+def test_seeds_no_longer_asked_for_are_not_counted(tmp_path):
+    ledger = Ledger(tmp_path)
+    add(ledger, make_spec(ALONE), "replay")
+    fewer = make_spec({**ALONE, "confirm.seeds": [101]})
+    assert list(state_of(fewer, ledger).places) == [101]
+
+
+def test_a_place_is_the_entry_and_the_position_of_a_seed_in_it(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    late = add(ledger, spec, "replay", seeds=(103, 101))
+    early = add(ledger, spec, "replay", seeds=(100,))
+    places = state_of(spec, ledger).places
+    assert places == {103: (late, 0), 101: (late, 1), 100: (early, 0)}
+
+
+def test_a_failed_seed_runs_again_and_is_reported_until_it_succeeds(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    trace = "Traceback\n  deep\nValueError: too hot\n"
+    add(ledger, spec, "replay", seeds=(100, 101), state="failed", failure=trace)
+    add(ledger, spec, "replay", seeds=(102, 103))
+    state = state_of(spec, ledger)
+    assert state.failures == {100: "ValueError: too hot", 101: "ValueError: too hot"}
+    assert sorted(state.places) == [102, 103]
+    assert groups(waiting(spec, ledger, slots=1)) == [(100, 101)]
+    add(ledger, spec, "replay", seeds=(100,))
+    add(ledger, spec, "replay", seeds=(101,))
+    state = state_of(spec, ledger)
+    assert state.failures == {}
+    assert sorted(state.places) == [100, 101, 102, 103]
+    assert waiting(spec, ledger) == []
+
+
+def test_a_diverged_seed_is_a_result_and_does_not_run_again(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    add(ledger, spec, "replay", state="diverged", values=[float("nan")])
+    assert sorted(state_of(spec, ledger).places) == list(spec.confirm_seeds)
+    assert waiting(spec, ledger) == []
+
+
+def test_entries_of_another_method_configuration_or_phase_do_not_count(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    add(ledger, make_spec(NOT_TUNED), "finetune")
+    add(ledger, spec, "replay", params={"lr": 0.5})
+    add(ledger, spec, "replay", "tune", number=0, seeds=spec.confirm_seeds)
+    add(ledger, make_spec({**ALONE, "confirm.evaluate_every": 3}), "replay")
+    assert state_of(spec, ledger).places == {}
+
+
+# -- the confirmation as a source of trials
+
+
+def test_a_confirmation_runs_every_seed_of_every_method_once(tmp_path):
+    spec, ledger = make_spec(NOT_TUNED), Ledger(tmp_path)
+    source = make_confirmation(spec, ledger, slots=3)
+    tune = Tune(source, lambda work: Run())
+    assert len(tune.run()) == 4
+    for name in ("finetune", "replay"):
+        assert sorted(state_of(spec, ledger, name).places) == list(spec.confirm_seeds)
+    assert ledger.running() == []
+    assert len(source.console.done) == 4
+    assert Tune(make_confirmation(spec, Ledger(tmp_path))).run() == []
+
+
+def test_each_trial_is_told_the_stack_of_its_method(tmp_path):
+    spec = make_spec(NOT_TUNED)
+    source = make_confirmation(spec, Ledger(tmp_path))
+    source.stacks = {"finetune": 3, "replay": 1}
+    tune = Tune(source)
+    tune.run()
+    told = {asked["work"]["learner"]: asked["stack"] for asked in tune.asked.values()}
+    assert told == {"finetune": 3, "replay": 1}
+
+
+def test_the_confirmation_follows_the_sweep(tmp_path):
+    spec, ledger = tuned(tmp_path, [0.5, 0.7], {"methods": {"replay": {}}})
+    Tune(make_confirmation(spec, ledger)).run()
+    entries = ledger.entries("confirm")
+    assert {e.work["configuration"]["lr"] for e in entries} == {0.002}
+    assert make_entry(spec, "replay", params={"lr": 0.002}, seeds=(100, 101)).key in {
+        e.key for e in entries
+    }

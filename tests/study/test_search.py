@@ -1,0 +1,524 @@
+"""The search asks what an uninterrupted one would have asked, and Optuna hears the truth."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from factory import Run, Tune, add, by_learning_rate, make_entry, make_spec, make_sweep
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+import trainables
+from study import plan
+from study.ledger import Ledger
+from study.search import Search, described, frozen, new_study
+from study.sweep import belongs, best_trial, finished_trials, scheduler
+from trainables import LEARNERS
+
+TWO = ["average_accuracy", "memory_bytes"]
+
+
+def sweep_of(folder, changes=None, method="replay", learn=None):
+    """Return a sweep over the ledger in a folder, and what runs it."""
+    sweep = make_sweep(make_spec(changes), method, Ledger(folder))
+    return sweep, Tune(sweep, learn)
+
+
+def numbered(folder, method="replay"):
+    """What a ledger has of a sweep: configurations by number."""
+    entries = Ledger(folder).entries("tune", method)
+    return {e.number: e.work["configuration"] for e in entries}
+
+
+def method_of(changes=None, name="replay"):
+    spec = make_spec(changes)
+    return spec, plan.resolve(spec, "small.toml")[name]
+
+
+# -- what is asked
+
+
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+@pytest.mark.parametrize("name", LEARNERS)
+def test_published_defaults_are_the_first_trial(name, scenario, tmp_path):
+    changes = {"study.scenario": scenario, f"methods.{name}": {}}
+    spec, method = method_of(changes, name)
+    sweep, tune = sweep_of(tmp_path, changes, name)
+    tune.ask()
+    [asked] = tune.asked.values()
+    assert asked["work"]["configuration"] == plan.configuration(method, {})
+    kind = LEARNERS[name]
+    published = kind.Config.parse(kind.published(plan.stream_info(spec))).plain()
+    assert asked["work"]["configuration"] == published
+    assert set(sweep.asked[0].params) == set(sweep.asked[0].distributions) != set()
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
+def test_the_defaults_come_first_whatever_the_sampler(sampler, tmp_path):
+    changes = {"tune.sampler": sampler, "tune.trials": 2}
+    first, second = sweep_of(tmp_path, changes)[1].run()
+    assert (first["lr"], first["replay_ratio"]) == (1e-3, 1.0)
+    assert second["lr"] != first["lr"]
+
+
+def test_a_default_outside_a_replaced_range_is_left_out_and_the_others_are_kept(tmp_path):
+    outside = {"methods.replay": {"space": {"lr": {"low": 0.1, "high": 0.2}}}}
+    [first, *_] = sweep_of(tmp_path, outside)[1].run(1)
+    assert 0.1 <= first["lr"] <= 0.2
+    assert first["replay_ratio"] == 1.0
+
+
+def test_a_default_within_a_replaced_range_or_choice_is_the_first_trial(tmp_path):
+    space = {
+        "lr": {"low": 1e-4, "high": 1.0},
+        "optimiser": {"choices": ["sgd", "adam"]},
+        "epochs": {"low": 1, "high": 9},
+    }
+    [first, *_] = sweep_of(tmp_path, {"methods.replay": {"space": space}})[1].run(1)
+    assert (first["lr"], first["optimiser"], first["epochs"]) == (1e-3, "adam", 4)
+
+
+def test_a_default_that_is_none_of_the_choices_is_left_out_and_the_others_are_kept(tmp_path):
+    space = {"replay_ratio": {"choices": [0.5, 2.0]}}
+    [first, *_] = sweep_of(tmp_path, {"methods.replay": {"space": space}})[1].run(1)
+    assert first["replay_ratio"] in (0.5, 2.0)
+    assert first["lr"] == 1e-3
+
+
+def test_fixed_values_are_kept_and_never_suggested(tmp_path):
+    changes = {"methods.replay": {"fixed": {"lr": 0.05, "epochs": 2}}, "tune.trials": 5}
+    sweep, tune = sweep_of(tmp_path, changes)
+    found = tune.run()
+    assert {(c["lr"], c["epochs"]) for c in found} == {(0.05, 2)}
+    assert len({c["replay_ratio"] for c in found}) == 5
+    for entry in sweep.ledger.entries():
+        assert set(entry.params) == set(entry.distributions) == {"replay_ratio"}
+
+
+def test_a_range_of_an_option_the_space_does_not_have_is_searched_too(tmp_path):
+    space = {"momentum": {"low": 0.1, "high": 0.9}}
+    changes = {"methods.replay": {"space": space}, "tune.trials": 6}
+    found = sweep_of(tmp_path, changes)[1].run()
+    assert all(0.1 <= c["momentum"] <= 0.9 for c in found)
+    assert len({c["momentum"] for c in found}) > 3
+    assert all(1e-4 <= c["lr"] <= 1e-2 for c in found)
+
+
+def test_ranges_replace_those_of_the_space(tmp_path):
+    space = {
+        "lr": {"low": 0.02, "high": 0.03},
+        "replay_ratio": {"choices": [1, 4]},
+        "epochs": {"low": 2, "high": 3},
+    }
+    changes = {"methods.replay": {"space": space}, "tune.trials": 8}
+    found = sweep_of(tmp_path, changes)[1].run()
+    assert all(0.02 <= c["lr"] <= 0.03 for c in found)
+    assert {c["replay_ratio"] for c in found} == {1.0, 4.0}
+    assert {c["epochs"] for c in found} == {2, 3}
+
+
+def test_a_method_without_anything_to_search_runs_its_trial_once(tmp_path):
+    changes = {"methods.finetune": {"fixed": {"lr": 0.01}}, "tune.trials": 3}
+    sweep, tune = sweep_of(tmp_path, changes, "finetune")
+    assert len(tune.run()) == 1
+    assert [e.number for e in sweep.ledger.entries()] == [0, 1, 2]
+
+
+def test_methods_draw_numbers_of_their_own(tmp_path):
+    again = {"methods.again": {"learner": "replay"}}
+    one = sweep_of(tmp_path / "a", again)[1].run()
+    other = sweep_of(tmp_path / "b", again, "again")[1].run()
+    assert one[0] == other[0]  # the defaults
+    assert {c["lr"] for c in one[1:]}.isdisjoint(c["lr"] for c in other[1:])
+
+
+def test_the_samplers_seed_changes_what_is_drawn_and_nothing_else_does(tmp_path):
+    asked = [
+        sweep_of(tmp_path / str(i), changes)[1].run()
+        for i, changes in enumerate([{}, {"tune.seed": 1}, {"study.margin": 0.5}])
+    ]
+    assert asked[0] == asked[2]
+    assert asked[0][1:] != asked[1][1:]
+
+
+def test_every_method_gets_the_same_number_of_trials(tmp_path):
+    changes = {"methods.ewc": {}, "tune.trials": 5}
+    for name in ("finetune", "replay", "ewc"):
+        _, tune = sweep_of(tmp_path, changes, name)
+        assert len(tune.run()) == 5
+        assert tune.ask() is None
+
+
+def test_an_assignment_is_one_of_the_tuning_phase(tmp_path):
+    sweep, tune = sweep_of(tmp_path, {"tune.seeds": [4, 9]})
+    tune.run(1)
+    [asked] = tune.asked.values()
+    assert asked["work"]["phase"] == "tune"
+    assert tuple(asked["work"]["seeds"]) == (4, 9)
+    [entry] = sweep.ledger.entries()
+    assert (asked["key"], asked["label"]) == (entry.key, entry.folder)
+
+
+# -- going on
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(order=st.lists(st.integers(0, 5), unique=True, max_size=5), data=st.data())
+def test_random_asks_the_same_whichever_trials_had_finished(tmp_path_factory, order, data):
+    lost = data.draw(st.sets(st.sampled_from(order)) if order else st.just(set()))
+    folder = tmp_path_factory.mktemp("random")
+    changes = {"tune.trials": 6}
+    whole = sweep_of(folder / "whole", changes)[1].run()
+    _, tune = sweep_of(folder / "part", changes)
+    trials = [tune.ask() for _ in range(6)]
+    for number in order:  # the others are lost with their driver
+        if number not in lost:
+            tune.end(trials[number])
+    rest = sweep_of(folder / "part", changes)[1].run()
+    assert len(rest) == 6 - len(order) + len(lost)
+    assert numbered(folder / "part") == dict(enumerate(whole))
+
+
+def test_random_asks_the_same_when_nothing_was_in_flight(tmp_path):
+    whole = sweep_of(tmp_path / "whole", {"tune.trials": 6})[1].run()
+    for done in ((), (0,), (5,), (1, 3), (5, 0, 2), (0, 1, 2, 3, 4)):
+        place = tmp_path / "-".join(map(str, ("part", *done)))
+        _, tune = sweep_of(place, {"tune.trials": 6})
+        trials = [tune.ask() for _ in range(6)]
+        for number in done:
+            tune.end(trials[number])
+        for path in (place / "running").iterdir():
+            path.unlink()
+        sweep_of(place, {"tune.trials": 6})[1].run()
+        assert numbered(place) == dict(enumerate(whole))
+
+
+def mixed(work):
+    """Trials of every kind, told apart by what they are asked."""
+    lr = work["configuration"]["lr"]
+    kind = int(lr * 1e7) % 5
+    run = by_learning_rate(work)
+    if kind == 0:
+        return Run(accuracy=run.accuracy, rows=2)
+    if kind == 1:
+        return Run(accuracy=run.accuracy, diverged=(0,))
+    return run
+
+
+SEQUENTIAL = [
+    ("tpe", 12, (1, 5, 6, 9), None, {}),
+    ("tpe", 12, (4, 8), mixed, {}),
+    ("tpe", 12, (7,), None, {"tune.objectives": TWO}),
+    ("nsga2", 26, (3, 10, 19), None, {}),
+    ("nsga2", 26, (10, 19), mixed, {}),
+    ("nsga2", 26, (15,), None, {"tune.objectives": TWO}),
+    ("gp", 8, (2, 6), None, {}),
+    ("random", 8, (3,), mixed, {}),
+]
+
+
+@pytest.mark.parametrize(("sampler", "trials", "stops", "learn", "more"), SEQUENTIAL)
+def test_a_resumed_search_asks_what_an_uninterrupted_one_asks(
+    sampler, trials, stops, learn, more, tmp_path
+):
+    changes = {"tune.sampler": sampler, "tune.trials": trials, **more}
+    sweep_of(tmp_path / "whole", changes, learn=learn)[1].run()
+    whole = numbered(tmp_path / "whole")
+    assert sorted(whole) == list(range(trials))
+    for stop in stops:
+        place = tmp_path / f"stopped{stop}"
+        _, tune = sweep_of(place, changes, learn=learn)
+        tune.run(stop)
+        tune.ask()  # in flight when the driver dies
+        sweep_of(place, changes, learn=learn)[1].run()
+        assert numbered(place) == whole
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_a_resumed_search_with_repeated_configurations_asks_the_same(sampler, tmp_path):
+    space = {"lr": {"choices": [0.001, 0.002, 0.004]}, "replay_ratio": {"choices": [0.5, 1.0]}}
+    changes = {
+        "tune.sampler": sampler,
+        "tune.trials": 26,
+        "methods.replay": {"space": space},
+    }
+    sweep_of(tmp_path / "whole", changes)[1].run()
+    whole = numbered(tmp_path / "whole")
+    assert len(whole) == 26
+    _, tune = sweep_of(tmp_path / "part", changes)
+    tune.run(len({str(c) for c in whole.values()}) // 2)
+    assert 2 < len(numbered(tmp_path / "part")) < 26
+    sweep_of(tmp_path / "part", changes)[1].run()
+    assert numbered(tmp_path / "part") == whole
+
+
+def test_later_trials_depend_on_earlier_scores_where_the_sampler_learns(tmp_path):
+    def upside_down(work):
+        return Run(accuracy=1 - by_learning_rate(work).accuracy)
+
+    changes = {"tune.sampler": "tpe", "tune.trials": 12}
+    one = sweep_of(tmp_path / "one", changes)[1].run()
+    other = sweep_of(tmp_path / "other", changes, learn=upside_down)[1].run()
+    assert one[:5] == other[:5]
+    assert one[6:] != other[6:]
+
+
+def test_interrupted_trials_are_asked_again_with_the_same_parameters(tmp_path):
+    changes = {"tune.sampler": "tpe", "tune.trials": 9}
+    _, tune = sweep_of(tmp_path, changes)
+    tune.run(5)
+    flying = [tune.ask() for _ in range(3)]
+    tune.end(flying[1])  # finishes before the others are lost
+    before = [tune.asked[flying[i]]["work"] for i in (0, 2)]
+    keys = [tune.asked[flying[i]]["key"] for i in (0, 2)]
+    sweep, again = sweep_of(tmp_path, changes)
+    assert sweep.missing == [5, 7, 8]
+    again.run(2)
+    assert [asked["work"] for asked in again.asked.values()] == before
+    assert [asked["key"] for asked in again.asked.values()] == keys
+    again.run()
+    assert sweep.ledger.running() == []
+    assert sorted(numbered(tmp_path)) == list(range(9))
+
+
+def test_more_trials_go_on_where_the_search_stopped(tmp_path):
+    whole = sweep_of(tmp_path / "a", {"tune.sampler": "tpe", "tune.trials": 10})[1].run()
+    first = sweep_of(tmp_path / "b", {"tune.sampler": "tpe", "tune.trials": 6})[1].run()
+    added = sweep_of(tmp_path / "b", {"tune.sampler": "tpe", "tune.trials": 10})[1].run()
+    assert len(added) == 4
+    assert first + added == whole
+
+
+def test_a_smaller_budget_ignores_later_trials(tmp_path):
+    sweep_of(tmp_path, {"tune.trials": 8})[1].run()
+    spec, method = method_of({"tune.trials": 3})
+    ledger = Ledger(tmp_path)
+    assert [e.number for e in finished_trials(spec, method, ledger)] == [0, 1, 2]
+    assert best_trial(spec, method, ledger).number < 3
+    assert sweep_of(tmp_path, {"tune.trials": 3})[1].run() == []
+
+
+def test_a_finished_sweep_asks_nothing(tmp_path):
+    sweep_of(tmp_path)[1].run()
+    sweep, tune = sweep_of(tmp_path)
+    assert sweep.missing == []
+    assert tune.ask() is None
+
+
+def test_failed_trials_run_again_with_the_same_parameters_on_the_next_start(tmp_path):
+    calls = itertools.count()
+
+    def breaks_twice(work):
+        return Run(failure="boom") if next(calls) in (0, 2) else by_learning_rate(work)
+
+    sweep, tune = sweep_of(tmp_path, learn=breaks_twice)
+    first = tune.run()
+    assert len(first) == 4  # not again in the same run
+    assert [e.state for e in sweep.ledger.entries()] == ["failed", "complete", "failed", "complete"]
+    again, retry = sweep_of(tmp_path)
+    assert again.missing == [0, 2]
+    assert retry.run() == [first[0], first[2]]
+    assert [e.state for e in Ledger(tmp_path).entries()] == ["complete"] * 4
+    assert numbered(tmp_path) == dict(enumerate(first))
+
+
+def test_diverged_and_pruned_trials_do_not_run_again(tmp_path):
+    runs = iter([Run(diverged=(1,)), Run(rows=1), Run(), Run()])
+    sweep_of(tmp_path, learn=lambda work: next(runs))[1].run()
+    assert sweep_of(tmp_path)[1].run() == []
+
+
+def test_a_configuration_asked_twice_is_not_run_twice(tmp_path):
+    space = {"lr": {"choices": [0.001, 0.002]}}
+    changes = {"methods.finetune": {"space": space}, "tune.trials": 8, "tune.sampler": "tpe"}
+    sweep, tune = sweep_of(tmp_path, changes, "finetune")
+    found = tune.run()
+    assert sorted(c["lr"] for c in found) == [0.001, 0.002]
+    entries = Ledger(tmp_path).entries()
+    assert [e.number for e in entries] == list(range(8))
+    by_lr = {e.work["configuration"]["lr"]: e.values for e in entries[:8]}
+    for entry in entries:
+        assert entry.params == {"lr": entry.work["configuration"]["lr"]}
+        assert entry.values == by_lr[entry.params["lr"]]
+        assert np.array_equal(
+            sweep.ledger.outcome(entry).counts["main"],
+            sweep.ledger.outcome(entries[0]).counts["main"],
+        ) == (entry.values == entries[0].values)
+    assert [t.state for t in sweep.search.study.trials] == [TrialState.COMPLETE] * 8
+    assert len(sweep.console.done) == 8
+
+
+def test_a_trial_whose_worker_was_lost_is_told_and_asked_again_next_time(tmp_path):
+    sweep, tune = sweep_of(tmp_path)
+    trial = tune.ask()
+    work = tune.asked[trial]["work"]
+    sweep.on_trial_complete(trial, None, error=True)
+    assert sweep.lost == [tune.asked[trial]["label"]]
+    assert sweep.ledger.entries() == []
+    tune.run()
+    _, again = sweep_of(tmp_path)
+    assert again.run() == [work["configuration"]]
+
+
+def test_trials_of_another_study_are_not_this_sweeps(tmp_path):
+    sweep_of(tmp_path)[1].run()
+    for other in ({"tune.seeds": [5, 6]}, {"study.scenario": "task"}, {"stream": {}}):
+        spec, method = method_of(other)
+        same = other == {"stream": {}}
+        assert [belongs(spec, method, e) for e in Ledger(tmp_path).entries()] == [same] * 4
+
+
+# -- what Optuna hears
+
+
+def test_states_reach_optuna_as_what_they_were(tmp_path):
+    runs = iter([Run(0.5), Run(rows=2), Run(diverged=(1,)), Run(failure="boom")])
+    sweep, tune = sweep_of(tmp_path, learn=lambda work: next(runs))
+    tune.run()
+    states = ["complete", "pruned", "diverged", "failed"]
+    optuna = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL]
+    assert [e.state for e in sweep.ledger.entries()] == states
+    assert [t.state for t in sweep.search.study.trials] == optuna
+    reopened, _ = sweep_of(tmp_path)
+    assert [t.state for t in reopened.search.study.trials] == optuna[:3]
+    assert reopened.search.study.trials[0].values == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("complete", TrialState.COMPLETE),
+        ("pruned", TrialState.PRUNED),
+        ("diverged", TrialState.FAIL),
+        ("failed", TrialState.FAIL),
+    ],
+)
+def test_a_ledger_entry_is_the_optuna_trial_it_was(state, told, tmp_path):
+    spec = make_spec()
+    entry = add(
+        Ledger(tmp_path),
+        spec,
+        "replay",
+        "tune",
+        number=3,
+        state=state,
+        values=[] if state == "failed" else [math.nan if state == "diverged" else 0.25],
+    )
+    trial = frozen(entry)
+    assert trial.state == told
+    assert trial.values == ([0.25] if state == "complete" else None)
+
+
+def test_intermediate_values_are_kept_and_those_that_are_no_number_are_skipped(tmp_path):
+    runs = iter([Run(np.linspace(0.1, 0.5, 5)[:, None]), Run()])
+    sweep, tune = sweep_of(tmp_path, {"tune.trials": 2}, learn=lambda work: next(runs))
+    tune.run(1)
+    expected = {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}
+    assert sweep.search.study.trials[0].intermediate_values == pytest.approx(expected)
+    trial = tune.ask()
+    work = tune.asked[trial]["work"]
+    for report in Run().reports(work, ["average_accuracy"]):
+        if report["task"] == 5:
+            sweep.on_trial_complete(trial, report)
+        else:
+            bad = report["task"] in (2, 3)
+            sweep.on_trial_result(trial, {**report, "score": math.nan if bad else 0.6})
+    assert set(sweep.search.study.trials[1].intermediate_values) == {1, 4}
+    reopened, _ = sweep_of(tmp_path, {"tune.trials": 2})
+    steps = [t.intermediate_values for t in reopened.search.study.trials]
+    assert steps == [t.intermediate_values for t in sweep.search.study.trials]
+
+
+def test_a_complete_trial_without_a_value_is_a_failure_to_optuna():
+    search = Search(["maximize"], "random", "x", [])
+    trial = search.ask(0)
+    search.tell(trial, "complete", [math.nan])
+    assert search.study.trials[0].state == TrialState.FAIL
+
+
+def test_a_ledger_entry_without_a_value_is_a_failure_to_optuna(tmp_path):
+    entry = add(Ledger(tmp_path), make_spec(), "replay", "tune", number=0, values=[math.nan])
+    search = Search(["maximize"], "tpe", "x", [entry])
+    assert search.study.trials[0].state == TrialState.FAIL
+
+
+def test_several_objectives_keep_their_order_and_directions(tmp_path):
+    def learn(work):
+        memory = int(1000 * work["configuration"]["replay_ratio"])
+        return Run(by_learning_rate(work).accuracy, memory=memory)
+
+    changes = {"tune.objectives": TWO, "tune.trials": 6, "tune.sampler": "tpe"}
+    sweep, tune = sweep_of(tmp_path, changes, learn=learn)
+    tune.run()
+    study = sweep.search.study
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    for entry, trial in zip(sweep.ledger.entries(), study.trials, strict=True):
+        assert trial.values == entry.values
+        assert entry.values[1] == int(1000 * entry.work["configuration"]["replay_ratio"])
+    pareto = {t.number for t in study.best_trials}
+    best, smallest = (
+        max(study.trials, key=lambda t: t.values[0]),
+        min(study.trials, key=lambda t: t.values[1]),
+    )
+    assert {best.number, smallest.number} <= pareto
+    found = best_trial(*method_of(changes), sweep.ledger)
+    assert found.number == best.number
+
+
+def test_a_sampler_is_seeded_by_the_trials_number_and_not_by_what_came_before():
+    fresh, used = (Search(["maximize"], "random", "0/replay", []) for _ in range(2))
+    for number in (0, 1, 2):
+        used.ask(number).suggest_float("lr", 0, 1)
+    later = used.ask(7).suggest_float("lr", 0, 1)
+    assert fresh.ask(7).suggest_float("lr", 0, 1) == later
+    assert fresh.ask(8).suggest_float("lr", 0, 1) != later
+
+
+def test_a_wanted_value_is_taken_and_the_rest_drawn():
+    search = Search(["maximize"], "random", "0/replay", [])
+    trial = search.ask(0, {"lr": 0.25})
+    assert trial.suggest_float("lr", 0, 1) == 0.25
+    assert 0 <= trial.suggest_float("momentum", 0, 1) <= 1
+    assert described(trial)["params"] == trial.params
+
+
+def test_what_is_described_of_a_trial_makes_the_same_trial_again(tmp_path):
+    study = new_study()
+    trial = study.ask()
+    trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+    trial.suggest_int("epochs", 1, 9)
+    trial.suggest_categorical("optimiser", ["adam", "sgd"])
+    entry = make_entry(make_spec(), "replay", "tune", number=0)
+    known = vars(entry) | described(trial) | {"state": "complete", "values": [0.5]}
+    again = frozen(type(entry)(**known))
+    assert (again.params, again.distributions) == (trial.params, trial.distributions)
+
+
+def test_no_logging_from_optuna(tmp_path, capsys):
+    sweep_of(tmp_path, {"tune.sampler": "nsga2"})[1].run()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_cost_of_a_trial_does_not_grow_with_a_search_for_plug_ins(tmp_path, monkeypatch):
+    scans = []
+    real = trainables.entry_points
+    monkeypatch.setattr(trainables, "entry_points", lambda **k: scans.append(k) or real(**k))
+    sweep_of(tmp_path, {"tune.trials": 5})[1].run()
+    assert len(scans) <= 5
+
+
+# -- pruning
+
+
+def test_weak_trials_are_stopped_by_the_first_objective_only_when_asked_for():
+    assert scheduler(make_spec()) is None
+    asha = scheduler(make_spec({"tune.pruner": "asha"}))
+    assert (asha.metric, asha._metric_op) == ("score", 1.0)
+    lower = scheduler(make_spec({"tune.pruner": "asha", "study.metric": "forgetting"}))
+    assert lower._metric_op == -1.0

@@ -1,0 +1,375 @@
+"""Study files: every key, defaults, overrides, and what bad input is answered with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from study import plan
+from study.spec import Range, SeedRange, Spec, expand, presets, read
+from trainables.errors import InputError
+
+WHOLE = """
+[study]
+name = "digits-2"
+stream = "split_digits"
+scenario = "task"
+metric = "forgetting"
+reference = "replay"
+margin = 0.02
+alpha = 0.1
+failed = "worst"
+
+[stream]
+class_order = "shuffled"
+
+[methods]
+finetune = {}
+replay = { fixed = { memory_per_task = 20 }, space = { lr = { low = 1e-4, high = 1e-2, log = true } } }
+ewc_online = { learner = "ewc", fixed = { online = true } }
+
+[methods.ewc.space]
+gamma = { choices = [0.5, 1] }
+
+[tune]
+trials = 7
+seeds = [0, 3]
+sampler = "nsga2"
+pruner = "none"
+protocol = "first_tasks"
+tasks = 3
+objectives = ["forgetting", "memory_bytes"]
+seed = 11
+
+[confirm]
+seeds = { first = 100, count = 3 }
+evaluate_every = 50
+
+[resources]
+address = "auto"
+cpus_per_trial = 0.5
+gpus_per_trial = 0.25
+seeds_per_stack = 4
+
+[published]
+replay = { mean = 0.9 }
+"""  # noqa: E501
+
+SMALLEST = """
+[study]
+name = "digits"
+stream = "split_digits"
+reference = "replay"
+
+[methods]
+replay = {}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def save(text: str) -> str:
+        path = tmp_path / "own.toml"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return save
+
+
+def test_every_key_is_read(write):
+    spec, source = read(write(WHOLE))
+    assert source.endswith("own.toml")
+    assert spec.study.model_dump() == {
+        "name": "digits-2",
+        "stream": "split_digits",
+        "scenario": "task",
+        "metric": "forgetting",
+        "reference": "replay",
+        "margin": 0.02,
+        "alpha": 0.1,
+        "failed": "worst",
+    }
+    assert spec.stream == {"class_order": "shuffled"}
+    assert list(spec.methods) == ["finetune", "replay", "ewc_online", "ewc"]
+    assert spec.methods["replay"].fixed == {"memory_per_task": 20}
+    assert spec.methods["replay"].space == {"lr": Range(low=1e-4, high=1e-2, log=True)}
+    assert spec.methods["ewc"].space["gamma"].choices == [0.5, 1]
+    assert spec.learner_of("ewc_online") == "ewc"
+    assert spec.learner_of("finetune") == "finetune"
+    assert spec.tune.model_dump() == {
+        "trials": 7,
+        "seeds": [0, 3],
+        "sampler": "nsga2",
+        "pruner": "none",
+        "protocol": "first_tasks",
+        "tasks": 3,
+        "stream": None,
+        "objectives": ["forgetting", "memory_bytes"],
+        "seed": 11,
+    }
+    assert (spec.tune_seeds, spec.confirm_seeds) == ((0, 3), (100, 101, 102))
+    assert spec.confirm.evaluate_every == 50
+    assert spec.resources.model_dump() == {
+        "address": "auto",
+        "cpus_per_trial": 0.5,
+        "gpus_per_trial": 0.25,
+        "seeds_per_stack": 4,
+    }
+    assert spec.published == {"replay": {"mean": 0.9}}
+
+
+def test_the_whole_file_resolves(write):
+    spec, source = read(write(WHOLE))
+    assert list(plan.resolve(spec, source)) == list(spec.methods)
+
+
+def test_what_is_left_out_takes_the_documented_defaults(write):
+    spec, _ = read(write(SMALLEST))
+    assert (spec.study.scenario, spec.study.metric) == ("class", "average_accuracy")
+    assert (spec.study.margin, spec.study.alpha, spec.study.failed) == (0.005, 0.05, "error")
+    assert (spec.tune.trials, spec.tune_seeds, spec.tune.sampler) == (12, (0, 1, 2), "tpe")
+    assert (spec.tune.pruner, spec.tune.protocol) == ("none", "end_of_stream")
+    assert spec.confirm_seeds == tuple(range(100, 110))
+    assert spec.objectives == ["average_accuracy"]
+    assert (spec.resources.address, spec.resources.seeds_per_stack) == ("local", "auto")
+    assert (spec.resources.cpus_per_trial, spec.resources.gpus_per_trial) == (1, 0)
+
+
+def test_the_primary_metric_is_the_objective_unless_objectives_are_given(write):
+    assert read(write(SMALLEST), ["study.metric=forgetting"])[0].objectives == ["forgetting"]
+
+
+def test_a_study_is_the_same_after_it_was_written_plainly(write):
+    spec, _ = read(write(WHOLE))
+    assert Spec.parse(spec.plain(), "again") == spec
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_presets_parse_and_resolve(name):
+    spec, source = read(name)
+    assert source == f"preset {name}"
+    assert spec.study.name == name
+    assert spec.study.reference in plan.resolve(spec, source)
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_presets_open_with_a_line_that_says_what_they_are(name):
+    first = presets()[name].splitlines()[0]
+    assert first.startswith("# ")
+    assert len(first) > 20
+
+
+def test_the_embedded_default_is_a_preset():
+    assert "digits" in presets()
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ([3, 1, 2], (3, 1, 2)),
+        ([], ()),
+        (SeedRange(first=5, count=3), (5, 6, 7)),
+        (SeedRange(first=5, count=0), ()),
+    ],
+)
+def test_seeds_are_a_list_or_a_range(given, meant):
+    assert expand(given) == meant
+
+
+def test_overrides_set_any_key(write):
+    spec, _ = read(
+        write(SMALLEST),
+        [
+            "tune.trials=3",
+            "study.scenario=task",
+            'study.name = "other"',
+            "tune.seeds=[7, 8]",
+            "confirm.seeds={ first = 50, count = 2 }",
+            "methods.replay.fixed.lr=0.5",
+            "methods.replay.space.replay_ratio.low=0.5",
+            "methods.finetune={}",
+            "resources.address=ray://host:10001",
+        ],
+    )
+    assert spec.tune.trials == 3
+    assert (spec.study.scenario, spec.study.name) == ("task", "other")
+    assert spec.tune_seeds == (7, 8)
+    assert spec.confirm_seeds == (50, 51)
+    assert spec.methods["replay"].fixed == {"lr": 0.5}
+    assert spec.methods["replay"].space["replay_ratio"].low == 0.5
+    assert list(spec.methods) == ["replay", "finetune"]
+    assert spec.resources.address == "ray://host:10001"
+
+
+def test_the_last_of_two_overrides_wins(write):
+    spec, _ = read(write(SMALLEST), ["tune.trials=3", "tune.trials=5"])
+    assert spec.tune.trials == 5
+
+
+def test_an_override_may_hold_an_equals_sign(write):
+    assert read(write(SMALLEST), ["published.x=a=b"])[0].published == {"x": "a=b"}
+
+
+def test_overrides_reach_presets_too():
+    assert read("digits", ["tune.trials=1"])[0].tune.trials == 1
+
+
+# what is added to, or replaced in, the smallest file; what the message has to name
+BAD = {
+    "unknown table": ("", "[tun]", ["'tun'", "Did you mean 'tune'?", "confirm, methods"]),
+    "unknown study key": ("", "[study]\nmetrc = 1", ["study", "'metrc'", "'metric'", "reference"]),
+    "unknown tune key": ("", "[tune]\ntrails = 1", ["tune", "'trails'", "'trials'", "sampler"]),
+    "unknown confirm key": ("", "[confirm]\nseds = 1", ["confirm", "'seeds'", "evaluate_every"]),
+    "unknown resource": ("", "[resources]\nadress = 'x'", ["resources", "'address'", "gpus"]),
+    "unknown method key": ("replay = { fixd = {} }", "", ["methods.replay", "'fixed'", "space"]),
+    "unknown range key": (
+        "replay = { space = { lr = { hgh = 1 } } }",
+        "",
+        ["methods.replay.space.lr", "'hgh'", "'high'", "choices"],
+    ),
+    "unknown seed key": (
+        "",
+        "[tune]\nseeds = { first = 0, conut = 3 }",
+        ["tune.seeds", "'conut'", "Did you mean 'count'?"],
+    ),
+    "seed range without count": ("", "[tune]\nseeds = { first = 0 }", ["tune.seeds.count", "miss"]),
+    "negative first seed": (
+        "",
+        "[tune]\nseeds = { first = -1, count = 2 }",
+        ["tune.seeds.first", "-1", "greater than or equal to 0"],
+    ),
+    "negative seed": ("", "[tune]\nseeds = [-1]", ["tune.seeds", "-1", "0"]),
+    "word for seeds": ("", "[tune]\nseeds = 'x'", ["tune.seeds", '"x"', "list"]),
+    "word for a number": ("", "[tune]\ntrials = 'x'", ["tune.trials", '"x"', "integer"]),
+    "fraction of a trial": ("", "[tune]\ntrials = 1.5", ["tune.trials", "1.5", "integer"]),
+    "true for a number": ("", "[tune]\ntrials = true", ["tune.trials", "true", "integer"]),
+    "negative trials": ("", "[tune]\ntrials = -1", ["tune.trials", "-1", "0"]),
+    "number for a table": ("replay = 3", "", ["methods.replay", "3"]),
+    "misspelt sampler": (
+        "",
+        "[tune]\nsampler = 'tpee'",
+        ["tune.sampler", "tpee", "random", "gp", "nsga2", "Did you mean 'tpe'?"],
+    ),
+    "misspelt protocol": (
+        "",
+        "[tune]\nprotocol = 'first_task'",
+        ["tune.protocol", "end_of_stream", "Did you mean 'first_tasks'?"],
+    ),
+    "misspelt pruner": ("", "[tune]\npruner = 'ahsa'", ["tune.pruner", "'none'", "'asha'"]),
+    "misspelt rule": ("", "[study]\nfailed = 'eror'", ["study.failed", "'error'", "'worst'"]),
+    "word for a stack": (
+        "",
+        "[resources]\nseeds_per_stack = 'aut'",
+        ["resources.seeds_per_stack", "aut", "'auto'", "number"],
+    ),
+    "no seed in a stack": (
+        "",
+        "[resources]\nseeds_per_stack = 0",
+        ["resources.seeds_per_stack", "0", "1"],
+    ),
+    "no processor": ("", "[resources]\ncpus_per_trial = 0", ["resources.cpus_per_trial", "than 0"]),
+    "negative margin": ("", "[study]\nmargin = -0.1", ["study.margin", "-0.1", "0"]),
+    "margin without a value": ("", "[study]\nmargin = nan", ["study.margin"]),
+    "endless margin": ("", "[study]\nmargin = inf", ["study.margin"]),
+    "alpha of one": ("", "[study]\nalpha = 1.0", ["study.alpha", "1"]),
+    "bad slug": ("", "[study]\nname = 'a b'", ["study.name", "a b"]),
+    "a path for a slug": ("", "[study]\nname = '../other'", ["study.name", "../other"]),
+    "bad method name": ("'a/b' = { learner = 'replay' }", "", ["methods", "a/b"]),
+    "list in choices": (
+        "replay = { space = { lr = { choices = [[1]] } } }",
+        "",
+        ["methods.replay.space.lr.choices", "[1]"],
+    ),
+}
+
+
+def altered(methods: str, rest: str) -> str:
+    """The smallest file with other methods and further tables, each key once."""
+    text = SMALLEST.replace("replay = {}", methods) if methods else SMALLEST
+    if rest.startswith("[study]\n"):
+        line = rest.removeprefix("[study]\n")
+        key = line.split(" = ")[0]
+        lines = [old for old in text.splitlines() if not old.startswith(f"{key} = ")]
+        return "\n".join([*lines[:2], line, *lines[2:]])
+    return f"{text}\n{rest}\n"
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_names_file_key_and_what_is_allowed(case, write):
+    methods, rest, wanted = BAD[case]
+    with pytest.raises(InputError) as caught:
+        read(write(altered(methods, rest)))
+    message = str(caught.value)
+    for part in ["own.toml", *wanted]:
+        assert part in message
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("missing", ["name", "stream", "reference"])
+def test_a_missing_key_is_named(write, missing):
+    lines = [line for line in SMALLEST.splitlines() if not line.startswith(f"{missing} =")]
+    with pytest.raises(InputError, match=rf"own\.toml.*study\.{missing}.*missing"):
+        read(write("\n".join(lines)))
+
+
+def test_a_study_needs_a_method(write):
+    with pytest.raises(InputError, match=r"own\.toml.*methods.*at least one"):
+        read(write(SMALLEST.replace("replay = {}", "")))
+    with pytest.raises(InputError, match=r"own\.toml.*methods.*missing"):
+        read(write(SMALLEST.replace("[methods]\nreplay = {}", "")))
+
+
+def test_bad_toml_says_where(write):
+    with pytest.raises(InputError, match=r"own\.toml is not valid TOML.*line 2"):
+        read(write("[study]\nname =\n"))
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(InputError, match=r"nowhere\.toml.*No such file"):
+        read("nowhere.toml")
+    with pytest.raises(InputError, match="somewhere/else"):
+        read("somewhere/else")
+
+
+def test_a_folder_is_no_study_file(tmp_path: Path):
+    with pytest.raises(InputError, match="directory"):
+        read(str(tmp_path))
+
+
+def test_a_misspelt_preset_gets_the_nearest_one():
+    with pytest.raises(InputError, match=r"'digts'.*Did you mean 'digits'\?.*split_mnist"):
+        read("digts")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
+    path = tmp_path / "own.toml"
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(InputError, match=r"own\.toml is not a text file"):
+        read(str(path))
+
+
+@pytest.mark.parametrize("override", ["tune.trials", "tune", "=3", " = 3"])
+def test_an_override_without_key_or_value_is_answered_with_an_example(write, override):
+    with pytest.raises(InputError, match=r"--set .*KEY=VALUE.*tune\.trials=4"):
+        read(write(SMALLEST), [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("tune.trails=3", ["own.toml", "tune", "'trails'", "Did you mean 'trials'?"]),
+        ("tune.trials=many", ["own.toml", "tune.trials", "many", "integer"]),
+        ("tune..trials=3", ["own.toml", "tune", "trials"]),
+        ("study.name.x=3", ["study.name.x", "'name'", "not a table"]),
+        ("tune.seeds=[1,", ["own.toml", "tune.seeds", "[1,"]),
+        ("tune=3", ["own.toml", "tune", "3"]),
+        ("methds.replay={}", ["own.toml", "'methds'", "Did you mean 'methods'?"]),
+    ],
+)
+def test_a_wrong_override_names_its_key(write, override, wanted):
+    with pytest.raises(InputError) as caught:
+        read(write(SMALLEST), [override])
+    for part in wanted:
+        assert part in str(caught.value)

@@ -1,0 +1,505 @@
+"""Streams: who sees which samples, in which order, under which labels and masks."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from urllib.error import URLError
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainables import LEARNERS, STREAMS, InputError, find_stream
+from trainables.streams import SCENARIOS, Scenario, SplitStream, StreamOptions, datasets
+from trainables.streams.datasets import Dataset, load, prepare
+
+SEEDS = (3, 5, 8)
+
+
+def stream(data, scenario="class", phase="confirm", seeds=SEEDS, **options):
+    return STREAMS["split_digits"](data, scenario, seeds, phase, StreamOptions(**options))
+
+
+def learnt_rows(found, index):
+    return [set(row.tolist()) for row in found.pool(index)[0]]
+
+
+def scored_rows(found, index):
+    rows, valid = found.scored(index)
+    return [set(row[keep].tolist()) for row, keep in zip(rows, valid, strict=True)]
+
+
+def batch_rows(task, data, epochs, batch_size):
+    """Return which training rows a task hands over, [S][steps][B], found again by their pixels."""
+    place = {image.tobytes(): row for row, image in enumerate(data["train"]["images"])}
+    assert len(place) == len(data["train"]["images"]), "the data has equal images"
+    batches = list(task.batches(epochs, batch_size))
+    return [
+        [[place[image.numpy().tobytes()] for image in batch.inputs[seed]] for batch in batches]
+        for seed in range(len(SEEDS))
+    ]
+
+
+# -- tasks and splits
+# --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["fixed", "shuffled"])
+def test_task_classes_partition_the_classes(order, digits):
+    found = stream(digits, class_order=order)
+    assert found.task_classes.shape == (3, 5, 2)
+    for seed in found.task_classes:
+        assert sorted(seed.flatten().tolist()) == list(range(10))
+    if order == "fixed":
+        assert found.task_classes[1].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+
+
+def test_a_shuffled_order_is_each_seeds_own_whatever_the_stack(digits):
+    together = stream(digits, class_order="shuffled").task_classes
+    assert len({tuple(seed.flatten().tolist()) for seed in together}) == 3
+    for position, seed in enumerate(SEEDS):
+        alone = stream(digits, seeds=(seed,), class_order="shuffled").task_classes
+        assert torch.equal(alone[0], together[position])
+    tuned = stream(digits, phase="tune", class_order="shuffled").task_classes
+    assert torch.equal(tuned, together)
+
+
+def test_every_learner_sees_the_same_batches(digits):
+    seen = []
+    for kind in LEARNERS.values():
+        found = stream(digits, class_order="shuffled")
+        batches = []
+
+        class Watched(kind):
+            def observe(self, batch, batches=batches):
+                batches.append((batch.inputs, batch.labels))
+                return super().observe(batch)
+
+        config = kind.Config.parse({"hidden": [4], "epochs": 2, "batch_size": 50})
+        learner = Watched(config, found.info, SEEDS)
+        for index in range(2):
+            learner.learn(found.task(index))
+        seen.append(batches)
+    for batches in seen[1:]:
+        for mine, theirs in zip(seen[0], batches, strict=True):
+            assert all(map(torch.equal, mine, theirs))
+
+
+def last_tenth(labels):
+    """Mark the validation rows in plain Python."""
+    rows = set()
+    for label in set(labels.tolist()):
+        members = [row for row, other in enumerate(labels) if other == label]
+        rows |= set(members[-max(len(members) // 10, 1) :])
+    return rows
+
+
+@pytest.mark.parametrize("order", ["fixed", "shuffled"])
+def test_tuning_learns_fit_and_scores_the_last_tenth_of_each_class(order, digits):
+    found = stream(digits, phase="tune", class_order=order)
+    labels, validation = digits["train"]["labels"], last_tenth(digits["train"]["labels"])
+    for seed in range(3):
+        for index in range(5):
+            classes = found.task_classes[seed, index].tolist()
+            members = {row for row, label in enumerate(labels) if label in classes}
+            assert learnt_rows(found, index)[seed] == members - validation
+            assert scored_rows(found, index)[seed] == members & validation
+
+
+def test_tuning_works_without_the_test_split_and_never_reads_it(digits):
+    class Guarded(dict):
+        def __getitem__(self, split):
+            assert split == "train", "the test split was read in phase tune"
+            return super().__getitem__(split)
+
+    for data in ({"train": digits["train"]}, Guarded(digits)):
+        found = stream(data, phase="tune")
+        for index in range(5):
+            next(iter(found.task(index).batches(1, 16)))
+            found.gather(found.scored(index)[0], index, scored=True)
+
+
+@pytest.mark.parametrize("order", ["fixed", "shuffled"])
+def test_confirming_learns_all_training_data_and_scores_the_test_data(order, digits):
+    found = stream(digits, class_order=order)
+    for seed in range(3):
+        learnt = [row for t in range(5) for row in found.pool(t)[0][seed].tolist()]
+        scored = [row for t in range(5) for row in scored_rows(found, t)[seed]]
+        assert sorted(learnt) == list(range(len(digits["train"]["labels"])))
+        assert sorted(scored) == list(range(len(digits["test"]["labels"])))
+    rows, valid = found.scored(1)
+    inputs, labels = found.gather(rows, 1, scored=True)
+    for seed in range(3):
+        chosen = rows[seed][valid[seed]].numpy()
+        images = digits["test"]["images"].reshape(-1, 64)[chosen]
+        np.testing.assert_array_equal(inputs[seed][valid[seed]].numpy(), images)
+        np.testing.assert_array_equal(
+            labels[seed][valid[seed]].numpy(), digits["test"]["labels"][chosen]
+        )
+
+
+def test_no_image_of_the_digits_is_in_two_splits(digits):
+    train = {image.tobytes() for image in digits["train"]["images"]}
+    assert not train & {image.tobytes() for image in digits["test"]["images"]}
+
+
+OVERLAPS = {
+    "all rows of one split": (("train",), slice(None), slice(None)),
+    "one row": (("train",), slice(0, 100), slice(99, 200)),
+    "one split held twice": (("train", "train"), slice(None), slice(None)),
+}
+
+
+@pytest.mark.parametrize("overlap", OVERLAPS)
+def test_a_stream_that_would_score_learnt_samples_is_refused(overlap, digits):
+    held, learnt, scored = OVERLAPS[overlap]
+
+    class Leaky(STREAMS["split_digits"]):
+        def roles(self, data, phase):
+            rows = np.zeros((2, len(data["train"]["labels"])), dtype=bool)
+            rows[0, learnt], rows[1, scored] = True, True
+            return held, rows[0], rows[1]
+
+    with pytest.raises(ValueError, match="scored on samples it has learnt"):
+        Leaky(digits, "class", SEEDS, "tune")
+
+
+def test_an_unknown_phase_scenario_option_or_name_is_refused(digits):
+    with pytest.raises(InputError, match="'tune'"):
+        stream(digits, phase="tuna")
+    with pytest.raises(InputError, match="class_order"):
+        StreamOptions.parse({"class_orders": "fixed"})
+    with pytest.raises(InputError, match="fixed, shuffled"):
+        StreamOptions.parse({"class_order": "random"})
+    with pytest.raises(InputError, match="split_digits"):
+        find_stream("split_digit")
+
+
+# -- scenarios by hand: six classes, three tasks, two seeds
+# ------------------------------------------
+
+CLASSES = torch.tensor([[[0, 1], [2, 3], [4, 5]], [[5, 0], [3, 1], [2, 4]]])
+LABELS = torch.tensor([[0, 1, 2, 3, 4, 5]] * 2)
+POSITIONS = [[0, 1, 0, 1, 0, 1], [1, 1, 0, 0, 1, 0]]
+
+
+def members(mask):
+    """Turn a mask [S, B, C] into lists of the classes that compete."""
+    return [[set(row.nonzero().flatten().tolist()) for row in seed] for seed in mask]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_labels_by_hand(name):
+    scenario = Scenario(name, CLASSES, 6)
+    expected = POSITIONS if name == "domain" else LABELS.tolist()
+    assert scenario.labels(LABELS).tolist() == expected
+    assert scenario.outputs == (2 if name == "domain" else 6)
+
+
+# scenario, active classes, task being learnt -> what competes, of each seed
+LOSS = [
+    ("class", "all", 1, None),
+    ("class", "seen", 0, [[{0, 1}], [{0, 5}]]),
+    ("class", "seen", 1, [[{0, 1, 2, 3}], [{0, 1, 3, 5}]]),
+    ("class", "seen", 2, [[{0, 1, 2, 3, 4, 5}]] * 2),
+    ("class", "current", 1, [[{2, 3}], [{1, 3}]]),
+    ("class", "seen", None, None),
+    ("class", "current", None, None),
+    ("domain", "current", 1, None),
+    ("task_free", "seen", 1, None),
+    *(
+        (
+            "task",
+            "all",
+            learnt,
+            [
+                [{0, 1}, {0, 1}, {2, 3}, {2, 3}, {4, 5}, {4, 5}],
+                [{0, 5}, {1, 3}, {2, 4}, {1, 3}, {2, 4}, {0, 5}],
+            ],
+        )
+        for learnt in (0, 2, None)
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "active", "learnt", "expected"), LOSS)
+def test_loss_masks_by_hand(name, active, learnt, expected):
+    mask = Scenario(name, CLASSES, 6, active).loss_mask(LABELS, learnt)
+    assert (mask if mask is None else members(mask)) == expected
+
+
+# scenario, tasks learnt, task tested -> what competes, of each seed
+SCORE = [
+    ("task", 0, 1, [[{2, 3}], [{1, 3}]]),
+    ("task", 3, 0, [[{0, 1}], [{0, 5}]]),
+    ("class", 0, 2, [[{0, 1}], [{0, 5}]]),
+    ("class", 1, 2, [[{0, 1}], [{0, 5}]]),
+    ("class", 2, 0, [[{0, 1, 2, 3}], [{0, 1, 3, 5}]]),
+    ("class", 3, 0, [[{0, 1, 2, 3, 4, 5}]] * 2),
+    ("domain", 2, 0, None),
+    ("task_free", 1, 0, None),
+]
+
+
+@pytest.mark.parametrize(("name", "learnt", "scored", "expected"), SCORE)
+def test_score_masks_by_hand(name, learnt, scored, expected):
+    mask = Scenario(name, CLASSES, 6).score_mask(learnt, scored)
+    assert (mask if mask is None else members(mask)) == expected
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_what_a_learner_is_told(scenario, digits):
+    found = stream(digits, scenario)
+    assert found.info.scenario == scenario
+    assert found.info.inputs == 64
+    assert found.info.outputs == (2 if scenario == "domain" else 10)
+    assert found.info.tasks == (None if scenario == "task_free" else 5)
+    assert found.task(1).free == (scenario == "task_free")
+    largest = max(batch.inputs.max().item() for batch in found.task(0).batches(1, 64))
+    assert largest * found.info.scale == pytest.approx(1.0)
+    batch = next(iter(found.task(2).batches(1, 16)))
+    assert set(batch.labels.flatten().tolist()) == ({0, 1} if scenario == "domain" else {4, 5})
+    mask = found.task(2).loss_mask(batch.labels)
+    assert (mask is None) == (scenario != "task")
+
+
+def test_a_task_free_stream_is_passed_over_once(digits):
+    """Asking for more passes is refused, or gives one all the same."""
+    task = stream(digits, "task_free").task(0)
+    try:
+        steps = sum(1 for _ in task.batches(3, 16))
+    except InputError:
+        return
+    assert steps == math.ceil(task.size / 16)
+
+
+# -- batches
+# -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 16), (2, 7), (3, 239), (2, 300), (1, 1000)])
+def test_every_sample_is_seen_in_every_epoch_and_batches_are_full(epochs, batch_size, digits):
+    found = stream(digits)
+    task = found.task(2)
+    rows = batch_rows(task, digits, epochs, batch_size)
+    each = math.ceil(task.size / batch_size)
+    for seed, batches in enumerate(rows):
+        assert len(batches) == epochs * each
+        assert all(len(batch) == batch_size for batch in batches)
+        for epoch in range(epochs):
+            part = [r for batch in batches[epoch * each : (epoch + 1) * each] for r in batch]
+            counts = Counter(part)
+            assert set(part) == learnt_rows(found, 2)[seed]
+            assert max(counts.values()) - min(counts.values()) <= 1
+    assert task.steps_done == epochs * each
+    assert task.samples == epochs * each * batch_size
+
+
+def test_every_sample_is_seen_in_every_epoch_when_seeds_differ_in_size(digits):
+    found = stream(digits, class_order="shuffled")
+    assert len({len(row) for t in range(5) for row in found.pool(t)[0]}) > 1
+    for index in range(5):
+        rows = batch_rows(found.task(index), digits, 1, 8)
+        for seed, batches in enumerate(rows):
+            seen = {row for batch in batches for row in batch}
+            missed = len(learnt_rows(found, index)[seed] - seen)
+            assert missed == 0, f"{missed} samples of task {index}, seed {SEEDS[seed]}"
+
+
+def test_shuffles_differ_by_epoch_seed_and_task(digits):
+    found = stream(digits)
+    orders = set()
+    for index in range(2):
+        for batches in batch_rows(found.task(index), digits, 2, found.task(index).size):
+            first, second = (tuple(batch) for batch in batches)
+            orders |= {first, second}
+    assert len(orders) == 2 * 3 * 2
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=4, unique=True),
+    st.sampled_from(["fixed", "shuffled"]),
+    st.sampled_from([5, 16, 64]),
+)
+@settings(max_examples=15, deadline=None)
+def test_steps_depend_on_the_stream_and_batches_on_the_seed(seeds, order, batch_size):
+    data = load("digits", None)
+    together = stream(data, seeds=seeds, class_order=order)
+    reference = stream(data, seeds=(99,), class_order=order)
+    alone = stream(data, seeds=seeds[-1:], class_order=order)
+    for index in (0, 4):
+        mine = list(together.task(index).batches(1, batch_size))
+        assert len(mine) == len(list(reference.task(index).batches(1, batch_size)))
+        for batch, own in zip(mine, alone.task(index).batches(1, batch_size), strict=True):
+            assert torch.equal(batch.inputs[-1], own.inputs[0])
+            assert torch.equal(batch.labels[-1], own.labels[0])
+
+
+def test_sampling_a_task_is_without_replacement_and_named(digits):
+    found = stream(digits)
+    pool = {tuple(image.flatten().tolist()) for image in found.task(1).sample(239, "a").inputs[0]}
+    assert len(pool) == 239
+    one, again, other = (found.task(1).sample(50, name) for name in ("a", "a", "b"))
+    assert torch.equal(one.inputs, again.inputs)
+    assert not torch.equal(one.inputs, other.inputs)
+    assert {tuple(image.tolist()) for image in one.inputs[0]} <= pool
+
+
+def test_sampling_less_gives_the_first_part(digits):
+    task = stream(digits).task(1)
+    assert torch.equal(task.sample(50, "a").inputs[:, :20], task.sample(20, "a").inputs)
+
+
+# -- the union of all tasks
+# ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["fixed", "shuffled"])
+@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 16), (3, 7), (2, 64)])
+def test_the_union_goes_through_everything_as_often_as_the_others(
+    epochs, batch_size, order, digits
+):
+    found = stream(digits, class_order=order)
+    counts = [Counter() for _ in SEEDS]
+    for index in range(5):
+        rows = batch_rows(found.task(index, union=True), digits, epochs, batch_size)
+        steps = len(list(found.task(index).batches(epochs, batch_size)))
+        for seed, batches in enumerate(rows):
+            assert len(batches) == steps
+            assert all(len(batch) == batch_size for batch in batches)
+            counts[seed].update(row for batch in batches for row in batch)
+    for count in counts:
+        assert set(count) == set(range(len(digits["train"]["labels"])))
+        assert set(count.values()) <= {epochs, epochs + 1}
+
+
+def test_the_union_has_samples_of_all_tasks_in_every_task(digits):
+    found = stream(digits)
+    for index in (0, 4):
+        labels = torch.cat([b.labels for b in found.task(index, union=True).batches(1, 16)], 1)
+        assert all(set(row.tolist()) == set(range(10)) for row in labels)
+    assert found.task(0, union=True).loss_mask(labels) is None
+
+
+# -- caches
+# --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """Register a data set whose building is counted."""
+    built = []
+    images = np.arange(24, dtype=np.uint8).reshape(6, 2, 2)
+    labels = np.array([0, 1, 0, 1, 0, 1], dtype=np.uint8)
+
+    def build(root):
+        built.append(root)
+        return {
+            "train": {"images": images, "labels": labels},
+            "test": {"images": images + 100, "labels": labels[::-1].copy()},
+        }
+
+    monkeypatch.setitem(datasets.DATASETS, "toy", Dataset("toy", "made up", 2, 4, 1.0, build))
+    return built
+
+
+def test_a_cache_is_built_once_and_read_back(toy, tmp_path):
+    root = tmp_path / "not" / "there"
+    first, second = load("toy", root), load("toy", root)
+    assert toy == [root]
+    assert [path.name for path in root.iterdir()] == ["toy.h5"]
+    for found in (first, second):
+        assert found["train"]["images"].dtype == np.uint8
+        np.testing.assert_array_equal(found["train"]["images"].ravel(), np.arange(24))
+        assert found["test"]["labels"].tolist() == [1, 0, 1, 0, 1, 0]
+    assert set(load("toy", root, ("train",))) == {"train"}
+
+
+DAMAGES = {
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-500]),
+    "empty": lambda path: path.write_bytes(b""),
+    "something else": lambda path: path.write_text("hello" * 500),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cache_is_named(damage, toy, tmp_path):
+    path = prepare("toy", tmp_path)
+    DAMAGES[damage](path)
+    with pytest.raises(InputError, match=r"toy\.h5 is damaged"):
+        load("toy", tmp_path)
+
+
+def test_a_cache_that_lacks_a_split_is_damaged(toy, tmp_path):
+    with h5py.File(prepare("toy", tmp_path), "a") as file:
+        del file["test"]
+    with pytest.raises(InputError, match=r"toy\.h5 is damaged"):
+        load("toy", tmp_path)
+
+
+def test_a_root_that_cannot_be_written_is_named(toy, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(InputError, match="--data"):
+        load("toy", tmp_path / "file")
+
+
+def test_an_unknown_data_set_is_refused_with_the_nearest_name(tmp_path):
+    for function in (load, prepare):
+        with pytest.raises(InputError, match="Did you mean 'mnist'"):
+            function("mnits", tmp_path)
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("no mirror"), URLError("no network")], ids=str)
+def test_missing_data_without_network_names_the_root_and_the_options(
+    failure, tmp_path, monkeypatch
+):
+    import torchvision  # takes some seconds
+
+    def download(self):
+        raise failure
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", download)
+    with pytest.raises(InputError) as caught:
+        load("mnist", tmp_path / "root")
+    for part in (str(tmp_path / "root"), "--data", "STUDY_DATA"):
+        assert part in str(caught.value)
+    assert not (tmp_path / "root" / "mnist.h5").exists()
+
+
+def test_bundled_data_leaves_no_file(tmp_path):
+    load("digits", tmp_path)
+    prepare("digits", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_split_streams_can_be_made_of_any_data_set(toy, tmp_path):
+    pairs = SplitStream.of("toy", "split_toy")
+    pairs.tasks = 1
+    found = pairs(load("toy", tmp_path), "class", (1,), "confirm")
+    assert found.info.name == "split_toy"
+    assert found.task(0).size == 6
+
+
+# -- real data
+# -----------------------------------------------------------------------------------------
+
+
+def test_split_mnist_has_the_published_sizes(mnist):
+    found = STREAMS["split_mnist"](mnist, "class", (0,), "confirm")
+    assert [found.task(t).size for t in range(5)] == [12665, 12089, 11263, 12183, 11800]
+    sizes = [found.scored(t)[1].sum().item() for t in range(5)]
+    assert sizes == [2115, 2042, 1874, 1986, 1983]
+    assert found.info.inputs == 784
+    assert found.info.scale == pytest.approx(1 / 255)
+
+
+def test_split_mnist_is_tuned_on_ninety_percent(mnist):
+    found = STREAMS["split_mnist"](mnist, "class", (0,), "tune")
+    for index in range(5):
+        fit, validation = found.task(index).size, found.scored(index)[1].sum().item()
+        assert validation / (fit + validation) == pytest.approx(0.1, abs=1e-3)
+        assert not learnt_rows(found, index)[0] & scored_rows(found, index)[0]
