@@ -100,8 +100,10 @@ def all_scores(outcome: Outcome, scenario: str) -> dict[str, list[float]]:
         initial = accuracy_matrix(next(iter(outcome.initial.values()))[:, None])[:, 0]
         further["forward_transfer"] = forward_transfer(matrix, initial)
     if scenario == "class":
-        own_classes = counts[:, 0].sum(axis=-1) > 0
-        further["recency_bias"] = recency_bias(counts, own_classes[:, : outcome.rows])
+        own_classes = counts[:, -1].sum(axis=-1) > 0
+        further["recency_bias"] = recency_bias(
+            counts[:, :, : outcome.rows], own_classes[:, : outcome.rows]
+        )
     if len(outcome.between["task"]):
         evaluations = _evaluations(outcome, matrix)
         further["min_accuracy"] = min_accuracy(*evaluations)

@@ -29,7 +29,12 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(learner: Learner, stream: Stream, learnt: int) -> Evaluation:
-    """Test a learner on every task of its stream, after it has learnt ``learnt`` of them."""
+    """Test a learner on the tasks of its stream, after it has learnt ``learnt`` of them.
+
+    In the class scenario a task to come is not tested (no counts): its classes cannot be answered.
+    """
+    if learner.offline:
+        learnt = stream.tasks
     finite = torch.ones(len(learner.seeds), dtype=torch.bool, device=stream.device)
     rows = [_score(learner, stream, task, learnt, finite) for task in range(stream.tasks)]
     counts = {name: torch.stack([row[name] for row in rows], dim=1) for name in learner.readouts}
@@ -43,7 +48,9 @@ def _score(
     that is not.
     """
     index, valid = stream.scored(task)
-    mask = stream.scenario.score_mask(stream.tasks if learner.offline else learnt, task)
+    if stream.info.scenario == "class" and task >= learnt:
+        index, valid = index[:, :0], valid[:, :0]
+    mask = stream.scenario.score_mask(learnt, task)
     task_id = task if stream.info.scenario == "task" else None
     size = stream.info.outputs
     counts = {

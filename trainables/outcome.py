@@ -24,7 +24,7 @@ class Outcome:
     Attributes:
         seeds: [S].
         counts: of each readout, [S, I, T, C, C]: seed, after learning task i, tested on task j,
-            true and predicted class.
+            true and predicted class; zeros where a task was not tested.
         initial: the same before the first task, [S, T, C, C].
         finite: whether a seed's outputs were all finite, [S, I].
         seconds, samples, trained: of each task, [I]: time of the whole stack, new samples and

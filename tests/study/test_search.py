@@ -274,7 +274,7 @@ def test_interrupted_trials_are_asked_again_with_the_same_parameters(tmp_path):
     _, tune = sweep_of(tmp_path, changes)
     tune.run(5)
     flying = [tune.ask() for _ in range(3)]
-    tune.end(flying[1])  # finishes before the others are lost
+    tune.end(flying[1], Run(0.99))  # finishes before the others are lost, and changes the odds
     before = [tune.asked[flying[i]]["work"] for i in (0, 2)]
     keys = [tune.asked[flying[i]]["key"] for i in (0, 2)]
     sweep, again = sweep_of(tmp_path, changes)
@@ -315,16 +315,18 @@ def test_failed_trials_run_again_with_the_same_parameters_on_the_next_start(tmp_
     calls = itertools.count()
 
     def breaks_twice(work):
-        return Run(failure="boom") if next(calls) in (0, 2) else by_learning_rate(work)
+        return Run(failure="boom") if next(calls) in (0, 6) else by_learning_rate(work)
 
-    sweep, tune = sweep_of(tmp_path, learn=breaks_twice)
+    changes = {"tune.sampler": "tpe", "tune.trials": 9}
+    sweep, tune = sweep_of(tmp_path, changes, learn=breaks_twice)
     first = tune.run()
-    assert len(first) == 4  # not again in the same run
-    assert [e.state for e in sweep.ledger.entries()] == ["failed", "complete", "failed", "complete"]
-    again, retry = sweep_of(tmp_path)
-    assert again.missing == [0, 2]
-    assert retry.run() == [first[0], first[2]]
-    assert [e.state for e in Ledger(tmp_path).entries()] == ["complete"] * 4
+    assert len(first) == 9  # not again in the same run
+    states = [e.state for e in sweep.ledger.entries()]
+    assert [i for i, state in enumerate(states) if state == "failed"] == [0, 6]
+    again, retry = sweep_of(tmp_path, changes)
+    assert again.missing == [0, 6]
+    assert retry.run() == [first[0], first[6]]
+    assert [e.state for e in Ledger(tmp_path).entries()] == ["complete"] * 9
     assert numbered(tmp_path) == dict(enumerate(first))
 
 

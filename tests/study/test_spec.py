@@ -108,6 +108,7 @@ def test_every_key_is_read(write):
         "objectives": ["forgetting", "memory_bytes"],
         "seed": 11,
     }
+    assert spec.objectives == ["forgetting", "memory_bytes"]
     assert (spec.tune_seeds, spec.confirm_seeds) == ((0, 3), (100, 101, 102))
     assert spec.confirm.evaluate_every == 50
     assert spec.resources.model_dump() == {
