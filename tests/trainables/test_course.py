@@ -142,17 +142,19 @@ def test_every_method_takes_the_steps_of_the_others(digits):
 
 
 def test_the_untrained_network_is_tested_first(digits):
-    found = finished(digits, tasks=1).outcome()
-    other = finished(digits, tasks=1, learner="finetune", configuration=QUICK).outcome()
+    found = finished(digits, tasks=1, scenario="task").outcome()
+    other = finished(
+        digits, tasks=1, scenario="task", learner="finetune", configuration=QUICK
+    ).outcome()
     # equal initial weights, whatever the method
     np.testing.assert_array_equal(found.initial["main"], other.initial["main"])
     assert found.initial["main"].sum() == found.counts["main"][:, 0].sum()
 
 
 def test_only_so_many_tasks_are_learnt_but_all_are_tested(digits):
-    found = finished(digits, tasks=2).outcome()
+    found = finished(digits, tasks=2, scenario="task").outcome()
     assert found.rows == 2
-    whole = finished(digits).outcome()
+    whole = finished(digits, scenario="task").outcome()
     np.testing.assert_array_equal(found.counts["main"], whole.counts["main"][:, :2])
     assert (found.counts["main"].sum((3, 4)) > 0).all()
 
