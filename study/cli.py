@@ -88,7 +88,7 @@ def run(
         )
         raise typer.Exit(FAILED) from None
     print_results(outcome.analysis)
-    interface = tracking_uri or f"python -m study ui {place}"
+    interface = tracking_uri or f"{_python()} -m study ui {place}"
     print(f"\nReport: {place / 'report' / 'report.md'}\nMLflow: {interface}")
     if outcome.failed:
         print(
@@ -272,6 +272,12 @@ def _read(study: str, sets: list[str] | None, address: str | None) -> tuple[Any,
     if address:
         overrides.append(f"resources.address={json.dumps(address)}")
     return read(study, overrides)
+
+
+def _python() -> str:
+    """How to call this Python from here: `.venv/bin/python` after `make run`."""
+    here = os.path.relpath(sys.executable)
+    return sys.executable if here.startswith("..") else here
 
 
 def _command() -> str:
