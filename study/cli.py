@@ -72,10 +72,10 @@ def run(
     address: Address = None,
 ) -> None:
     """Tune, confirm and compare; run again to resume, or to add trials or seeds."""
+    spec, source = _read(study, sets, address)
     from study.console import Console, print_results
     from study.run import run_study
 
-    spec, source = _read(study, sets, address)
     place = dir / spec.study.name
     try:
         with Console() as console:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import logging
+import math
 import os
 import re
 import shutil
@@ -202,7 +203,7 @@ def summary(result: Mapping[str, Any], entry: Entry, tasks: int) -> dict[str, An
         return {"state": "failed", "failure": result["failure"], "software": software()}
     outcome = Outcome.from_bytes(result["outcome"])
     state = "complete" if result["task"] >= tasks else "pruned"
-    if not outcome.finite.all():
+    if not outcome.finite.all() or not all(math.isfinite(value) for value in result["scores"]):
         state = "diverged"
     return {
         "state": state,

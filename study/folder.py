@@ -98,7 +98,8 @@ class Folder:
         self._write()
 
     def _check_identity(self, spec: Spec) -> None:
-        before, now = _identity(self.facts["spec"]), _identity(spec.plain())
+        made_by = Spec.parse(self.facts["spec"], str(self.path / "study.json"))
+        before, now = _identity(made_by.plain()), _identity(spec.plain())
         changed = [key for key in now if key in before and before[key] != now[key]]
         if changed:
             key = changed[0]
@@ -118,9 +119,10 @@ class Folder:
                 f"{self.path / 'study.json'} cannot be read ({error}). "
                 "Remove it and run the study again: the ledger keeps everything that has finished."
             ) from None
-        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        whole = isinstance(facts, dict) and "spec" in facts and "planned" in facts
+        if not whole or facts.get("format") != FORMAT:
             raise InputError(
-                f"{self.path / 'study.json'} is not of this version of the program. "
+                f"{self.path / 'study.json'} is damaged or of another version. "
                 "Choose another --dir."
             )
         return facts

@@ -182,6 +182,8 @@ class Ledger:
         if self._repair:
             for partial in self.folder.glob(".partial-*"):
                 shutil.rmtree(partial, ignore_errors=True)
+            for partial in (self.folder / "running").glob(".partial-*"):
+                partial.unlink(missing_ok=True)
         for place in sorted(self.folder.glob("*/*/*")):
             if place.parts[-3] not in ("tune", "confirm"):
                 continue
@@ -230,6 +232,8 @@ def _encode(entry: Entry) -> str:
 
 def _decode(text: str) -> Entry:
     values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError("not an entry")
     if values.pop("format") != FORMAT:
         raise ValueError("another format")
     key = values.pop("key")

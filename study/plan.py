@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from analysis.metrics import METRICS
 from search_spaces import find_space
@@ -14,7 +17,8 @@ from trainables import find_learner, find_stream
 from trainables.course import Assignment
 from trainables.errors import InputError, unknown
 from trainables.learner import Training
-from trainables.streams import SCENARIOS, StreamInfo, StreamOptions
+from trainables.options import Options, checked
+from trainables.streams import SCENARIOS, Stream, StreamInfo, StreamOptions
 from trainables.streams.datasets import DATASETS
 
 OBJECTIVES: dict[str, Direction] = {"memory_bytes": "minimize"}
@@ -107,19 +111,27 @@ def configuration(method: Method, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_study(spec: Spec) -> None:
     study = spec.study
-    stream = find_stream(study.stream)
     if study.scenario not in SCENARIOS:
         raise InputError(f"study.scenario: {unknown('scenario', study.scenario, SCENARIOS)}")
-    if study.scenario not in stream.scenarios:
-        raise InputError(
-            f"study.scenario: stream '{stream.name}' has no scenario '{study.scenario}'. "
-            f"Allowed: {', '.join(stream.scenarios)}."
-        )
+    _stream(study.stream, study.scenario, "study.stream", "study.scenario")
     if study.metric not in METRICS:
         raise InputError(f"study.metric: {unknown('metric', study.metric, METRICS)}")
     if study.reference not in spec.methods:
         raise InputError(f"study.reference: {unknown('method', study.reference, spec.methods)}")
     StreamOptions.parse(spec.stream, "stream")
+
+
+def _stream(name: str, scenario: str, key: str, scenario_key: str) -> type[Stream]:
+    try:
+        stream = find_stream(name)
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from None
+    if scenario not in stream.scenarios:
+        raise InputError(
+            f"{scenario_key}: stream '{name}' has no scenario '{scenario}'. "
+            f"Allowed: {', '.join(stream.scenarios)}."
+        )
+    return stream
 
 
 def _check_tune(spec: Spec) -> None:
@@ -142,12 +154,15 @@ def _check_tune(spec: Spec) -> None:
         raise InputError(
             "tune.pruner: asha compares one objective and cannot serve several. Set it to 'none'."
         )
+    alone = [name for name in spec.objectives if name in METRICS and _needs_two_tasks(name)]
+    if tune.protocol == "first_tasks" and tune.tasks == 1 and alone:
+        raise InputError(f"tune.tasks = 1: {alone[0]} needs two tasks at least.")
     if (tune.protocol == "held_out_stream") != (tune.stream is not None):
         raise InputError(
             "tune.stream: give it with tune.protocol = 'held_out_stream', and only then."
         )
     if tune.stream is not None:
-        held_out = find_stream(tune.stream)
+        held_out = _stream(tune.stream, spec.study.scenario, "tune.stream", "tune.stream")
         if held_out.name == spec.study.stream:
             raise InputError(
                 "tune.stream: a held-out stream must not be the stream of the study itself."
@@ -156,6 +171,10 @@ def _check_tune(spec: Spec) -> None:
         raise InputError(
             f"tune.tasks = {tune.tasks}: stream '{spec.study.stream}' has fewer tasks."
         )
+
+
+def _needs_two_tasks(metric: str) -> bool:
+    return bool(np.isnan(METRICS[metric].function(np.full((1, 1, 1), 0.5)))[0])
 
 
 def _check_seeds(spec: Spec) -> None:
@@ -192,12 +211,19 @@ def _method(spec: Spec, name: str) -> Method:
         | section.fixed
     )
     method = Method(name, learner.name, defaults, dict(section.fixed), dict(section.space))
-    learner.Config.parse(defaults, f"{where}.fixed")
+    config = learner.Config.parse(defaults, f"{where}.fixed")
+    try:
+        learner.check(config, info)
+    except InputError as error:
+        raise InputError(f"{where}.fixed: {error}.") from None
     for key in section.space:
         if key not in learner.Config.fields():
             raise InputError(f"{where}.space: {unknown('option', key, learner.Config.fields())}")
         if key in section.fixed:
             raise InputError(f"{where}.space.{key}: it is fixed too. Choose one of the two.")
+        if key == "epochs" and scenario == "task_free":
+            raise InputError(f"{where}.space.epochs: a task-free stream is seen once. Remove it.")
+        _check_range(where, key, section.space[key], learner.Config)
     if spec.tune.trials:
         _try_space(method, info)
     return method
@@ -214,12 +240,36 @@ def _one_pass(config: type, fixed: Mapping[str, Any], scenario: str, where: str)
     return {"epochs": 1}
 
 
+def _check_range(where: str, name: str, given: Range, config: type[Options]) -> None:
+    """Refuse a range that is none, or that leaves the limits of its option."""
+    kind, limits = config.kinds()[name], config.fields()[name].metadata
+    whole = kind in (int, int | None)
+    ends = (given.low, given.high)
+    try:
+        if given.choices is not None:
+            if not given.choices or ends != (None, None):
+                raise InputError("give either low and high, or choices = [...] with some values")
+            for choice in given.choices:
+                checked(name, choice, kind, limits)
+            return
+        if not whole and kind not in (float, float | None):
+            raise InputError("give choices = [...] for this option; it is not a number")
+        if given.low is None or given.high is None:
+            raise InputError("give low and high, or choices = [...]")
+        if whole and not (given.low.is_integer() and given.high.is_integer()):
+            raise InputError("the ends of a range of whole numbers are whole numbers")
+        if not given.low < given.high < math.inf or (given.log and given.low <= 0):
+            order = "0 < low < high with log = true" if given.log else "low < high"
+            raise InputError(f"low = {given.low}, high = {given.high}; needed: {order}")
+        for end in (given.low, given.high):
+            checked(name, int(end) if whole else end, kind, limits)
+    except InputError as error:
+        raise InputError(f"{where}.space.{name}: {error}.") from None
+
+
 def _try_space(method: Method, info: StreamInfo) -> None:
     """Draw one configuration, so that what is wrong with a space shows before anything runs."""
-    study = new_study()
-    trial = SpaceTrial(
-        study.ask(), method.fixed, method.space, method.learner, f"methods.{method.name}.space"
-    )
+    trial = SpaceTrial(new_study().ask(), method.fixed, method.space, method.learner)
     configuration(method, trial.sample(find_space(method.learner), info))
 
 

@@ -86,8 +86,13 @@ def seed_scores(outcome: Outcome, metric: str, readout: str | None = None) -> li
     counts = outcome.counts[readout] if readout else next(iter(outcome.counts.values()))
     matrix = accuracy_matrix(counts)[:, :, : outcome.rows]
     scores = METRICS[metric].function(matrix)
-    whole: list[float] = np.where(np.all(outcome.finite, axis=1), scores, np.nan).tolist()
-    return whole
+    return _masked(outcome, scores)
+
+
+def _masked(outcome: Outcome, scores: Array) -> list[float]:
+    """Return the scores, NaN for a seed that diverged."""
+    masked: list[float] = np.where(np.all(outcome.finite, axis=1), scores, np.nan).tolist()
+    return masked
 
 
 def all_scores(outcome: Outcome, scenario: str) -> dict[str, list[float]]:
@@ -108,7 +113,7 @@ def all_scores(outcome: Outcome, scenario: str) -> dict[str, list[float]]:
         evaluations = _evaluations(outcome, matrix)
         further["min_accuracy"] = min_accuracy(*evaluations)
         further["worst_case_accuracy"] = worst_case_accuracy(*evaluations)
-    return scores | {name: values.tolist() for name, values in further.items()}
+    return scores | {name: _masked(outcome, values) for name, values in further.items()}
 
 
 def _evaluations(outcome: Outcome, matrix: Array) -> tuple[Array, Array]:

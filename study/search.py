@@ -12,21 +12,15 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-    json_to_distribution,
-)
+from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_spaces import Space
+from search_spaces.common import Suggest
 from study.ledger import Entry
 from study.spec import Range
 from trainables import find_learner
@@ -44,13 +38,12 @@ class SpaceTrial:
 
     def __init__(
         self,
-        trial: optuna.Trial,
+        trial: Suggest,
         fixed: Mapping[str, Any],
         ranges: Mapping[str, Range],
         learner: str,
-        where: str = "",
     ) -> None:
-        self._trial, self._fixed, self._ranges, self._where = trial, fixed, ranges, where
+        self._trial, self._fixed, self._ranges = trial, fixed, ranges
         self._kinds = find_learner(learner).Config.kinds()
 
     def sample(self, space: Space, stream: StreamInfo) -> dict[str, Any]:
@@ -86,21 +79,42 @@ class SpaceTrial:
         given = self._ranges[name]
         if given.choices is not None:
             return self._trial.suggest_categorical(name, given.choices)
-        whole = self._kinds[name] in (int, int | None)
-        if not whole and self._kinds[name] not in (float, float | None):
-            raise InputError(
-                f"{self._where}.{name}: give choices = [...] for this option; it is not a number."
-            )
-        if given.low is None or given.high is None:
-            raise InputError(f"{self._where}.{name}: give low and high, or choices.")
-        if not given.low < given.high or (given.log and given.low <= 0):
-            limits = "0 < low < high with log = true" if given.log else "low < high"
-            raise InputError(
-                f"{self._where}.{name}: low = {given.low}, high = {given.high}; needed: {limits}."
-            )
-        if whole:
-            return self._trial.suggest_int(name, int(given.low), int(given.high), log=given.log)
-        return self._trial.suggest_float(name, given.low, given.high, log=given.log)
+        low, high = given.low, given.high
+        if low is None or high is None:  # refused before, by the plan
+            raise InputError(f"space.{name}: give low and high, or choices.")
+        if self._kinds[name] in (int, int | None):
+            return self._trial.suggest_int(name, int(low), int(high), log=given.log)
+        return self._trial.suggest_float(name, low, high, log=given.log)
+
+
+class Published:
+    """Answers a space with the published values wherever they lie within it, and keeps those.
+
+    They are the first trial of every sweep; what a replaced range excludes is left to the sampler.
+    """
+
+    def __init__(self, base: Mapping[str, Any]) -> None:
+        self.base, self.values = dict(base), {}  # type: dict[str, Any], dict[str, Any]
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Return the published number if it lies between the limits, else the lower one."""
+        value = self.base.get(name)
+        return float(self._keep(name, value is not None and low <= value <= high, low))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """Return the published whole number if it lies between the limits, else the lower one."""
+        value = self.base.get(name)
+        return int(self._keep(name, value is not None and low <= value <= high, low))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Return the published value if it is one of the choices, else the first of them."""
+        return self._keep(name, self.base.get(name) in choices, choices[0])
+
+    def _keep(self, name: str, inside: bool, otherwise: Any) -> Any:
+        if not inside:
+            return otherwise
+        self.values[name] = self.base[name]
+        return self.base[name]
 
 
 class Search:
@@ -120,16 +134,23 @@ class Search:
         for entry in sorted(known, key=lambda entry: entry.number or 0):
             self.study.add_trial(frozen(entry))
 
-    def ask(self, number: int, wanted: Mapping[str, Any] | None = None) -> optuna.Trial:
-        """Return trial ``number``; ``wanted`` are values it must take where its space allows."""
+    def ask(
+        self,
+        number: int,
+        wanted: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> optuna.Trial:
+        """Return trial ``number``; ``wanted`` are values it must take, ``attributes`` its notes."""
         self.study.sampler = make_sampler(self._sampler, f"{self._seed}/{number}")
         if wanted is not None:
-            self.study.enqueue_trial(dict(wanted))
+            # enqueue_trial would drop the notes a sampler had left on an interrupted trial
+            notes = {**(attributes or {}), "fixed_params": dict(wanted)}
+            self.study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=notes))
         return self.study.ask()
 
     def tell(self, trial: optuna.Trial, state: str, values: list[float]) -> FrozenTrial:
         """Pass on how a trial ended; anything but complete or pruned is a failure to Optuna."""
-        final = STATES.get(state, TrialState.FAIL)
+        final = final_state(state, values)
         return self.study.tell(trial, values if final is TrialState.COMPLETE else None, final)
 
 
@@ -139,6 +160,18 @@ def new_study(directions: list[Direction] | None = None) -> optuna.Study:
     return optuna.create_study(
         directions=directions or ["maximize"], sampler=optuna.samplers.RandomSampler(seed=0)
     )
+
+
+class Nsga2(optuna.samplers.NSGAIISampler):
+    """NSGA-II whose parents come in the order of their numbers, remembered or not.
+
+    Optuna lists a generation's parents by rank the first time and by number afterwards, so that a
+    resumed search would cross others.
+    """
+
+    def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """Return the parents of the next generation."""
+        return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
 
 
 def make_sampler(name: str, seed: str) -> optuna.samplers.BaseSampler:
@@ -155,43 +188,20 @@ def make_sampler(name: str, seed: str) -> optuna.samplers.BaseSampler:
                 seed=number, n_startup_trials=5, warn_independent_sampling=False
             )
         if name == "nsga2":
-            return samplers.NSGAIISampler(seed=number, population_size=10)
+            return Nsga2(seed=number, population_size=10)
         return samplers.TPESampler(seed=number, n_startup_trials=5)
 
 
-def defaults_within(
-    space: Space,
-    base: Mapping[str, Any],
-    probe: SpaceTrial,
-    trial: optuna.Trial,
-    stream: StreamInfo,
-) -> dict[str, Any]:
-    """Return the published values that a space contains: the first trial of every sweep.
-
-    ``probe`` wraps ``trial``, an Optuna trial that takes the published values wherever it is asked
-    for them.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # Optuna warns of a value outside its range; it is left out below
-        probe.sample(space, stream)
-    return {
-        n: base[n] for n, d in trial.distributions.items() if n in base and _contains(d, base[n])
-    }
-
-
-def _contains(distribution: BaseDistribution, value: Any) -> bool:
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    if not isinstance(distribution, FloatDistribution | IntDistribution) or value is None:
-        return False
-    return bool(distribution.low <= value <= distribution.high)
+def final_state(state: str, values: Sequence[float]) -> TrialState:
+    """Return what Optuna is told of how a trial ended; one without a value has failed."""
+    final = STATES.get(state, TrialState.FAIL)
+    valued = bool(values) and all(math.isfinite(value) for value in values)
+    return final if valued or final is not TrialState.COMPLETE else TrialState.FAIL
 
 
 def frozen(entry: Entry) -> FrozenTrial:
     """Return a ledger entry as the Optuna trial it was."""
-    state = STATES.get(entry.state, TrialState.FAIL)
+    state = final_state(entry.state, entry.values)
     steps = {int(step): value for step, value in entry.steps.items() if math.isfinite(value)}
     return create_trial(
         state=state,

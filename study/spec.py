@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -19,9 +20,7 @@ Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 class Section(BaseModel):
     """A table of the study file: frozen, no unknown keys, no silent conversions."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class SeedRange(Section):
@@ -45,7 +44,7 @@ class StudySection(Section):
     """the one primary metric"""
     reference: str
     """the family of comparisons: this method against each other one"""
-    margin: float = Field(default=0.005, ge=0)
+    margin: float = Field(default=0.005, ge=0, allow_inf_nan=False)
     """practical margin, in metric units"""
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """family-wise error rate"""
@@ -217,21 +216,31 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 def _explain(error: ValidationError) -> str:
     """Say the first thing that is wrong, where, and what is allowed."""
-    first = error.errors()[0]
-    path = [
-        str(part)
-        for part in first["loc"]
-        if not str(part).startswith(("constrained", "list[", "literal", "SeedRange"))
-    ]
-    where = ".".join(path)
-    if first["type"] == "extra_forbidden":
+    found = [(_path(each["loc"]), each) for each in error.errors()]
+    start = found[0][0]
+    # of the alternatives a value may be, the one that was understood furthest is the one meant
+    here = [item for item in found if item[0][: len(start)] == start]
+    path = max(here, key=lambda item: (len(item[0]), item[1]["type"] == "extra_forbidden"))[0]
+    problems = [each for place, each in here if place == path]
+    where, kind = ".".join(path), problems[0]["type"]
+    if kind == "extra_forbidden":
         table = ".".join(path[:-1]) or "the study file"
         return f"{table}: {unknown('key', path[-1], _keys(path[:-1]))}"
-    if first["type"] == "missing":
+    if kind == "missing":
         return f"{where} is missing."
-    given = json.dumps(first.get("input"), default=str)
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where} = {given}: {message[0].lower()}{message[1:]}."
+    given = problems[0].get("input")
+    if kind == "literal_error" and len(problems) == 1:
+        names = re.findall("'([^']+)'", problems[0]["ctx"]["expected"])
+        return f"{where}: {unknown('value', given, names)}"
+    messages = [problem["msg"].removeprefix("Value error, ") for problem in problems]
+    told = ", or ".join(message[0].lower() + message[1:] for message in messages)
+    return f"{where} = {json.dumps(given, default=str)}: {told}."
+
+
+def _path(loc: Sequence[str | int]) -> list[str]:
+    """Where an error is, without the names of the alternatives pydantic tried."""
+    tried = ("constrained", "list[", "literal", "SeedRange", "int")
+    return [str(part) for part in loc if not str(part).startswith(tried)]
 
 
 def _keys(path: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import optuna
 from ray.tune.schedulers import ASHAScheduler
 
 from search_spaces import find_space
+from search_spaces.common import Suggest
 from study import plan
 from study.cluster import Source, fit
 from study.console import Console
 from study.ledger import Entry, Ledger, entry_for
 from study.plan import Method
-from study.search import Search, SpaceTrial, defaults_within, described, new_study
+from study.search import Published, Search, SpaceTrial, described
 from study.spec import Spec
 from trainables import find_stream
 from trainables.streams.datasets import Split
@@ -36,13 +38,8 @@ class Sweep(Source):
         super().__init__(ledger, settings, tasks_of(spec))
         self.spec, self.method, self.console = spec, method, console
         known = finished_trials(spec, method, ledger)
-        asked = {e.number: e.params for e in ledger.running() if belongs(spec, method, e)}
-        failed = {
-            e.number: e.params
-            for e in ledger.entries("tune", method.name)
-            if belongs(spec, method, e)
-        }
-        self.wanted: dict[int | None, dict[str, Any]] = failed | asked
+        again = [*ledger.entries("tune", method.name), *ledger.running()]
+        self.again = {e.number: e for e in again if belongs(spec, method, e)}
         done = {entry.number for entry in known}
         self.missing = [number for number in range(spec.tune.trials) if number not in done]
         directions = [plan.direction(objective) for objective in spec.objectives]
@@ -61,34 +58,35 @@ class Sweep(Source):
                 return entry
             # asked before under another number: the result is known
             known = dataclasses.replace(
-                same, number=number, params=entry.params, distributions=entry.distributions
+                same,
+                number=number,
+                params=entry.params,
+                distributions=entry.distributions,
+                attributes=entry.attributes,
             )
             self.written(self.ledger.finish(known, self.ledger.outcome_bytes(same)))
         return None
 
     def _ask(self, number: int) -> Entry:
-        wanted = self.wanted.get(number)
-        if wanted is None and number == 0:
-            wanted = self._defaults()
-        trial = self.search.ask(number, wanted)
+        before = self.again.get(number)
+        if before is not None:
+            trial = self.search.ask(number, before.params, before.attributes)
+        else:
+            trial = self.search.ask(number, self._published() if number == 0 else None)
         params = self._space_trial(trial).sample(self.space, self.info)
         configuration = plan.configuration(self.method, params)
         work = plan.assignment(self.spec, self.method, configuration, "tune", self.spec.tune_seeds)
         self.asked[number] = trial
         return dataclasses.replace(entry_for(work, self.method.name, number), **described(trial))
 
-    def _defaults(self) -> dict[str, Any]:
-        base = plan.configuration(self.method, {})
-        study = new_study()
-        study.enqueue_trial({k: v for k, v in base.items() if not isinstance(v, list)})
-        trial = study.ask()
-        return defaults_within(self.space, base, self._space_trial(trial), trial, self.info)
+    def _published(self) -> dict[str, Any]:
+        """Return the published values that the space contains: the first trial of every sweep."""
+        probe = Published(plan.configuration(self.method, {}))
+        self._space_trial(probe).sample(self.space, self.info)
+        return probe.values
 
-    def _space_trial(self, trial: optuna.Trial) -> SpaceTrial:
-        method = self.method
-        return SpaceTrial(
-            trial, method.fixed, method.space, method.learner, f"methods.{method.name}.space"
-        )
+    def _space_trial(self, trial: Suggest) -> SpaceTrial:
+        return SpaceTrial(trial, self.method.fixed, self.method.space, self.method.learner)
 
     def reported(self, entry: Entry, task: int, score: float) -> None:
         trial = self.asked[entry.number]
@@ -173,6 +171,7 @@ def finished_trials(spec: Spec, method: Method, ledger: Ledger) -> list[Entry]:
 
 def best_trial(spec: Spec, method: Method, ledger: Ledger) -> Entry | None:
     """Return the complete trial with the best primary objective; the earliest of equals."""
-    complete = [e for e in finished_trials(spec, method, ledger) if e.state == "complete"]
+    trials = finished_trials(spec, method, ledger)
+    complete = [e for e in trials if e.state == "complete" and math.isfinite(e.values[0])]
     sign = -1 if plan.direction(spec.objectives[0]) == "maximize" else 1
     return min(complete, key=lambda e: (sign * e.values[0], e.number), default=None)

@@ -7,6 +7,7 @@ writing changes nothing. A server that is down delays the mirror and never stops
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import threading
@@ -219,7 +220,9 @@ class Writer:
             if entry.phase == "confirm":
                 for position, seed in enumerate(entry.seeds):
                     own = {name: values[position] for name, values in scores.items()}
-                    self._seed(entry, seed, run, own, list(curve[position]))
+                    state = "complete" if outcome.finite[position].all() else "diverged"
+                    alone = dataclasses.replace(entry, state=state)
+                    self._seed(alone, seed, run, own, list(curve[position]))
         params = {k: str(v) for k, v in entry.work["configuration"].items()}
         params |= {"seeds": ", ".join(map(str, entry.seeds)), "stream": entry.work["stream"]}
         self._log(run, entry, entry.folder, metrics, curves, params)
@@ -261,6 +264,10 @@ class Writer:
 
     def _summaries(self, analysis: Analysis, study: str, parents: Mapping[str, str]) -> None:
         """Sortable numbers and verdicts on the parents, and the report on the study's run."""
+        from mlflow.entities import Metric
+
+        # a second writing of the same numbers at the same time adds nothing
+        when = int(max((entry.ended for entry in self.ledger.entries()), default=0.0) * 1000)
         for row, tuning in zip(analysis.methods, analysis.tuning, strict=True):
             error = row.sd / row.n**0.5 if row.sd is not None else None
             numbers = {
@@ -275,9 +282,10 @@ class Writer:
                 "tune_pruned": tuning.pruned,
                 "tune_seconds": tuning.seconds,
             }
-            for name, value in numbers.items():
-                if value is not None:
-                    self._client.log_metric(parents[row.method], name, float(value))
+            known = {name: float(value) for name, value in numbers.items() if value is not None}
+            self._client.log_batch(
+                parents[row.method], [Metric(name, value, when, 0) for name, value in known.items()]
+            )
             self._client.set_terminated(parents[row.method])
         for comparison in analysis.comparisons:
             self._client.set_tag(parents[comparison.method], "verdict", comparison.verdict)

@@ -4,6 +4,7 @@ without Ray.
 
 from __future__ import annotations
 
+import functools
 from importlib.metadata import entry_points
 
 from trainables.errors import InputError, unknown
@@ -17,6 +18,7 @@ from trainables.streams import STREAMS, Stream
 LEARNERS: dict[str, type[Learner]] = {kind.name: kind for kind in (Finetune, Joint, Replay, EWC)}
 
 
+@functools.cache
 def learners() -> dict[str, type[Learner]]:
     """Return every learner by name: ours, and those that packages register as ``study.learners``
     entry points.

@@ -72,6 +72,7 @@ class Learner(ABC):
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> None:
+        self.check(config, stream)
         self.config, self.stream, self.seeds = config, stream, tuple(seeds)
         self.device = torch.device(device)
         self.trained = 0  # samples each seed has trained on, replayed ones included
@@ -82,6 +83,10 @@ class Learner(ABC):
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
         """Published values that depend on the stream; they replace the defaults of ``Config``."""
         return {}
+
+    @classmethod
+    def check(cls, config: Any, stream: StreamInfo) -> None:
+        """Raise :class:`InputError` for a configuration that the stream cannot serve."""
 
     # -- learning
     # ---------------------------------------------------------------------------------------------

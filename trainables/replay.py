@@ -52,6 +52,10 @@ class Replay(Learner):
         self.memory = build_memory(self)
         self.replayed = round(self.config.replay_ratio * self.config.batch_size)
 
+    @classmethod
+    def check(cls, config: Any, stream: StreamInfo) -> None:
+        check_memory(config, stream)
+
     def observe(self, batch: Batch) -> Tensor:
         inputs, labels = batch.inputs, batch.labels
         if len(self.memory) and self.replayed:
@@ -76,26 +80,23 @@ class Replay(Learner):
         self.memory.load(state["memory"])
 
 
-def build_memory(learner: Learner) -> Memory:
-    """Return the memory a learner's configuration asks for.
-
-    Raises:
-        InputError: in a task-free stream, for what needs task boundaries or the number of tasks.
-    """
-    config, stream = learner.config, learner.stream
-    place = (learner.seeds, stream.inputs, learner.device)
-    if stream.tasks is None and (
-        config.memory_policy == "balanced" or config.memory_per_task is not None
-    ):
+def check_memory(config: Any, stream: StreamInfo) -> None:
+    """Refuse a memory that needs what a task-free stream hides, or that is too small to share."""
+    balanced = config.memory_policy == "balanced"
+    if stream.tasks is None and (balanced or config.memory_per_task is not None):
         raise InputError(
             "a task-free stream tells neither boundaries nor the number of tasks: "
             "use memory_policy = 'reservoir' with memory_total"
         )
+    if balanced and config.memory_per_task is None and config.memory_total < (stream.tasks or 0):
+        raise InputError(f"memory_total = {config.memory_total} is less than a sample a task")
+
+
+def build_memory(learner: Learner) -> Memory:
+    """Return the memory a learner's configuration asks for."""
+    config, place = learner.config, (learner.seeds, learner.stream.inputs, learner.device)
     if config.memory_policy == "balanced":
-        if config.memory_per_task is None and config.memory_total < (stream.tasks or 0):
-            raise InputError(f"memory_total = {config.memory_total} is less than a sample a task")
         return BalancedMemory(*place, config.memory_total, config.memory_per_task)
-    per_task = config.memory_per_task
-    return ReservoirMemory(
-        *place, config.memory_total if per_task is None else per_task * (stream.tasks or 1)
-    )
+    if config.memory_per_task is not None:
+        return ReservoirMemory(*place, config.memory_per_task * (learner.stream.tasks or 1))
+    return ReservoirMemory(*place, config.memory_total)

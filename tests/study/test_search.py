@@ -167,7 +167,7 @@ def test_an_assignment_is_one_of_the_tuning_phase(tmp_path):
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(order=st.lists(st.integers(0, 5), unique=True, max_size=5), data=st.data())
 def test_random_asks_the_same_whichever_trials_had_finished(tmp_path_factory, order, data):
@@ -187,7 +187,7 @@ def test_random_asks_the_same_whichever_trials_had_finished(tmp_path_factory, or
 
 def test_random_asks_the_same_when_nothing_was_in_flight(tmp_path):
     whole = sweep_of(tmp_path / "whole", {"tune.trials": 6})[1].run()
-    for done in ((), (0,), (5,), (1, 3), (5, 0, 2), (0, 1, 2, 3, 4)):
+    for done in ((), (5,), (5, 0, 2)):
         place = tmp_path / "-".join(map(str, ("part", *done)))
         _, tune = sweep_of(place, {"tune.trials": 6})
         trials = [tune.ask() for _ in range(6)]
@@ -212,13 +212,13 @@ def mixed(work):
 
 
 SEQUENTIAL = [
-    ("tpe", 12, (1, 5, 6, 9), None, {}),
-    ("tpe", 12, (4, 8), mixed, {}),
+    ("tpe", 12, (5, 6), None, {}),
+    ("tpe", 12, (8,), mixed, {}),
     ("tpe", 12, (7,), None, {"tune.objectives": TWO}),
-    ("nsga2", 26, (3, 10, 19), None, {}),
-    ("nsga2", 26, (10, 19), mixed, {}),
-    ("nsga2", 26, (15,), None, {"tune.objectives": TWO}),
-    ("gp", 8, (2, 6), None, {}),
+    ("nsga2", 22, (10, 13), None, {}),
+    ("nsga2", 22, (12,), mixed, {}),
+    ("nsga2", 22, (12,), None, {"tune.objectives": TWO}),
+    ("gp", 8, (6,), None, {}),
     ("random", 8, (3,), mixed, {}),
 ]
 
@@ -248,9 +248,13 @@ def test_a_resumed_search_with_repeated_configurations_asks_the_same(sampler, tm
         "tune.trials": 26,
         "methods.replay": {"space": space},
     }
-    sweep_of(tmp_path / "whole", changes)[1].run()
+    sweep, tune = sweep_of(tmp_path / "whole", changes)
+    tune.run()
     whole = numbered(tmp_path / "whole")
     assert len(whole) == 26
+    for entry in sweep.ledger.entries():
+        notes = sweep.search.study.trials[entry.number].system_attrs
+        assert entry.attributes == {k: v for k, v in notes.items() if k != "fixed_params"}
     _, tune = sweep_of(tmp_path / "part", changes)
     tune.run(len({str(c) for c in whole.values()}) // 2)
     assert 2 < len(numbered(tmp_path / "part")) < 26

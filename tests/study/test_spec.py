@@ -257,12 +257,12 @@ BAD = {
         "[tune]\nprotocol = 'first_task'",
         ["tune.protocol", "end_of_stream", "Did you mean 'first_tasks'?"],
     ),
-    "misspelt pruner": ("", "[tune]\npruner = 'ahsa'", ["tune.pruner", "'none'", "'asha'"]),
-    "misspelt rule": ("", "[study]\nfailed = 'eror'", ["study.failed", "'error'", "'worst'"]),
+    "misspelt pruner": ("", "[tune]\npruner = 'ahsa'", ["tune.pruner", "none", "'asha'"]),
+    "misspelt rule": ("", "[study]\nfailed = 'eror'", ["study.failed", "'error'", "worst"]),
     "word for a stack": (
         "",
         "[resources]\nseeds_per_stack = 'aut'",
-        ["resources.seeds_per_stack", "aut", "'auto'", "number"],
+        ["resources.seeds_per_stack", "aut", "'auto'", "integer"],
     ),
     "no seed in a stack": (
         "",
