@@ -111,7 +111,7 @@ class Folder:
 
     def _read(self) -> dict[str, Any]:
         try:
-            facts = json.loads((self.path / "study.json").read_text(encoding="utf-8"))
+            facts: Any = json.loads((self.path / "study.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
@@ -125,7 +125,7 @@ class Folder:
                 f"{self.path / 'study.json'} is damaged or of another version. "
                 "Choose another --dir."
             )
-        return facts
+        return dict(facts)
 
     def _write(self) -> None:
         partial = self.path / ".study.json.partial"
