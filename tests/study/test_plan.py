@@ -21,7 +21,7 @@ def resolve(changes=None):
     return plan.resolve(make_spec(changes), "own.toml")
 
 
-def refused(changes, *wanted):
+def assert_refused(changes, *wanted):
     """Check that a study is refused, and that the message opens with the file and names this."""
     with pytest.raises(InputError) as caught:
         resolve(changes)
@@ -99,22 +99,22 @@ def test_a_configuration_is_whole():
     ],
 )
 def test_unknown_names_get_the_allowed_and_the_nearest_ones(changes, wanted):
-    refused(changes, *wanted)
+    assert_refused(changes, *wanted)
 
 
 @pytest.mark.parametrize("key", ["study.stream", "tune.stream"])
 def test_an_unknown_stream_is_answered_with_its_key(key):
     protocol = {"tune.protocol": "held_out_stream"} if key == "tune.stream" else {}
-    refused({**protocol, key: "split_mnits"}, key, "'split_mnist'")
+    assert_refused({**protocol, key: "split_mnits"}, key, "'split_mnist'")
 
 
 def test_a_scenario_the_stream_does_not_have_is_refused(monkeypatch):
     monkeypatch.setattr(plan.find_stream("split_digits"), "scenarios", ("task", "class"))
-    refused({"study.scenario": "domain"}, "study.scenario", "'domain'", "task, class")
+    assert_refused({"study.scenario": "domain"}, "study.scenario", "'domain'", "task, class")
 
 
 def test_a_scenario_the_learner_does_not_support_is_refused():
-    refused(
+    assert_refused(
         {"study.scenario": "task_free", "methods.ewc": {}},
         "methods.ewc",
         "'task_free'",
@@ -138,7 +138,7 @@ def test_a_scenario_the_learner_does_not_support_is_refused():
     ],
 )
 def test_a_fixed_value_of_the_wrong_type_or_range_is_refused(fixed, wanted):
-    refused(replay(fixed=fixed), "methods.replay.fixed", *wanted)
+    assert_refused(replay(fixed=fixed), "methods.replay.fixed", *wanted)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_fixed_value_of_the_wrong_type_or_range_is_refused(fixed, wanted):
     ],
 )
 def test_a_range_that_is_none_is_refused(given, wanted):
-    refused(lr_range(**given), "methods.replay.space.lr", *wanted)
+    assert_refused(lr_range(**given), "methods.replay.space.lr", *wanted)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_range_that_is_none_is_refused(given, wanted):
     ],
 )
 def test_a_range_that_leaves_the_options_limits_is_refused_whatever_is_drawn(option, given):
-    refused(replay(space={option: given}), "methods.replay", option)
+    assert_refused(replay(space={option: given}), "methods.replay", option)
 
 
 @pytest.mark.parametrize(
@@ -186,23 +186,25 @@ def test_a_range_that_leaves_the_options_limits_is_refused_whatever_is_drawn(opt
     ],
 )
 def test_a_range_of_whole_numbers_has_whole_ends(given):
-    refused(replay(space={"epochs": given}), "methods.replay.space.epochs", "whole")
+    assert_refused(replay(space={"epochs": given}), "methods.replay.space.epochs", "whole")
 
 
 @pytest.mark.parametrize("option", ["optimiser", "layer_norm", "hidden"])
 def test_an_option_that_is_no_number_needs_choices(option):
     given = {option: {"low": 1, "high": 2}}
-    refused(replay(space=given), f"methods.replay.space.{option}", "choices", "not a number")
+    assert_refused(replay(space=given), f"methods.replay.space.{option}", "choices", "not a number")
 
 
 def test_a_range_of_an_unknown_option_is_refused():
     given = {"momentm": {"low": 0.1, "high": 0.9}}
-    refused(replay(space=given), "methods.replay.space", "'momentm'", "Did you mean 'momentum'?")
+    assert_refused(
+        replay(space=given), "methods.replay.space", "'momentm'", "Did you mean 'momentum'?"
+    )
 
 
 def test_an_option_is_fixed_or_searched():
     section = {"fixed": {"lr": 0.1}, "space": {"lr": {"low": 0.1, "high": 0.2}}}
-    refused({"methods.replay": section}, "methods.replay.space.lr", "fixed")
+    assert_refused({"methods.replay": section}, "methods.replay.space.lr", "fixed")
 
 
 @pytest.mark.parametrize(
@@ -214,12 +216,16 @@ def test_an_optional_number_may_be_searched(given):
 
 
 def test_a_sweep_without_trials_has_nothing_to_prune():
-    refused({"tune.trials": 0, "tune.pruner": "asha"}, "tune.pruner", "tune.trials = 0", "'none'")
+    assert_refused(
+        {"tune.trials": 0, "tune.pruner": "asha"}, "tune.pruner", "tune.trials = 0", "'none'"
+    )
 
 
 def test_a_pruner_needs_a_single_objective():
     several = ["average_accuracy", "memory_bytes"]
-    refused({"tune.objectives": several, "tune.pruner": "asha"}, "tune.pruner", "asha", "'none'")
+    assert_refused(
+        {"tune.objectives": several, "tune.pruner": "asha"}, "tune.pruner", "asha", "'none'"
+    )
     assert resolve({"tune.objectives": several})
     assert resolve({"tune.pruner": "asha"})
 
@@ -237,19 +243,19 @@ def test_a_pruner_needs_a_single_objective():
     ],
 )
 def test_a_protocol_that_does_not_fit_is_refused(changes, wanted):
-    refused(changes, *wanted)
+    assert_refused(changes, *wanted)
 
 
 def test_a_held_out_stream_needs_the_studys_scenario(monkeypatch):
     monkeypatch.setattr(plan.find_stream("split_mnist"), "scenarios", ("task",))
     held_out = {"tune.protocol": "held_out_stream", "tune.stream": "split_mnist"}
-    refused(held_out, "tune.stream", "'class'", "task")
+    assert_refused(held_out, "tune.stream", "'class'", "task")
 
 
 def test_a_metric_of_old_tasks_needs_two_tasks_to_tune_on():
     short = {"tune.protocol": "first_tasks", "tune.tasks": 1}
     assert resolve(short)
-    refused({**short, "study.metric": "forgetting"}, "tune.tasks", "forgetting")
+    assert_refused({**short, "study.metric": "forgetting"}, "tune.tasks", "forgetting")
 
 
 @pytest.mark.parametrize(
@@ -265,7 +271,7 @@ def test_a_metric_of_old_tasks_needs_two_tasks_to_tune_on():
     ],
 )
 def test_seeds_are_distinct_and_disjoint(changes, wanted):
-    refused(changes, *wanted)
+    assert_refused(changes, *wanted)
 
 
 def test_seeds_may_overlap_where_nothing_is_tuned():
@@ -281,19 +287,19 @@ def test_a_task_free_stream_is_seen_once():
 
 
 def test_a_task_free_stream_refuses_more_epochs():
-    refused(EPOCHS_TWICE, "methods.replay.fixed.epochs", "once", "1")
+    assert_refused(EPOCHS_TWICE, "methods.replay.fixed.epochs", "once", "1")
 
 
 @pytest.mark.parametrize("given", [{"low": 1, "high": 5}, {"choices": [1, 2]}])
 def test_a_task_free_stream_refuses_a_search_for_epochs(given):
     search = {"study.scenario": "task_free", "methods.replay": {"space": {"epochs": given}}}
-    refused(search, "methods.replay.space.epochs", "once")
+    assert_refused(search, "methods.replay.space.epochs", "once")
 
 
 @pytest.mark.parametrize("fixed", [{"memory_per_task": 20}, {"memory_policy": "balanced"}])
 def test_a_memory_that_needs_task_boundaries_is_refused_without_them(fixed):
     free = {"study.scenario": "task_free", "methods.replay": {"fixed": fixed}}
-    refused(free, "methods.replay", "task-free")
+    assert_refused(free, "methods.replay", "task-free")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -465,22 +465,22 @@ class LearnerConformance:
     # -- configuration
     # --------------------------------------------------------------------------------------
 
-    def refused(self, key: str, value: Any) -> None:
+    def assert_refused(self, key: str, value: Any) -> None:
         with pytest.raises(InputError, match=rf"\b{key}\b"):
             self.learner.Config.parse({key: value}, where="methods.mine")
 
     def test_an_unknown_option_is_refused_by_name(self) -> None:
-        self.refused("no_such_option", 1)
+        self.assert_refused("no_such_option", 1)
 
     def test_a_wrong_type_is_refused_by_name(self) -> None:
         for key in self.learner.Config.fields():
-            self.refused(key, {"a": "table"})
+            self.assert_refused(key, {"a": "table"})
             default = getattr(self.learner.Config.parse({}), key)
-            self.refused(key, 3 if isinstance(default, str | bool) else "three")
+            self.assert_refused(key, 3 if isinstance(default, str | bool) else "three")
             if isinstance(default, int | float) and not isinstance(default, bool):
-                self.refused(key, True)
+                self.assert_refused(key, True)
             if isinstance(default, float):
-                self.refused(key, math.nan)
+                self.assert_refused(key, math.nan)
 
     def test_values_out_of_range_are_refused_by_name(self) -> None:
         for key, field in self.learner.Config.fields().items():
@@ -488,9 +488,9 @@ class LearnerConformance:
             for value in (low - 1 if low is not None else None, high + 1 if high else None):
                 if value is not None:
                     listed = isinstance(getattr(self.learner.Config.parse({}), key), tuple)
-                    self.refused(key, [value] if listed else value)
+                    self.assert_refused(key, [value] if listed else value)
             if field.metadata["choices"]:
-                self.refused(key, "no_such_choice")
+                self.assert_refused(key, "no_such_choice")
 
     def test_options_are_documented(self) -> None:
         assert all(field.metadata["help"] for field in self.learner.Config.fields().values())
