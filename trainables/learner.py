@@ -194,5 +194,5 @@ def cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor | None = None) ->
     """
     if mask is not None:
         logits = logits.masked_fill(~mask, -torch.inf)
-    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    return losses.view(labels.shape).mean(1)
+    # with the classes in the middle softmax runs along the samples: several times faster
+    return F.cross_entropy(logits.mT, labels, reduction="none").mean(1)

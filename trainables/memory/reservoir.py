@@ -45,8 +45,10 @@ class ReservoirMemory(Memory):
         """Slot of each sample of a batch, [S, B]; ``capacity`` for those not kept."""
         order = torch.arange(count, device=self.inputs.device)
         number = order + self.seen
-        drawn = (self.draws.uniform(count).double() * (number + 1)).long()
-        slots = torch.where(number < self.capacity, number, drawn).clamp_(max=self.capacity)
+        slots = (self.draws.uniform(count).double() * (number + 1)).long()
+        if self.seen < self.capacity:
+            slots = torch.where(number < self.capacity, number, slots)
+        slots.clamp_(max=self.capacity)
         # of several samples that fall on one slot the last one stays
         last = torch.zeros(len(slots), self.capacity + 1, dtype=torch.long, device=slots.device)
         last.scatter_reduce_(1, slots, order.expand_as(slots), "amax")
