@@ -21,15 +21,16 @@ RESAMPLES = 99_999  # scipy enumerates all flips instead where there are no more
 RESAMPLING_SEED = 20_180_608
 
 
-def sign_flip_p(differences: Array) -> float:
+def sign_flip_p(differences: Array, resamples: int = RESAMPLES) -> float:
     """Two-sided p of the exact paired sign-flip permutation test on the mean difference.
 
     Args:
         differences: [S], not empty.
+        resamples: flips from which on they are drawn instead of enumerated.
 
     Assumes only that under the null hypothesis the two methods are exchangeable within a seed.
-    All 2^n flips where that is fewer than 99,999 (up to 16 seeds); above, as many random ones from
-    a fixed generator, so that the same scores always give the same p.
+    All 2^n flips where that is fewer than `resamples` (99,999: up to 16 seeds); above, as many
+    random ones from a fixed generator, so that the same scores always give the same p.
     """
     values = np.asarray(differences, dtype=np.float64)
     scale = float(np.max(np.abs(values)))
@@ -46,7 +47,7 @@ def sign_flip_p(differences: Array) -> float:
         mean,
         permutation_type="samples",
         vectorized=True,
-        n_resamples=RESAMPLES,
+        n_resamples=resamples,
         batch=10_000,
         rng=np.random.default_rng(RESAMPLING_SEED),
     )

@@ -75,7 +75,7 @@ def _smallest_differences(comparisons: Sequence[Comparison], rules: Rules) -> li
     seeds = f"{few}" if few == many else f"{few} to {many}"
     return [
         f"Power: with {seeds} seeds the smallest true difference seen 80 % of the time is {size} "
-        f"(paired t test at {rules.alpha:g}/{rules.comparisons}, from the spread seen)."
+        f"(at {rules.alpha:g}/{rules.comparisons}, from the spread seen)."
     ]
 
 

@@ -1,4 +1,7 @@
-"""What a number of seeds can and cannot show, by the paired t test.
+"""What a number of seeds can and cannot show.
+
+By the paired t test, whose power the exact sign-flip test nearly has from 8 seeds on, except where
+it needs unanimous seeds: there by the exact test itself, which is the one that decides.
 
 Power is computed here from the non-central t: statsmodels' `TTestPower.solve_power` returns wrong
 effects without a word for few seeds and small alpha.
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from analysis.effects import noncentral_t_cdf, sd_upper_limit
 
@@ -38,6 +41,36 @@ def detectable_effect(n: int, alpha: float = 0.05, power: float = TARGET_POWER) 
     return float(optimize.brentq(lambda d: paired_power(d, n, alpha) - power, 0.0, upper))
 
 
+def unanimous_effect(n: int, alpha: float = 0.05, power: float = TARGET_POWER) -> float | None:
+    """Smallest true d_z that the exact sign-flip test shows where it needs unanimous signs.
+
+    The k-th most extreme of all flips has p = k 2^(1-n). Where only k = 1 is at most alpha, the
+    test rejects if and only if all n seeds agree in sign, with power Phi(d)^n + Phi(-d)^n for
+    normal differences: clearly less than the t test has. None where alpha is out of reach, or
+    within reach of more flips.
+    """
+    if not 1 <= math.ldexp(alpha, min(n - 1, 1000)) < 2:
+        return None
+
+    def shortfall(d: float) -> float:
+        return float(special.ndtr(d) ** n + special.ndtr(-d) ** n) - power
+
+    return float(optimize.brentq(shortfall, 0.0, 40.0))
+
+
+def visible_effect(n: int, alpha: float = 0.05, power: float = TARGET_POWER) -> float:
+    """Smallest true d_z that n seeds show with that power in the exact test, which decides."""
+    return unanimous_effect(n, alpha, power) or detectable_effect(n, alpha, power)
+
+
+def seeds_to_show(effect: float, alpha: float = 0.05, power: float = TARGET_POWER) -> int | None:
+    """Fewest seeds that show a true d_z = `effect` in the exact test; None beyond 10,000."""
+    seeds = seeds_for_effect(effect, alpha, power)
+    while seeds is not None and (unanimous_effect(seeds, alpha, power) or 0.0) > abs(effect):
+        seeds += 1
+    return seeds
+
+
 def seeds_for_effect(effect: float, alpha: float = 0.05, power: float = TARGET_POWER) -> int | None:
     """Fewest seeds that show a true d_z = `effect` with that power; None beyond 10,000."""
     size = abs(effect)
@@ -64,4 +97,4 @@ def seeds_for_difference(
         alpha: two-sided level, alpha / m for m comparisons.
         power: chance of seeing the difference.
     """
-    return seeds_for_effect(difference / sd_upper_limit(sd, n), alpha, power)
+    return seeds_to_show(difference / sd_upper_limit(sd, n), alpha, power)

@@ -1,4 +1,7 @@
-"""What the analysis reads: one study's confirmation and tuning, as filled from the ledger."""
+"""What the analysis reads: one study's confirmation and tuning, as filled from the ledger.
+
+Shape legend: T tasks, I tasks learnt (rows), K values of a diagnostic.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,26 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from analysis.effects import Array
+from analysis.pareto import Direction
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of a sweep: what it tried, and the objectives of a complete one."""
+
+    number: int
+    state: str  # complete, pruned, diverged or failed
+    params: dict[str, Any]
+    values: tuple[float, ...] = ()
+
 
 @dataclass(frozen=True)
 class TuningRecord:
     """One method's sweep.
 
-    `values` holds each trial's objective by trial number (None: failed or pruned); the published
-    defaults are trial 0. The objective is taken to be the study's primary metric.
+    `values` holds each trial's first objective by trial number (None: failed or pruned); the
+    published defaults are trial 0. The first objective is the study's primary metric.
     """
 
     trials: int = 0
@@ -24,6 +40,32 @@ class TuningRecord:
     values: list[float | None] = field(default_factory=list)
     best_number: int | None = None
     sampler: str = ""
+    history: tuple[TrialRecord, ...] = ()
+    importance: dict[str, float] = field(default_factory=dict)  # share of the variance, by option
+
+
+@dataclass(frozen=True)
+class DiagnosticRecord:
+    """What a method measured about itself after each task, such as spikes of each layer."""
+
+    name: str
+    title: str
+    unit: str
+    labels: tuple[str, ...]  # of the K values
+    values: dict[int, Array]  # seed -> [I, K]
+
+
+@dataclass(frozen=True)
+class PublishedRecord:
+    """A published figure to set beside ours; `metric` names its definition."""
+
+    method: str
+    metric: str  # of another readout than the primary one: "metric [readout]"
+    mean: float
+    sd: float | None
+    n: int | None  # what sd is over
+    source: str
+    incomparable: str  # why it cannot be compared; empty where it can
 
 
 @dataclass(frozen=True)
@@ -38,6 +80,8 @@ class MethodRecord:
     other_metrics: dict[str, dict[int, float]] = field(default_factory=dict)
     footprint: dict[str, int] = field(default_factory=dict)  # bytes by kind
     tuning: TuningRecord = field(default_factory=TuningRecord)
+    matrices: dict[int, Array] = field(default_factory=dict)  # seed -> accuracy matrix [I, T]
+    diagnostics: tuple[DiagnosticRecord, ...] = ()
 
     @property
     def failed_seeds(self) -> dict[int, str]:
@@ -72,3 +116,7 @@ class StudyRecord:
     chance: float
     methods: list[MethodRecord]
     provenance: dict[str, str] = field(default_factory=dict)
+    objectives: tuple[str, ...] = ()  # of the sweeps; the first is the primary metric
+    directions: tuple[Direction, ...] = ()  # of the objectives
+    published: tuple[PublishedRecord, ...] = ()
+    unit: str = "seed"  # what is paired: a seed, a speaker, a class

@@ -6,20 +6,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from analysis import effects, inference, notes, pairing
+from analysis import effects, inference, notes, pairing, pareto, published, searches, trajectories
 from analysis.metrics import Metric, find_metric
+from analysis.pareto import Front, Point
+from analysis.published import PublishedRow
 from analysis.records import MethodRecord, StudyRecord, TuningRecord
+from analysis.searches import Search, TuningRow
+from analysis.trajectories import Diagnostic, Trajectory
 from analysis.verdicts import FEWEST_FOR_VERDICT, Comparison, Rules, compare_family
+
+Item = TypeVar("Item")
+EXPLORATORY_RESAMPLES = 9_999  # there are hundreds of exploratory tests in a large study
 
 __all__ = [
     "Analysis",
     "Comparison",
     "Failure",
+    "MemoryPoint",
     "MethodRecord",
     "MethodRow",
     "Rules",
@@ -54,28 +63,6 @@ class MethodRow:
 
 
 @dataclass(frozen=True)
-class TuningRow:
-    """What one method's sweep cost and found.
-
-    `optimism` is the best tuning value minus the confirmation mean, with the sign turned for a
-    metric where lower is better: positive means that tuning promised more than fresh seeds kept.
-    """
-
-    method: str
-    sampler: str
-    trials: int
-    seeds_per_trial: int
-    failed: int
-    pruned: int
-    seconds: float
-    samples: int
-    default_value: float | None
-    best_value: float | None
-    optimism: float | None
-    values: tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
 class SecondaryRow:
     """One further metric of one method: exploratory, with a false-discovery-rate q, no verdict.
 
@@ -103,6 +90,18 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class MemoryPoint:
+    """A method's memory of past data in bytes beside its mean; whether none has both better."""
+
+    method: str
+    memory: int
+    mean: float
+    ci_low: float | None
+    ci_high: float | None
+    on_front: bool
+
+
+@dataclass(frozen=True)
 class Analysis:
     """Everything a report says about one study."""
 
@@ -115,6 +114,12 @@ class Analysis:
     secondary: tuple[SecondaryRow, ...]
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
+    trajectories: tuple[Trajectory, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    memory: tuple[MemoryPoint, ...] = ()
+    searches: tuple[Search, ...] = ()
+    fronts: tuple[Front, ...] = ()  # of sweeps with several objectives
+    published: tuple[PublishedRow, ...] = ()
 
 
 def analyse(record: StudyRecord) -> Analysis:
@@ -143,12 +148,50 @@ def analyse(record: StudyRecord) -> Analysis:
         methods=rows,
         comparisons=comparisons,
         tuning=tuple(
-            _tuning_row(m, row.mean, rules) for m, row in zip(record.methods, rows, strict=True)
+            searches.tuning_row(m, row.mean, rules.sign)
+            for m, row in zip(record.methods, rows, strict=True)
         ),
         secondary=_secondary(record, comparisons),
         failures=tuple(_failures(record)),
         notes=tuple(notes.write(record, comparisons, rules)),
+        trajectories=_some(trajectories.trajectory(m, rules.confidence) for m in record.methods),
+        diagnostics=tuple(
+            row for m in record.methods for row in trajectories.diagnostics(m, rules.confidence)
+        ),
+        memory=_memory(rows, rules),
+        searches=_some(searches.search(m, rules.sign) for m in record.methods),
+        fronts=_fronts(record),
+        published=published.compare(record),
     )
+
+
+def _some(items: Iterable[Item | None]) -> tuple[Item, ...]:
+    return tuple(item for item in items if item is not None)
+
+
+def _memory(rows: tuple[MethodRow, ...], rules: Rules) -> tuple[MemoryPoint, ...]:
+    """The methods by bytes of memory and mean; the offline bound holds all data and is one too."""
+    known = [(row, row.mean) for row in rows if row.mean is not None and "memory" in row.footprint]
+    losses = [[row.footprint["memory"], -rules.sign * mean] for row, mean in known]
+    beaten = pareto.dominated(np.array(losses, dtype=float).reshape(len(known), 2))
+    return tuple(
+        MemoryPoint(row.method, row.footprint["memory"], mean, row.ci_low, row.ci_high, not worse)
+        for (row, mean), worse in zip(known, beaten, strict=True)
+    )
+
+
+def _fronts(record: StudyRecord) -> tuple[Front, ...]:
+    if len(record.objectives) < 2:
+        return ()
+    trials = {
+        method.method: [
+            Point(trial.number, trial.values)
+            for trial in method.tuning.history
+            if trial.state == "complete"
+        ]
+        for method in record.methods
+    }
+    return pareto.study_fronts(trials, record.directions)
 
 
 def _method_row(record: StudyRecord, method: MethodRecord) -> MethodRow:
@@ -170,35 +213,6 @@ def _method_row(record: StudyRecord, method: MethodRecord) -> MethodRow:
         configuration=method.configuration,
         footprint=method.footprint,
     )
-
-
-def _tuning_row(method: MethodRecord, confirmed: float | None, rules: Rules) -> TuningRow:
-    tuning = method.tuning
-    best = _value_of(tuning, tuning.best_number)
-    optimism = None
-    if best is not None and confirmed is not None:
-        optimism = rules.sign * (best - confirmed)
-    return TuningRow(
-        method=method.method,
-        sampler=tuning.sampler,
-        trials=tuning.trials,
-        seeds_per_trial=tuning.seeds_per_trial,
-        failed=tuning.failed,
-        pruned=tuning.pruned,
-        seconds=tuning.seconds,
-        samples=tuning.samples,
-        default_value=_value_of(tuning, 0),
-        best_value=best,
-        optimism=optimism,
-        values=tuple(_value_of(tuning, i) for i in range(len(tuning.values))),
-    )
-
-
-def _value_of(tuning: TuningRecord, trial: int | None) -> float | None:
-    if trial is None or not 0 <= trial < len(tuning.values):
-        return None
-    value = tuning.values[trial]
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _failures(record: StudyRecord) -> list[Failure]:
@@ -244,6 +258,6 @@ def _secondary_row(
         mean=estimate.mean if whole else None,
         sd=estimate.sd if whole else None,
         difference=float(np.mean(d)) if usable else None,
-        p_exact=inference.sign_flip_p(d) if testable else None,
+        p_exact=inference.sign_flip_p(d, EXPLORATORY_RESAMPLES) if testable else None,
         q=None,
     )

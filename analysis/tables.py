@@ -1,81 +1,42 @@
-"""Renderings of an `Analysis` as data (JSON, CSV) and as neutral tables of strings.
+"""What an `Analysis` says about the confirmation, as neutral tables of strings.
 
-A `Table` is what Markdown, a terminal and later formats draw: nothing in it is escaped or styled.
+A `Table` is what a terminal and every format of the report draw: nothing in it is escaped or
+styled. The tables of the sweeps are in `tuning_tables`, the same numbers as data in `data`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from analysis import wording
-from analysis.results import Analysis, Comparison, MethodRow
+from analysis.blocks import Table
+from analysis.captions import definitions, plus_minus, protocol, spread, units
+from analysis.comparison_tables import comparison_table, evidence_table, verdict_table
+from analysis.data import plain, to_csv, to_json
+from analysis.published import PublishedRow
+from analysis.results import Analysis, MemoryPoint, MethodRow
+from analysis.trajectories import Trajectory
+from analysis.tuning_tables import tuning_table
 
-SEED_VARIES = (
-    "a seed varies everything random (class order or permutation, initial weights, batches, "
-    "memory, spikes)"
-)
-METHOD_FIELDS = ("method", "n", "mean", "sd", "ci_low", "ci_high", "configuration", "footprint")
-COMPARISON_FIELDS = (
-    "method",
-    "reference",
-    "difference",
-    "ci_low",
-    "ci_high",
-    "p_exact",
-    "p_holm",
-    "p_t",
-    "hedges_g",
-    "p_win",
-    "verdict",
-)
-TUNING_FIELDS = ("method", "trials", "failed", "pruned", "seconds", "samples")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns and rows of strings, with a caption that says what the numbers are."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str = ""
-
-
-def to_json(analysis: Analysis) -> str:
-    """The study as JSON: `methods`, `comparisons`, `tuning`, and notes; null where undefined."""
-    record = analysis.record
-    document = {
-        "study": record.study,
-        "metric": record.metric,
-        "phase": record.phase,
-        "methods": [_fields(row, METHOD_FIELDS) for row in analysis.methods],
-        "comparisons": [_comparison_fields(c) for c in analysis.comparisons],
-        "tuning": [_fields(row, TUNING_FIELDS) for row in analysis.tuning],
-        "reference": record.reference,
-        "margin": record.margin,
-        "alpha": record.alpha,
-        "reasons": {c.method: c.reason for c in analysis.comparisons},
-        "notes": list(analysis.notes),
-    }
-    return json.dumps(_plain(document), indent=2, allow_nan=False) + "\n"
-
-
-def to_csv(analysis: Analysis) -> dict[str, str]:
-    """The texts of `methods.csv` and `comparisons.csv`, by file name; empty where undefined."""
-    methods = [_fields(row, METHOD_FIELDS) for row in analysis.methods]
-    comparisons = [
-        _comparison_fields(c) | {"n": c.n, "reason": c.reason} for c in analysis.comparisons
-    ]
-    return {
-        "methods.csv": _csv(METHOD_FIELDS, methods),
-        "comparisons.csv": _csv((*COMPARISON_FIELDS, "n", "reason"), comparisons),
-    }
+__all__ = [
+    "Table",
+    "comparison_table",
+    "configuration_table",
+    "diagnostic_table",
+    "evidence_table",
+    "failure_table",
+    "footprint_table",
+    "memory_table",
+    "method_table",
+    "per_task_table",
+    "published_table",
+    "secondary_table",
+    "seed_table",
+    "to_csv",
+    "to_json",
+    "tuning_table",
+    "verdict_table",
+]
 
 
 def method_table(analysis: Analysis) -> Table:
@@ -95,80 +56,37 @@ def method_table(analysis: Analysis) -> Table:
             )
             for row in analysis.methods
         ),
-        f"± is the sample standard deviation (ddof 1) over n confirmation seeds; {SEED_VARIES}. "
-        f"The interval is the t-interval of the mean. {direction.capitalize()} is better. "
-        + _protocol(analysis),
+        f"{spread(analysis)} The interval is the t-interval of the mean. "
+        f"{direction.capitalize()} is better. {protocol(analysis)}",
+        "methods",
     )
 
 
-def comparison_table(analysis: Analysis) -> Table:
-    """The pre-set family: each method against the reference."""
-    level = wording.percent(analysis.rules.confidence)
-    m = analysis.rules.comparisons
+def per_task_table(analysis: Analysis) -> Table:
+    """Each method's final accuracy on each task."""
+    tasks = max((len(t.tasks.mean) for t in analysis.trajectories), default=0)
+    absent = [m.method for m in analysis.methods if m.method not in _travelled(analysis)]
+    missing = f" Not shown, for a failed seed or no matrix: {', '.join(absent)}." if absent else ""
     return Table(
-        "Comparisons",
-        (
-            "method",
-            "reference",
-            "n",
-            "difference",
-            f"{level} CI",
-            "p exact",
-            f"p exact, Holm (m = {m})",
-            "t (assumes normal differences)",
-            f"Hedges g_z ({level} CI)",
-            f"P(win) ({level} CI)",
-            "won / tied / lost",
-            "rho",
-            "MDE",
-            "verdict",
-        ),
-        tuple(_comparison_row(c) for c in analysis.comparisons),
-        "Differences are method - reference over shared seeds, with the paired t-interval. "
-        "p exact: sign-flip permutation test on the mean. P(win): paired probability of "
-        "outperforming the reference (ties count half), Wilson interval; meaningful where that "
-        "excludes 0.5 and reaches beyond 0.75. rho: correlation of the paired scores. MDE: "
-        "smallest true difference seen with 80 % power by the paired t test, from the spread seen. "
-        + _protocol(analysis),
+        "Final accuracy on each task",
+        ("method", "n", *(f"task {j}" for j in range(1, tasks + 1))),
+        tuple(_task_row(trajectory, tasks) for trajectory in analysis.trajectories),
+        f"Accuracy on each task after the last one has been learnt. {spread(analysis)}{missing}",
+        "per_task",
     )
 
 
-def tuning_table(analysis: Analysis) -> Table:
-    """What each method's sweep cost and found."""
+def memory_table(analysis: Analysis) -> Table:
+    """Bytes of past data beside the primary metric."""
+    level = _level(analysis)
     return Table(
-        "Tuning",
-        (
-            "method",
-            "sampler",
-            "trials",
-            "seeds per trial",
-            "failed",
-            "pruned",
-            "seconds",
-            "samples",
-            "defaults",
-            "best",
-            "selection optimism",
-        ),
-        tuple(
-            (
-                row.method,
-                row.sampler or wording.MISSING,
-                str(row.trials),
-                str(row.seeds_per_trial),
-                str(row.failed),
-                str(row.pruned),
-                f"{row.seconds:.0f}",
-                f"{row.samples:,}",
-                wording.number(row.default_value),
-                wording.number(row.best_value),
-                wording.number(row.optimism),
-            )
-            for row in analysis.tuning
-        ),
-        "defaults and best are means over the tuning seeds on validation data. Selection optimism: "
-        "how much better the best tuning mean looked than the confirmation mean. "
-        + _protocol(analysis),
+        "Memory and accuracy",
+        ("method", "memory (bytes)", analysis.metric.name, f"{level} CI of the mean", "front"),
+        tuple(_memory_row(point) for point in analysis.memory),
+        "Bytes of past data a method keeps, and its mean over confirmation "
+        f"{units(analysis)} with the t-interval. Dominated: another method needs no more memory "
+        "and scores no worse, and is better in one of the two.",
+        "memory",
     )
 
 
@@ -187,10 +105,33 @@ def secondary_table(analysis: Analysis) -> Table:
                 wording.p_value(row.q).replace("p <", "q <"),
             )
             for row in analysis.secondary
+            if row.n
         ),
-        f"Exploratory. ± is the sample standard deviation (ddof 1) over n confirmation seeds; "
-        f"{SEED_VARIES}. q: exact paired p against the reference after Benjamini-Hochberg over "
-        "this table.",
+        f"Exploratory. {spread(analysis)} q: exact paired p against the reference after "
+        "Benjamini-Hochberg over this table.",
+        "secondary",
+    )
+
+
+def diagnostic_table(analysis: Analysis) -> Table:
+    """What the methods measured about themselves, at the end of the stream."""
+    return Table(
+        "Method diagnostics after the last task",
+        ("method", "diagnostic", "of", "n", "mean ± sd", "unit"),
+        tuple(
+            (
+                row.method,
+                row.title,
+                row.label or wording.MISSING,
+                str(row.n),
+                plus_minus(row.band.mean[-1], row.band.sd[-1]),
+                row.unit or wording.MISSING,
+            )
+            for row in analysis.diagnostics
+            if row.band.mean
+        ),
+        spread(analysis),
+        "diagnostics",
     )
 
 
@@ -205,7 +146,8 @@ def footprint_table(analysis: Analysis) -> Table:
             for row in analysis.methods
             if row.footprint
         ),
-        "Bytes held.",
+        "Bytes held at the end of the stream.",
+        "footprint",
     )
 
 
@@ -215,9 +157,11 @@ def configuration_table(analysis: Analysis) -> Table:
         "Configurations",
         ("method", "learner", "configuration"),
         tuple(
-            (row.method, row.learner, json.dumps(_plain(row.configuration)))
+            (row.method, row.learner, json.dumps(plain(row.configuration), ensure_ascii=False))
             for row in analysis.methods
         ),
+        "What each method was confirmed with.",
+        "configurations",
     )
 
 
@@ -225,11 +169,13 @@ def failure_table(analysis: Analysis) -> Table:
     """Every confirmation seed that failed."""
     return Table(
         "Failures",
-        ("method", "seed", "reason", "counted as"),
+        ("method", analysis.record.unit, "reason", "counted as"),
         tuple(
             (f.method, str(f.seed), f.reason, wording.number(f.counted_as))
             for f in analysis.failures
         ),
+        "A failure that counts as no score blocks the verdict.",
+        "failures",
     )
 
 
@@ -237,86 +183,78 @@ def seed_table(analysis: Analysis) -> Table:
     """Every paired score: the raw seeds behind the means."""
     seeds = sorted({seed for row in analysis.methods for seed in row.scores})
     return Table(
-        "Raw seeds",
+        f"Raw {units(analysis)}",
         ("method", *(str(seed) for seed in seeds)),
         tuple(
             (row.method, *(wording.number(row.scores.get(seed)) for seed in seeds))
             for row in analysis.methods
             if row.scores
         ),
-        f"{analysis.metric.name} of each confirmation seed; compare down a column.",
+        f"{analysis.metric.name} of each confirmation {analysis.record.unit}; compare down a "
+        "column.",
+        "seeds",
     )
 
 
-def plus_minus(mean: float | None, sd: float | None) -> str:
-    """`mean ± sd`; the mean alone for one seed."""
-    if mean is None or sd is None:
-        return wording.number(mean)
-    return f"{wording.number(mean)} ± {wording.number(sd)}"
+def published_table(analysis: Analysis) -> Table:
+    """Published figures beside the measured ones."""
+    names = list(dict.fromkeys(row.metric for row in analysis.published))
+    return Table(
+        "Published against measured",
+        (
+            *("method", "metric", "published (mean ± sd)", "source"),
+            *("measured (mean ± sd)", "widened interval", "verdict", "reason"),
+        ),
+        tuple(_published_row(row) for row in analysis.published),
+        "n: runs behind a figure. Reproduced: the published mean lies in our "
+        f"{_level(analysis)} t-interval, widened on both sides by half the published interval "
+        f"where that is known. {' '.join(definitions(names))}".strip(),
+        "published",
+    )
 
 
-def _protocol(analysis: Analysis) -> str:
-    return f"Tuning protocol: {analysis.record.protocol}."
+def _level(analysis: Analysis) -> str:
+    return wording.percent(analysis.rules.confidence)
 
 
-def _comparison_row(c: Comparison) -> tuple[str, ...]:
-    g = f"{wording.number(c.hedges_g, 2)} ({wording.interval(c.g_low, c.g_high, 2)})"
-    wins = c.wins
-    share = f"{wins.share:.2f} ({wording.interval(wins.low, wins.high, 2)})" if wins else ""
-    if wins and wins.meaningful:
-        share += ", meaningful"
+def _travelled(analysis: Analysis) -> set[str]:
+    return {trajectory.method for trajectory in analysis.trajectories}
+
+
+def _task_row(trajectory: Trajectory, tasks: int) -> tuple[str, ...]:
+    band = trajectory.tasks
+    known = [plus_minus(*pair) for pair in zip(band.mean, band.sd, strict=True)]
+    padding = [wording.MISSING] * (tasks - len(known))
+    return (trajectory.method, str(trajectory.n), *known, *padding)
+
+
+def _memory_row(point: MemoryPoint) -> tuple[str, ...]:
     return (
-        c.method,
-        c.reference,
-        str(c.n),
-        wording.number(c.difference),
-        wording.interval(c.ci_low, c.ci_high),
-        wording.p_value(c.p_exact),
-        wording.p_value(c.p_holm),
-        wording.p_value(c.p_t),
-        wording.MISSING if c.hedges_g is None else g,
-        share or wording.MISSING,
-        f"{wins.wins} / {wins.ties} / {wins.losses}" if wins else wording.MISSING,
-        wording.number(c.rho, 2),
-        wording.number(c.mde),
-        c.verdict,
+        point.method,
+        f"{point.memory:,}",
+        wording.number(point.mean),
+        wording.interval(point.ci_low, point.ci_high),
+        "on the front" if point.on_front else "dominated",
     )
 
 
-def _comparison_fields(c: Comparison) -> dict[str, Any]:
-    share = c.wins.share if c.wins else None
-    return {name: share if name == "p_win" else getattr(c, name) for name in COMPARISON_FIELDS}
+def _published_row(row: PublishedRow) -> tuple[str, ...]:
+    return (
+        row.method,
+        row.metric,
+        _counted(row.published, row.published_sd, row.published_n),
+        row.source,
+        _counted(row.mean, row.sd, row.n),
+        wording.interval(row.low, row.high),
+        row.verdict,
+        row.reason,
+    )
 
 
-def _fields(row: object, names: Iterable[str]) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in names}
+def _counted(mean: float | None, sd: float | None, n: int | None) -> str:
+    text = plus_minus(mean, sd)
+    return f"{text} (n = {n})" if n and mean is not None else text
 
 
 def _bytes(row: MethodRow, kind: str) -> str:
     return f"{row.footprint[kind]:,}" if kind in row.footprint else wording.MISSING
-
-
-def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow(_cell(_plain(row[name])) for name in names)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, dict | list) else value
-
-
-def _plain(value: Any) -> Any:
-    """The value in what JSON knows: null for NaN and infinity, lists for tuples and arrays."""
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return _plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int) else str(value)

@@ -160,7 +160,7 @@ def _tested(comparison: Comparison, d: effects.Array, rules: Rules) -> Compariso
         hedges_g=effect.g,
         g_low=effect.low,
         g_high=effect.high,
-        mde=power.detectable_effect(n, level) * sd,
+        mde=power.visible_effect(n, level) * sd,
         seeds_needed=None if seen is None else max(seen, fewest, FEWEST_FOR_VERDICT),
     )
     if n < FEWEST_FOR_TEST:

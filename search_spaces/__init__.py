@@ -8,11 +8,11 @@ whatever the space.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Any
 
 from search_spaces import ewc, finetune, joint, replay
 from search_spaces.common import Suggest
+from trainables import find_plugin, load_plugin, unusable_plugin
 from trainables.streams import StreamInfo
 
 Space = Callable[[Suggest, StreamInfo], dict[str, Any]]
@@ -26,10 +26,15 @@ SPACES: dict[str, Space] = {
 
 
 def find_space(learner: str) -> Space:
-    """Return the space of a learner: ours, or a ``study.search_spaces`` entry point of its name."""
-    if learner in SPACES:
-        return SPACES[learner]
-    for point in entry_points(group="study.search_spaces", name=learner):
-        found: Space = point.load()
-        return found
-    return lambda trial, stream: {}
+    """Return the space of a learner: ours, or a ``study.search_spaces`` entry point of its name.
+
+    Raises:
+        InputError: for a plug-in of that name that cannot be used.
+    """
+    point = find_plugin("study.search_spaces", learner, SPACES)
+    if point is None:
+        return SPACES.get(learner, lambda trial, stream: {})
+    found = load_plugin(point)
+    if not callable(found):
+        raise unusable_plugin(point, f"{found!r} is not a function")
+    return found  # type: ignore[no-any-return]

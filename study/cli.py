@@ -9,12 +9,16 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainables.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.results import Analysis
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,9 +47,7 @@ Uri = Annotated[
     str | None,
     typer.Option("--tracking-uri", help="MLflow's; default: SQLite in the study's folder."),
 ]
-Address = Annotated[
-    str | None, typer.Option("--address", help="Ray: local, auto, or ray://HOST:10001.")
-]
+Address = Annotated[str | None, typer.Option("--address", help="Ray: local, auto, or HOST:PORT.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of studies.")]
 OneFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")]
@@ -73,7 +75,7 @@ def run(
 ) -> None:
     """Tune, confirm and compare; run again to resume, or to add trials or seeds."""
     spec, source = _read(study, sets, address)
-    from study.console import Console, print_results
+    from study.console import Console, print_results, shell
     from study.run import run_study
 
     place = dir / spec.study.name
@@ -88,8 +90,8 @@ def run(
         )
         raise typer.Exit(FAILED) from None
     print_results(outcome.analysis)
-    interface = tracking_uri or f"{_python()} -m study ui {place}"
-    print(f"\nReport: {place / 'report' / 'report.md'}\nMLflow: {interface}")
+    interface = tracking_uri or shell("ui", str(place))
+    print(f"\nReport: {place / 'report' / 'index.html'}\nMLflow: {interface}")
     if outcome.failed:
         print(
             f"error: {len(outcome.failed)} trials failed: {', '.join(outcome.failed[:5])}",
@@ -139,31 +141,91 @@ def status(folder: OneFolder, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    columns = ["method", "tuned", "best", "confirmed", "failed", "running"]
+    columns = ["method", "tuned", "best", "confirmed", "failed", "unfinished"]
     print_table(str(folder), columns, [[row[c] for c in columns] for row in found])
 
 
 @app.command()
-def report(folders: Folders, as_json: AsJson = False) -> None:
-    """Print the tables of a study, or of several in turn; write them to its report folder."""
-    from analysis.tables import to_json
-    from study.console import print_results
-    from study.results import analyse_folder, write_report
+def report(
+    folders: Folders,
+    as_json: AsJson = False,
+    power: Annotated[
+        bool, typer.Option("--power", help="What more or fewer seeds would show.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where the report of several studies goes."),
+    ] = None,
+) -> None:
+    """Print the tables of a study, or of several side by side; write them in every format."""
+    from study.results import analyse_folder
 
     analyses = [analyse_folder(folder) for folder in folders]
-    for folder, analysis in zip(folders, analyses, strict=True):
-        write_report(analysis, folder / "report")
-        if not as_json:
-            print_results(analysis)
+    if power:
+        _power(analyses, as_json)
+    elif len(folders) == 1:
+        _report_one(folders[0], analyses[0], as_json)
+    else:
+        _report_several(analyses, out or folders[0].absolute().parent / "report", as_json)
+
+
+def _report_one(folder: Path, analysis: Analysis, as_json: bool) -> None:
+    from analysis.data import to_json
+    from study.console import print_results
+    from study.results import write_report
+
+    print(to_json(analysis), end="") if as_json else print_results(analysis)
+    _written(lambda: write_report(analysis, folder / "report"), folder / "report")
+
+
+def _report_several(analyses: list[Analysis], place: Path, as_json: bool) -> None:
+    from analysis.across import compare_streams, streams_of
+    from analysis.across_sections import across_sections, to_json
+    from study.console import print_sections
+    from study.results import write_across
+
+    across = compare_streams(streams_of(analyses), analyses[0].rules.alpha)
     if as_json:
-        texts = [to_json(analysis).strip() for analysis in analyses]
-        print(texts[0] if len(texts) == 1 else "[" + ",\n".join(texts) + "]")
+        print(to_json(across, analyses), end="")
+    else:
+        print_sections(across_sections(across, analyses))
+    _written(lambda: write_across(across, analyses, place), place)
+
+
+def _written(write: Callable[[], None], place: Path) -> None:
+    """Write a report; what was asked for has been printed, so that a failure is only told."""
+    from study.console import warn
+
+    try:
+        write()
+        warn(f"Report: {place / 'index.html'}")
+    except InputError as error:
+        warn(str(error))
+
+
+def _power(analyses: list[Analysis], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from analysis.power_tables import plans, power_table
+    from study.console import print_block
+
+    found = {a.record.study: plans(a) for a in analyses}
+    if as_json:
+        plain = {s: {m: asdict(p) for m, p in of.items()} for s, of in found.items()}
+        print(json.dumps(plain, indent=2))
+        return
+    for study, of in found.items():
+        for method, plan_ in of.items():
+            print_block(power_table(method, plan_))
+            for sentence in plan_.sentences:
+                print(f"{study}, {method}: {sentence}")
 
 
 @app.command()
 def track(folder: OneFolder, tracking_uri: Uri = None) -> None:
     """Write what MLflow lacks of a study, from its ledger."""
-    from study.tracking import default_uri, rebuild
+    from study.mlflow_store import default_uri
+    from study.tracking import rebuild
 
     uri = tracking_uri or default_uri(folder)
     rebuild(folder, uri)
@@ -172,32 +234,19 @@ def track(folder: OneFolder, tracking_uri: Uri = None) -> None:
 
 @app.command()
 def ui(
-    folder: OneFolder, port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000
+    folder: OneFolder,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
 ) -> None:
     """Open MLflow's pages on a study's database."""
     import subprocess
 
-    from study.tracking import default_uri
+    from study.mlflow_store import pages
 
-    if not (folder / "mlflow.db").exists():
-        raise InputError(
-            f"{folder} has no mlflow.db. Give a study's folder, or write one: "
-            f"`python -m study track {folder}`."
-        )
-    print(f"http://127.0.0.1:{port}  (stop with Ctrl-C)")
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        default_uri(folder),
-        "--port",
-        str(port),
-    ]
+    command = pages(folder, port)
+    print(f"http://127.0.0.1:{port}  (stop with Ctrl-C)", flush=True)
     # MLflow's background jobs serve its GenAI pages, and triple the time it takes to start
     calm = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    raise typer.Exit(subprocess.call([*command, "--workers", "1"], env={**calm, **os.environ}))
+    raise typer.Exit(subprocess.call(command, env={**calm, **os.environ}))
 
 
 @app.command()
@@ -239,10 +288,11 @@ def data_prepare(
     data: DataRoot = None,
 ) -> None:
     """Find or download data sets and build their cache files."""
-    from trainables.streams.datasets import prepare
+    from trainables.streams.datasets import DATASETS, prepare
 
     for name in names:
-        print(f"{name}: {prepare(name, data_root(data))}")
+        path = prepare(name, data_root(data))
+        print(f"{name}: {path or f'bundled with {DATASETS[name].bundled}'}")
 
 
 @app.command()
@@ -262,7 +312,12 @@ def data_root(given: Path | None) -> Path:
     if os.environ.get("STUDY_DATA"):
         return Path(os.environ["STUDY_DATA"])
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "continual-study"
+    try:
+        return (Path(cache) if cache else Path.home() / ".cache") / "continual-study"
+    except RuntimeError:
+        raise InputError(
+            "there is no home folder to keep data sets in. Name a folder with --data or STUDY_DATA."
+        ) from None
 
 
 def _read(study: str, sets: list[str] | None, address: str | None) -> tuple[Any, str]:
@@ -272,12 +327,6 @@ def _read(study: str, sets: list[str] | None, address: str | None) -> tuple[Any,
     if address:
         overrides.append(f"resources.address={json.dumps(address)}")
     return read(study, overrides)
-
-
-def _python() -> str:
-    """How to call this Python from here: `.venv/bin/python` after `make run`."""
-    here = os.path.relpath(sys.executable)
-    return sys.executable if here.startswith("..") else here
 
 
 def _command() -> str:

@@ -60,11 +60,12 @@ def connected(resources: ResourcesSection) -> Iterator[dict[str, float]]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(
             f"resources.address = '{resources.address}': no Ray cluster there ({error}). "
-            "Use 'local', 'auto', or 'ray://HOST:10001'."
+            "Use 'local', 'auto' on a machine of the cluster, or 'HOST:PORT'."
         ) from None
     try:
         has = ray.cluster_resources()
         check(resources, has)
+        check_device(resources)
         with contextlib.redirect_stdout(_PlainStderr()):
             yield has
     finally:
@@ -87,6 +88,24 @@ def check(resources: ResourcesSection, has: Mapping[str, float]) -> None:
                 f"but the cluster has {has.get(kind, 0):g} {kind}s. "
                 f"Ask for at most {has.get(kind, 0):g}, or join a larger cluster with --address."
             )
+
+
+def check_device(resources: ResourcesSection) -> None:
+    """Refuse GPUs that torch cannot use, instead of training on a CPU in silence."""
+    if not resources.gpus_per_trial:
+        return
+    probe = ray.remote(num_cpus=0, num_gpus=resources.gpus_per_trial)(_torch_sees_a_gpu)
+    if not ray.get(probe.remote()):
+        raise InputError(
+            f"resources.gpus_per_trial = {resources.gpus_per_trial:g}, but torch sees no GPU where "
+            "Ray has one. Install a CUDA build of torch there, or set it to 0."
+        )
+
+
+def _torch_sees_a_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def slots(resources: ResourcesSection, has: Mapping[str, float]) -> int:
@@ -156,7 +175,7 @@ class Source(Searcher, ABC):  # type: ignore[misc]
         self.trials[trial_id] = Running(entry)
         return {
             "work": entry.work,
-            "key": entry.key,
+            "name": entry.slug,
             "label": entry.folder,
             **self.settings_of(entry),
         }
@@ -166,18 +185,21 @@ class Source(Searcher, ABC):  # type: ignore[misc]
         return self.settings
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Hear of a finished task, once, whoever tells: Tune keeps a trial's last one to itself."""
         running = self.trials[trial_id]
-        if "outcome" in result:
-            running.steps[str(result["task"])] = result["score"]
-            self.reported(running.entry, result["task"], result["score"])
+        for task, score in enumerate(result.get("curve", ()), start=1):
+            if str(task) not in running.steps:
+                running.steps[str(task)] = score
+                self.reported(running.entry, task, score)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        running = self.trials.pop(trial_id)
         if error or not result:
-            self.lost.append(running.entry.folder)
+            self.lost.append(self.trials.pop(trial_id).entry.folder)
             return
+        self.on_trial_result(trial_id, result)
+        running = self.trials.pop(trial_id)
         entry = dataclasses.replace(
             running.entry, steps=running.steps, **summary(result, running.entry, self.tasks)
         )
@@ -243,7 +265,7 @@ def fit(
             scheduler=scheduler,
             num_samples=count,
             reuse_actors=True,
-            trial_dirname_creator=lambda trial: trial.config["key"],
+            trial_dirname_creator=lambda trial: trial.config["name"],
         ),
         run_config=tune.RunConfig(
             name=name,

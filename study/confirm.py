@@ -15,7 +15,7 @@ from study.console import Console
 from study.ledger import Entry, Ledger, entry_for
 from study.plan import Method
 from study.spec import Spec
-from study.sweep import best_trial
+from study.sweep import best_trial, within_budget
 from trainables import find_stream
 from trainables.streams.datasets import Split
 
@@ -58,6 +58,25 @@ def confirmed(spec: Spec, method: Method, ledger: Ledger) -> Confirmed:
     for seed in found.places:
         found.failures.pop(seed, None)
     return found
+
+
+def failures(spec: Spec, method: Method, ledger: Ledger) -> list[str]:
+    """Name what failed of the trials and seeds a study uses: learners that raised, and seeds of
+    the confirmation that diverged. A diverged configuration of a sweep is a result.
+    """
+    trials = [
+        entry.folder
+        for entry in ledger.entries("tune", method.name)
+        if entry.state == "failed" and within_budget(spec, method, entry)
+    ]
+    state = confirmed(spec, method, ledger)
+    diverged = [
+        seed
+        for seed, (entry, position) in state.places.items()
+        if entry.state == "diverged" and not ledger.outcome(entry).finite[position].all()
+    ]
+    seeds = sorted([*state.failures, *diverged])
+    return trials + [f"confirm/{method.name} seed {seed}" for seed in seeds]
 
 
 class Confirmation(Source):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -16,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from analysis.blocks import Block, Section
     from analysis.results import Analysis
 from study.ledger import Entry
 
@@ -86,6 +89,13 @@ class Console:
         return f"{self._name}: {self._done}/{self._total} trials{self._best}{failed}{left}"
 
 
+def shell(*arguments: str) -> str:
+    """Return a command of this program as one would type it here."""
+    here = os.path.relpath(sys.executable)  # `.venv/bin/python` after `make run`
+    python = sys.executable if here.startswith("..") else here
+    return shlex.join([python, "-m", "study", *arguments])
+
+
 def warn(text: str) -> None:
     """Say something that is no result, where nothing live is shown."""
     print(text, file=sys.stderr)
@@ -120,12 +130,29 @@ def print_table(
 
 def print_results(analysis: Analysis) -> None:
     """Print a study's comparison tables, verdicts and notes on stdout."""
-
     from analysis.report import verdict_sentences
     from analysis.tables import comparison_table, method_table, tuning_table
 
     for table in (method_table(analysis), comparison_table(analysis), tuning_table(analysis)):
-        if table.rows:
-            print_table(table.title, table.columns, table.rows, table.caption)
+        print_block(table)
     for line in [*verdict_sentences(analysis), *analysis.notes]:
         print(line)
+
+
+def print_sections(sections: Iterable[Section]) -> None:
+    """Print the tables and sentences of a report on stdout."""
+    for section in sections:
+        for block in section.blocks:
+            print_block(block)
+
+
+def print_block(block: Block) -> None:
+    """Print a block of a report as plainly as it can be; figures are for the files."""
+    from analysis.blocks import Bullets, Code, Paragraph, Table
+
+    if isinstance(block, Table) and block.rows:
+        print_table(block.title, block.columns, block.rows, block.caption)
+    elif isinstance(block, Paragraph | Code):
+        print(block.text)
+    elif isinstance(block, Bullets):
+        print("\n".join(block.lines))

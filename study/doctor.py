@@ -7,10 +7,13 @@ import platform
 import sqlite3
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from trainables.streams.datasets import DATASETS
+from search_spaces import find_space
+from trainables import find_learner, plugins
+from trainables.streams.datasets import DATASETS, is_cached
 
 PACKAGES = (
     "continual-study",
@@ -28,13 +31,15 @@ PACKAGES = (
 def examine(root: Path, address: str) -> tuple[list[list[str]], bool]:
     """Return what was looked at and how it is, and whether a study can run here."""
     checks: dict[str, Callable[[], str]] = {
+        **{name: partial(version, name) for name in PACKAGES},
         "devices": _devices,
         f"Ray at {address}": lambda: _ray(address),
         "MLflow on SQLite": _sqlite,
         "study folder": lambda: _writable(Path.cwd()),
         "data root": lambda: _data(root),
+        **_plugins(),
     }
-    rows = [["python", platform.python_version()], *([name, version(name)] for name in PACKAGES)]
+    rows = [["python", platform.python_version()]]
     healthy = True
     for name, check in checks.items():
         try:
@@ -72,5 +77,19 @@ def _writable(folder: Path) -> str:
 
 
 def _data(root: Path) -> str:
-    found = [name for name, d in DATASETS.items() if d.bundled or (root / f"{name}.h5").exists()]
+    found = [name for name, d in DATASETS.items() if is_cached(name, root) or d.bundled]
     return f"{root}: {', '.join(found)} ready; others are built or downloaded on first use"
+
+
+def _plugins() -> dict[str, Callable[[], str]]:
+    finders = {"study.learners": find_learner, "study.search_spaces": find_space}
+    return {
+        f"plug-in {name} ({group})": partial(_plugin, find, name)
+        for group, find in finders.items()
+        for name in plugins(group)
+    }
+
+
+def _plugin(find: Callable[[str], object], name: str) -> str:
+    find(name)
+    return "can be used"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.power import detectable_effect
+from analysis.planning import plan_seeds
+from analysis.power_tables import margins
 from study import plan
-from study.confirm import confirmed
+from study.confirm import confirmed, failures
 from study.folder import Folder
-from study.pilot import fastest, measure, steps_per_trial
-from study.run import load_data, pilot_work
+from study.pilot import measure, pilot_work, sizes, steps_per_trial
+from study.plan import Method
+from study.results import pilot_differences
+from study.run import Data, load_data
 from study.spec import Spec
 from study.sweep import best_trial, finished_trials
 from trainables.course import Course
@@ -22,55 +25,94 @@ def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]
     import torch
 
     methods = plan.resolve(spec, source)
-    tuning, _ = load_data(spec, root)
+    tuning, confirming = load_data(spec, root)
     torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))
-    rows: list[dict[str, Any]] = []
-    for method in methods.values():
-        work, sizes = pilot_work(spec, method)
-        given = spec.resources.seeds_per_stack
-        rates = measure(work, sizes if given == "auto" else [int(given)], tuning)
-        size = fastest(rates)
-        steps = steps_per_trial(Course(work, spec.confirm_seeds[:1], tuning))
-        seeds = spec.tune.trials * len(spec.tune_seeds) + len(spec.confirm_seeds)
-        rows.append(
-            {
-                "method": method.name,
-                "tune_trials": spec.tune.trials,
-                "tune_seeds": len(spec.tune_seeds),
-                "confirm_seeds": len(spec.confirm_seeds),
-                "stack": size,
-                "seconds": round(seeds * steps / rates[size], 1),
-            }
-        )
-    total = sum(row["seconds"] for row in rows)
+    device = "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
+    rows = [_row(spec, method, tuning, confirming, device) for method in methods.values()]
+    total = sum(row["seconds"] or 0 for row in rows)
     return {
         "study": spec.study.name,
         "folder": str(place),
         "methods": rows,
         "seconds": total,
-        "notes": _notes(spec, total),
+        "notes": [*_time_notes(spec, rows, total, device), *_power_notes(spec, methods, place)],
     }
 
 
-def _notes(spec: Spec, total: float) -> list[str]:
-    n, m = len(spec.confirm_seeds), max(len(spec.methods) - 1, 1)
+def _row(spec: Spec, method: Method, tuning: Data, confirming: Data, device: str) -> dict[str, Any]:
+    """What one method will take; no time where its pilot failed."""
+    trained = measure(pilot_work(spec, method), sizes(spec, method), confirming, device)
+    stack = trained.fastest
+    row = {
+        "method": method.name,
+        "tune_trials": spec.tune.trials,
+        "tune_seeds": len(spec.tune_seeds),
+        "confirm_seeds": len(spec.confirm_seeds),
+        "stack": stack,
+        "seconds": None,
+        "problem": trained.problem if not trained.rates else "",
+    }
+    if not trained.rates:
+        return row
+    rates = {"confirm": trained.rates[stack], "tune": trained.rates[stack]}
+    if plan.tune_stream(spec) != spec.study.stream:
+        elsewhere = measure(pilot_work(spec, method, "tune"), [stack], tuning, device)
+        rates["tune"] = elsewhere.rates.get(stack, rates["tune"])
+    seeds = {"tune": spec.tune.trials * len(spec.tune_seeds), "confirm": len(spec.confirm_seeds)}
+    data = {"tune": tuning, "confirm": confirming}
+    seconds = sum(
+        seeds[phase] * _steps(spec, method, phase, data[phase]) / rates[phase]
+        for phase in seeds
+        if seeds[phase]
+    )
+    return row | {"seconds": round(seconds, 1)}
+
+
+def _steps(spec: Spec, method: Method, phase: str, data: Data) -> int:
+    seeds = (spec.tune_seeds if phase == "tune" else spec.confirm_seeds)[:1]
+    work = plan.assignment(spec, method, plan.configuration(method, {}), phase, seeds)
+    return steps_per_trial(Course(work, seeds, data))
+
+
+def _time_notes(
+    spec: Spec, rows: Sequence[Mapping[str, Any]], total: float, device: str
+) -> list[str]:
     notes = [
-        f"About {total:.0f} s of training on one device of this machine, without tests, "
+        f"About {total:.0f} s of training on one device of this machine ({device}), without tests, "
         "checkpoints and start-up; the sweeps are timed at the published defaults."
     ]
-    if n >= 2:
-        effect = detectable_effect(n, spec.study.alpha / m)
-        notes.append(
-            f"With {n} seeds and {m} comparisons with '{spec.study.reference}', the smallest "
-            "difference shown with 80 % "
-            f"power is {effect:.2f} standard deviations of the paired differences."
-        )
-    needed = math.ceil(1 + math.log2(m / spec.study.alpha))
-    if n < needed:
-        notes.append(
-            f"The exact test cannot reach {spec.study.alpha:g} with {n} seeds; {needed} seeds can."
-        )
+    if spec.resources.gpus_per_trial and device == "cpu":
+        notes.append("The study asks for GPUs and this machine has none: expect other times there.")
+    notes += [
+        f"The pilot of '{row['method']}' failed: {row['problem']}."
+        for row in rows
+        if row["problem"]
+    ]
     return notes
+
+
+def _power_notes(spec: Spec, methods: Mapping[str, Method], place: Path) -> list[str]:
+    """What the seeds can show, in the metric's units where the folder has a pilot of any kind."""
+    compared = [name for name in methods if name != spec.study.reference]
+    pilots = pilot_differences(spec, methods, Folder.open(place)[0]) if _begun(place) else {}
+    seeds, comparisons = len(spec.confirm_seeds), len(compared)
+    known = [name for name in compared if name in pilots]
+    notes = []
+    for name in known or [""]:
+        plan_ = plan_seeds(
+            seeds,
+            comparisons,
+            pilots[name].differences if known else (),
+            margins(spec.study.margin) if known else (),
+            spec.study.alpha,
+        )
+        source = f"{name}, from {pilots[name].source}: " if known else ""
+        notes += [f"{source}{sentence}" for sentence in plan_.sentences]
+    return notes
+
+
+def _begun(place: Path) -> bool:
+    return (place / "study.json").exists()
 
 
 def progress(place: Path) -> list[dict[str, Any]]:
@@ -78,20 +120,20 @@ def progress(place: Path) -> list[dict[str, Any]]:
     folder, spec = Folder.open(place)
     methods = plan.resolve(spec, str(place / "study.json"))
     ledger = folder.ledger()
-    running = ledger.running()
+    unfinished = ledger.running()
     rows = []
     for name, method in methods.items():
         best = best_trial(spec, method, ledger)
         state = confirmed(spec, method, ledger)
-        entries = ledger.entries(method=name)
+        tuned = finished_trials(spec, method, ledger)
         rows.append(
             {
                 "method": name,
-                "tuned": f"{len(finished_trials(spec, method, ledger))}/{spec.tune.trials}",
+                "tuned": f"{len(tuned)}/{spec.tune.trials}",
                 "best": round(best.values[0], 4) if best else None,
                 "confirmed": f"{len(state.places)}/{len(spec.confirm_seeds)}",
-                "failed": sum(e.state in ("failed", "diverged") for e in entries),
-                "running": sum(e.method == name for e in running),
+                "failed": len(failures(spec, method, ledger)),
+                "unfinished": sum(e.method == name for e in unfinished),
             }
         )
     return rows

@@ -12,20 +12,54 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from study.console import warn
 from study.ledger import Ledger
 from study.spec import Spec
 from trainables.errors import InputError
+from trainables.streams import StreamOptions
 
-FORMAT = 1
 # what the first question fixes: a later change is allowed, and said in the report
 QUESTION = ("reference", "margin", "alpha", "failed")
+
+
+class Stack(BaseModel):
+    """The stack size a pilot chose on a kind of device, with the rates it found."""
+
+    size: int
+    device: str
+    seed_steps_per_second: dict[int, float]
+
+
+class Planned(BaseModel):
+    """What was asked before anything was confirmed."""
+
+    seeds: list[int]
+    reference: str
+    margin: float
+    alpha: float
+    failed: str
+
+
+class Facts(BaseModel):
+    """The content of ``study.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[2]
+    id: str  # tells this folder's runs from others in a shared MLflow, wherever the folder is moved
+    spec: Spec
+    command: str
+    planned: Planned
+    stacks: dict[str, Stack]
+    identity: dict[str, Any]  # what may not change, of every method that has been run
 
 
 class Folder:
@@ -33,7 +67,17 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.facts: dict[str, Any] = {}
+        self._facts: Facts | None = None
+
+    @property
+    def facts(self) -> Facts:
+        """What ``study.json`` says."""
+        if self._facts is None:
+            raise InputError(
+                f"{self.path} is not the folder of a study: it has no study.json. "
+                "Give the folder that `run` made."
+            )
+        return self._facts
 
     @property
     def storage(self) -> Path:
@@ -43,20 +87,15 @@ class Folder:
     def open(cls, path: Path) -> tuple[Folder, Spec]:
         """Open the folder of a study that has been run."""
         folder = cls(path)
-        folder.facts = folder._read()
-        if not folder.facts:
-            raise InputError(
-                f"{path} is not the folder of a study: it has no study.json. "
-                "Give the folder that `run` made."
-            )
-        return folder, Spec.parse(folder.facts["spec"], str(path / "study.json"))
+        folder._facts = folder._read()
+        return folder, folder.facts.spec
 
     @contextlib.contextmanager
-    def claim(self, spec: Spec) -> Iterator[None]:
-        """Hold the folder for one driver, after checking that it belongs to this study.
+    def claim(self) -> Iterator[None]:
+        """Hold the folder for one process.
 
         Raises:
-            InputError: when another driver runs it, another study made it, or it cannot be written.
+            InputError: when another one holds it, or it cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -71,9 +110,7 @@ class Folder:
                 f"cannot write {self.path}: {error.strerror}. Choose another folder with --dir."
             ) from None
         try:
-            self.facts = self._read() or {"format": FORMAT, "stacks": {}}
-            if "spec" in self.facts:
-                self._check_identity(spec)
+            self._facts = self._read()
             yield
         finally:
             lock.release()
@@ -82,61 +119,80 @@ class Folder:
         """Open the ledger; to ``repair`` it, :meth:`claim` the folder first."""
         return Ledger(self.path / "ledger", notify, repair)
 
-    def record(self, spec: Spec, command: str, confirmed_any: bool) -> None:
-        """Note what is asked now. What is asked before anything was confirmed is the plan; later
-        changes are additions.
+    def admit(self, spec: Spec, command: str, ledger: Ledger) -> None:
+        """Note what is asked now, after checking that the folder's finished work belongs to it.
+
+        What is asked before anything was confirmed is the plan; later changes are additions.
+
+        Raises:
+            InputError: when another study made the folder.
         """
-        question = {key: getattr(spec.study, key) for key in QUESTION}
-        if not confirmed_any or "planned" not in self.facts:
-            self.facts["planned"] = {"seeds": list(spec.confirm_seeds), **question}
-        self.facts |= {"spec": spec.plain(), "command": command}
-        self._write()
-
-    def keep_stack(self, method: str, size: int, rates: dict[int, float]) -> None:
-        """Keep the stack size a pilot chose, with its seed-steps per second for each size."""
-        self.facts["stacks"][method] = {"size": size, "seed_steps_per_second": rates}
-        self._write()
-
-    def _check_identity(self, spec: Spec) -> None:
-        made_by = Spec.parse(self.facts["spec"], str(self.path / "study.json"))
-        before, now = _identity(made_by.plain()), _identity(spec.plain())
-        changed = [key for key in now if key in before and before[key] != now[key]]
+        known, now = self._facts, _identity(spec)
+        settled = _settled(known.identity, ledger) if known else {}
+        changed = [key for key in now if key in settled and settled[key] != now[key]]
         if changed:
             key = changed[0]
             raise InputError(
                 f"{self.path} was made by another study of this name: "
-                f"{key} was {json.dumps(before[key])}, now {json.dumps(now[key])}. "
+                f"{key} was {json.dumps(settled[key])}, now {json.dumps(now[key])}. "
                 "Give the study another name (--set study.name=...) or another --dir."
             )
+        keep = known is not None and bool(ledger.entries("confirm"))
+        question = {key: getattr(spec.study, key) for key in QUESTION}
+        self._facts = Facts(
+            format=2,
+            id=known.id if known else uuid.uuid4().hex,
+            spec=spec,
+            command=command,
+            planned=known.planned
+            if known and keep
+            else Planned(seeds=list(spec.confirm_seeds), **question),
+            stacks=known.stacks if known else {},
+            identity=settled | now,
+        )
+        self._write()
 
-    def _read(self) -> dict[str, Any]:
+    def keep_stack(self, method: str, stack: Stack) -> None:
+        """Keep the stack size a pilot chose."""
+        self.facts.stacks[method] = stack
+        self._write()
+
+    def _read(self) -> Facts | None:
+        path = self.path / "study.json"
         try:
-            facts: Any = json.loads((self.path / "study.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
+            return Facts.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+        except ValidationError:
             raise InputError(
-                f"{self.path / 'study.json'} cannot be read ({error}). "
-                "Remove it and run the study again: the ledger keeps everything that has finished."
+                f"{path} is damaged or of another version. Put a whole copy in its place, "
+                "or choose another --dir."
             ) from None
-        whole = isinstance(facts, dict) and "spec" in facts and "planned" in facts
-        if not whole or facts.get("format") != FORMAT:
-            raise InputError(
-                f"{self.path / 'study.json'} is damaged or of another version. "
-                "Choose another --dir."
-            )
-        return dict(facts)
 
     def _write(self) -> None:
         partial = self.path / ".study.json.partial"
-        partial.write_text(json.dumps(self.facts, indent=1), encoding="utf-8")
+        partial.write_text(self.facts.model_dump_json(indent=1), encoding="utf-8")
         os.replace(partial, self.path / "study.json")
 
 
-def _identity(spec: dict[str, Any]) -> dict[str, Any]:
+def _identity(spec: Spec) -> dict[str, Any]:
     """What may not change in a study's folder. Budgets, seeds, resources, new methods may."""
-    study, tune = spec["study"], spec["tune"]
-    fixed = {f"study.{key}": study[key] for key in ("stream", "scenario", "metric")}
-    fixed |= {f"tune.{key}": value for key, value in tune.items() if key != "trials"}
-    fixed |= {f"methods.{name}": section for name, section in spec["methods"].items()}
-    return fixed | {"stream": spec["stream"]}
+    tune = spec.tune.model_dump(mode="json", exclude={"trials"})
+    resolved = {"seeds": list(spec.tune_seeds), "objectives": spec.objectives}
+    fixed = {f"study.{key}": getattr(spec.study, key) for key in ("stream", "scenario", "metric")}
+    fixed |= {f"tune.{key}": value for key, value in (tune | resolved).items()}
+    for name, section in spec.methods.items():
+        learner = {"learner": spec.learner_of(name)}
+        fixed[f"methods.{name}"] = section.model_dump(mode="json") | learner
+    return fixed | {"stream": StreamOptions.parse(spec.stream, "stream").plain()}
+
+
+def _settled(identity: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
+    """Return the part of an identity that finished work depends on."""
+    entries = [entry for entry in ledger.entries() if entry.state != "failed"]
+    tables = {"study", "stream"} if entries else set()
+    tables |= {"tune"} if any(entry.phase == "tune" for entry in entries) else set()
+    methods = {f"methods.{entry.method}" for entry in entries}
+    return {k: v for k, v in identity.items() if k.split(".")[0] in tables or k in methods}

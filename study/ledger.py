@@ -2,7 +2,7 @@
 
     <study>/ledger/<phase>/<method>/<entry>/trial.json    what it was
                                            outcome.h5    what it measured
-    <study>/ledger/running/<key>.json                    asked for, not finished
+    <study>/ledger/running/<entry>.json                  asked for, not finished
     <study>/ledger/set_aside/                            entries that could not be trusted
 
 An entry appears whole or not at all. There is one writer, the driver.
@@ -27,7 +27,7 @@ from trainables.errors import InputError
 from trainables.outcome import Outcome
 
 STATES = ("complete", "pruned", "diverged", "failed")
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class Entry:
         place = f"{self.number:04d}" if self.number is not None else _seed_label(self.seeds)
         return f"{self.phase}/{self.method}/{place}-{self.key[:12]}"
 
+    @property
+    def slug(self) -> str:
+        """Name of the entry where it must be a single file or folder."""
+        return self.folder.replace("/", ".")
+
 
 def entry_for(work: Assignment, method: str, number: int | None) -> Entry:
     """Return the entry of a trial that is about to run."""
@@ -107,10 +112,10 @@ class Ledger:
     """The entries of one study.
 
     Args:
-        folder: the ledger's folder, made when absent.
+        folder: the ledger's folder.
         notify: told, in a sentence, of every entry that cannot be used.
-        repair: set such entries aside and clear what a killed driver left half-written; only the
-            driver may, others would disturb it.
+        repair: make the folder, set such entries aside and clear what a killed driver left
+            half-written; only the driver may, others would disturb it.
     """
 
     def __init__(
@@ -120,13 +125,17 @@ class Ledger:
         repair: bool = True,
     ) -> None:
         self.folder, self._notify, self._repair = folder, notify, repair
+        if repair:
+            self._make()
+        self._entries = {entry.folder: entry for entry in self._scan()}
+
+    def _make(self) -> None:
         try:
-            (folder / "running").mkdir(parents=True, exist_ok=True)
+            (self.folder / "running").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"cannot write {folder}: {error.strerror}. Choose another folder with --dir."
+                f"cannot write {self.folder}: {error.strerror}. Choose another folder with --dir."
             ) from None
-        self._entries = {entry.folder: entry for entry in self._scan()}
 
     def entries(self, phase: str | None = None, method: str | None = None) -> list[Entry]:
         """Return finished trials, in the order of their names."""
@@ -143,15 +152,20 @@ class Ledger:
                 self._set_aside(path, "not readable")
         return found
 
-    def find(self, key: str) -> Entry | None:
-        """Return the finished, not failed, trial that computed this, if any."""
-        return next(
-            (e for e in self._entries.values() if e.key == key and e.state != "failed"), None
+    def find(self, wanted: Entry) -> Entry | None:
+        """Return the finished, not failed, trial of a method that computed the same, if any."""
+        same = (
+            e for e in self._entries.values() if (e.key, e.method) == (wanted.key, wanted.method)
         )
+        return next((e for e in same if e.state != "failed"), None)
 
     def begin(self, entry: Entry) -> None:
         """Note that a trial has been asked for."""
-        _write(self.folder / "running" / f"{entry.key}.json", _encode(entry).encode())
+        _write(self._claim_of(entry), _encode(entry).encode())
+
+    def abandon(self, entry: Entry) -> None:
+        """Forget that a trial has been asked for."""
+        self._claim_of(entry).unlink(missing_ok=True)
 
     def finish(self, entry: Entry, outcome: bytes = b"") -> Entry:
         """Write a finished trial, whole or not at all."""
@@ -167,8 +181,11 @@ class Ledger:
             shutil.rmtree(target)
         os.replace(partial, target)
         self._entries[entry.folder] = entry
-        (self.folder / "running" / f"{entry.key}.json").unlink(missing_ok=True)
+        self.abandon(entry)
         return entry
+
+    def _claim_of(self, entry: Entry) -> Path:
+        return self.folder / "running" / f"{entry.slug}.json"
 
     def outcome(self, entry: Entry) -> Outcome:
         """Read what a trial measured."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Sequence
@@ -9,6 +10,10 @@ from typing import Any
 
 import torch
 
+from study import plan
+from study.plan import Method
+from study.spec import Spec
+from trainables import find_learner
 from trainables.course import Assignment, Course
 from trainables.streams.datasets import Split
 
@@ -17,30 +22,54 @@ SECONDS = 0.25  # of timed steps, per size
 WARM_UP = 5  # steps
 
 
-def candidates(seeds: int, max_stack: int | None) -> list[int]:
-    """Return the stack sizes worth timing for so many seeds."""
-    limit = min(seeds, max_stack or seeds)
+@dataclasses.dataclass(frozen=True)
+class Pilot:
+    """Seed-steps per second of each stack size that could be trained, and what stopped the next."""
+
+    rates: dict[int, float]
+    problem: str = ""
+
+    @property
+    def fastest(self) -> int:
+        """The stack size with the most seed-steps per second; one seed where nothing could be
+        timed, so that the trials themselves tell why.
+        """
+        return max(self.rates, key=lambda size: self.rates[size], default=1)
+
+
+def pilot_work(spec: Spec, method: Method, phase: str = "confirm") -> Assignment:
+    """Return what a pilot trains: the published defaults on the stream of a phase, without a test
+    set.
+    """
+    seeds = spec.tune_seeds or spec.confirm_seeds
+    work = plan.assignment(spec, method, plan.configuration(method, {}), "tune", seeds)
+    stream = plan.tune_stream(spec) if phase == "tune" else spec.study.stream
+    return dataclasses.replace(work, stream=stream, tasks=None)
+
+
+def sizes(spec: Spec, method: Method) -> list[int]:
+    """Return the stack sizes worth timing for a method of a study."""
+    given = spec.resources.seeds_per_stack
+    if isinstance(given, int):
+        return [given]
+    seeds = max(len(spec.tune_seeds), len(spec.confirm_seeds))
+    limit = min(seeds, find_learner(method.learner).max_stack or seeds)
     return sorted({size for size in SIZES if size < limit} | {limit})
 
 
 def measure(
     work: Assignment, sizes: Sequence[int], data: dict[str, Split], device: str = "cpu"
-) -> dict[int, float]:
-    """Time training steps of a learner; return seed-steps per second of each stack size that fits
-    in memory.
+) -> Pilot:
+    """Time training steps of a learner with stacks of growing size, until one cannot be trained:
+    too large for the memory, or the learner raises.
     """
     rates: dict[int, float] = {}
     for size in sizes:
         try:
             rates[size] = size / _seconds_per_step(Course(work, range(size), data, device))
-        except (torch.OutOfMemoryError, MemoryError):
-            break
-    return rates
-
-
-def fastest(rates: dict[int, float]) -> int:
-    """Return the stack size with the most seed-steps per second."""
-    return max(rates, key=lambda size: rates[size])
+        except Exception as error:
+            return Pilot(rates, f"{type(error).__name__}: {error}")
+    return Pilot(rates)
 
 
 def steps_per_trial(course: Course) -> int:
@@ -51,7 +80,7 @@ def steps_per_trial(course: Course) -> int:
 
 
 def _seconds_per_step(course: Course) -> float:
-    learner, task = course.learner, course.stream.task(0, union=course.learner.offline)
+    learner, task = course.learner, course.task(0)
     if not task.free:
         learner.begin_task(task)
     again = itertools.repeat(None)

@@ -45,6 +45,7 @@ def resolve(spec: Spec, source: str) -> dict[str, Method]:
         _check_study(spec)
         _check_tune(spec)
         _check_seeds(spec)
+        _check_published(spec)
         return {name: _method(spec, name) for name in spec.methods}
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
@@ -93,7 +94,7 @@ def assignment(
         configuration=dict(configuration),
         stream=tune_stream(spec) if tuning else spec.study.stream,
         scenario=spec.study.scenario,
-        options=dict(spec.stream),
+        options=StreamOptions.parse(spec.stream, "stream").plain(),
         phase=phase,
         seeds=seeds,
         tasks=first,
@@ -118,7 +119,12 @@ def _check_study(spec: Spec) -> None:
         raise InputError(f"study.metric: {unknown('metric', study.metric, METRICS)}")
     if study.reference not in spec.methods:
         raise InputError(f"study.reference: {unknown('method', study.reference, spec.methods)}")
-    StreamOptions.parse(spec.stream, "stream")
+    options = StreamOptions.parse(spec.stream, "stream")
+    if options.active_classes != "all" and study.scenario != "class":
+        raise InputError(
+            f"stream.active_classes: it is for the scenario 'class'; in '{study.scenario}' the "
+            "scenario itself says which outputs compete. Remove it."
+        )
 
 
 def _stream(name: str, scenario: str, key: str, scenario_key: str) -> type[Stream]:
@@ -190,6 +196,20 @@ def _check_seeds(spec: Spec) -> None:
             f"confirm.seeds: {_list(both)} also in tune.seeds. "
             "A seed that chose a configuration cannot judge it: use other seeds in one of the two."
         )
+
+
+def _check_published(spec: Spec) -> None:
+    for method, figures in spec.published.items():
+        where = f"published.{method}"
+        if method not in spec.methods:
+            raise InputError(f"{where}: {unknown('method', method, spec.methods)}")
+        readouts = find_learner(spec.learner_of(method)).readouts
+        for metric, figure in figures.items():
+            if metric not in METRICS:
+                raise InputError(f"{where}: {unknown('metric', metric, METRICS)}")
+            if figure.readout is not None and figure.readout not in readouts:
+                text = unknown("readout", figure.readout, readouts)
+                raise InputError(f"{where}.{metric}.readout: {text}")
 
 
 def _method(spec: Spec, name: str) -> Method:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from analysis.across import Across
+from analysis.blocks import Picture
+from analysis.html import Draw
 from analysis.metrics import (
     METRICS,
     accuracy_matrix,
@@ -18,18 +23,25 @@ from analysis.metrics import (
     recency_bias,
     worst_case_accuracy,
 )
-from analysis.records import MethodRecord, StudyRecord, TuningRecord
-from analysis.report import markdown
+from analysis.records import (
+    DiagnosticRecord,
+    MethodRecord,
+    PublishedRecord,
+    StudyRecord,
+    TrialRecord,
+    TuningRecord,
+)
+from analysis.renderings import across_files, files
 from analysis.results import Analysis, analyse
-from analysis.tables import to_csv, to_json
 from study import plan, software
 from study.confirm import confirmed
 from study.folder import QUESTION, Folder
 from study.ledger import Entry, Ledger
 from study.plan import Method
+from study.search import importances
 from study.spec import Spec
-from study.sweep import belongs, best_trial
-from trainables import find_stream
+from study.sweep import best_trial, within_budget
+from trainables import find_learner, find_stream
 from trainables.errors import InputError
 from trainables.outcome import Array, Outcome
 from trainables.streams.datasets import DATASETS
@@ -41,7 +53,7 @@ def study_record(
     """Return everything the analysis may know of a study."""
     stream = find_stream(spec.study.stream)
     classes = DATASETS[stream.dataset].classes
-    planned = folder.facts["planned"]
+    planned = folder.facts.planned
     reader = _Reader(ledger)
     records = [_method_record(spec, method, ledger, reader) for method in methods.values()]
     return StudyRecord(
@@ -55,14 +67,83 @@ def study_record(
         failed_rule=spec.study.failed,
         protocol=spec.tune.protocol,
         phase="confirm",
-        planned_seeds=list(planned["seeds"]),
+        planned_seeds=planned.seeds,
         tune_seeds=list(spec.tune_seeds) if spec.tune.trials else [],
-        seeds_added_later=[seed for seed in spec.confirm_seeds if seed not in planned["seeds"]],
+        seeds_added_later=[seed for seed in spec.confirm_seeds if seed not in planned.seeds],
         resolution=1 / reader.samples if reader.samples else 0.0,
         chance=chance(spec.study.scenario, classes, classes // stream.tasks),
         methods=records,
         provenance=_provenance(spec, folder),
+        objectives=tuple(spec.objectives),
+        directions=tuple(plan.direction(name) for name in spec.objectives),
+        published=tuple(_published(spec, methods)),
     )
+
+
+def _published(spec: Spec, methods: Mapping[str, Method]) -> Iterator[PublishedRecord]:
+    for method, figures in spec.published.items():
+        primary = find_learner(methods[method].learner).readouts[0]
+        for metric, figure in figures.items():
+            readout = figure.readout or primary
+            yield PublishedRecord(
+                method=method,
+                metric=metric if readout == primary else of_readout(metric, readout),
+                mean=figure.mean,
+                sd=figure.sd,
+                n=figure.n,
+                source=figure.source,
+                incomparable=figure.not_comparable,
+            )
+
+
+def of_readout(metric: str, readout: str) -> str:
+    """Name a metric of another readout than the primary one."""
+    return f"{metric} [{readout}]"
+
+
+@dataclass(frozen=True)
+class PilotDifferences:
+    """Paired differences of one method to the reference seen so far, and where."""
+
+    differences: tuple[float, ...]
+    source: str
+
+
+def pilot_differences(
+    spec: Spec, methods: Mapping[str, Method], folder: Folder
+) -> dict[str, PilotDifferences]:
+    """Return what a study knows of the spread of its differences: those of the confirmation, else
+    those between the best trials on the tuning seeds.
+    """
+    ledger = folder.ledger()
+    scores = {name: _seen(spec, method, ledger) for name, method in methods.items()}
+    confirmed_, tuned = ({name: s[i] for name, s in scores.items()} for i in (0, 1))
+    found = {}
+    for name in methods:
+        for known, source in ((confirmed_, "the confirmation"), (tuned, "the tuning seeds")):
+            mine, theirs = known[name], known[spec.study.reference]
+            shared = sorted(set(mine) & set(theirs))
+            if name != spec.study.reference and len(shared) > 1:
+                differences = tuple(mine[seed] - theirs[seed] for seed in shared)
+                found[name] = PilotDifferences(differences, source)
+                break
+    return found
+
+
+def _seen(spec: Spec, method: Method, ledger: Ledger) -> tuple[dict[int, float], dict[int, float]]:
+    """Return a method's scores by seed: in the confirmation, and of its best trial."""
+    metric = spec.study.metric
+    confirming = {
+        seed: seed_scores(ledger.outcome(entry), metric)[position]
+        for seed, (entry, position) in confirmed(spec, method, ledger).places.items()
+    }
+    best = best_trial(spec, method, ledger)
+    tuning = (
+        dict(zip(best.seeds, seed_scores(ledger.outcome(best), metric), strict=True))
+        if best
+        else {}
+    )
+    return confirming, tuning
 
 
 class _Reader:
@@ -98,6 +179,10 @@ def _masked(outcome: Outcome, scores: Array) -> list[float]:
 def all_scores(outcome: Outcome, scenario: str) -> dict[str, list[float]]:
     """Return every metric that is defined for an outcome, of each seed."""
     scores = {name: seed_scores(outcome, name) for name in METRICS}
+    for readout in list(outcome.counts)[1:]:
+        scores |= {
+            of_readout(name, readout): seed_scores(outcome, name, readout) for name in METRICS
+        }
     counts = next(iter(outcome.counts.values()))
     matrix = accuracy_matrix(counts)
     further: dict[str, Array] = {}
@@ -129,6 +214,8 @@ def _method_record(spec: Spec, method: Method, ledger: Ledger, reader: _Reader) 
     table: dict[str, dict[int, float]] = {name: {} for name in METRICS}
     known: dict[str, dict[str, list[float]]] = {}
     footprint: dict[str, int] = {}
+    matrices: dict[int, Array] = {}
+    extras: dict[str, dict[int, Array]] = {}
     for seed, (entry, position) in sorted(state.places.items()):
         outcome = reader.read(entry)
         footprint = {kind: int(column[-1]) for kind, column in outcome.footprint.items()}
@@ -136,6 +223,10 @@ def _method_record(spec: Spec, method: Method, ledger: Ledger, reader: _Reader) 
             known[entry.folder] = all_scores(outcome, spec.study.scenario)
         for name, values in known[entry.folder].items():
             table.setdefault(name, {})[seed] = values[position]
+        counts = next(iter(outcome.counts.values()))[position : position + 1]
+        matrices[seed] = accuracy_matrix(counts)[0]
+        for name, column in outcome.extras.items():
+            extras.setdefault(name, {})[seed] = column[position]
     return MethodRecord(
         method=method.name,
         learner=method.learner,
@@ -145,12 +236,37 @@ def _method_record(spec: Spec, method: Method, ledger: Ledger, reader: _Reader) 
         other_metrics=table,
         footprint=footprint,
         tuning=_tuning_record(spec, method, ledger),
+        matrices=matrices,
+        diagnostics=_diagnostics(method, extras),
+    )
+
+
+def _diagnostics(
+    method: Method, extras: Mapping[str, Mapping[int, Array]]
+) -> tuple[DiagnosticRecord, ...]:
+    """Join the labels of each diagnostic: [I] of each into [I, K]."""
+    labels: dict[str, list[str]] = {}
+    for name in extras:
+        diagnostic, label = name.split(": ", 1)
+        labels.setdefault(diagnostic, []).append(label)
+    known = find_learner(method.learner).diagnostics
+    return tuple(
+        DiagnosticRecord(
+            name=name,
+            title=known.get(name, (name, ""))[0],
+            unit=known.get(name, (name, ""))[1],
+            labels=tuple(of),
+            values={
+                seed: np.stack([extras[f"{name}: {label}"][seed] for label in of], axis=1)
+                for seed in extras[f"{name}: {of[0]}"]
+            },
+        )
+        for name, of in labels.items()
     )
 
 
 def _tuning_record(spec: Spec, method: Method, ledger: Ledger) -> TuningRecord:
-    entries = [e for e in ledger.entries("tune", method.name) if belongs(spec, method, e)]
-    entries = [e for e in entries if e.number is not None and e.number < spec.tune.trials]
+    entries = [e for e in ledger.entries("tune", method.name) if within_budget(spec, method, e)]
     values: list[float | None] = [None] * max(
         (e.number + 1 for e in entries if e.number is not None), default=0
     )
@@ -168,22 +284,28 @@ def _tuning_record(spec: Spec, method: Method, ledger: Ledger) -> TuningRecord:
         values=values,
         best_number=best.number if best else None,
         sampler=spec.tune.sampler,
+        history=tuple(
+            TrialRecord(e.number, e.state, e.params, tuple(e.values))
+            for e in entries
+            if e.number is not None
+        ),
+        importance=importances(entries, plan.direction(spec.objectives[0])),
     )
 
 
 def _provenance(spec: Spec, folder: Folder) -> dict[str, str]:
-    planned = folder.facts["planned"]
-    asked = {key: (planned[key], getattr(spec.study, key)) for key in QUESTION}
+    planned = folder.facts.planned
+    asked = {key: (getattr(planned, key), getattr(spec.study, key)) for key in QUESTION}
     changed = [
         f"{key} was {before}, now {now}" for key, (before, now) in asked.items() if before != now
     ]
     found = {
-        "command": folder.facts["command"],
+        "command": folder.facts.command,
         "study file": hashlib.sha256(str(spec.plain()).encode()).hexdigest()[:16],
         "python": platform.python_version(),
         **software(),
         "stack sizes": ", ".join(
-            f"{name} {kept['size']}" for name, kept in folder.facts["stacks"].items()
+            f"{name} {kept.size}" for name, kept in folder.facts.stacks.items()
         ),
     }
     if changed:
@@ -199,11 +321,37 @@ def analyse_folder(place: Path) -> Analysis:
 
 
 def write_report(analysis: Analysis, place: Path) -> None:
-    """Write ``report.md``, ``report.json`` and the tables as CSV."""
-    files = {"report.md": markdown(analysis), "report.json": to_json(analysis), **to_csv(analysis)}
+    """Write a study's report in every format: one page, Markdown, JSON, tables and figures."""
+    from analysis.figures import pictures
+
+    _write(pictures(analysis), lambda shown, draw: files(analysis, shown, draw), place)
+
+
+def write_across(across: Across, analyses: Sequence[Analysis], place: Path) -> None:
+    """Write the report of several studies side by side."""
+    from analysis.figures import across_pictures
+
+    shown = across_pictures(across)
+    _write(shown, lambda shown, draw: across_files(across, analyses, shown, draw), place)
+
+
+def _write(
+    shown: Sequence[Picture],
+    texts: Callable[[Sequence[Picture], Draw], Mapping[str, str]],
+    place: Path,
+) -> None:
+    from analysis.figures import inline, save
+
+    def draw(picture: Picture) -> str:  # drawing once serves the files and the page
+        return inline((place / "figures" / f"{picture.name}.svg").read_text("utf-8"), picture)
+
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
+        for old in ("figures", "tables"):
+            shutil.rmtree(place / old, ignore_errors=True)
+        for picture in shown:
+            save(picture, place / "figures")
+        for name, text in texts(shown, draw).items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
             (place / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write the report to {place}: {error.strerror}.") from None

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from analysis.results import Analysis, analyse
 from study import plan, results, tracking
 from study.cluster import connected, slots
-from study.confirm import run_confirmation
+from study.confirm import failures, run_confirmation
 from study.console import Console
-from study.folder import Folder
+from study.folder import Folder, Stack
 from study.ledger import Ledger
-from study.pilot import candidates, fastest, measure
+from study.pilot import Pilot, measure, pilot_work, sizes
 from study.plan import Method
 from study.spec import Spec
 from study.sweep import run_sweep
-from trainables import find_learner, find_stream
-from trainables.errors import InputError
+from trainables import find_stream
 from trainables.streams import datasets
 from trainables.streams.datasets import Split
 
@@ -30,7 +28,7 @@ Data = dict[str, Split]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Finished:
     """How a study ended: its analysis, and what did not work."""
 
     analysis: Analysis
@@ -45,7 +43,7 @@ def run_study(
     console: Console,
     command: str,
     tracking_uri: str | None = None,
-) -> Outcome:
+) -> Finished:
     """Run what a study lacks and write its report; what the ledger has is not run again.
 
     Args:
@@ -57,16 +55,16 @@ def run_study(
     """
     methods = plan.resolve(spec, source)
     folder = Folder(place)
-    with folder.claim(spec):
+    with folder.claim():
         ledger = folder.ledger(console.say, repair=True)
-        folder.record(spec, command, bool(ledger.entries("confirm")))
+        folder.admit(spec, command, ledger)
         with tracking.Mirror(folder, spec, methods, ledger, tracking_uri, console.say) as mirror:
             lost = _run_phases(spec, methods, folder, ledger, root, console, mirror)
             analysis = analyse(results.study_record(spec, methods, ledger, folder))
             results.write_report(analysis, place / "report")
             mirror.finish(analysis)
-    failed = [e.folder for e in ledger.entries() if e.state in ("failed", "diverged")]
-    return Outcome(analysis, failed + lost)
+    failed = [name for method in methods.values() for name in failures(spec, method, ledger)]
+    return Finished(analysis, failed + lost)
 
 
 def load_data(spec: Spec, root: Path) -> tuple[Data, Data]:
@@ -91,7 +89,7 @@ def _run_phases(
     tuning, confirming = load_data(spec, root)
     lost: list[str] = []
     with connected(spec.resources) as has:
-        stacks = _stack_sizes(spec, methods, folder, tuning, console)
+        stacks = _stack_sizes(spec, methods, folder, {"train": confirming["train"]}, console)
         settings = {"objectives": spec.objectives, "gpus": spec.resources.gpus_per_trial}
         for name, method in methods.items():
             own = {**settings, "stack": stacks[name]}
@@ -109,6 +107,9 @@ def _run_phases(
             console,
         )
         mirror.poke()
+    for entry in ledger.running():  # asked for by an earlier version of the study
+        if entry.folder not in lost:
+            ledger.abandon(entry)
     return lost
 
 
@@ -118,29 +119,37 @@ def _stack_sizes(
     """Return how many seeds each method trains at once: as given, as kept, or as a pilot finds."""
     if isinstance(spec.resources.seeds_per_stack, int):
         return dict.fromkeys(methods, spec.resources.seeds_per_stack)
-    unknown = [name for name in methods if name not in folder.facts["stacks"]]
+    device, kept = "cuda" if spec.resources.gpus_per_trial else "cpu", folder.facts.stacks
+    known = {name: kept[name].size for name in methods if _same_device(kept.get(name), device)}
+    unknown = [method for name, method in methods.items() if name not in known]
     if unknown:
-        console.say(f"pilot: timing stack sizes of {', '.join(unknown)}")
-    device = "cuda" if spec.resources.gpus_per_trial else "cpu"
-    shared = ray.put(data)
-    timed = ray.remote(
-        num_cpus=spec.resources.cpus_per_trial, num_gpus=spec.resources.gpus_per_trial
-    )(measure)
-    waiting = {
-        name: timed.remote(*pilot_work(spec, methods[name]), shared, device) for name in unknown
-    }
-    for name, reference in waiting.items():
-        rates = ray.get(reference)
-        if not rates:
-            raise InputError(f"methods.{name}: not even one seed fits in the memory of the device.")
-        folder.keep_stack(name, fastest(rates), rates)
-    return {name: int(folder.facts["stacks"][name]["size"]) for name in methods}
+        console.say(f"pilot: timing stack sizes of {', '.join(method.name for method in unknown)}")
+    pilots = _pilots(spec, unknown, data, device)
+    for name, pilot in pilots.items():
+        if not pilot.rates:
+            console.say(f"methods.{name}: its pilot failed ({pilot.problem})")
+            continue
+        stack = Stack(size=pilot.fastest, device=device, seed_steps_per_second=pilot.rates)
+        folder.keep_stack(name, stack)
+    return known | {name: pilot.fastest for name, pilot in pilots.items()}
 
 
-def pilot_work(spec: Spec, method: Method) -> tuple[Any, list[int]]:
-    """Return what a pilot trains, and the stack sizes it tries."""
-    work = plan.assignment(spec, method, plan.configuration(method, {}), "tune", spec.tune_seeds)
-    seeds = max(len(spec.tune_seeds), len(spec.confirm_seeds))
-    return dataclasses.replace(work, tasks=None), candidates(
-        seeds, find_learner(method.learner).max_stack
+def _same_device(stack: Stack | None, device: str) -> bool:
+    return stack is not None and stack.device == device
+
+
+def _pilots(spec: Spec, methods: list[Method], data: Data, device: str) -> dict[str, Pilot]:
+    resources, shared = spec.resources, ray.put(data)
+    timed = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)(
+        measure
     )
+    waiting = {
+        m.name: timed.remote(pilot_work(spec, m), sizes(spec, m), shared, device) for m in methods
+    }
+    found = {}
+    for name, reference in waiting.items():
+        try:
+            found[name] = ray.get(reference)
+        except RayError as error:  # the pilot's process died
+            found[name] = Pilot({}, str(error).strip().splitlines()[0])
+    return found

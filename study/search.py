@@ -9,7 +9,9 @@ others when trials run one at a time).
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -70,7 +72,12 @@ class SpaceTrial:
         """Suggest one of some values, unless the study file says otherwise."""
         if name in self._fixed or name in self._ranges:
             return self._given(name)
-        return self._trial.suggest_categorical(name, choices)
+        return self._choose(name, choices)
+
+    def _choose(self, name: str, choices: Sequence[Any]) -> Any:
+        """Suggest one of some values. Optuna knows plain values only: a list is given as text."""
+        texts = {encoded(choice): choice for choice in choices}
+        return texts[self._trial.suggest_categorical(name, list(texts))]
 
     def _given(self, name: str) -> Any:
         return self._fixed[name] if name in self._fixed else self._from_range(name)
@@ -78,13 +85,18 @@ class SpaceTrial:
     def _from_range(self, name: str) -> Any:
         given = self._ranges[name]
         if given.choices is not None:
-            return self._trial.suggest_categorical(name, given.choices)
+            return self._choose(name, given.choices)
         low, high = given.low, given.high
         if low is None or high is None:  # refused before, by the plan
             raise InputError(f"space.{name}: give low and high, or choices.")
         if self._kinds[name] in (int, int | None):
             return self._trial.suggest_int(name, int(low), int(high), log=given.log)
         return self._trial.suggest_float(name, low, high, log=given.log)
+
+
+def encoded(value: Any) -> Any:
+    """Return a value as Optuna may hold it."""
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 class Published:
@@ -108,13 +120,37 @@ class Published:
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Return the published value if it is one of the choices, else the first of them."""
-        return self._keep(name, self.base.get(name) in choices, choices[0])
+        return self._keep(name, encoded(self.base.get(name)) in choices, choices[0])
 
     def _keep(self, name: str, inside: bool, otherwise: Any) -> Any:
         if not inside:
             return otherwise
-        self.values[name] = self.base[name]
-        return self.base[name]
+        self.values[name] = encoded(self.base[name])
+        return self.values[name]
+
+
+class Remembered:
+    """Answers a space with the values a trial had; ``LookupError`` where it had none that fits."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._params = params
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Return the number the trial had."""
+        return float(self._keep(name, low <= self._params[name] <= high))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """Return the whole number the trial had."""
+        return int(self._keep(name, low <= self._params[name] <= high))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Return the choice the trial had."""
+        return self._keep(name, self._params[name] in choices)
+
+    def _keep(self, name: str, inside: bool) -> Any:
+        if not inside:
+            raise LookupError(f"{name} = {self._params[name]!r} is not in the space")
+        return self._params[name]
 
 
 class Search:
@@ -124,13 +160,20 @@ class Search:
         directions: ``maximize`` or ``minimize`` of each objective.
         sampler: ``random``, ``tpe``, ``gp`` or ``nsga2``.
         seed: names the search; trial n is drawn with a seed made of it and n.
+        known: finished trials; what they reported counts for the pruner too.
+        pruner: ``none`` or ``asha``.
     """
 
     def __init__(
-        self, directions: list[Direction], sampler: str, seed: str, known: list[Entry]
+        self,
+        directions: list[Direction],
+        sampler: str,
+        seed: str,
+        known: list[Entry],
+        pruner: str = "none",
     ) -> None:
         self._sampler, self._seed = sampler, seed
-        self.study = new_study(directions)
+        self.study = new_study(directions, make_pruner(pruner))
         for entry in sorted(known, key=lambda entry: entry.number or 0):
             self.study.add_trial(frozen(entry))
 
@@ -154,12 +197,23 @@ class Search:
         return self.study.tell(trial, values if final is TrialState.COMPLETE else None, final)
 
 
-def new_study(directions: list[Direction] | None = None) -> optuna.Study:
+def new_study(
+    directions: list[Direction] | None = None, pruner: optuna.pruners.BasePruner | None = None
+) -> optuna.Study:
     """Return an empty study that keeps quiet."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
-        directions=directions or ["maximize"], sampler=optuna.samplers.RandomSampler(seed=0)
+        directions=directions or ["maximize"],
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        pruner=pruner or optuna.pruners.NopPruner(),
     )
+
+
+def make_pruner(name: str) -> optuna.pruners.BasePruner:
+    """Return what judges trials between tasks; ``asha`` does after 1, 2, 4, ... of them."""
+    if name == "asha":
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+    return optuna.pruners.NopPruner()
 
 
 class Nsga2(optuna.samplers.NSGAIISampler):
@@ -213,6 +267,25 @@ def frozen(entry: Entry) -> FrozenTrial:
         intermediate_values=steps,
         system_attrs=entry.attributes,
     )
+
+
+def importances(entries: Sequence[Entry], first: Direction) -> dict[str, float]:
+    """Return the share of the first objective's variance that each option explains (PED-ANOVA);
+    nothing where the trials are too few or too alike to say.
+    """
+    study = new_study([first])
+    for entry in entries:
+        if final_state(entry.state, entry.values) is TrialState.COMPLETE:
+            study.add_trial(frozen(dataclasses.replace(entry, values=entry.values[:1])))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = optuna.importance.get_param_importances(
+                study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+            )
+        except (ValueError, RuntimeError):
+            return {}
+    return {name: share for name, share in found.items() if math.isfinite(share)}
 
 
 def described(trial: optuna.Trial) -> dict[str, Any]:

@@ -26,11 +26,11 @@ class Section(BaseModel):
 class SeedRange(Section):
     """Consecutive seeds."""
 
-    first: int = Field(ge=0)
-    count: int = Field(ge=0)
+    first: int = Field(ge=0, lt=2**62)
+    count: int = Field(ge=0, lt=2**31)
 
 
-Seeds = list[Annotated[int, Field(ge=0)]] | SeedRange
+Seeds = list[Annotated[int, Field(ge=0, lt=2**63)]] | SeedRange
 
 
 class StudySection(Section):
@@ -58,7 +58,7 @@ class Range(Section):
     low: float | None = None
     high: float | None = None
     log: bool = False
-    choices: list[bool | int | float | str] | None = None
+    choices: list[bool | int | float | str | list[int]] | None = None
 
 
 class MethodSection(Section):
@@ -104,6 +104,38 @@ class ResourcesSection(Section):
     gpus_per_trial: float = Field(default=0, ge=0)
     seeds_per_stack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
 
+    @field_validator("address")
+    @classmethod
+    def _no_client(cls, address: str) -> str:
+        if "://" in address:
+            raise ValueError(
+                "a study's driver runs on a machine of the cluster, Ray's client is not supported; "
+                "log in there and use 'auto' or 'HOST:PORT'"
+            )
+        return address
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _shared_or_whole(cls, gpus: float) -> float:
+        if gpus > 1 and not gpus.is_integer():
+            raise ValueError("a trial has a share of one GPU, or whole ones")
+        return gpus
+
+
+class PublishedSection(Section):
+    """A published figure that the report sets beside ours."""
+
+    mean: float = Field(allow_inf_nan=False)
+    sd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """sample standard deviation"""
+    n: int | None = Field(default=None, ge=1)
+    """number of runs that ``sd`` is over"""
+    readout: str | None = None
+    """of the learner; default: its primary one"""
+    source: str = ""
+    not_comparable: str = ""
+    """why it cannot be compared, where it cannot"""
+
 
 class Spec(Section):
     """A whole study file."""
@@ -114,7 +146,8 @@ class Spec(Section):
     tune: TuneSection = TuneSection()
     confirm: ConfirmSection = ConfirmSection()
     resources: ResourcesSection = ResourcesSection()
-    published: dict[str, Any] = {}
+    published: dict[str, dict[str, PublishedSection]] = {}
+    """by method and metric"""
 
     @field_validator("methods")
     @classmethod
@@ -217,7 +250,8 @@ def _override(values: dict[str, Any], override: str) -> None:
 def _explain(error: ValidationError) -> str:
     """Say the first thing that is wrong, where, and what is allowed."""
     found = [(_path(each["loc"]), each) for each in error.errors()]
-    start = found[0][0]
+    first = found[0]
+    start = first[0][:-1] if first[1]["type"] == "missing" else first[0]
     # of the alternatives a value may be, the one that was understood furthest is the one meant
     here = [item for item in found if item[0][: len(start)] == start]
     path = max(here, key=lambda item: (len(item[0]), item[1]["type"] == "extra_forbidden"))[0]
@@ -233,14 +267,20 @@ def _explain(error: ValidationError) -> str:
         names = re.findall("'([^']+)'", problems[0]["ctx"]["expected"])
         return f"{where}: {unknown('value', given, names)}"
     messages = [problem["msg"].removeprefix("Value error, ") for problem in problems]
+    messages = [
+        re.sub(r"valid dictionary( or instance of \w+)?", "table", text) for text in messages
+    ]
     told = ", or ".join(message[0].lower() + message[1:] for message in messages)
     return f"{where} = {json.dumps(given, default=str)}: {told}."
 
 
 def _path(loc: Sequence[str | int]) -> list[str]:
     """Where an error is, without the names of the alternatives pydantic tried."""
-    tried = ("constrained", "list[", "literal", "SeedRange", "int")
-    return [str(part) for part in loc if not str(part).startswith(tried)]
+    tried = ("constrained", "list[", "literal", "SeedRange")
+    plain = ("bool", "int", "float", "str")
+    shown = [part for part in map(str, loc) if not part.startswith(tried)]
+    # a method may be called `int`, one table deep; deeper it is an alternative
+    return [part for depth, part in enumerate(shown) if depth < 2 or part not in plain]
 
 
 def _keys(path: Sequence[str]) -> list[str]:
@@ -249,6 +289,8 @@ def _keys(path: Sequence[str]) -> list[str]:
     for part in path:
         if model is Spec and part == "methods":
             model = MethodSection
+        elif model is Spec and part == "published":
+            model = PublishedSection
         elif model is MethodSection and part == "space":
             model = Range
         elif model is not None and part in getattr(model, "model_fields", {}):

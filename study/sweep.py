@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from ray.tune.schedulers import ASHAScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search_spaces import find_space
 from search_spaces.common import Suggest
@@ -18,9 +18,10 @@ from study.cluster import Source, fit
 from study.console import Console
 from study.ledger import Entry, Ledger, entry_for
 from study.plan import Method
-from study.search import Published, Search, SpaceTrial, described
+from study.search import Published, Remembered, Search, SpaceTrial, described
 from study.spec import Spec
 from trainables import find_stream
+from trainables.errors import InputError
 from trainables.streams.datasets import Split
 
 
@@ -44,28 +45,27 @@ class Sweep(Source):
         self.missing = [number for number in range(spec.tune.trials) if number not in done]
         directions = [plan.direction(objective) for objective in spec.objectives]
         seed = f"{spec.tune.seed}/{method.name}"
-        self.search = Search(directions, spec.tune.sampler, seed, known)
+        self.search = Search(directions, spec.tune.sampler, seed, known, spec.tune.pruner)
         self.asked: dict[int | None, optuna.Trial] = {}
-        self.info = plan.stream_info(spec, plan.tune_stream(spec))
-        self.space = find_space(method.learner)
+        self.pruned: set[int | None] = set()
 
     def propose(self) -> Entry | None:
         while self.missing:
             number = self.missing.pop(0)
             entry = self._ask(number)
-            same = self.ledger.find(entry.key)
+            same = self.ledger.find(entry)
             if same is None:
                 return entry
-            # asked before under another number: the result is known
-            known = dataclasses.replace(
-                same,
-                number=number,
-                params=entry.params,
-                distributions=entry.distributions,
-                attributes=entry.attributes,
-            )
-            self.written(self.ledger.finish(known, self.ledger.outcome_bytes(same)))
+            self._adopt(entry, same)
         return None
+
+    def _adopt(self, entry: Entry, same: Entry) -> None:
+        """Take the result of a trial that was asked before under another number."""
+        for task, score in same.steps.items():
+            self.reported(entry, int(task), score)
+        asked = ("number", "params", "distributions", "attributes")
+        known = dataclasses.replace(same, **{name: getattr(entry, name) for name in asked})
+        self.written(self.ledger.finish(self.finished(known), self.ledger.outcome_bytes(same)))
 
     def _ask(self, number: int) -> Entry:
         before = self.again.get(number)
@@ -73,8 +73,7 @@ class Sweep(Source):
             trial = self.search.ask(number, before.params, before.attributes)
         else:
             trial = self.search.ask(number, self._published() if number == 0 else None)
-        params = self._space_trial(trial).sample(self.space, self.info)
-        configuration = plan.configuration(self.method, params)
+        configuration = suggested(self.spec, self.method, trial)
         work = plan.assignment(self.spec, self.method, configuration, "tune", self.spec.tune_seeds)
         self.asked[number] = trial
         return dataclasses.replace(entry_for(work, self.method.name, number), **described(trial))
@@ -82,16 +81,20 @@ class Sweep(Source):
     def _published(self) -> dict[str, Any]:
         """Return the published values that the space contains: the first trial of every sweep."""
         probe = Published(plan.configuration(self.method, {}))
-        self._space_trial(probe).sample(self.space, self.info)
+        suggested(self.spec, self.method, probe)
         return probe.values
 
-    def _space_trial(self, trial: Suggest) -> SpaceTrial:
-        return SpaceTrial(trial, self.method.fixed, self.method.space, self.method.learner)
+    def weak(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether a trial that has just finished a task should be stopped."""
+        self.on_trial_result(trial_id, result)
+        return self.trials[trial_id].entry.number in self.pruned
 
     def reported(self, entry: Entry, task: int, score: float) -> None:
         trial = self.asked[entry.number]
         if len(self.spec.objectives) == 1 and score == score:
             trial.report(score, task)
+            if self.spec.tune.pruner != "none" and trial.should_prune():
+                self.pruned.add(entry.number)
 
     def finished(self, entry: Entry) -> Entry:
         # samplers leave notes on a trial (the generation of NSGA-II): keep them
@@ -103,6 +106,25 @@ class Sweep(Source):
         self.search.tell(self.asked.pop(entry.number), entry.state, entry.values)
         best = best_trial(self.spec, self.method, self.ledger)
         self.console.trial_done(entry, best.values[0] if best else None)
+
+
+class Halving(FIFOScheduler):  # type: ignore[misc]
+    """Stops weak trials between tasks, as the search's pruner says.
+
+    Ray's own schedulers remember what they have compared in memory only; the search knows it from
+    the ledger.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        super().__init__()
+        self.sweep = sweep
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        weak = self.sweep.weak(trial.trial_id, result)
+        return str(TrialScheduler.STOP if weak else TrialScheduler.CONTINUE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its schedulers
 
 
 def run_sweep(
@@ -127,24 +149,9 @@ def run_sweep(
             storage,
             len(sweep.missing),
             console.say,
-            scheduler(spec),
+            None if spec.tune.pruner == "none" else Halving(sweep),
         )
     return sweep.lost
-
-
-def scheduler(spec: Spec) -> ASHAScheduler | None:
-    """Return what stops weak trials between tasks, if the study wants that."""
-    if spec.tune.pruner == "none":
-        return None
-    mode = "max" if plan.direction(spec.objectives[0]) == "maximize" else "min"
-    return ASHAScheduler(
-        time_attr="task",
-        metric="score",
-        mode=mode,
-        max_t=tasks_of(spec),
-        grace_period=1,
-        reduction_factor=2,
-    )
 
 
 def tasks_of(spec: Spec) -> int:
@@ -154,19 +161,35 @@ def tasks_of(spec: Spec) -> int:
     return find_stream(plan.tune_stream(spec)).tasks
 
 
+def suggested(spec: Spec, method: Method, trial: Suggest) -> dict[str, Any]:
+    """Return the whole configuration that a trial's suggestions make."""
+    within = SpaceTrial(trial, method.fixed, method.space, method.learner)
+    stream = plan.stream_info(spec, plan.tune_stream(spec))
+    return plan.configuration(method, within.sample(find_space(method.learner), stream))
+
+
 def belongs(spec: Spec, method: Method, entry: Entry) -> bool:
-    """Whether a trial is one of this sweep: the same work but for the configuration."""
+    """Whether a trial is one of this sweep: its parameters would compute the same work now."""
     if entry.phase != "tune" or entry.method != method.name:
         return False
-    work = plan.assignment(spec, method, entry.work["configuration"], "tune", spec.tune_seeds)
+    try:
+        configuration = suggested(spec, method, Remembered(entry.params))
+    except (LookupError, InputError):
+        return False  # of another space
+    work = plan.assignment(spec, method, configuration, "tune", spec.tune_seeds)
     return entry.key == entry_for(work, method.name, entry.number).key
 
 
 def finished_trials(spec: Spec, method: Method, ledger: Ledger) -> list[Entry]:
     """Return the trials of a sweep that need not run again, within the study's budget."""
-    entries = ledger.entries("tune", method.name)
-    within = [e for e in entries if e.number is not None and e.number < spec.tune.trials]
-    return [e for e in within if e.state != "failed" and belongs(spec, method, e)]
+    entries = [e for e in ledger.entries("tune", method.name) if e.state != "failed"]
+    return [e for e in entries if within_budget(spec, method, e)]
+
+
+def within_budget(spec: Spec, method: Method, entry: Entry) -> bool:
+    """Whether a trial is one of those the study asks for."""
+    numbered = entry.number is not None and entry.number < spec.tune.trials
+    return numbered and belongs(spec, method, entry)
 
 
 def best_trial(spec: Spec, method: Method, ledger: Ledger) -> Entry | None:

@@ -8,8 +8,6 @@ writing changes nothing. A server that is down delays the mirror and never stops
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,20 +17,17 @@ from typing import Any, Self
 from analysis.metrics import accuracy_curve, accuracy_matrix
 from analysis.results import Analysis, analyse
 from study import plan
+from study.console import shell
 from study.folder import Folder
 from study.ledger import Entry, Ledger
+from study.mlflow_store import artifacts, calm, database, default_uri, follow, reach, reason
 from study.plan import Method
 from study.results import all_scores, study_record, write_report
 from study.spec import Spec
 from trainables.errors import InputError
 
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
-KEY, STATE = "study.key", "study.state"
-
-
-def default_uri(place: Path) -> str:
-    """SQLite in the study's folder."""
-    return f"sqlite:///{place.absolute()}/mlflow.db"
+KEY, STATE, ID, PARENT = "study.key", "study.state", "study.id", "mlflow.parentRunId"
 
 
 class Mirror:
@@ -49,8 +44,9 @@ class Mirror:
     ) -> None:
         self.uri = uri or default_uri(folder.path)
         self._writer = Writer(folder, spec, methods, ledger, self.uri)
-        self._notify, self._place = notify, folder.path
-        self._wake, self._stop, self._down = threading.Event(), False, False
+        self._notify = notify
+        self._repair = shell("track", str(folder.path), *(["--tracking-uri", uri] if uri else []))
+        self._wake, self._stop, self._told = threading.Event(), False, False
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
 
     def __enter__(self) -> Self:
@@ -77,9 +73,8 @@ class Mirror:
             self._writer.write(analysis)
         except Exception as error:
             self._notify(
-                f"MLflow at {self.uri} could not be written ({_first_line(error)}). "
-                "The study itself is complete; "
-                f"`python -m study track {self._place}` writes the mirror later."
+                f"MLflow at {self.uri} could not be written ({reason(error)}). "
+                f"The study itself is complete; `{self._repair}` writes the mirror later."
             )
 
     def _end(self) -> None:
@@ -89,19 +84,24 @@ class Mirror:
             self._thread.join()
 
     def _work(self) -> None:
-        while not self._down:
+        while True:
             self._wake.wait()
             self._wake.clear()
             if self._stop:
                 return
-            try:
-                self._writer.write(None)
-            except Exception as error:
-                self._down = True
+            self._try()
+
+    def _try(self) -> None:
+        """Write; a server that is down is asked again when the ledger has grown."""
+        try:
+            self._writer.write(None)
+        except Exception as error:
+            if not self._told:
                 self._notify(
-                    f"MLflow at {self.uri} is not reachable ({_first_line(error)}); "
+                    f"MLflow at {self.uri} could not be written ({reason(error)}); "
                     "the study goes on."
                 )
+            self._told = True
 
 
 class Writer:
@@ -110,22 +110,17 @@ class Writer:
     def __init__(
         self, folder: Folder, spec: Spec, methods: Mapping[str, Method], ledger: Ledger, uri: str
     ) -> None:
-        self.folder, self.spec, self.methods, self.ledger, self.uri = (
-            folder,
-            spec,
-            methods,
-            ledger,
-            uri,
-        )
+        self.folder, self.spec, self.methods = folder, spec, methods
+        self.ledger, self.uri = ledger, uri
         self._client: Any = None
+        self._experiment = ""
         self._known: dict[str, tuple[str, str]] = {}  # key -> run, state
 
     def write(self, analysis: Analysis | None) -> None:
         """Write every ledger entry that is not there yet; with an analysis, the parents' summaries
         and the report.
         """
-        if self._client is None:
-            self.connect()
+        self.connect()  # each time: the server may have gone, or runs have been deleted
         study = self._run("study", self.spec.study.name, None, "study")
         parents = {
             name: self._run(f"method/{name}", name, study, "method") for name in self.methods
@@ -141,45 +136,51 @@ class Writer:
 
     def connect(self) -> None:
         """Find or make the experiment, and the runs of an earlier writing."""
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-        logging.getLogger("alembic").setLevel(logging.ERROR)
+        calm()
+        reach(self.uri)
         from mlflow import MlflowClient
 
-        client = MlflowClient(tracking_uri=self.uri)
-        name = self.spec.study.name
-        experiment = client.get_experiment_by_name(name)
-        artifacts = (
-            (self.folder.path / "mlflow_artifacts").absolute().as_uri() if self._local else None
-        )
-        self._experiment = (
-            experiment.experiment_id if experiment else client.create_experiment(name, artifacts)
-        )
-        self._client = client
+        self._client = MlflowClient(tracking_uri=self.uri)
+        self._experiment = self._find_experiment()
         self._recognise()
 
-    @property
-    def _local(self) -> bool:
-        return self.uri.startswith("sqlite:")
+    def _find_experiment(self) -> str:
+        """Return the experiment of the study's name, made or restored when there is none."""
+        name, place = self.spec.study.name, self.folder.path
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            made: str = self._client.create_experiment(name, artifacts(self.uri, place))
+            return made
+        known: str = found.experiment_id
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(known)
+        if database(self.uri) == place.resolve() / "mlflow.db":
+            follow(place, known, found.artifact_location)
+        return known
 
     def _recognise(self) -> None:
-        """Find the runs of an earlier writing by their tags."""
-        token: str | None = None
-        place = str(self.folder.path.absolute())
-        while True:
-            page = self._client.search_runs(
-                [self._experiment],
-                f"tags.study.folder = '{place}'",
-                max_results=1000,
-                page_token=token,
-            )
-            for run in page:
+        """Find the runs of an earlier writing by their tags; restore those that were deleted."""
+        from mlflow.entities import ViewType
+
+        self._known = {}
+        for run in self._runs(ViewType.ACTIVE_ONLY):
+            self._known[run.data.tags[KEY]] = (run.info.run_id, run.data.tags.get(STATE, ""))
+        for run in self._runs(ViewType.DELETED_ONLY):
+            if run.data.tags[KEY] not in self._known:
+                self._client.restore_run(run.info.run_id)
                 self._known[run.data.tags[KEY]] = (run.info.run_id, run.data.tags.get(STATE, ""))
+
+    def _runs(self, view: int) -> list[Any]:
+        """Return the study's runs."""
+        found: list[Any] = []
+        token: str | None = None
+        mine = f"tags.{ID} = '{self.folder.facts.id}'"
+        while True:
+            page = self._client.search_runs([self._experiment], mine, view, 1000, page_token=token)
+            found += page
             token = page.token
             if not token:
-                return
+                return found
 
     def _run(
         self, key: str, name: str, parent: str | None, role: str, entry: Entry | None = None
@@ -187,14 +188,9 @@ class Writer:
         """Return the run of a key, made when absent; it starts when its entry did, or now."""
         if key in self._known:
             return self._known[key][0]
-        tags = {
-            KEY: key,
-            "role": role,
-            "mlflow.runName": name,
-            "study.folder": str(self.folder.path.absolute()),
-        }
+        tags = {KEY: key, ID: self.folder.facts.id, "role": role, "mlflow.runName": name}
         if parent:
-            tags["mlflow.parentRunId"] = parent
+            tags[PARENT] = parent
         start = int((entry.ended - entry.seconds) * 1000) if entry else None
         made = self._client.create_run(self._experiment, start, tags, name)
         run: str = made.info.run_id
@@ -289,32 +285,29 @@ class Writer:
             self._client.set_terminated(parents[row.method])
         for comparison in analysis.comparisons:
             self._client.set_tag(parents[comparison.method], "verdict", comparison.verdict)
-        for path in sorted((self.folder.path / "report").glob("*")):
-            self._client.log_artifact(study, str(path), "report")
+        self._client.set_tag(study, "study.folder", str(self.folder.path.resolve()))
         self._client.set_terminated(study)
+        self._client.log_artifacts(study, str(self.folder.path / "report"), "report")
 
 
 def _mean(values: list[float]) -> float:
     return float(sum(values) / len(values))
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
 def rebuild(place: Path, uri: str) -> None:
     """Write the whole mirror of a study from its folder.
 
     Raises:
-        InputError: when the tracking server cannot be written.
+        InputError: when it is being run, or the tracking server cannot be written.
     """
-    folder, spec = Folder.open(place)
-    methods = plan.resolve(spec, str(place / "study.json"))
-    ledger = folder.ledger()
-    analysis = analyse(study_record(spec, methods, ledger, folder))
-    write_report(analysis, place / "report")
-    try:
-        Writer(folder, spec, methods, ledger, uri).write(analysis)
-    except Exception as error:
-        raise InputError(f"MLflow at {uri} could not be written: {_first_line(error)}.") from None
+    folder, _ = Folder.open(place)
+    with folder.claim():
+        spec = folder.facts.spec
+        methods = plan.resolve(spec, str(place / "study.json"))
+        ledger = folder.ledger()
+        analysis = analyse(study_record(spec, methods, ledger, folder))
+        write_report(analysis, place / "report")
+        try:
+            Writer(folder, spec, methods, ledger, uri).write(analysis)
+        except Exception as error:
+            raise InputError(f"MLflow at {uri} could not be written ({reason(error)}).") from None

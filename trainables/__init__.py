@@ -5,7 +5,9 @@ without Ray.
 from __future__ import annotations
 
 import functools
-from importlib.metadata import entry_points
+from collections.abc import Container
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from trainables.errors import InputError, unknown
 from trainables.ewc import EWC
@@ -18,20 +20,43 @@ from trainables.streams import STREAMS, Stream
 LEARNERS: dict[str, type[Learner]] = {kind.name: kind for kind in (Finetune, Joint, Replay, EWC)}
 
 
-@functools.cache
 def learners() -> dict[str, type[Learner]]:
     """Return every learner by name: ours, and those that packages register as ``study.learners``
     entry points.
+
+    Raises:
+        InputError: for a plug-in that cannot be used.
     """
-    return LEARNERS | {point.name: point.load() for point in entry_points(group="study.learners")}
+    return LEARNERS | {name: find_learner(name) for name in plugins("study.learners")}
 
 
 def find_learner(name: str) -> type[Learner]:
-    """Return a learner by name, or raise :class:`InputError` with the nearest one."""
-    known = learners()
-    if name not in known:
-        raise unknown("method", name, known)
-    return known[name]
+    """Return a learner by name, ours or a package's.
+
+    Raises:
+        InputError: with the nearest name for one that does not exist; with the cause for a plug-in
+            that cannot be used. A plug-in that nobody asks for is not imported.
+    """
+    point = find_plugin("study.learners", name, LEARNERS)
+    if point is not None:
+        return _plugged_learner(point)
+    if name not in LEARNERS:
+        raise unknown("method", name, {*LEARNERS, *plugins("study.learners")})
+    return LEARNERS[name]
+
+
+def _plugged_learner(point: EntryPoint) -> type[Learner]:
+    kind = load_plugin(point)
+    if not (isinstance(kind, type) and issubclass(kind, Learner)):
+        raise unusable_plugin(point, f"{kind!r} is not a subclass of trainables.Learner")
+    for attribute in ("name", "reference"):
+        if not isinstance(getattr(kind, attribute, None), str):
+            raise unusable_plugin(point, f"{kind.__name__}.{attribute} is not set to a text")
+    if kind.name != point.name:
+        raise unusable_plugin(
+            point, f"{kind.__name__}.name = '{kind.name}' differs from the entry point's name"
+        )
+    return kind
 
 
 def find_stream(name: str) -> type[Stream]:
@@ -41,12 +66,54 @@ def find_stream(name: str) -> type[Stream]:
     return STREAMS[name]
 
 
+@functools.cache
+def plugins(group: str) -> dict[str, tuple[EntryPoint, ...]]:
+    """Return the entry points of a group by name, without importing what they name."""
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=group):
+        found[point.name] = (*found.get(point.name, ()), point)
+    return found
+
+
+def find_plugin(group: str, name: str, ours: Container[str]) -> EntryPoint | None:
+    """Return the one entry point of a name; a name can be taken once, and not one of ours."""
+    points = plugins(group).get(name, ())
+    if points and name in ours:
+        raise unusable_plugin(points[0], f"the name '{name}' is taken by one of ours")
+    if len(points) > 1:
+        raise unusable_plugin(points[1], f"the name is taken by {_described(points[0])}")
+    return points[0] if points else None
+
+
+def load_plugin(point: EntryPoint) -> Any:
+    """Import what an entry point names."""
+    try:
+        return point.load()
+    except Exception as error:  # code of others: anything may be raised
+        raise unusable_plugin(point, " ".join(f"{type(error).__name__}: {error}".split())) from None
+
+
+def unusable_plugin(point: EntryPoint, why: str) -> InputError:
+    """Return the error for a plug-in that cannot be used: which, whose, why, and what to do."""
+    return InputError(f"{_described(point)} cannot be used: {why}. Mend or uninstall that package.")
+
+
+def _described(point: EntryPoint) -> str:
+    known = point.dist and point.dist.name  # a package without metadata has no name
+    owner = f"{known} {point.dist.version}" if point.dist and known else "an unknown package"
+    return f"the plug-in '{point.name} = {point.value}' ({point.group}) of {owner}"
+
+
 __all__ = [
     "LEARNERS",
     "STREAMS",
     "InputError",
     "Learner",
     "find_learner",
+    "find_plugin",
     "find_stream",
     "learners",
+    "load_plugin",
+    "plugins",
+    "unusable_plugin",
 ]

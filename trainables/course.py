@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainables import find_learner, find_stream
 from trainables.evaluation import Evaluation, evaluate
@@ -63,6 +64,7 @@ class Course:
         self._finite: list[Array] = []
         self._rows: list[dict[str, float]] = []  # seconds, samples, trained, footprint of each task
         self._between: list[tuple[int, Array]] = []
+        self._extras: list[dict[str, Array]] = []
 
     @property
     def done(self) -> bool:
@@ -72,17 +74,27 @@ class Course:
         """Learn the next task and test on all of them."""
         started, index, learner = time.perf_counter(), len(self._rows), self.learner
         if not self._initial:
-            self._initial = _arrays(evaluate(learner, self.stream, 0))
+            self._initial = _arrays(evaluate(learner, self.stream, self._learnt(0)))
         trained = learner.trained
-        task = self.stream.task(index, union=learner.offline)
+        task = self.task(index)
         if self.work.evaluate_every:
             task.after_step = self._watch
+        learner.losses.zero_()
         self.learn(task)
-        result = evaluate(learner, self.stream, index + 1)
+        result = evaluate(learner, self.stream, self._learnt(index + 1))
         self._counts.append(_arrays(result))
-        self._finite.append(result.finite.cpu().numpy())
+        finite = result.finite & learner.losses.isfinite()
+        self._finite.append(finite.cpu().numpy())
+        self._extras.append(_labelled(learner.diagnose()))
         row = {"samples": task.samples, "trained": learner.trained - trained, **learner.footprint()}
         self._rows.append({"seconds": time.perf_counter() - started, **row})
+
+    def task(self, index: int) -> Task:
+        """Return a task as the learner is given it: an offline one sees all of them at once."""
+        return self.stream.task(index, union=self.tasks if self.learner.offline else 0)
+
+    def _learnt(self, tasks: int) -> int:
+        return self.tasks if self.learner.offline else tasks
 
     def learn(self, task: Task) -> None:
         """Train on a task; apart from the rest so that its share of the time can be measured."""
@@ -91,7 +103,7 @@ class Course:
     def _watch(self, task: Task) -> None:
         if task.steps_done % self.work.evaluate_every == 0:
             index = len(self._rows)
-            counts = _arrays(evaluate(self.learner, self.stream, index + 1))[
+            counts = _arrays(evaluate(self.learner, self.stream, self._learnt(index + 1)))[
                 self.learner.readouts[0]
             ]
             self._between.append((index, counts))
@@ -116,6 +128,10 @@ class Course:
                 "task": np.array([index for index, _ in self._between], dtype=int),
                 "counts": np.stack(within, axis=1) if within else empty,
             },
+            extras={
+                name: np.stack([row[name] for row in self._extras], axis=1)
+                for name in self._extras[0]
+            },
         )
 
     def restore(self, outcome: Outcome, state: Mapping[str, Any]) -> None:
@@ -125,6 +141,7 @@ class Course:
         rows = range(outcome.rows)
         self._counts = [{name: c[:, i] for name, c in outcome.counts.items()} for i in rows]
         self._finite = [outcome.finite[:, i] for i in rows]
+        self._extras = [{name: x[:, i] for name, x in outcome.extras.items()} for i in rows]
         columns = {
             "seconds": outcome.seconds,
             "samples": outcome.samples,
@@ -134,6 +151,14 @@ class Course:
         self._rows = [{name: column[i].item() for name, column in columns.items()} for i in rows]
         tasks, counts = outcome.between["task"], outcome.between["counts"]
         self._between = [(int(task), counts[:, e]) for e, task in enumerate(tasks)]
+
+
+def _labelled(diagnosis: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Array]:
+    return {
+        f"{name}: {label}": values.cpu().numpy()
+        for name, labels in diagnosis.items()
+        for label, values in labels.items()
+    }
 
 
 def _arrays(evaluation: Evaluation) -> dict[str, Array]:

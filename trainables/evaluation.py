@@ -33,8 +33,6 @@ def evaluate(learner: Learner, stream: Stream, learnt: int) -> Evaluation:
 
     In the class scenario a task to come is not tested (no counts): its classes cannot be answered.
     """
-    if learner.offline:
-        learnt = stream.tasks
     finite = torch.ones(len(learner.seeds), dtype=torch.bool, device=stream.device)
     rows = [_score(learner, stream, task, learnt, finite) for task in range(stream.tasks)]
     counts = {name: torch.stack([row[name] for row in rows], dim=1) for name in learner.readouts}

@@ -56,6 +56,7 @@ class Learner(ABC):
     )
     readouts: ClassVar[tuple[str, ...]] = ("main",)  # the first is the primary one
     max_stack: ClassVar[int | None] = None  # 1 for a learner that cannot be stacked
+    diagnostics: ClassVar[dict[str, tuple[str, str]]] = {}  # name -> title, unit; see `diagnose`
     offline: ClassVar[bool] = (
         False  # given the union of all tasks at every step: an upper bound, not a method
     )
@@ -76,6 +77,8 @@ class Learner(ABC):
         self.config, self.stream, self.seeds = config, stream, tuple(seeds)
         self.device = torch.device(device)
         self.trained = 0  # samples each seed has trained on, replayed ones included
+        # sum of each seed's losses in this task: one that was not finite leaves its mark
+        self.losses = torch.zeros(len(seeds), device=self.device)
         self.network = self.build_network("weights")
         self.optimiser = self.build_optimiser(self.network)
 
@@ -123,6 +126,12 @@ class Learner(ABC):
     def readout_logits(self, inputs: Tensor, task_id: int | None) -> dict[str, Tensor]:
         """Return the logits of each readout; a learner with several overrides this."""
         return {self.readouts[0]: self.predict(inputs, task_id)}
+
+    def diagnose(self) -> dict[str, dict[str, Tensor]]:
+        """Return what the method tells of itself after a task, such as spikes of each layer: of
+        each of its ``diagnostics``, by label, a number for every seed, [S].
+        """
+        return {}
 
     # -- what is held
     # -----------------------------------------------------------------------------------------
@@ -179,9 +188,11 @@ class Learner(ABC):
     def descend(self, loss: Tensor) -> Tensor:
         """Take a gradient step on the loss of each seed, [S], and return it without its graph."""
         self.optimiser.zero_grad()
-        loss.sum().backward()  # type: ignore[no-untyped-call]
+        loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call] # summed over seeds
         self.optimiser.step()
-        return loss.detach()
+        loss = loss.detach()
+        self.losses += loss
+        return loss
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:

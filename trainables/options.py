@@ -8,6 +8,7 @@ torch does.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -86,12 +87,24 @@ def checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:
         kind = next(k for k in typing.get_args(kind) if k is not type(None))
     if typing.get_origin(kind) is tuple:
         return _checked_tuple(name, value, meta)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+    if kind is float:
+        value = _as_float(name, value, meta)
     if type(value) is not kind:
         raise InputError(f"{name} = {value!r} is not {_article(kind)}{_limits(meta)}")
     _check_limits(name, value, meta)
     return value
+
+
+def _as_float(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
+    """Turn a whole number into a float; refuse what has no finite one, leave anything else."""
+    if type(value) not in (int, float):
+        return value
+    try:
+        if math.isfinite(value):
+            return float(value)
+    except OverflowError:  # a whole number beyond the largest float
+        pass
+    raise InputError(f"{name} = {value!r} is not a finite number{_limits(meta)}")
 
 
 def _checked_tuple(name: str, value: Any, meta: Mapping[str, Any]) -> tuple[int, ...]:
@@ -106,8 +119,7 @@ def _check_limits(name: str, value: Any, meta: Mapping[str, Any]) -> None:
     low, high, choices = meta.get("low"), meta.get("high"), meta.get("choices")
     if choices is not None and value not in choices:
         raise InputError(f"{name}: {unknown('value', value, choices)}")
-    # "not (a <= b)" also refuses NaN
-    if (low is not None and not low <= value) or (high is not None and not value <= high):
+    if (low is not None and value < low) or (high is not None and value > high):
         raise InputError(f"{name} = {value!r} is out of range{_limits(meta)}")
 
 

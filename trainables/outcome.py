@@ -30,6 +30,8 @@ class Outcome:
         seconds, samples, trained: of each task, [I]: time of the whole stack, new samples and
             samples trained on by a seed.
         footprint: bytes a seed holds after each task, [I], by kind.
+        extras: what the learner measured about itself after each task, [S, I], by
+            ``"diagnostic: label"``.
         between: counts of the primary readout within tasks, [S, E, T, C, C], and the task being
             learnt then, [E].
     """
@@ -43,6 +45,7 @@ class Outcome:
     trained: Array
     footprint: dict[str, Array]
     between: dict[str, Array]
+    extras: dict[str, Array]
 
     @property
     def rows(self) -> int:
@@ -59,6 +62,7 @@ class Outcome:
             initial={name: c[part] for name, c in self.initial.items()},
             finite=self.finite[part],
             between=self.between | {"counts": self.between["counts"][part]},
+            extras={name: values[part] for name, values in self.extras.items()},
         )
 
     def to_bytes(self) -> bytes:
@@ -122,4 +126,5 @@ def stacked(parts: Sequence[Outcome]) -> Outcome:
         trained=first.trained,
         footprint=first.footprint,
         between=between,
+        extras=join("extras"),
     )

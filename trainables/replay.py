@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class Replay(Learner):
 
     name = "replay"
     reference = "Chaudhry et al. 2019, On Tiny Episodic Memories in Continual Learning"
+    diagnostics: ClassVar = {"memory_classes": ("Samples held of each class", "samples")}
 
     class Config(Training):
         """Options of experience replay."""
@@ -68,6 +69,10 @@ class Replay(Learner):
 
     def end_task(self, task: Task) -> None:
         self.memory.end_task(task)
+
+    def diagnose(self) -> dict[str, dict[str, Tensor]]:
+        counts = self.memory.class_counts(self.stream.outputs)
+        return {"memory_classes": {f"class {c}": n for c, n in enumerate(counts.unbind(1))}}
 
     def footprint(self) -> dict[str, int]:
         return super().footprint() | {"memory": self.memory.footprint()}

@@ -30,8 +30,8 @@ def generator(seed: int, name: str, *key: int) -> torch.Generator:
 class Draws:
     """Uniform numbers in [0, 1) for a stack of seeds, an independent stream for each.
 
-    Drawn block by block on the CPU, so the numbers are the same on every device; ``position`` is
-    the whole state.
+    Drawn block by block on the CPU, so the numbers are the same on every device, and however they
+    are split over calls; ``position`` is the whole state.
     """
 
     def __init__(self, seeds: Sequence[int], name: str, device: torch.device) -> None:
@@ -41,14 +41,21 @@ class Draws:
         self._block = torch.empty(0)
 
     def uniform(self, count: int) -> Tensor:
-        """Return the next ``count`` (at most ``BLOCK``) numbers of every seed; [S, count]."""
-        if self.position % BLOCK + count > BLOCK:
-            self.position += BLOCK - self.position % BLOCK
+        """Return the next ``count`` numbers of every seed; [S, count]."""
+        end = self.position + count
+        pieces = [self._piece(end)]
+        while self.position < end:
+            pieces.append(self._piece(end))
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+
+    def _piece(self, end: int) -> Tensor:
+        """Return the next numbers, up to ``end`` or the end of the block; [S, <= BLOCK]."""
         index, start = divmod(self.position, BLOCK)
         if index != self._index:
             blocks = [
                 torch.rand(BLOCK, generator=generator(s, self.name, index)) for s in self.seeds
             ]
             self._block, self._index = torch.stack(blocks).to(self.device), index
-        self.position += count
-        return self._block[:, start : start + count]
+        piece = self._block[:, start : end - index * BLOCK]
+        self.position += piece.shape[1]
+        return piece

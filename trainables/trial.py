@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 import traceback
 from pathlib import Path
@@ -22,13 +23,13 @@ CHECKPOINT_SECONDS = 1.0  # a checkpoint costs about a tenth of that
 class Trial(tune.Trainable):  # type: ignore[misc]
     """Trains all seeds of one configuration, in stacks one after the other.
 
-    Configuration: ``work`` (fields of an :class:`Assignment`), ``key`` (its name), ``stack`` (seeds
-    trained at once), ``objectives`` (what a sweep optimises), ``storage`` (folder of the
+    Configuration: ``work`` (fields of an :class:`Assignment`), ``name`` (of its folder), ``stack``
+    (seeds trained at once), ``objectives`` (what a sweep optimises), ``storage`` (folder of the
     experiment). ``data`` comes from the object store.
 
     Each step reports ``task`` (tasks learnt), ``scores`` (the objectives so far, means over seeds),
-    ``score`` (the first one) and ``outcome`` (everything measured so far). An exception inside a
-    learner is a result too: ``failure``.
+    ``score`` (the first one), ``curve`` (the first one after each task) and ``outcome`` (everything
+    measured so far). An exception inside a learner is a result too: ``failure``.
     """
 
     def setup(self, config: dict[str, Any], data: Any = None) -> None:
@@ -42,9 +43,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     def _start(self, config: dict[str, Any]) -> None:
         self.settings = config
         self.work = Assignment(**config["work"])
-        self.device = torch.device(
-            "cuda" if config.get("gpus") and torch.cuda.is_available() else "cpu"
-        )
+        self.device = torch.device("cuda" if config.get("gpus") else "cpu")
         self.courses: list[Course] = []
         self.failure = ""
         self.resumed = 0  # tasks that were learnt when this worker took over
@@ -75,12 +74,17 @@ class Trial(tune.Trainable):  # type: ignore[misc]
                 "task": 0,
             }
         outcome = stacked([course.outcome() for course in self.courses])
-        scores = objective_values(outcome, self.settings["objectives"])
+        objectives = self.settings["objectives"]
+        scores = objective_values(outcome, objectives, outcome.rows)
         due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
         return {
             "task": outcome.rows,
             "score": scores[0],
             "scores": scores,
+            "curve": [
+                objective_values(outcome, objectives[:1], tasks)[0]
+                for tasks in range(1, outcome.rows + 1)
+            ],
             "outcome": outcome.to_bytes(),
             "done": self.courses[0].done,
             "should_checkpoint": due and not self.courses[0].done,
@@ -111,24 +115,24 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     def _resume(self) -> None:
         """Go on from the last whole checkpoint an interrupted run of this trial left, if any."""
         storage = Path(self.settings["storage"])
-        found = storage.glob(f"{self.settings['key']}*/checkpoint_*")
+        found = storage.glob(f"{self.settings['name']}*/checkpoint_*")
         for folder in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
             try:
                 self.load_checkpoint(str(folder))
                 return
-            except (OSError, KeyError, RuntimeError, ValueError, EOFError):
+            except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
                 continue  # cut off while it was written: the one before will do
         self._build()
 
 
-def objective_values(outcome: Outcome, objectives: list[str]) -> list[float]:
-    """Mean over seeds of each objective after the tasks learnt; NaN once a seed diverged."""
-    matrix = accuracy_matrix(next(iter(outcome.counts.values())))[:, :, : outcome.rows]
+def objective_values(outcome: Outcome, objectives: list[str], tasks: int) -> list[float]:
+    """Mean over seeds of each objective after so many tasks; NaN once a seed diverged."""
+    matrix = accuracy_matrix(next(iter(outcome.counts.values())))[:, :tasks, :tasks]
+    finite = outcome.finite[:, :tasks].all()
     values = []
     for name in objectives:
         if name == "memory_bytes":
-            values.append(float(outcome.footprint["memory"][-1]))
+            values.append(float(outcome.footprint["memory"][tasks - 1]))
         else:
-            scores = METRICS[name].function(matrix)
-            values.append(float(np.mean(scores)) if outcome.finite.all() else float("nan"))
+            values.append(float(np.mean(METRICS[name].function(matrix))) if finite else np.nan)
     return values

@@ -69,3 +69,21 @@ def test_seeds_for_a_difference_allow_for_an_underestimated_spread():
     spread = effects.sd_upper_limit(1.0, 5)
     assert power.seeds_for_difference(1.0, 1.0, 5) == power.seeds_for_effect(1 / spread)
     assert power.seeds_for_difference(1.0, 1.0, 5) > power.seeds_for_effect(1.0)
+
+
+@pytest.mark.parametrize(
+    ("n", "alpha", "known"),
+    [(6, 0.05, True), (6, 0.07, False), (5, 0.05, False), (8, 0.01, True), (10, 0.05, False)],
+)
+def test_unanimous_effect_only_where_nothing_else_rejects(n, alpha, known):
+    for target in (0.8, 0.1):
+        found = power.unanimous_effect(n, alpha, target)
+        assert (found is not None) == known
+        if found is not None:
+            p = stats.norm.cdf(found)
+            assert p**n + (1 - p) ** n == pytest.approx(target)
+
+
+def test_unanimous_effects_explain_the_simulated_power_of_the_exact_test():
+    assert power.unanimous_effect(6, power=0.871) == pytest.approx(2.0, abs=0.01)
+    assert power.unanimous_effect(6) == pytest.approx(1.79, abs=0.01)

@@ -10,9 +10,12 @@ import re
 
 import numpy as np
 import pytest
+from reported import whole_study
 
 from analysis import tables
+from analysis.blocks import Table
 from analysis.results import analyse
+from analysis.sections import sections
 
 METHOD_KEYS = {"method", "n", "mean", "sd", "ci_low", "ci_high", "configuration", "footprint"}
 COMPARISON_KEYS = {
@@ -72,17 +75,63 @@ def test_json_shows_no_p_where_the_rules_show_none(make_method, make_study, n):
     assert shown == [n == 5] * 3
 
 
+def read(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
 def test_csv_holds_what_json_holds(make_study):
     analysis = analyse(make_study())
     texts, document = tables.to_csv(analysis), loaded(make_study())
-    assert set(texts) == {"methods.csv", "comparisons.csv"}
-    methods = list(csv.DictReader(io.StringIO(texts["methods.csv"])))
-    compared = list(csv.DictReader(io.StringIO(texts["comparisons.csv"])))
+    methods, compared = read(texts["methods.csv"]), read(texts["comparisons.csv"])
     assert [float(row["mean"]) for row in methods] == [row["mean"] for row in document["methods"]]
     assert json.loads(methods[0]["configuration"]) == {"lr": 0.01}
     assert set(compared[0]) == COMPARISON_KEYS | {"n", "reason"}
     assert float(compared[1]["p_exact"]) == 2 / 1024
     assert compared[1]["verdict"] == "worse and practically"
+
+
+def test_json_gains_published_figures_and_fronts():
+    document = loaded(whole_study())
+    assert [row["verdict"] for row in document["published"]] == ["reproduced", "not comparable"]
+    assert [front["method"] for front in document["fronts"]] == ["replay", "ewc", "finetune"]
+
+
+def test_every_table_of_the_report_has_a_file_with_unrounded_numbers():
+    analysis = analyse(whole_study())
+    texts = {name: read(text) for name, text in tables.to_csv(analysis).items()}
+    shown = {b.name for part in sections(analysis) for b in part.blocks if isinstance(b, Table)}
+    assert shown <= {name.removesuffix(".csv") for name in texts}
+    trajectory, tuned = analysis.trajectories[0], analysis.tuning[1]
+    assert float(texts["per_task.csv"][1]["sd"]) == trajectory.tasks.sd[1]
+    assert float(texts["accuracy-after-each-task.csv"][2]["mean"]) == trajectory.curve.mean[2]
+    assert float(texts["accuracy-matrix.csv"][3]["mean"]) == trajectory.matrix[1][0]
+    assert float(texts["tuning.csv"][1]["optimism"]) == tuned.optimism
+    assert float(texts["seeds.csv"][0]["score"]) == analysis.methods[0].scores[100]
+    assert float(texts["secondary.csv"][5]["difference"]) == analysis.secondary[5].difference
+    assert texts["published.csv"][1]["published_sd"] == ""
+    assert float(texts["evidence.csv"][0]["rho"]) == analysis.comparisons[0].rho
+    assert float(texts["expected_best.csv"][1]["expected"]) == analysis.searches[0].expected[1]
+    assert json.loads(texts["search-history.csv"][2]["params"])["lr"] == 0.01
+
+
+def test_pareto_file_has_every_trial_in_its_place():
+    study = whole_study()
+    rows = read(tables.to_csv(analyse(study))["pareto.csv"])
+    assert len(rows) == sum(len(method.tuning.history) for method in study.methods)
+    first = next(row for row in rows if row["method"] == "ewc" and row["trial"] == "3")
+    values = study.methods[1].tuning.history[3].values
+    assert (float(first["average_accuracy"]), float(first["memory_bytes"])) == values
+    assert {row["place"] for row in rows} == {"front", "dominated"}
+
+
+def test_seed_file_names_the_failure_of_a_seed_without_a_score(make_method, make_study):
+    methods = [
+        make_method("replay", [0.8] * 6),
+        make_method("ewc", [0.7] * 5, failures={105: "out of memory"}),
+    ]
+    analysis = analyse(make_study(methods, planned_seeds=list(range(100, 106))))
+    last = read(tables.to_csv(analysis)["seeds.csv"])[-1]
+    assert last == {"method": "ewc", "seed": "105", "score": "", "failure": "out of memory"}
 
 
 def test_csv_leaves_the_undefined_empty(make_method, make_study):

@@ -228,7 +228,7 @@ def error_rate(n, comparisons, studies, words, seed=1):
 @pytest.fixture
 def no_power_analysis(monkeypatch):
     """Leave out what no verdict reads and what takes most of the time."""
-    monkeypatch.setattr(verdicts.power, "detectable_effect", lambda n, alpha: 1.0)
+    monkeypatch.setattr(verdicts.power, "visible_effect", lambda n, alpha: 1.0)
     monkeypatch.setattr(verdicts.power, "seeds_for_difference", lambda *of: 10)
     monkeypatch.setattr(verdicts.effects, "hedges_g", lambda *of: effects.Effect(0.0, 0.0, 0.0))
 

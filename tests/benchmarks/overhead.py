@@ -33,9 +33,10 @@ import torch
 from study.cluster import Source, connected, fit
 from study.folder import Folder
 from study.ledger import Entry, Ledger, entry_for
+from study.mlflow_store import default_uri
 from study.plan import resolve
 from study.spec import ResourcesSection, read
-from study.tracking import Writer, default_uri
+from study.tracking import Writer
 from trainables.course import Assignment, Course
 from trainables.streams import Task, datasets
 
@@ -86,7 +87,7 @@ def trial() -> dict[str, float]:
         spent += time.process_time() - started
 
     with tempfile.TemporaryDirectory() as folder, patch.object(Course, "learn", timed):
-        config = {"work": dataclasses.asdict(work), "key": "k", "stack": 10, "storage": folder}
+        config = {"work": dataclasses.asdict(work), "name": "k", "stack": 10, "storage": folder}
         # torch loads its compiler with the first optimiser of a process; actors are reused
         torch.optim.Adam([torch.zeros(1, requires_grad=True)])
         started = time.process_time()
@@ -176,8 +177,10 @@ def tracking() -> dict[str, float]:
     """Time mirroring trials into a fresh SQLite database, its creation apart."""
     with tempfile.TemporaryDirectory() as folder:
         place = Folder(Path(folder))
-        book, _ = filled(place.path, 50)
         spec, source = read("digits")
+        with place.claim():
+            place.admit(spec, "benchmark", place.ledger(repair=True))
+        book, _ = filled(place.path, 50)
         writer = Writer(place, spec, resolve(spec, source), book, default_uri(place.path))
         started = time.perf_counter()
         writer.connect()

@@ -6,19 +6,23 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from ray.tune.schedulers import TrialScheduler
 
 from study import plan
 from study.cluster import Source
 from study.confirm import Confirmation
-from study.folder import Folder
+from study.folder import Folder, Stack
 from study.ledger import Entry, Ledger, entry_for
+from study.plan import Method
+from study.search import Published, Search, described
 from study.spec import Spec
-from study.sweep import Sweep
+from study.sweep import Halving, Sweep, suggested
 from trainables.outcome import Outcome
 
 TASKS, CLASSES = 5, 10
@@ -32,6 +36,9 @@ SMALL: dict[str, Any] = {
     "confirm": {"seeds": {"first": 100, "count": 4}},
 }
 
+# with the fixture `halves`
+HELD_OUT = {"tune.protocol": "held_out_stream", "tune.stream": "halves"}
+
 
 def make_spec(changes: Mapping[str, Any] | None = None) -> Spec:
     """Return a small study, with changes such as ``{"tune.trials": 6}``."""
@@ -43,6 +50,19 @@ def make_spec(changes: Mapping[str, Any] | None = None) -> Spec:
             place = place.setdefault(table, {})
         place[last] = value
     return Spec.parse(values, "small.toml")
+
+
+def make_methods(spec: Spec) -> dict[str, Method]:
+    """Return the methods of a study, resolved."""
+    return plan.resolve(spec, "small.toml")
+
+
+def make_method(
+    changes: Mapping[str, Any] | None = None, name: str = "replay"
+) -> tuple[Spec, Method]:
+    """Return a small study and one of its methods."""
+    spec = make_spec(changes)
+    return spec, make_methods(spec)[name]
 
 
 def make_outcome(
@@ -73,6 +93,7 @@ def make_outcome(
             "task": np.zeros(0, dtype=int),
             "counts": np.zeros((len(seeds), 0, TASKS, outputs, outputs), dtype=np.uint32),
         },
+        extras={},
     )
 
 
@@ -93,6 +114,7 @@ class Run:
             return
         seeds = work["seeds"]
         accuracy = np.broadcast_to(self.accuracy, (len(seeds), TASKS, TASKS))
+        curve: list[float] = []
         for task in range(1, self.rows + 1):
             last = self.diverged if task == self.rows else ()
             outcome = make_outcome(seeds, accuracy[:, :task], task, last)
@@ -105,10 +127,12 @@ class Run:
                     right = outcome.counts["main"][:, -1, :, 0, 0] / SAMPLES
                     score = math.nan if last else float(right.mean())
                 scores.append(score)
+            curve = [*curve, scores[0]]
             yield {
                 "task": task,
                 "score": scores[0],
                 "scores": scores,
+                "curve": curve,
                 "outcome": outcome.to_bytes(),
                 "resumed": 0,
                 "done": task == self.rows,
@@ -119,10 +143,12 @@ Learn = Callable[[Mapping[str, Any]], Run]
 
 
 class Tune:
-    """Asks a source for trials and tells it results, as Ray Tune would."""
+    """Asks a source for trials and tells it and its scheduler results, as Ray Tune would."""
 
     def __init__(self, source: Source, learn: Learn | None = None) -> None:
         self.source, self.learn = source, learn or by_learning_rate
+        pruned = isinstance(source, Sweep) and source.spec.tune.pruner == "asha"
+        self.scheduler = Halving(source) if isinstance(source, Sweep) and pruned else None
         self.asked: dict[str, dict[str, Any]] = {}
         self._names = (f"trial{i}" for i in itertools.count())
 
@@ -136,12 +162,20 @@ class Tune:
         return trial
 
     def end(self, trial: str, run: Run | None = None) -> None:
-        """Run a trial to its end."""
+        """Run a trial to its end, or until the scheduler stops it."""
         work = self.asked[trial]["work"]
-        reports = list((run or self.learn(work)).reports(work, self.asked[trial]["objectives"]))
-        for report in reports[:-1]:
+        for report in (run or self.learn(work)).reports(work, self.asked[trial]["objectives"]):
+            if report["done"] or self.stops(trial, report):
+                self.source.on_trial_complete(trial, report)
+                return
             self.source.on_trial_result(trial, report)
-        self.source.on_trial_complete(trial, reports[-1])
+
+    def stops(self, trial: str, report: dict[str, Any]) -> bool:
+        """Ask the scheduler, which hears of a result before the source does."""
+        if self.scheduler is None:
+            return False
+        told = SimpleNamespace(trial_id=trial)
+        return self.scheduler.on_trial_result(None, told, report) == TrialScheduler.STOP
 
     def run(self, count: int | None = None) -> list[dict[str, Any]]:
         """Run trials one at a time, at most ``count``; return their configurations."""
@@ -179,13 +213,13 @@ class Silent:
 
 def make_sweep(spec: Spec, name: str, ledger: Ledger) -> Sweep:
     """Return one method's sweep."""
-    method = plan.resolve(spec, "small.toml")[name]
-    return Sweep(spec, method, ledger, {"objectives": spec.objectives, "stack": 1}, Silent())
+    settings = {"objectives": spec.objectives, "stack": 1}
+    return Sweep(spec, make_methods(spec)[name], ledger, settings, Silent())
 
 
 def make_confirmation(spec: Spec, ledger: Ledger, slots: int = 2) -> Confirmation:
     """Return the confirmation of all methods."""
-    methods = plan.resolve(spec, "small.toml")
+    methods = make_methods(spec)
     settings = {"objectives": spec.objectives}
     stacks = dict.fromkeys(methods, 2)
     return Confirmation(spec, methods.values(), ledger, settings, stacks, slots, Silent())
@@ -212,7 +246,7 @@ def add(
     changes = {"state": state, "values": list(values), "failure": failure}
     entry = Entry(**{**vars(entry), **changes, "seconds": seconds, "samples": samples})
     if outcome is None and state != "failed":
-        outcome = make_outcome(entry.seeds)
+        outcome = make_outcome(entry.seeds, diverged=entry.seeds if state == "diverged" else ())
     return ledger.finish(entry, outcome.to_bytes() if outcome else b"")
 
 
@@ -226,22 +260,38 @@ def make_entry(
     params: Mapping[str, Any] | None = None,
 ) -> Entry:
     """Return a trial of a study that has not run."""
-    resolved = plan.resolve(spec, "small.toml")[method]
+    resolved = make_methods(spec)[method]
     usual = spec.tune_seeds if phase == "tune" else spec.confirm_seeds
-    configuration = plan.configuration(resolved, params or {})
+    configuration, asked = plan.configuration(resolved, params or {}), {}
+    if phase == "tune":
+        base = Published(configuration)
+        suggested(spec, resolved, base)
+        trial = Search(["maximize"], "random", "by hand", []).ask(0, base.values)
+        configuration = suggested(spec, resolved, trial)
+        asked = described(trial)
     work = plan.assignment(spec, resolved, configuration, phase, tuple(seeds or usual))
-    return entry_for(work, method, number)
+    return replace(entry_for(work, method, number), **asked)
+
+
+def admit(place: Path, changes: Mapping[str, Any] | None = None) -> tuple[Folder, Spec, Ledger]:
+    """Do what a run does to the folder of a study before anything else."""
+    spec, folder = make_spec(changes), Folder(place)
+    with folder.claim():
+        ledger = folder.ledger(repair=True)
+        folder.admit(spec, "python -m study run own.toml", ledger)
+    return folder, spec, ledger
 
 
 def build_study(place: Path, spec: Spec, learn: Learn | None = None) -> Ledger:
     """Make the folder of a finished study, as a run would leave it but for MLflow and report."""
     folder = Folder(place)
-    with folder.claim(spec):
-        ledger = folder.ledger()
-        folder.record(spec, "python -m study run small.toml", bool(ledger.entries("confirm")))
+    with folder.claim():
+        ledger = folder.ledger(repair=True)
+        folder.admit(spec, "python -m study run small.toml", ledger)
         for name in spec.methods:
-            if name not in folder.facts["stacks"]:
-                folder.keep_stack(name, 2, {1: 10.0, 2: 15.0})
+            if name not in folder.facts.stacks:
+                rates = {1: 10.0, 2: 15.0}
+                folder.keep_stack(name, Stack(size=2, device="cpu", seed_steps_per_second=rates))
             Tune(make_sweep(spec, name, ledger), learn).run()
         Tune(make_confirmation(spec, ledger), learn).run()
     return ledger

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from factory import build_study, make_spec
 
+from study.cli import data_root
 from study.spec import presets
-from trainables import LEARNERS, STREAMS
+from trainables import LEARNERS, STREAMS, InputError
 
 STUDY = """
 [study]
@@ -172,18 +173,18 @@ def test_a_plan_resolves_everything_and_writes_nothing(study):
         assert row["stack"] == 2
         assert row["seconds"] > 0
     assert found["seconds"] == pytest.approx(sum(row["seconds"] for row in found["methods"]))
-    power, floor = found["notes"][1:]
-    assert "4 seeds" in power
-    assert "standard deviations" in power
-    assert "cannot reach 0.05" in floor  # 4 seeds: at best 2/16
-    assert "6 seeds" in floor
+    notes = "\n".join(found["notes"])
+    assert "With 4 seeds and 1 comparison " in notes
+    assert "standard deviations" in notes
+    assert "4 seeds give no verdict" in notes  # at best 2/16
+    assert "6 seeds can" in notes
 
 
 def test_the_embedded_study_is_planned_by_default(study):
     out = study("plan", "--set", "resources.seeds_per_stack=10", "--set", "tune.trials=1").stdout
     for name in ("finetune", "replay", "ewc", "joint", "tuning trials"):
         assert name in out
-    assert "10 seeds and 3 comparisons with 'replay'" in out
+    assert "10 seeds and 3 comparisons " in out
     assert files_under(study.work) == []
 
 
@@ -223,6 +224,8 @@ BAD = {
     "run --set tune": "KEY=VALUE",
     "plan --set methods.replay.fixed.lr=x": "methods.replay.fixed: lr = 'x'",
     "data prepare digit": "Did you mean 'digits'?",
+    "run --set confirm.seeds=[9223372036854775808]": "confirm.seeds.0 = 9223372036854775808",
+    "run --set stream.active_classes=seen --set study.scenario=task": "stream.active_classes",
     "report here": "here is not the folder of a study",
     "status here": "here is not the folder of a study",
     "track here": "here is not the folder of a study",
@@ -230,18 +233,51 @@ BAD = {
 }
 
 
-def test_every_command_answers_bad_input_in_one_line_and_with_two(study):
-    given = json.dumps([command.split() for command in BAD])
+def assert_answered(study, commands):
+    """Check that each command ends with two and one line that says this."""
+    given = json.dumps([command.split() for command in commands])
     found = subprocess.run(
         [sys.executable, "-c", MANY, given], cwd=study.work, capture_output=True, text=True
     )
     assert found.stdout == ""
     lines = found.stderr.splitlines()
-    assert lines[1::2] == ["exit 2"] * len(BAD)
-    for command, wanted, line in zip(BAD, BAD.values(), lines[::2], strict=True):
+    assert lines[1::2] == ["exit 2"] * len(commands)
+    for (command, wanted), line in zip(commands.items(), lines[::2], strict=True):
         assert line.startswith("error: "), command
         assert wanted in line
+
+
+def test_every_command_answers_bad_input_in_one_line_and_with_two(study):
+    assert_answered(study, BAD)
     assert files_under(study.work) == []
+
+
+# what is in the way of a study's folder, and how each command answers
+IN_THE_WAY = {
+    "report own.toml": "own.toml is not the folder of a study",
+    "status own.toml": "own.toml is not the folder of a study",
+    "track own.toml": "own.toml is not the folder of a study",
+    "report damaged/own": "study.json is damaged or of another version",
+    "status damaged/own": "study.json is damaged or of another version",
+    "track damaged/own": "study.json is damaged or of another version",
+    "run own.toml --dir damaged": "study.json is damaged or of another version",
+    "report folder/own": "study.json cannot be read",
+    "run own.toml --dir folder": "study.json cannot be read",
+    "run own.toml --dir file": "cannot write file/own",
+    "run own.toml --dir own.toml": "cannot write own.toml/own",
+}
+
+
+def test_what_is_in_the_way_of_a_study_is_named_and_left_alone(study):
+    (study.work / "own.toml").write_text(STUDY)
+    for place in ("damaged/own", "folder/own/study.json", "file"):
+        (study.work / place).mkdir(parents=True)
+    (study.work / "damaged/own/study.json").write_text('{"format": 2}')
+    (study.work / "file/own").write_text("mine")
+    before = {p: p.read_bytes() for p in study.work.rglob("*") if p.is_file()}
+    assert_answered(study, IN_THE_WAY)
+    after = {p: p.read_bytes() for p in study.work.rglob("*") if p.is_file()}
+    assert {p: content for p, content in after.items() if p.name != ".lock"} == before
 
 
 # -- a finished study
@@ -252,7 +288,7 @@ def test_status_says_what_a_study_has(study, finished):
     assert [row["method"] for row in found] == ["finetune", "replay"]
     for row in found:
         assert (row["tuned"], row["confirmed"]) == ("4/4", "4/4")
-        assert (row["failed"], row["running"]) == (0, 0)
+        assert (row["failed"], row["unfinished"]) == (0, 0)
         assert 0 < row["best"] < 1
 
 
@@ -263,9 +299,50 @@ def test_a_report_is_printed_and_written(study, finished):
     assert (finished / "report" / "report.md").exists()
 
 
-def test_reports_of_several_studies_are_a_json_list(study, finished):
-    both = json.loads(study("report", finished, finished, "--json").stdout)
-    assert both == [json.loads((finished / "report" / "report.json").read_text())] * 2
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_report_that_cannot_be_written_is_printed_all_the_same(study, tmp_path, more):
+    place = tmp_path / "small"
+    build_study(place, make_spec())
+    (place / "report").write_text("in the way")
+    found = study("report", place, *more)
+    assert "replay" in found.stdout
+    assert found.stderr.startswith(f"cannot write the report to {place / 'report'}")
+    assert (place / "report").read_text() == "in the way"
+
+
+@pytest.fixture(scope="module")
+def elsewhere(finished):
+    """The same methods on another stream."""
+    changes = {"study.name": "other", "study.scenario": "task"}
+    build_study(finished.parent / "other", make_spec(changes))
+    return finished.parent / "other"
+
+
+def test_several_studies_are_set_side_by_side(study, finished, elsewhere):
+    found = study("report", finished, elsewhere)
+    for stream in ("split_digits (class)", "split_digits (task)"):
+        assert stream in found.stdout
+    assert "Ranks need 5 streams or more, not 2." in found.stdout
+    place = finished.parent / "report"
+    assert f"Report: {place / 'index.html'}" in found.stderr
+    assert (place / "tables" / "contrasts.tex").exists()
+    assert (place / "figures" / "iqm.pdf").exists()
+
+
+def test_several_studies_as_json_hold_each_of_them(study, finished, elsewhere, tmp_path):
+    found = study("report", finished, elsewhere, "--json", "--out", tmp_path / "both")
+    both = json.loads(found.stdout)
+    assert [of["study"] for of in both["studies"]] == ["small", "other"]
+    assert both["streams"] == ["split_digits (class)", "split_digits (task)"]
+    assert (tmp_path / "both" / "report.md").exists()
+
+
+def test_power_says_what_more_seeds_would_show(study, finished):
+    found = study("report", finished, "--power").stdout
+    assert "Seeds for finetune" in found
+    assert "Spread of the paired differences" in found or "give no spread" in found
+    plans = json.loads(study("report", finished, "--power", "--json").stdout)
+    assert [row["n"] for row in plans["small"]["finetune"]["detectable"]][:2] == [4, 6]
 
 
 def test_the_mirror_is_written_into_the_studys_folder(study, finished):
@@ -278,5 +355,48 @@ def test_the_mirror_is_written_into_the_studys_folder(study, finished):
 
 
 def test_bundled_data_is_ready(study):
-    assert study("data", "prepare", "digits").stdout.startswith("digits: ")
+    out = study("data", "prepare", "digits").stdout
+    assert out == "digits: bundled with scikit-learn\n"
     assert files_under(study.work.parent) == ["work"]
+
+
+# the limit on a file's size stands for a full disk
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from study.cli import main
+from trainables.streams import datasets
+
+images = np.random.default_rng(0).integers(0, 255, (900, 784), dtype=np.uint8)
+split = {"images": images, "labels": np.zeros(900, np.uint8)}
+datasets.DATASETS["noise"] = datasets.Dataset(
+    "noise", "made up", 10, 784, 1.0, lambda root: {"train": split, "test": split}
+)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+sys.argv = ["study", "data", "prepare", "noise", "--data", "data"]
+main()
+"""
+
+
+def test_a_full_disk_is_answered_in_a_sentence_and_leaves_no_partial_file(study):
+    found = subprocess.run(
+        [sys.executable, "-c", FULL_DISK], cwd=study.work, capture_output=True, text=True
+    )
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith("error: cannot write data/noise.h5 (File too large")
+    assert len(found.stderr.splitlines()) == 1
+    assert files_under(study.work) == ["data"]
+
+
+def test_data_without_a_home_needs_a_root(tmp_path, monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "STUDY_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(InputError, match=r"--data or STUDY_DATA"):
+        data_root(None)
+    assert data_root(tmp_path) == tmp_path
+    monkeypatch.setenv("STUDY_DATA", str(tmp_path))
+    assert data_root(None) == tmp_path

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import pytest
-from factory import Run, Tune, add, make_confirmation, make_entry, make_spec
+from factory import (
+    Run,
+    Tune,
+    add,
+    make_confirmation,
+    make_entry,
+    make_methods,
+    make_outcome,
+    make_spec,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from study import plan
-from study.confirm import _spread, best_configuration, confirmed, pending
+from study.confirm import _spread, best_configuration, confirmed, failures, pending
 from study.ledger import Ledger
 
 NOT_TUNED = {"tune.trials": 0}
 ALONE = {**NOT_TUNED, "methods": {"replay": {}}}
 
 
-def methods_of(spec):
-    return plan.resolve(spec, "small.toml")
-
-
 def best_of(spec, ledger, name="replay"):
-    return best_configuration(spec, methods_of(spec)[name], ledger)
+    return best_configuration(spec, make_methods(spec)[name], ledger)
 
 
 def state_of(spec, ledger, name="replay"):
-    return confirmed(spec, methods_of(spec)[name], ledger)
+    return confirmed(spec, make_methods(spec)[name], ledger)
 
 
 def waiting(spec, ledger, slots=2):
-    return pending(spec, list(methods_of(spec).values()), ledger, slots)
+    return pending(spec, list(make_methods(spec).values()), ledger, slots)
 
 
 def groups(entries, method="replay"):
@@ -99,7 +104,7 @@ def test_nothing_is_confirmed_when_no_trial_finished(tmp_path, states):
 def test_without_a_sweep_the_defaults_are_confirmed(tmp_path):
     spec = make_spec({**NOT_TUNED, "methods.replay": {"fixed": {"lr": 0.5}}})
     found = best_of(spec, Ledger(tmp_path))
-    assert found == plan.configuration(methods_of(spec)["replay"], {})
+    assert found == plan.configuration(make_methods(spec)["replay"], {})
     assert found["lr"] == 0.5
 
 
@@ -249,6 +254,83 @@ def test_entries_of_another_method_configuration_or_phase_do_not_count(tmp_path)
     assert state_of(spec, ledger).places == {}
 
 
+# -- what failed
+
+
+def failed(spec, ledger, name="replay"):
+    return failures(spec, make_methods(spec)[name], ledger)
+
+
+TRACE = "Traceback\n  deep\nValueError: too hot\n"
+BROKEN = {"state": "failed", "failure": TRACE}
+OTHER_VALUE = {"methods.replay": {"fixed": {"epochs": 2}}}
+
+
+def test_a_failed_trial_of_the_sweep_is_a_failure(tmp_path):
+    spec, ledger = make_spec(), Ledger(tmp_path)
+    entry = add(ledger, spec, "replay", "tune", number=3, **BROKEN)
+    assert failed(spec, ledger) == [entry.folder]
+    assert failed(spec, ledger, "finetune") == []
+
+
+@pytest.mark.parametrize("changes", [{"tune.trials": 3}, {"tune.seeds": [8, 9]}, OTHER_VALUE])
+def test_a_failed_trial_that_the_study_no_longer_asks_for_is_none(tmp_path, changes):
+    ledger = Ledger(tmp_path)
+    add(ledger, make_spec(), "replay", "tune", number=3, **BROKEN)
+    assert failed(make_spec(changes), ledger) == []
+
+
+@pytest.mark.parametrize("phase", ["tune", "confirm"])
+def test_a_failure_of_another_version_is_none(tmp_path, phase, monkeypatch):
+    spec, ledger = make_spec({} if phase == "tune" else NOT_TUNED), Ledger(tmp_path)
+    number = 0 if phase == "tune" else None
+    add(ledger, spec, "replay", phase, number=number, **BROKEN)
+    assert failed(spec, ledger)
+    monkeypatch.setattr(plan.find_learner("replay"), "version", 99)
+    assert failed(spec, ledger) == []
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "diverged"])
+def test_a_trial_of_the_sweep_that_ended_is_no_failure_however_it_ended(tmp_path, state):
+    spec, ledger = make_spec(), Ledger(tmp_path)
+    add(ledger, spec, "replay", "tune", number=0, state=state, values=[float("nan")])
+    assert failed(spec, ledger) == []
+
+
+def test_a_failed_trial_that_later_finished_is_none(tmp_path):
+    spec, ledger = make_spec(), Ledger(tmp_path)
+    add(ledger, spec, "replay", "tune", number=0, **BROKEN)
+    add(ledger, spec, "replay", "tune", number=0, values=[0.5])
+    assert failed(spec, ledger) == []
+
+
+def test_failed_and_diverged_seeds_of_the_confirmation_are_failures(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    add(ledger, spec, "replay", seeds=(103,), **BROKEN)
+    add(ledger, spec, "replay", seeds=(100,))
+    add(ledger, spec, "replay", seeds=(101,), state="diverged", values=[float("nan")])
+    assert failed(spec, ledger) == ["confirm/replay seed 101", "confirm/replay seed 103"]
+    add(ledger, spec, "replay", seeds=(103,))
+    assert failed(spec, ledger) == ["confirm/replay seed 101"]
+
+
+def test_only_the_diverged_seeds_of_a_group_are_failures(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    outcome = make_outcome(spec.confirm_seeds, diverged=(102,))
+    add(ledger, spec, "replay", state="diverged", values=[float("nan")], outcome=outcome)
+    assert failed(spec, ledger) == ["confirm/replay seed 102"]
+
+
+@pytest.mark.parametrize("changes", [{"confirm.seeds": [200]}, OTHER_VALUE])
+def test_a_failed_seed_that_the_study_no_longer_asks_for_is_none(tmp_path, changes):
+    ledger = Ledger(tmp_path)
+    add(ledger, make_spec(NOT_TUNED), "replay", seeds=(100, 101), **BROKEN)
+    spec = make_spec(NOT_TUNED)
+    add(ledger, spec, "replay", seeds=(102, 103), state="diverged", values=[float("nan")])
+    assert len(failed(spec, ledger)) == 4
+    assert failed(make_spec({**NOT_TUNED, **changes}), ledger) == []
+
+
 # -- the confirmation as a source of trials
 
 
@@ -282,3 +364,29 @@ def test_the_confirmation_follows_the_sweep(tmp_path):
     assert make_entry(spec, "replay", params={"lr": 0.002}, seeds=(100, 101)).key in {
         e.key for e in entries
     }
+
+
+TWINS = {**NOT_TUNED, "methods": {"replay": {}, "again": {"learner": "replay"}}}
+
+
+def test_methods_that_compute_the_same_are_both_confirmed_whenever_the_driver_dies(tmp_path):
+    spec = make_spec(TWINS)
+    asked = 4
+    for done in range(asked + 1):
+        ledger = Ledger(tmp_path / str(done))
+        tune = Tune(make_confirmation(spec, ledger, slots=asked))
+        trials = [tune.ask() for _ in range(asked)]
+        names = {tune.asked[trial]["name"] for trial in trials}
+        assert len(names) == len(list((ledger.folder / "running").iterdir())) == asked
+        for trial in trials[:done]:
+            tune.end(trial, Run())
+        again = Ledger(ledger.folder)
+        left = {(e.method, e.seeds) for e in again.running()}
+        assert len(left) == asked - done
+        rest = Tune(make_confirmation(spec, again))
+        rest.run()
+        assert {asked["name"] for asked in rest.asked.values()} <= names
+        for name in spec.methods:
+            assert sorted(state_of(spec, again, name).places) == list(spec.confirm_seeds)
+            assert {e.method for e, _ in state_of(spec, again, name).places.values()} == {name}
+        assert again.running() == []

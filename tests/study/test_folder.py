@@ -7,10 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from factory import add, make_spec
+from factory import add, admit, make_methods, make_spec
 
-from study import plan
-from study.folder import FORMAT, Folder
+from study.folder import Facts, Folder, Stack
 from study.results import study_record
 from trainables.errors import InputError
 
@@ -23,28 +22,39 @@ with FileLock(sys.argv[1], timeout=0):
 """
 
 
-def run(place, changes=None, confirm=False):
-    """Do what a run does to the folder; with ``confirm``, leave a confirmed seed."""
-    spec, folder = make_spec(changes), Folder(place)
-    with folder.claim(spec):
-        ledger = folder.ledger()
-        folder.record(spec, "python -m study run own.toml", bool(ledger.entries("confirm")))
-        if confirm:
-            add(ledger, spec, "replay", seeds=spec.confirm_seeds[:1])
+BOTH = ("finetune", "replay")
+STACK = Stack(size=4, device="cpu", seed_steps_per_second={1: 10.5, 4: 20.0})
+
+
+def run(place, changes=None, tune=(), confirm=()):
+    """Do what a run does to the folder; leave a finished trial of each method named."""
+    folder, spec, ledger = admit(place, changes)
+    for name in tune:
+        add(ledger, spec, name, "tune", number=0, values=[0.5])
+    for name in confirm:
+        add(ledger, spec, name, seeds=spec.confirm_seeds[:1])
     return folder
 
 
 def record_of(place):
     folder, spec = Folder.open(place)
-    return study_record(spec, plan.resolve(spec, "x"), folder.ledger(), folder)
+    return study_record(spec, make_methods(spec), folder.ledger(), folder)
 
 
 def test_a_folder_remembers_the_study_and_the_command(tmp_path):
     run(tmp_path / "small")
     folder, spec = Folder.open(tmp_path / "small")
     assert spec == make_spec()
-    assert folder.facts["command"] == "python -m study run own.toml"
-    assert folder.facts["format"] == FORMAT
+    assert folder.facts.command == "python -m study run own.toml"
+
+
+def test_a_folder_keeps_its_name_in_mlflow_wherever_it_is_moved(tmp_path):
+    before = run(tmp_path / "small").facts.id
+    run(tmp_path / "other")
+    (tmp_path / "small").rename(tmp_path / "moved")
+    run(tmp_path / "moved", {"tune.trials": 9})
+    assert Folder.open(tmp_path / "moved")[0].facts.id == before
+    assert Folder.open(tmp_path / "other")[0].facts.id != before
 
 
 def test_checkpoints_live_under_an_absolute_path(tmp_path, monkeypatch):
@@ -71,7 +81,7 @@ def test_checkpoints_live_under_an_absolute_path(tmp_path, monkeypatch):
     ],
 )
 def test_another_study_of_the_same_name_is_refused_with_the_key(tmp_path, changes, key):
-    run(tmp_path / "small")
+    run(tmp_path / "small", tune=BOTH)
     before = (tmp_path / "small" / "study.json").read_bytes()
     with pytest.raises(InputError) as caught:
         run(tmp_path / "small", changes)
@@ -83,13 +93,13 @@ def test_another_study_of_the_same_name_is_refused_with_the_key(tmp_path, change
 
 
 def test_a_refusal_shows_both_values(tmp_path):
-    run(tmp_path)
+    run(tmp_path, confirm=["replay"])
     with pytest.raises(InputError, match=r'study\.scenario was "class", now "task"'):
         run(tmp_path, {"study.scenario": "task"})
 
 
 def test_a_refused_study_does_not_keep_the_lock(tmp_path):
-    run(tmp_path)
+    run(tmp_path, confirm=["replay"])
     with pytest.raises(InputError):
         run(tmp_path, {"study.scenario": "task"})
     run(tmp_path)
@@ -107,30 +117,99 @@ def test_a_refused_study_does_not_keep_the_lock(tmp_path):
         {"study.failed": "worst"},
         {"study.reference": "finetune"},
         {"methods.ewc": {}},
-        {"published": {"x": 1}},
+        {"published": {"replay": {"forgetting": {"mean": 0.5}}}},
     ],
 )
 def test_a_study_may_grow(tmp_path, changes):
-    run(tmp_path, confirm=True)
+    run(tmp_path, tune=BOTH, confirm=BOTH)
     run(tmp_path, changes)
     assert Folder.open(tmp_path)[1] == make_spec(changes)
 
 
-def test_a_method_may_be_left_out_and_come_back(tmp_path):
+OTHER_FINETUNE = {"methods.finetune": {"fixed": {"lr": 0.5}}}
+
+
+@pytest.mark.parametrize("phase", ["tune", "confirm"])
+def test_a_method_may_be_left_out_and_come_back(tmp_path, phase):
+    run(tmp_path, **{phase: BOTH})
+    for _ in range(2):
+        run(tmp_path, {"methods": {"replay": {}}})
+        with pytest.raises(InputError, match=r"methods\.finetune was"):
+            run(tmp_path, OTHER_FINETUNE)
     run(tmp_path)
+    assert Folder.open(tmp_path)[1] == make_spec()
+
+
+def test_a_method_that_has_nothing_may_change(tmp_path):
+    run(tmp_path, tune=["replay"])
+    run(tmp_path, OTHER_FINETUNE)
     run(tmp_path, {"methods": {"replay": {}}})
     run(tmp_path)
+    run(tmp_path, OTHER_FINETUNE)
+    assert Folder.open(tmp_path)[1].methods["finetune"].fixed == {"lr": 0.5}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"study.stream": "split_mnist"},
+        {"study.scenario": "task"},
+        {"stream.class_order": "shuffled"},
+        {"tune.seeds": [7]},
+        OTHER_FINETUNE,
+    ],
+)
+def test_anything_may_change_while_nothing_has_finished(tmp_path, changes):
+    run(tmp_path)
+    run(tmp_path, changes)
+    assert Folder.open(tmp_path)[1] == make_spec(changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"methods.replay": {"learner": "replay"}},
+        {"methods.replay": {"fixed": {}, "space": {}}},
+        {"stream": {}},
+        {"stream.class_order": "fixed"},
+        {"stream": {"active_classes": "all", "class_order": "fixed"}},
+        {"tune.seeds": {"first": 0, "count": 2}},
+        {"tune.objectives": ["average_accuracy"]},
+    ],
+)
+def test_what_a_study_takes_by_default_may_be_written_out(tmp_path, changes):
+    keys = [[e.key for e in run(tmp_path, tune=BOTH).ledger().entries()]]
+    keys.append([e.key for e in run(tmp_path, changes, tune=BOTH).ledger().entries()])
+    assert keys[0] == keys[1]
+    run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tune.sampler": "tpe"},
+        {"tune.seeds": [7]},
+        {"tune.objectives": ["average_accuracy", "memory_bytes"]},
+        {"tune.protocol": "first_tasks"},
+    ],
+)
+def test_the_tuning_may_change_while_nothing_was_tuned(tmp_path, changes):
+    run(tmp_path, confirm=BOTH)
+    run(tmp_path, changes)
+    run(tmp_path, changes, tune=["replay"])
+    with pytest.raises(InputError, match=r"tune\.\w+ was"):
+        run(tmp_path)
 
 
 def test_the_plan_changes_until_something_was_confirmed(tmp_path):
     run(tmp_path)
     run(tmp_path, {"confirm.seeds": [200, 201], "study.margin": 0.5})
-    planned = Folder.open(tmp_path)[0].facts["planned"]
-    assert (planned["seeds"], planned["margin"]) == ([200, 201], 0.5)
+    planned = Folder.open(tmp_path)[0].facts.planned
+    assert (planned.seeds, planned.margin) == ([200, 201], 0.5)
 
 
 def test_seeds_added_after_a_confirmation_are_visible(tmp_path):
-    run(tmp_path, confirm=True)
+    run(tmp_path, confirm=["replay"])
     run(tmp_path, {"confirm.seeds": {"first": 100, "count": 6}})
     run(tmp_path, {"confirm.seeds": {"first": 100, "count": 8}})
     record = record_of(tmp_path)
@@ -148,20 +227,16 @@ def test_seeds_added_after_a_confirmation_are_visible(tmp_path):
     ],
 )
 def test_a_question_changed_after_a_confirmation_is_in_the_provenance(tmp_path, changes, noted):
-    run(tmp_path, confirm=True)
+    run(tmp_path, confirm=["replay"])
     assert "changed after looking" not in record_of(tmp_path).provenance
     run(tmp_path, changes)
     assert record_of(tmp_path).provenance["changed after looking"] == noted
 
 
 def test_stack_sizes_are_kept_with_their_rates(tmp_path):
-    folder, spec = Folder(tmp_path), make_spec()
-    with folder.claim(spec):
-        folder.record(spec, "x", False)
-        folder.keep_stack("replay", 4, {1: 10.5, 4: 20.0})
+    run(tmp_path).keep_stack("replay", STACK)
     run(tmp_path, {"resources.seeds_per_stack": 1})
-    kept = Folder.open(tmp_path)[0].facts["stacks"]
-    assert kept == {"replay": {"size": 4, "seed_steps_per_second": {"1": 10.5, "4": 20.0}}}
+    assert Folder.open(tmp_path)[0].facts.stacks == {"replay": STACK}
     assert record_of(tmp_path).provenance["stack sizes"] == "replay 4"
 
 
@@ -181,7 +256,7 @@ def test_a_folder_run_by_another_process_is_refused(tmp_path):
 
 
 def test_a_folder_is_free_again_after_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), Folder(tmp_path).claim(make_spec()):
+    with pytest.raises(ZeroDivisionError), Folder(tmp_path).claim():
         raise ZeroDivisionError
     run(tmp_path)
 
@@ -205,9 +280,9 @@ def test_a_folder_of_no_study_is_not_opened(tmp_path, make):
 
 
 def test_a_file_is_not_opened_as_a_folder(tmp_path):
-    (tmp_path / "small").write_text("")
-    with pytest.raises(InputError, match="small"):
-        Folder.open(tmp_path / "small")
+    (tmp_path / "small.toml").write_text("")
+    with pytest.raises(InputError, match=r"small\.toml is not the folder of a study"):
+        Folder.open(tmp_path / "small.toml")
 
 
 @pytest.mark.parametrize(
@@ -221,31 +296,74 @@ def test_a_file_is_not_opened_as_a_folder(tmp_path):
         b'{"format": 999}',
         b'{"format": 1}',
         b'{"format": 1, "spec": {}, "stacks": {}}',
+        b'{"format": 2, "spec": {}, "stacks": {}}',
     ],
 )
 def test_a_damaged_study_json_is_named(tmp_path, content):
     run(tmp_path)
-    (tmp_path / "study.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"study\.json"):
-        Folder.open(tmp_path)
-    with pytest.raises(InputError, match=r"study\.json"):
-        run(tmp_path)
+    assert_damaged(tmp_path, content)
+
+
+@pytest.mark.parametrize("key", list(Facts.model_fields))
+def test_a_study_json_without_a_key_is_damaged(tmp_path, key):
+    run(tmp_path).keep_stack("replay", STACK)
+    facts = json.loads((tmp_path / "study.json").read_text())
+    del facts[key]
+    assert_damaged(tmp_path, json.dumps(facts).encode())
+
+
+@pytest.mark.parametrize("wrong", [None, 7, [], ["x"]])
+@pytest.mark.parametrize("key", list(Facts.model_fields))
+def test_a_study_json_with_a_value_of_another_kind_is_damaged(tmp_path, key, wrong):
+    run(tmp_path).keep_stack("replay", STACK)
+    facts = json.loads((tmp_path / "study.json").read_text())
+    assert_damaged(tmp_path, json.dumps(facts | {key: wrong}).encode())
+
+
+@pytest.mark.parametrize("place", ["planned", "stacks.replay", "spec", "spec.study"])
+def test_a_study_json_with_an_empty_table_is_damaged(tmp_path, place):
+    run(tmp_path).keep_stack("replay", STACK)
+    facts = json.loads((tmp_path / "study.json").read_text())
+    *tables, last = place.split(".")
+    inner = facts
+    for table in tables:
+        inner = inner[table]
+    inner[last] = {}
+    assert_damaged(tmp_path, json.dumps(facts).encode())
+
+
+@pytest.mark.parametrize("version", [1, 3, "2", 2.5])
+def test_a_study_json_of_another_version_is_named(tmp_path, version):
+    run(tmp_path)
+    facts = json.loads((tmp_path / "study.json").read_text())
+    assert_damaged(tmp_path, json.dumps(facts | {"format": version}).encode())
+
+
+def assert_damaged(place, content):
+    """Check that a study.json is neither read nor run nor overwritten, and that it is named."""
+    (place / "study.json").write_bytes(content)
+    for use in (Folder.open, run):
+        with pytest.raises(InputError, match=r"study\.json is damaged or of another version"):
+            use(place)
+    assert (place / "study.json").read_bytes() == content
 
 
 def test_a_folder_in_the_place_of_study_json_is_named(tmp_path):
     run(tmp_path)
     (tmp_path / "study.json").unlink()
     (tmp_path / "study.json").mkdir()
-    with pytest.raises(InputError, match=r"study\.json"):
-        Folder.open(tmp_path)
+    for use in (Folder.open, run):
+        with pytest.raises(InputError, match=r"study\.json cannot be read"):
+            use(tmp_path)
+    assert (tmp_path / "study.json").is_dir()
 
 
 def test_a_study_without_its_study_json_goes_on(tmp_path):
-    run(tmp_path, confirm=True)
+    run(tmp_path, confirm=["replay"])
     (tmp_path / "study.json").unlink()
     folder = run(tmp_path)
     assert len(folder.ledger().entries("confirm")) == 1
-    assert folder.facts["planned"]["seeds"] == [100, 101, 102, 103]
+    assert folder.facts.planned.seeds == [100, 101, 102, 103]
 
 
 def test_study_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

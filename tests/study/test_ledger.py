@@ -9,7 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
-from factory import add, make_entry, make_outcome, make_spec
+from factory import add, make_entry, make_method, make_outcome, make_spec
 
 from study import plan
 from study.ledger import Entry, Ledger, entry_for, key_of
@@ -132,10 +132,16 @@ def test_folders_say_what_they_hold(seeds, label):
 def test_an_entry_is_found_by_what_it_computed_unless_it_failed(filled):
     ledger = Ledger(filled)
     known = ledger.entries("tune")[0]
-    assert ledger.find(known.key) == known
-    assert ledger.find("0" * 64) is None
+    assert ledger.find(dataclasses.replace(known, number=9, state="running")) == known
+    assert ledger.find(dataclasses.replace(known, versions={"learner": 99})) is None
     failed = add(ledger, SPEC, "finetune", state="failed", failure="x")
-    assert ledger.find(failed.key) is None
+    assert ledger.find(failed) is None
+
+
+def test_an_entry_of_another_method_is_not_found_though_it_computed_the_same(filled):
+    ledger = Ledger(filled)
+    [known, _] = ledger.entries("tune")
+    assert ledger.find(dataclasses.replace(known, method="again")) is None
 
 
 # -- keys
@@ -196,8 +202,8 @@ def test_the_key_is_a_known_value():
 
 
 def test_the_same_study_names_its_work_the_same():
-    spec = make_spec({"study.margin": 0.5, "resources.seeds_per_stack": 1, "tune.trials": 9})
-    method = plan.resolve(spec, "x")["replay"]
+    changes = {"study.margin": 0.5, "resources.seeds_per_stack": 1, "tune.trials": 9}
+    spec, method = make_method(changes)
     work = plan.assignment(spec, method, plan.configuration(method, {}), "confirm", (100,))
     assert entry_for(work, "replay", None).key == make_entry(SPEC, "replay", seeds=(100,)).key
 
@@ -321,6 +327,18 @@ def test_a_reader_leaves_what_is_damaged_where_it_is(filled, told):
     assert not (filled / "set_aside").exists()
 
 
+def test_reading_a_ledger_creates_nothing(tmp_path, told):
+    ledger = Ledger(tmp_path / "small" / "ledger", told.append, repair=False)
+    assert (ledger.entries(), ledger.running(), told) == ([], [], [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_a_ledger_changes_nothing(filled, told):
+    before = {path: path.stat().st_mtime_ns for path in filled.rglob("*")}
+    assert len(Ledger(filled, told.append, repair=False).entries()) == 3
+    assert {path: path.stat().st_mtime_ns for path in filled.rglob("*")} == before
+
+
 def test_two_damaged_entries_of_one_name_are_both_kept_aside(filled, told):
     place = first_entry(filled)
     for _ in range(2):
@@ -415,6 +433,27 @@ def test_an_entry_replaces_the_failed_one_of_the_same_work(tmp_path):
 
 
 # -- running
+
+
+def test_trials_that_compute_the_same_run_beside_each_other(tmp_path):
+    ledger = Ledger(tmp_path)
+    entry = make_entry(SPEC, "replay", "tune", number=0)
+    others = [dataclasses.replace(entry, method="again"), dataclasses.replace(entry, number=1)]
+    for each in (entry, *others):
+        ledger.begin(each)
+    assert len({each.slug for each in (entry, *others)}) == 3
+    ledger.finish(dataclasses.replace(entry, state="complete"), make_outcome((0, 1)).to_bytes())
+    assert sorted(map(repr, ledger.running())) == sorted(map(repr, others))
+    ledger.abandon(others[0])
+    assert ledger.running() == others[1:]
+    ledger.abandon(others[0])
+
+
+@pytest.mark.parametrize("phase", ["tune", "confirm"])
+def test_the_name_of_a_file_says_what_it_is_of(phase):
+    entry = make_entry(SPEC, "replay", phase, number=3 if phase == "tune" else None)
+    assert entry.slug == entry.folder.replace("/", ".")
+    assert "/" not in entry.slug
 
 
 def test_a_trial_runs_from_begin_to_finish(tmp_path):

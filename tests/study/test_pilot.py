@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from factory import make_spec
+from factory import HELD_OUT, Silent, admit, make_method, make_methods
 
 from study import pilot, plan
-from study.run import pilot_work
+from study import run as runner
+from study.folder import Folder, Stack
+from study.pilot import Pilot, measure, pilot_work, sizes
 from trainables.course import Course
 from trainables.learner import Learner
 from trainables.streams.datasets import load
@@ -20,18 +22,17 @@ def data():
     return load("digits", Path(), ("train",))
 
 
-def work_of(name="finetune", changes=None, **fixed):
+def quick(name="finetune", changes=None, **fixed):
     section = {"fixed": {"hidden": [8], **fixed}}
-    spec = make_spec({f"methods.{name}": section, **(changes or {})})
-    return spec, plan.resolve(spec, "x")[name]
+    return make_method({f"methods.{name}": section, **(changes or {})}, name)
 
 
 def assignment(**kwargs):
-    return pilot_work(*work_of(**kwargs))[0]
+    return pilot_work(*quick(**kwargs))
 
 
 @pytest.mark.parametrize(
-    ("seeds", "limit", "sizes"),
+    ("seeds", "limit", "worth"),
     [
         (1, None, [1]),
         (2, None, [1, 2]),
@@ -44,42 +45,73 @@ def assignment(**kwargs):
         (1000, None, [1, 2, 5, 10, 20, 30, 50, 100, 1000]),
     ],
 )
-def test_sizes_worth_timing(seeds, limit, sizes):
-    assert pilot.candidates(seeds, limit) == sizes
+@pytest.mark.parametrize("phase", ["tune", "confirm"])
+def test_sizes_worth_timing(seeds, limit, worth, phase, monkeypatch):
+    monkeypatch.setattr(plan.find_learner("finetune"), "max_stack", limit)
+    first = {"tune": 0, "confirm": 5000}
+    counts = dict.fromkeys(first, 1) | {phase: seeds}
+    changes = {f"{p}.seeds": {"first": first[p], "count": counts[p]} for p in first}
+    assert sizes(*quick(changes=changes)) == worth
+
+
+def test_a_given_size_is_the_only_one_worth_timing():
+    assert sizes(*quick(changes={"resources.seeds_per_stack": 7})) == [7]
 
 
 def test_the_fastest_is_that_with_the_most_seed_steps_a_second():
-    assert pilot.fastest({1: 10.0, 2: 30.0, 5: 20.0}) == 2
-    assert pilot.fastest({1: 10.0}) == 1
+    assert Pilot({1: 10.0, 2: 30.0, 5: 20.0}).fastest == 2
+    assert Pilot({1: 10.0}).fastest == 1
 
 
-def test_rates_are_seeds_over_time(monkeypatch):
-    times = {1: 0.1, 2: 0.1, 5: 1.0}
-    monkeypatch.setattr(pilot, "Course", lambda work, seeds, data, device: len(seeds))
-    monkeypatch.setattr(pilot, "_seconds_per_step", lambda size: times[size])
-    assert pilot.measure(None, [1, 2, 5], {}) == pytest.approx({1: 10.0, 2: 20.0, 5: 5.0})
+def test_one_seed_at_a_time_where_nothing_could_be_timed():
+    assert Pilot({}, "ValueError: too hot").fastest == 1
 
 
-@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
-def test_sizes_that_do_not_fit_in_memory_end_the_pilot(monkeypatch, error):
+def timed(monkeypatch, seconds):
+    """Let each stack size take so long a step, or raise; return the sizes that were tried."""
     tried = []
 
     def time(size):
         tried.append(size)
-        if size >= 5:
-            raise error
-        return 0.1
+        if isinstance(seconds[size], Exception):
+            raise seconds[size]
+        return seconds[size]
 
     monkeypatch.setattr(pilot, "Course", lambda work, seeds, data, device: len(seeds))
     monkeypatch.setattr(pilot, "_seconds_per_step", time)
-    assert list(pilot.measure(None, [1, 2, 5, 10], {})) == [1, 2]
+    return tried
+
+
+def test_rates_are_seeds_over_time(monkeypatch):
+    timed(monkeypatch, {1: 0.1, 2: 0.1, 5: 1.0})
+    assert measure(None, [1, 2, 5], {}) == Pilot(pytest.approx({1: 10.0, 2: 20.0, 5: 5.0}))
+
+
+ERRORS = [MemoryError("full"), torch.OutOfMemoryError("full"), ValueError("full")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_size_that_cannot_be_trained_ends_the_pilot_with_what_was_timed(monkeypatch, error):
+    tried = timed(monkeypatch, {1: 0.1, 2: 0.1, 5: error})
+    found = measure(None, [1, 2, 5, 10], {})
     assert tried == [1, 2, 5]
+    assert list(found.rates) == [1, 2]
+    assert found.problem == f"{type(error).__name__}: full"
+    assert found.fastest == 2
+
+
+def test_a_learner_that_raises_at_once_is_a_problem_and_no_error(data, monkeypatch):
+    def broken(self, batch):
+        raise ValueError("too hot")
+
+    monkeypatch.setattr(plan.find_learner("finetune"), "observe", broken)
+    assert measure(assignment(), [1, 2], data) == Pilot({}, "ValueError: too hot")
 
 
 @pytest.mark.parametrize("name", ["finetune", "joint", "replay", "ewc"])
 def test_every_learner_can_be_timed(name, data, monkeypatch):
     monkeypatch.setattr(pilot, "SECONDS", 0.002)
-    rates = pilot.measure(assignment(name=name), [1, 2], data)
+    rates = measure(assignment(name=name), [1, 2], data).rates
     assert list(rates) == [1, 2]
     assert all(rate > 0 for rate in rates.values())
 
@@ -88,12 +120,12 @@ def test_a_task_free_stream_can_be_timed(data, monkeypatch):
     monkeypatch.setattr(pilot, "SECONDS", 0.002)
     monkeypatch.setattr(Learner, "begin_task", None)
     work = assignment(name="replay", changes={"study.scenario": "task_free"})
-    assert pilot.measure(work, [2], data)[2] > 0
+    assert measure(work, [2], data).rates[2] > 0
 
 
 def test_a_batch_larger_than_the_task_can_be_timed(data, monkeypatch):
     monkeypatch.setattr(pilot, "SECONDS", 0.002)
-    assert pilot.measure(assignment(batch_size=100_000), [1], data)[1] > 0
+    assert measure(assignment(batch_size=100_000), [1], data).rates[1] > 0
 
 
 @pytest.mark.parametrize(("epochs", "batch_size"), [(1, 16), (3, 50), (2, 100_000)])
@@ -110,17 +142,93 @@ def test_steps_of_a_trial_are_those_it_takes(name, epochs, batch_size, data, mon
     assert pilot.steps_per_trial(Course(work, (0,), data)) == len(taken)
 
 
-def test_a_pilot_times_the_defaults_on_as_many_seeds_as_a_phase_has():
-    spec, method = work_of(changes={"confirm.seeds": {"first": 100, "count": 7}})
-    work, sizes = pilot_work(spec, method)
-    assert (work.phase, work.tasks) == ("tune", None)
+def test_a_pilot_times_the_published_defaults():
+    spec, method = quick(changes={"confirm.seeds": {"first": 100, "count": 7}})
+    work = pilot_work(spec, method)
+    assert (work.phase, work.tasks, work.stream) == ("tune", None, "split_digits")
     assert work.configuration == plan.configuration(method, {})
-    assert max(sizes) == 7
-    spec, method = work_of(changes={"tune.seeds": list(range(12))})
-    assert max(pilot_work(spec, method)[1]) == 12
 
 
-def test_a_learner_that_cannot_be_stacked_is_timed_alone(monkeypatch):
-    spec, method = work_of()
-    monkeypatch.setattr(plan.find_learner("finetune"), "max_stack", 1)
-    assert pilot_work(spec, method)[1] == [1]
+FIRST = {"tune.protocol": "first_tasks", "tune.tasks": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "tuned_on"), [({}, "split_digits"), (HELD_OUT, "halves"), (FIRST, "split_digits")]
+)
+def test_the_stream_of_the_study_is_timed_and_that_of_the_sweep_when_asked_for(
+    changes, tuned_on, halves
+):
+    spec, method = quick(changes=changes)
+    timed = {phase: pilot_work(spec, method, phase) for phase in ("tune", "confirm")}
+    assert timed["confirm"] == pilot_work(spec, method)
+    assert timed["confirm"].stream == "split_digits"
+    assert timed["tune"].stream == tuned_on
+    assert {(work.phase, work.tasks) for work in timed.values()} == {("tune", None)}
+
+
+# -- the pilot of a run
+
+
+def stack_sizes(folder, spec, found):
+    """Decide on stack sizes as a run does, with pilots that find this; return what was timed."""
+    timed, console = [], Silent()
+
+    def pilots(spec, methods, data, device):
+        timed.append((device, [method.name for method in methods]))
+        return {method.name: found[method.name] for method in methods}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "_pilots", pilots)
+        sizes = runner._stack_sizes(spec, make_methods(spec), folder, {}, console)
+    return sizes, timed, console.said
+
+
+BOTH = {"finetune": Pilot({1: 1.0, 2: 3.0, 5: 2.0}), "replay": Pilot({1: 1.0, 2: 0.5})}
+ON_GPU = {"resources.gpus_per_trial": 1}
+
+
+def test_what_a_pilot_finds_is_kept_and_not_timed_again(tmp_path):
+    folder, spec, _ = admit(tmp_path)
+    sizes, timed, said = stack_sizes(folder, spec, BOTH)
+    assert (sizes, timed) == ({"finetune": 2, "replay": 1}, [("cpu", ["finetune", "replay"])])
+    assert said == ["pilot: timing stack sizes of finetune, replay"]
+    stack = Stack(size=2, device="cpu", seed_steps_per_second=BOTH["finetune"].rates)
+    assert Folder.open(tmp_path)[0].facts.stacks["finetune"] == stack
+    again, timed, said = stack_sizes(Folder.open(tmp_path)[0], spec, {})
+    assert (again, timed, said) == (sizes, [("cpu", [])], [])
+
+
+def test_a_given_size_is_taken_without_a_pilot(tmp_path):
+    folder, spec, _ = admit(tmp_path, {"resources.seeds_per_stack": 3})
+    sizes, timed, said = stack_sizes(folder, spec, {})
+    assert (sizes, timed, said) == ({"finetune": 3, "replay": 3}, [], [])
+    assert folder.facts.stacks == {}
+
+
+def test_a_method_whose_pilot_failed_runs_one_seed_at_a_time_and_nothing_is_kept(tmp_path):
+    folder, spec, _ = admit(tmp_path)
+    found = {**BOTH, "replay": Pilot({}, "ValueError: too hot")}
+    sizes, _, said = stack_sizes(folder, spec, found)
+    assert sizes == {"finetune": 2, "replay": 1}
+    assert said[1:] == ["methods.replay: its pilot failed (ValueError: too hot)"]
+    assert list(folder.facts.stacks) == ["finetune"]
+    _, timed, _ = stack_sizes(folder, spec, BOTH)
+    assert timed == [("cpu", ["replay"])]
+
+
+def test_a_pilot_that_ended_early_keeps_what_it_timed(tmp_path):
+    folder, spec, _ = admit(tmp_path)
+    found = {**BOTH, "replay": Pilot({1: 1.0, 2: 2.0}, "OutOfMemoryError: full")}
+    sizes, _, said = stack_sizes(folder, spec, found)
+    assert sizes["replay"] == folder.facts.stacks["replay"].size == 2
+    assert len(said) == 1
+
+
+def test_a_size_timed_on_another_kind_of_device_is_not_used(tmp_path):
+    folder, spec, _ = admit(tmp_path)
+    stack_sizes(folder, spec, BOTH)
+    folder, spec, _ = admit(tmp_path, ON_GPU)
+    sizes, timed, _ = stack_sizes(folder, spec, {**BOTH, "replay": Pilot({1: 1.0, 5: 9.0})})
+    assert timed == [("cuda", ["finetune", "replay"])]
+    assert sizes["replay"] == 5
+    assert folder.facts.stacks["replay"].device == "cuda"

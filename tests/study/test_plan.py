@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from factory import make_spec
+from factory import HELD_OUT, make_methods, make_spec
 
 from analysis.metrics import METRICS
 from study import plan
@@ -171,6 +171,9 @@ def test_a_range_that_is_none_is_refused(given, wanted):
         ("batch_size", {"choices": [*range(1, 40), 0]}),
         ("layer_norm", {"choices": [True, False, "x"]}),
         ("optimiser", {"choices": ["adam", "sgd", "sdg"]}),
+        ("lr", {"choices": [[1]]}),
+        ("hidden", {"choices": [[64], [64, 0]]}),
+        ("hidden", {"choices": [64]}),
     ],
 )
 def test_a_range_that_leaves_the_options_limits_is_refused_whatever_is_drawn(option, given):
@@ -213,6 +216,10 @@ def test_an_option_is_fixed_or_searched():
 )
 def test_an_optional_number_may_be_searched(given):
     assert resolve(replay(space={"memory_per_task": given}))
+
+
+def test_a_list_may_be_searched():
+    assert resolve(replay(space={"hidden": {"choices": [[64], [128, 128]]}}))
 
 
 def test_a_sweep_without_trials_has_nothing_to_prune():
@@ -258,6 +265,23 @@ def test_a_metric_of_old_tasks_needs_two_tasks_to_tune_on():
     assert_refused({**short, "study.metric": "forgetting"}, "tune.tasks", "forgetting")
 
 
+@pytest.mark.parametrize("active", ["seen", "current"])
+def test_active_classes_belong_to_the_class_scenario(active):
+    assert resolve({"stream.active_classes": active})
+    for scenario in ("task", "domain", "task_free"):
+        changes = {"stream.active_classes": active, "study.scenario": scenario}
+        assert_refused(changes, "stream.active_classes", "'class'", f"'{scenario}'", "Remove it")
+        assert resolve({**changes, "stream.active_classes": "all"})
+
+
+def test_what_the_stream_takes_by_default_may_be_written_out():
+    works = []
+    for stream in ({}, {"class_order": "fixed"}, {"active_classes": "all"}):
+        spec = make_spec({"stream": stream})
+        works.append(plan.assignment(spec, make_methods(spec)["replay"], {}, "tune", (0,)))
+    assert works[0] == works[1] == works[2]
+
+
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
@@ -276,6 +300,13 @@ def test_seeds_are_distinct_and_disjoint(changes, wanted):
 
 def test_seeds_may_overlap_where_nothing_is_tuned():
     assert resolve({"tune.trials": 0, "confirm.seeds": [0, 1, 2]})
+
+
+def test_several_gpus_a_trial_are_a_whole_number():
+    assert resolve({"resources.gpus_per_trial": 0.5})
+    assert resolve({"resources.gpus_per_trial": 2})
+    with pytest.raises(InputError, match=r"gpus_per_trial"):  # Ray knows no 1.5 GPUs
+        resolve({"resources.gpus_per_trial": 1.5})
 
 
 def test_a_task_free_stream_is_seen_once():
@@ -310,15 +341,16 @@ def test_a_learner_is_told_what_its_scenario_allows(scenario):
     assert info.tasks == (None if scenario == "task_free" else 5)
 
 
-HELD_OUT = {"tune.protocol": "held_out_stream", "tune.stream": "split_mnist"}
 FIRST = {"tune.protocol": "first_tasks", "tune.tasks": 3}
 
 
 @pytest.mark.parametrize(
     ("changes", "stream", "tasks"),
-    [({}, "split_digits", None), (HELD_OUT, "split_mnist", None), (FIRST, "split_digits", 3)],
+    [({}, "split_digits", None), (HELD_OUT, "halves", None), (FIRST, "split_digits", 3)],
 )
-def test_the_protocol_changes_what_is_tuned_on_and_not_what_is_confirmed(changes, stream, tasks):
+def test_the_protocol_changes_what_is_tuned_on_and_not_what_is_confirmed(
+    changes, stream, tasks, halves
+):
     spec = make_spec({**changes, "stream.class_order": "shuffled", "confirm.evaluate_every": 7})
     method = plan.resolve(spec, "own.toml")["replay"]
     tuning = plan.assignment(spec, method, {"lr": 0.1}, "tune", (0, 1))
@@ -329,13 +361,13 @@ def test_the_protocol_changes_what_is_tuned_on_and_not_what_is_confirmed(changes
     for work, phase, seeds in ((tuning, "tune", (0, 1)), (confirming, "confirm", (100,))):
         assert (work.learner, work.configuration) == ("replay", {"lr": 0.1})
         assert (work.phase, work.seeds, work.scenario) == (phase, seeds, "class")
-        assert work.options == {"class_order": "shuffled"}
+        assert work.options == {"class_order": "shuffled", "active_classes": "all"}
 
 
-def test_tasks_count_only_with_the_protocol_that_uses_them():
+def test_tasks_count_only_with_the_protocol_that_uses_them(halves):
     assert tasks_of(make_spec({"tune.tasks": 3})) == 5
     assert tasks_of(make_spec(FIRST)) == 3
-    assert tasks_of(make_spec(HELD_OUT)) == 5
+    assert tasks_of(make_spec({**HELD_OUT, "tune.tasks": 3})) == halves.tasks == 2
 
 
 @pytest.mark.parametrize("objective", [*METRICS, "memory_bytes"])

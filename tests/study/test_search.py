@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import optuna
 import pytest
-from factory import Run, Tune, add, by_learning_rate, make_entry, make_spec, make_sweep
+from factory import (
+    Run,
+    Silent,
+    Tune,
+    add,
+    by_learning_rate,
+    make_entry,
+    make_method,
+    make_spec,
+    make_sweep,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
+from ray.tune.schedulers import TrialScheduler
 
 import trainables
+from search_spaces import SPACES
 from study import plan
 from study.ledger import Ledger
 from study.search import Search, described, frozen, new_study
-from study.sweep import belongs, best_trial, finished_trials, scheduler
+from study.sweep import Halving, belongs, best_trial, finished_trials, run_sweep
 from trainables import LEARNERS
 
 TWO = ["average_accuracy", "memory_bytes"]
@@ -34,11 +50,6 @@ def numbered(folder, method="replay"):
     return {e.number: e.work["configuration"] for e in entries}
 
 
-def method_of(changes=None, name="replay"):
-    spec = make_spec(changes)
-    return spec, plan.resolve(spec, "small.toml")[name]
-
-
 # -- what is asked
 
 
@@ -46,7 +57,7 @@ def method_of(changes=None, name="replay"):
 @pytest.mark.parametrize("name", LEARNERS)
 def test_published_defaults_are_the_first_trial(name, scenario, tmp_path):
     changes = {"study.scenario": scenario, f"methods.{name}": {}}
-    spec, method = method_of(changes, name)
+    spec, method = make_method(changes, name)
     sweep, tune = sweep_of(tmp_path, changes, name)
     tune.ask()
     [asked] = tune.asked.values()
@@ -160,7 +171,7 @@ def test_an_assignment_is_one_of_the_tuning_phase(tmp_path):
     assert asked["work"]["phase"] == "tune"
     assert tuple(asked["work"]["seeds"]) == (4, 9)
     [entry] = sweep.ledger.entries()
-    assert (asked["key"], asked["label"]) == (entry.key, entry.folder)
+    assert (asked["name"], asked["label"]) == (entry.slug, entry.folder)
 
 
 # -- going on
@@ -280,12 +291,12 @@ def test_interrupted_trials_are_asked_again_with_the_same_parameters(tmp_path):
     flying = [tune.ask() for _ in range(3)]
     tune.end(flying[1], Run(0.99))  # finishes before the others are lost, and changes the odds
     before = [tune.asked[flying[i]]["work"] for i in (0, 2)]
-    keys = [tune.asked[flying[i]]["key"] for i in (0, 2)]
+    names = [tune.asked[flying[i]]["name"] for i in (0, 2)]
     sweep, again = sweep_of(tmp_path, changes)
     assert sweep.missing == [5, 7, 8]
     again.run(2)
     assert [asked["work"] for asked in again.asked.values()] == before
-    assert [asked["key"] for asked in again.asked.values()] == keys
+    assert [asked["name"] for asked in again.asked.values()] == names
     again.run()
     assert sweep.ledger.running() == []
     assert sorted(numbered(tmp_path)) == list(range(9))
@@ -301,7 +312,7 @@ def test_more_trials_go_on_where_the_search_stopped(tmp_path):
 
 def test_a_smaller_budget_ignores_later_trials(tmp_path):
     sweep_of(tmp_path, {"tune.trials": 8})[1].run()
-    spec, method = method_of({"tune.trials": 3})
+    spec, method = make_method({"tune.trials": 3})
     ledger = Ledger(tmp_path)
     assert [e.number for e in finished_trials(spec, method, ledger)] == [0, 1, 2]
     assert best_trial(spec, method, ledger).number < 3
@@ -372,12 +383,172 @@ def test_a_trial_whose_worker_was_lost_is_told_and_asked_again_next_time(tmp_pat
     assert again.run() == [work["configuration"]]
 
 
-def test_trials_of_another_study_are_not_this_sweeps(tmp_path):
+# study file as run, as it is now, and whether the published first trial is still one of the sweep
+OPTIMISER = {"optimiser": {"choices": ["adam", "sgd"]}}
+CHANGES = [
+    ({}, {}, True),
+    ({}, {"stream": {}}, True),
+    ({}, {"stream.active_classes": "all"}, True),
+    ({}, {"methods.replay": {"learner": "replay"}}, True),
+    ({}, {"tune.sampler": "tpe"}, True),
+    ({}, {"methods.replay": {"fixed": {"epochs": 4}}}, True),  # the default, written out
+    ({}, {"tune.seeds": [5, 6]}, False),
+    ({}, {"study.scenario": "task"}, False),
+    ({}, {"stream.class_order": "shuffled"}, False),
+    ({}, {"methods.replay": {"fixed": {"epochs": 2}}}, False),
+    ({}, {"methods.replay": {"fixed": {"lr": 0.5}}}, False),
+    ({}, {"methods.replay": {"fixed": {"lr": 0.001}}}, True),
+    ({}, {"methods.replay": {"space": {"lr": {"low": 1e-4, "high": 1e-3}}}}, True),
+    ({}, {"methods.replay": {"space": {"lr": {"low": 0.1, "high": 0.2}}}}, False),
+    ({}, {"methods.replay": {"space": {"lr": {"choices": [0.1, 0.2]}}}}, False),
+    ({}, {"methods.replay": {"space": {"momentum": {"low": 0.1, "high": 0.9}}}}, False),
+    ({}, {"methods.replay": {"space": {"epochs": {"low": 1, "high": 9}}}}, False),
+    ({}, {"methods.replay": {"learner": "finetune"}}, False),
+    ({"methods.replay": {"fixed": {"epochs": 2}}}, {}, False),
+    ({"methods.replay": {"space": OPTIMISER}}, {"methods.replay": {"space": OPTIMISER}}, True),
+    ({"methods.replay": {"space": OPTIMISER}}, {}, True),  # it took the default
+    (
+        {"methods.replay": {"space": OPTIMISER}},
+        {"methods.replay": {"space": {"optimiser": {"choices": ["sgd"]}}}},
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "now", "same"), CHANGES, ids=str)
+def test_a_trial_belongs_to_the_sweep_that_would_compute_the_same(before, now, same, tmp_path):
+    sweep_of(tmp_path, before)[1].run(1)
+    spec, method = make_method(now)
+    ledger = Ledger(tmp_path)
+    assert [belongs(spec, method, e) for e in ledger.entries()] == [same]
+    assert [e.number for e in finished_trials(spec, method, ledger)] == [0] * same
+    assert (best_trial(spec, method, ledger) is not None) == same
+    assert (0 in make_sweep(spec, "replay", ledger).missing) != same
+
+
+def test_an_interrupted_trial_of_other_values_is_not_asked_again(tmp_path):
+    for epochs in (2, 3):
+        sweep, tune = sweep_of(tmp_path, {"methods.replay": {"fixed": {"epochs": epochs}}})
+        tune.ask()
+        [asked] = tune.asked.values()
+        assert asked["work"]["configuration"]["epochs"] == epochs
+    assert sorted(e.work["configuration"]["epochs"] for e in sweep.ledger.running()) == [2, 3]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_trial_whose_params_are_not_what_it_computed_is_not_adopted(number, tmp_path):
+    sweep_of(tmp_path)[1].run(2)
+    spec, method = make_method()
+    entry = Ledger(tmp_path).entries()[number]
+    short = {name: value for name, value in entry.params.items() if name != "lr"}
+    assert not belongs(spec, method, replace(entry, params=short))
+    assert not belongs(spec, method, replace(entry, params={}))
+    assert not belongs(spec, method, replace(entry, params={**entry.params, "lr": 0.0099}))
+    assert belongs(spec, method, entry)
+
+
+def test_a_trial_of_an_option_the_learner_no_longer_has_is_not_adopted(tmp_path, monkeypatch):
+    spec, method = make_method()
+    sweep_of(tmp_path)[1].run(1)
+    [entry] = Ledger(tmp_path).entries()
+
+    def space(trial, stream):
+        return {"warmth": trial.suggest_float("warmth", 0.0, 1.0)}
+
+    monkeypatch.setitem(SPACES, "replay", space)
+    assert not belongs(spec, method, replace(entry, params={**entry.params, "warmth": 0.5}))
+    assert not belongs(spec, method, entry)
+
+
+def test_a_trial_of_another_version_is_not_adopted(tmp_path, monkeypatch):
     sweep_of(tmp_path)[1].run()
-    for other in ({"tune.seeds": [5, 6]}, {"study.scenario": "task"}, {"stream": {}}):
-        spec, method = method_of(other)
-        same = other == {"stream": {}}
-        assert [belongs(spec, method, e) for e in Ledger(tmp_path).entries()] == [same] * 4
+    spec, method = make_method()
+    monkeypatch.setattr(LEARNERS["replay"], "version", 99)
+    assert finished_trials(spec, method, Ledger(tmp_path)) == []
+
+
+# -- methods that compute the same
+
+TWINS = {"methods": {"replay": {}, "again": {"learner": "replay"}}}
+
+
+def test_methods_that_compute_the_same_have_trials_of_their_own(tmp_path):
+    _, one = sweep_of(tmp_path, TWINS)
+    _, other = sweep_of(tmp_path, TWINS, "again")
+    one.run()
+    other.run()
+    ledger = Ledger(tmp_path)
+    first = {name: ledger.entries("tune", name)[0] for name in ("replay", "again")}
+    assert first["replay"].key == first["again"].key
+    for name in first:
+        assert sorted(numbered(tmp_path, name)) == [0, 1, 2, 3]
+        assert make_sweep(make_spec(TWINS), name, ledger).missing == []
+
+
+def test_an_interrupted_trial_is_not_disturbed_by_one_that_computes_the_same(tmp_path):
+    sweep, one = sweep_of(tmp_path, TWINS)
+    _, other = sweep_of(tmp_path, TWINS, "again")
+    here, there = one.ask(), other.ask()
+    assert one.asked[here]["name"] != other.asked[there]["name"]
+    assert len(sweep.ledger.running()) == 2
+    other.end(there)
+    [left] = Ledger(tmp_path).running()
+    assert left.method == "replay"
+    assert sweep_of(tmp_path, TWINS)[1].run(1) == [left.work["configuration"]]
+    assert Ledger(tmp_path).running() == []
+
+
+# -- values that are lists
+
+WIDTHS = {"choices": [[64], [400, 400], [128, 128]]}
+LISTS = {"methods.replay": {"space": {"hidden": WIDTHS}}, "tune.trials": 9}
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
+def test_lists_are_searched_and_stay_lists(sampler, tmp_path):
+    changes = {**LISTS, "tune.sampler": sampler}
+    found = sweep_of(tmp_path / "whole", changes)[1].run()
+    assert found[0]["hidden"] == [400, 400]  # the published value
+    widths = [c["hidden"] for c in found]
+    assert all(width in WIDTHS["choices"] for width in widths)
+    assert len({tuple(width) for width in widths}) > 1
+    spec, method = make_method(changes)
+    ledger = Ledger(tmp_path / "whole")
+    assert len(finished_trials(spec, method, ledger)) == 9
+    _, tune = sweep_of(tmp_path / "part", changes)
+    tune.run(4)
+    tune.ask()
+    sweep_of(tmp_path / "part", changes)[1].run()
+    assert numbered(tmp_path / "part") == numbered(tmp_path / "whole")
+
+
+def test_a_published_list_that_is_no_choice_is_left_out(tmp_path):
+    space = {"hidden": {"choices": [[64], [128, 128]]}}
+    [first] = sweep_of(tmp_path, {"methods.replay": {"space": space}})[1].run(1)
+    assert first["hidden"] in ([64], [128, 128])
+    assert (first["lr"], first["replay_ratio"]) == (1e-3, 1.0)
+
+
+def test_a_space_may_suggest_lists(tmp_path, monkeypatch):
+    def space(trial, stream):
+        return {"hidden": trial.suggest_categorical("hidden", [[8], [400, 400], [16, 16]])}
+
+    monkeypatch.setitem(SPACES, "finetune", space)
+    changes = {"tune.trials": 6}
+    found = sweep_of(tmp_path, changes, "finetune")[1].run()
+    assert found[0]["hidden"] == [400, 400]
+    assert all(c["hidden"] in ([8], [400, 400], [16, 16]) for c in found)
+    spec, method = make_method(changes, "finetune")
+    assert len(finished_trials(spec, method, Ledger(tmp_path))) == 6
+
+
+def test_plain_choices_reach_optuna_as_they_are(tmp_path):
+    space = {"layer_norm": {"choices": [True, False]}, "epochs": {"choices": [1, 2]}}
+    sweep, tune = sweep_of(tmp_path, {"methods.replay": {"space": space}})
+    tune.run()
+    for entry in sweep.ledger.entries():
+        assert type(entry.params["layer_norm"]) is bool
+        assert type(entry.params["epochs"]) is int
 
 
 # -- what Optuna hears
@@ -425,17 +596,18 @@ def test_intermediate_values_are_kept_and_those_that_are_no_number_are_skipped(t
     runs = iter([Run(np.linspace(0.1, 0.5, 5)[:, None]), Run()])
     sweep, tune = sweep_of(tmp_path, {"tune.trials": 2}, learn=lambda work: next(runs))
     tune.run(1)
-    expected = {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}
+    expected = {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4, 5: 0.5}
     assert sweep.search.study.trials[0].intermediate_values == pytest.approx(expected)
     trial = tune.ask()
     work = tune.asked[trial]["work"]
+    curve = [0.6, math.nan, math.nan, 0.6, 0.8]
     for report in Run().reports(work, ["average_accuracy"]):
+        told = {**report, "curve": curve[: report["task"]]}
         if report["task"] == 5:
-            sweep.on_trial_complete(trial, report)
+            sweep.on_trial_complete(trial, told)
         else:
-            bad = report["task"] in (2, 3)
-            sweep.on_trial_result(trial, {**report, "score": math.nan if bad else 0.6})
-    assert set(sweep.search.study.trials[1].intermediate_values) == {1, 4}
+            sweep.on_trial_result(trial, told)
+    assert set(sweep.search.study.trials[1].intermediate_values) == {1, 4, 5}
     reopened, _ = sweep_of(tmp_path, {"tune.trials": 2})
     steps = [t.intermediate_values for t in reopened.search.study.trials]
     assert steps == [t.intermediate_values for t in sweep.search.study.trials]
@@ -473,7 +645,7 @@ def test_several_objectives_keep_their_order_and_directions(tmp_path):
         min(study.trials, key=lambda t: t.values[1]),
     )
     assert {best.number, smallest.number} <= pareto
-    found = best_trial(*method_of(changes), sweep.ledger)
+    found = best_trial(*make_method(changes), sweep.ledger)
     assert found.number == best.number
 
 
@@ -522,9 +694,142 @@ def test_the_cost_of_a_trial_does_not_grow_with_a_search_for_plug_ins(tmp_path, 
 # -- pruning
 
 
-def test_weak_trials_are_stopped_by_the_first_objective_only_when_asked_for():
-    assert scheduler(make_spec()) is None
-    asha = scheduler(make_spec({"tune.pruner": "asha"}))
-    assert (asha.metric, asha._metric_op) == ("score", 1.0)
-    lower = scheduler(make_spec({"tune.pruner": "asha", "study.metric": "forgetting"}))
-    assert lower._metric_op == -1.0
+ASHA = {"tune.pruner": "asha", "tune.trials": 12}
+
+
+def rising(work):
+    """A score that grows with the tasks, by a rate of the configuration's own."""
+    spread = math.log10(work["configuration"]["lr"]) + 4
+    return Run(np.linspace(0.2, 0.3 + 0.3 * spread, 5)[:, None])
+
+
+def crossing(work):
+    """A score that starts anywhere and ends elsewhere."""
+    lr = work["configuration"]["lr"]
+    return Run((0.5 + 0.4 * np.sin(1e5 * lr * np.arange(1, 6)))[:, None])
+
+
+def ends(folder, method="replay"):
+    """How each trial of a sweep ended, by number."""
+    entries = Ledger(folder).entries("tune", method)
+    return {e.number: (e.state, e.steps) for e in entries}
+
+
+def halved(scores, direction):
+    """How Optuna's own study ends trials that report these scores, one trial after the other."""
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+    study = optuna.create_study(direction=direction, pruner=pruner)
+    found = {}
+    for number, curve in enumerate(scores):
+        trial, steps = study.ask(), {}
+        for task, score in enumerate(curve, start=1):
+            trial.report(score, task)
+            steps[str(task)] = score
+            if task < len(curve) and trial.should_prune():
+                study.tell(trial, state=TrialState.PRUNED)
+                break
+        else:
+            study.tell(trial, curve[-1])
+        found[number] = ("complete" if len(steps) == len(curve) else "pruned", steps)
+    return found
+
+
+@pytest.mark.parametrize("metric", ["average_accuracy", "forgetting"])
+@pytest.mark.parametrize("learn", [rising, crossing])
+def test_trials_are_stopped_as_successive_halving_says(learn, metric, tmp_path):
+    changes = {**ASHA, "study.metric": metric}
+    sweep, tune = sweep_of(tmp_path, changes, learn=learn)
+    tune.run()
+    curves = []
+    for asked in tune.asked.values():
+        reports = learn(asked["work"]).reports(asked["work"], ["average_accuracy"])
+        curves.append([report["score"] for report in reports])
+    direction = "minimize" if metric == "forgetting" else "maximize"
+    found = ends(tmp_path)
+    assert found == halved(curves, direction)
+    assert {state for state, _ in found.values()} == {"complete", "pruned"}
+    stopped = [t.state for t in sweep.search.study.trials].count(TrialState.PRUNED)
+    assert stopped == [state for state, _ in found.values()].count("pruned")
+
+
+@pytest.mark.parametrize(
+    ("metric", "weaker"), [("average_accuracy", 0.2), ("forgetting", 0.8)], ids=str
+)
+def test_the_scheduler_stops_the_weaker_of_two_and_lets_the_better_go_on(metric, weaker, tmp_path):
+    sweep, tune = sweep_of(tmp_path, {**ASHA, "study.metric": metric})
+    halving = Halving(sweep)
+    decided = []
+    for score in (0.5, weaker, 1 - weaker):
+        trial = tune.ask()
+        [report, *_] = Run(score).reports(tune.asked[trial]["work"], ["average_accuracy"])
+        decided.append(halving.on_trial_result(None, SimpleNamespace(trial_id=trial), report))
+    assert decided == [TrialScheduler.CONTINUE, TrialScheduler.STOP, TrialScheduler.CONTINUE]
+
+
+def test_a_trial_without_a_score_yet_goes_on(tmp_path):
+    sweep, tune = sweep_of(tmp_path, ASHA)
+    for _ in range(4):
+        trial = tune.ask()
+        [report, *_] = Run().reports(tune.asked[trial]["work"], ["average_accuracy"])
+        assert not sweep.weak(trial, {**report, "curve": [math.nan]})
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("stop", [1, 4, 7, 11])
+@pytest.mark.parametrize("learn", [rising, crossing])
+def test_a_resumed_search_stops_the_trials_an_uninterrupted_one_stops(
+    learn, stop, sampler, tmp_path
+):
+    changes = {**ASHA, "tune.sampler": sampler}
+    sweep_of(tmp_path / "whole", changes, learn=learn)[1].run()
+    _, tune = sweep_of(tmp_path / "part", changes, learn=learn)
+    tune.run(stop)
+    tune.ask()  # in flight when the driver dies
+    sweep_of(tmp_path / "part", changes, learn=learn)[1].run()
+    assert ends(tmp_path / "part") == ends(tmp_path / "whole")
+    assert numbered(tmp_path / "part") == numbered(tmp_path / "whole")
+
+
+def test_every_finished_task_is_heard_of_once(tmp_path, monkeypatch):
+    heard = []
+    sweep, tune = sweep_of(tmp_path, ASHA, learn=rising)
+    real = sweep.reported
+    monkeypatch.setattr(
+        sweep, "reported", lambda e, t, s: heard.append((e.number, t)) or real(e, t, s)
+    )
+    tune.run()
+    assert len(heard) == len(set(heard))
+    for entry, trial in zip(sweep.ledger.entries(), sweep.search.study.trials, strict=True):
+        rows = sweep.ledger.outcome(entry).rows
+        tasks = list(range(1, rows + 1))
+        assert [task for number, task in sorted(heard) if number == entry.number] == tasks
+        assert list(entry.steps) == [str(task) for task in tasks]
+        assert list(trial.intermediate_values) == tasks
+        assert entry.steps[str(rows)] == entry.values[0]
+        assert (rows < 5) == (entry.state == "pruned")
+
+
+@pytest.mark.parametrize(("pruner", "kind"), [("none", type(None)), ("asha", Halving)])
+def test_trials_are_stopped_only_when_asked_for(pruner, kind, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr("study.sweep.fit", lambda *arguments: given.append(arguments[-1]))
+    spec, method = make_method({"tune.pruner": pruner})
+    run_sweep(spec, method, Ledger(tmp_path), {}, {}, tmp_path, Silent())
+    assert [type(scheduler) for scheduler in given] == [kind]
+
+
+def test_what_tune_pickles_of_a_scheduler_is_nothing(tmp_path):
+    sweep, _ = sweep_of(tmp_path, ASHA)
+    assert vars(pickle.loads(pickle.dumps(Halving(sweep)))) == {}
+
+
+def test_a_trial_that_goes_on_from_a_checkpoint_reports_the_tasks_before_it(tmp_path):
+    sweep, tune = sweep_of(tmp_path, ASHA)
+    trial = tune.ask()
+    reports = list(Run(0.7).reports(tune.asked[trial]["work"], ["average_accuracy"]))
+    sweep.on_trial_result(trial, reports[2])  # the first of this driver, after task 3
+    assert list(sweep.trials[trial].steps) == ["1", "2", "3"]
+    assert sweep.search.study.trials[0].intermediate_values == pytest.approx(
+        {1: 0.7, 2: 0.7, 3: 0.7}
+    )
+    assert set(described(sweep.asked[0])["attributes"]) == {"completed_rung_0", "completed_rung_1"}

@@ -53,7 +53,7 @@ gpus_per_trial = 0.25
 seeds_per_stack = 4
 
 [published]
-replay = { mean = 0.9 }
+replay = { forgetting = { mean = 0.9, sd = 0.1, n = 5 } }
 """  # noqa: E501
 
 SMALLEST = """
@@ -117,7 +117,8 @@ def test_every_key_is_read(write):
         "gpus_per_trial": 0.25,
         "seeds_per_stack": 4,
     }
-    assert spec.published == {"replay": {"mean": 0.9}}
+    figure = spec.published["replay"]["forgetting"]
+    assert (figure.mean, figure.sd, figure.n, figure.readout) == (0.9, 0.1, 5, None)
 
 
 def test_the_whole_file_resolves(write):
@@ -190,7 +191,7 @@ def test_overrides_set_any_key(write):
             "methods.replay.fixed.lr=0.5",
             "methods.replay.space.replay_ratio.low=0.5",
             "methods.finetune={}",
-            "resources.address=ray://host:10001",
+            "resources.address=host:6379",
         ],
     )
     assert spec.tune.trials == 3
@@ -200,7 +201,7 @@ def test_overrides_set_any_key(write):
     assert spec.methods["replay"].fixed == {"lr": 0.5}
     assert spec.methods["replay"].space["replay_ratio"].low == 0.5
     assert list(spec.methods) == ["replay", "finetune"]
-    assert spec.resources.address == "ray://host:10001"
+    assert spec.resources.address == "host:6379"
 
 
 def test_the_last_of_two_overrides_wins(write):
@@ -209,7 +210,9 @@ def test_the_last_of_two_overrides_wins(write):
 
 
 def test_an_override_may_hold_an_equals_sign(write):
-    assert read(write(SMALLEST), ["published.x=a=b"])[0].published == {"x": "a=b"}
+    figure = "published.replay.forgetting"
+    spec, _ = read(write(SMALLEST), [f"{figure}.mean=0.5", f"{figure}.source=a=b"])
+    assert spec.published["replay"]["forgetting"].source == "a=b"
 
 
 def test_overrides_reach_presets_too():
@@ -277,12 +280,44 @@ BAD = {
     "bad slug": ("", "[study]\nname = 'a b'", ["study.name", "a b"]),
     "a path for a slug": ("", "[study]\nname = '../other'", ["study.name", "../other"]),
     "bad method name": ("'a/b' = { learner = 'replay' }", "", ["methods", "a/b"]),
-    "list in choices": (
-        "replay = { space = { lr = { choices = [[1]] } } }",
+    "list of words in choices": (
+        "replay = { space = { hidden = { choices = [['a']] } } }",
         "",
-        ["methods.replay.space.lr.choices", "[1]"],
+        ["methods.replay.space.hidden.choices.0", '"a"', "integer"],
     ),
+    "table in choices": (
+        "replay = { space = { lr = { choices = [1, { a = 1 }] } } }",
+        "",
+        ["methods.replay.space.lr.choices.1 = ", '{"a": 1}'],
+    ),
+    "word for choices": (
+        "replay = { space = { lr = { choices = 'x' } } }",
+        "",
+        ["methods.replay.space.lr.choices = ", '"x"', "list"],
+    ),
+    "seed too large": (
+        "",
+        "[tune]\nseeds = [1, 9223372036854775808]",
+        ["tune.seeds.1 = 9223372036854775808", "less than 9223372036854775808"],
+    ),
+    "first seed too large": (
+        "",
+        "[confirm]\nseeds = { first = 9223372036854775808, count = 2 }",
+        ["confirm.seeds.first = 9223372036854775808", "less than"],
+    ),
+    "too many seeds": (
+        "",
+        "[confirm]\nseeds = { first = 0, count = 9223372036854775808 }",
+        ["confirm.seeds.count = 9223372036854775808", "less than"],
+    ),
+    "fraction of a seed": ("", "[tune]\nseeds = [0, 1.5]", ["tune.seeds.1 = 1.5", "integer"]),
+    "word for a seed": ("", "[tune]\nseeds = [0, 'x']", ["tune.seeds.1 = ", '"x"', "integer"]),
+    "method called like a type": ("int = { fixd = {} }", "", ["methods.int", "'fixd'"]),
 }
+
+
+# names that pydantic gives to what a value might have been
+ALTERNATIVES = ("constrained", "list[", "literal[", "function-", "[int]", "instance of")
 
 
 def altered(methods: str, rest: str) -> str:
@@ -306,6 +341,8 @@ def test_bad_input_names_file_key_and_what_is_allowed(case, write):
         assert part in message
     assert message.endswith(".")
     assert "\n" not in message
+    for name in ALTERNATIVES:
+        assert name not in message
 
 
 @pytest.mark.parametrize("missing", ["name", "stream", "reference"])

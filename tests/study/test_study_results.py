@@ -6,15 +6,26 @@ import csv
 import dataclasses
 import json
 import math
+import re
 
 import numpy as np
 import pytest
-from factory import HELD, SAMPLES, Run, Tune, add, build_study, make_outcome, make_spec, make_sweep
+from factory import (
+    HELD,
+    SAMPLES,
+    Run,
+    Tune,
+    add,
+    admit,
+    build_study,
+    make_methods,
+    make_outcome,
+    make_spec,
+    make_sweep,
+)
 
 from analysis.metrics import METRICS
 from analysis.results import analyse
-from study import plan
-from study.folder import Folder
 from study.ledger import Ledger
 from study.results import all_scores, analyse_folder, seed_scores, study_record, write_report
 from trainables.errors import InputError
@@ -51,12 +62,9 @@ MATRIX = np.array(
 
 def record_of(place, changes, fill):
     """What the analysis is given of a study whose ledger ``fill`` writes."""
-    spec, folder = make_spec(changes), Folder(place)
-    with folder.claim(spec):
-        ledger = folder.ledger()
-        folder.record(spec, "python -m study run own.toml", False)
-        fill(ledger, spec)
-    return study_record(spec, plan.resolve(spec, "x"), ledger, folder)
+    folder, spec, ledger = admit(place, changes)
+    fill(ledger, spec)
+    return study_record(spec, make_methods(spec), ledger, folder)
 
 
 def method(record, name="replay"):
@@ -335,8 +343,26 @@ def report(place):
 
 
 def test_every_file_of_the_report_is_written(place, report):
-    names = {path.name for path in (place / "report").iterdir()}
-    assert {"report.md", "report.json", "methods.csv", "comparisons.csv"} <= names
+    whole = place / "report"
+    names = {str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file()}
+    assert {"index.html", "report.md", "report.json"} <= names
+    for table in ("methods", "comparisons", "tuning", "per_task", "seeds"):
+        assert {f"tables/{table}.csv", f"tables/{table}.tex"} <= names
+    for figure in ("paired-seeds", "forest", "accuracy-matrix", "search-history"):
+        assert {f"figures/{figure}.{kind}" for kind in ("svg", "png", "pdf")} <= names
+
+
+def test_a_report_written_again_keeps_nothing_of_the_old_one(place, report):
+    stale = place / "report" / "figures" / "stale.svg"
+    stale.write_text("old")
+    write_report(report, place / "report")
+    assert not stale.exists()
+
+
+def test_the_page_needs_nothing_but_itself(place, report):
+    page = (place / "report" / "index.html").read_text()
+    assert "<svg" in page
+    assert not re.search(r"""(src|href)=["'](?!#)""", page)
 
 
 def test_the_json_report_has_the_fields_of_the_specification(place, report):
@@ -383,10 +409,10 @@ def test_a_worse_method_is_found_worse(report):
 
 
 def test_tables_hold_a_row_a_method(place, report):
-    text = (place / "report" / "methods.csv").read_text()
+    text = (place / "report" / "tables" / "methods.csv").read_text()
     rows = list(csv.DictReader(text.splitlines()))
     assert [row["method"] for row in rows] == ["finetune", "replay", "ewc"]
-    assert set(rows[0]) == METHOD
+    assert set(rows[0]) == METHOD | {"learner", "failed"}
 
 
 def test_the_markdown_report_names_command_and_verdicts(place, report):
@@ -396,9 +422,12 @@ def test_the_markdown_report_names_command_and_verdicts(place, report):
 
 
 def test_a_report_is_the_same_whenever_it_is_written(place, report):
-    before = {p.name: p.read_bytes() for p in (place / "report").iterdir()}
+    def content():
+        return {p: p.read_bytes() for p in (place / "report").rglob("*") if p.is_file()}
+
+    before = content()
     write_report(analyse_folder(place), place / "report")
-    assert {p.name: p.read_bytes() for p in (place / "report").iterdir()} == before
+    assert content() == before
 
 
 def test_a_report_that_cannot_be_written_is_answered(report, tmp_path):

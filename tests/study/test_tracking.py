@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
 import time
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,15 +20,18 @@ from factory import Run, add, build_study, make_spec
 
 from analysis.metrics import METRICS, accuracy_matrix
 from analysis.results import analyse
-from study import plan
+from study import mlflow_store, plan
+from study.console import shell
 from study.folder import Folder
+from study.mlflow_store import default_uri
 from study.results import study_record, write_report
-from study.tracking import Mirror, Writer, default_uri, rebuild
+from study.tracking import Mirror, Writer, rebuild
 from trainables.errors import InputError
 
 mlflow = pytest.importorskip("mlflow")
 
 NOWHERE = "http://127.0.0.1:9"
+ODD = "a%20b?c#d e'f\"g\u00e9"
 CHANGES = {"tune.trials": 4, "tune.pruner": "asha", "study.name": "tracked"}
 
 
@@ -94,6 +105,46 @@ def study(tmp_path_factory):
     return SimpleNamespace(
         place=place, spec=spec, ledger=ledger, analysis=analysis, uri=default_uri(place)
     )
+
+
+@pytest.fixture(autouse=True)
+def forgetful():
+    """Copies of a study share run ids, and MLflow keeps in a process where a run's files went."""
+    from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+
+    _artifact_repos_cache.clear()
+
+
+@pytest.fixture
+def shared(study, tmp_path):
+    """A database elsewhere that has the study."""
+    (tmp_path / "server").mkdir()
+    shutil.copy(study.place / "mlflow.db", tmp_path / "server")
+    return f"sqlite:///{tmp_path}/server/mlflow.db"
+
+
+@contextlib.contextmanager
+def port():
+    """A port of this machine that somebody else listens to."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def command(*arguments, code=0):
+    """Run a command in a process of its own; return what it printed, where."""
+    words = [sys.executable, "-m", "study", *map(str, arguments)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stdout, done.stderr
+
+
+def reports(uri, name="tracked"):
+    """The artifacts of the study's run: where they are, and their names."""
+    [run] = [r for r in runs_of(uri, name) if r.data.tags["study.key"] == "study"]
+    files = client(uri).list_artifacts(run.info.run_id, "report")
+    return run.info.artifact_uri, {Path(f.path).name for f in files}
 
 
 def test_the_database_is_in_the_studys_folder(study):
@@ -238,21 +289,111 @@ def test_a_failed_trial_that_later_succeeded_updates_its_run(study):
     assert after["method/replay"].data.metrics["tune_failed"] == 1
 
 
-def test_another_folder_of_the_same_name_keeps_its_own_runs(study, tmp_path):
+def test_another_folder_of_the_same_name_keeps_its_own_runs(study, shared, tmp_path):
     spec = make_spec({**CHANGES, "tune.trials": 0, "tune.pruner": "none"})
     build_study(tmp_path / "tracked", spec)
-    before = everything_of_folder(study.uri, study.place)
-    rebuild(tmp_path / "tracked", study.uri)
-    assert everything_of_folder(study.uri, study.place) == before
-    assert len(everything_of_folder(study.uri, tmp_path / "tracked")) == 1 + 2 + 2 + 8
+    before = runs_of_folder(shared, study.place)
+    rebuild(tmp_path / "tracked", shared)
+    assert runs_of_folder(shared, study.place) == before
+    assert len(runs_of_folder(shared, tmp_path / "tracked")) == 1 + 2 + 2 + 8
+    assert len(runs_of(shared)) == len(before) + 13
+    roots = [run for run in runs_of(shared) if run.data.tags["role"] == "study"]
+    places = {str(study.place), str(tmp_path / "tracked")}
+    assert {run.data.tags["study.folder"] for run in roots} == places
 
 
-def everything_of_folder(uri, place):
+def runs_of_folder(uri, place):
+    identity = Folder.open(place)[0].facts.id
     return {
         run.info.run_id: (run.info.status, run.data.metrics.keys())
         for run in runs_of(uri)
-        if run.data.tags["study.folder"] == str(place)
+        if run.data.tags["study.id"] == identity
     }
+
+
+@pytest.mark.parametrize("name", ["100%", "what?", "a#b", "it's", ODD])
+def test_a_database_is_found_in_folders_of_any_name(study, tmp_path, name):
+    place = tmp_path / name / "tracked"
+    shutil.copytree(study.place, place)
+    before = set(by_key(study.uri))
+    rebuild(place, default_uri(place))
+    assert set(by_key(default_uri(place))) == before
+    where, files = reports(default_uri(place))
+    assert where.startswith((place / "mlflow_artifacts").as_uri())
+    assert files == {path.name for path in (place / "report").iterdir()}
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_relative_folder_is_the_same_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for relative in ("studies/own", "../here/studies/own"):
+        assert default_uri(Path(relative)) == default_uri(tmp_path / "here/studies/own")
+
+
+def test_a_moved_folder_keeps_its_runs_and_takes_its_artifacts_along(study, tmp_path):
+    before = {key: run.info.run_id for key, run in by_key(study.uri).items()}
+    first, second = tmp_path / "first" / "tracked", tmp_path / "second" / "tracked"
+    shutil.copytree(study.place, first)
+    second.parent.mkdir()
+    first.rename(second)
+    report = study.place / "mlflow_artifacts" / before["study"] / "artifacts/report/report.md"
+    report.write_text("untouched")
+    rebuild(second, default_uri(second))
+    after = {key: run.info.run_id for key, run in by_key(default_uri(second)).items()}
+    assert after == before
+    where, files = reports(default_uri(second))
+    assert where.startswith((second / "mlflow_artifacts").as_uri())
+    assert "report.md" in files
+    assert report.read_text() == "untouched"
+    assert not first.exists()
+
+
+def test_a_moved_folder_keeps_its_runs_on_a_server(study, shared, tmp_path):
+    before = everything(shared)
+    shutil.copytree(study.place, tmp_path / "it's" / "tracked")
+    rebuild(tmp_path / "it's" / "tracked", shared)
+    assert everything(shared) == before
+
+
+def test_a_study_that_is_being_run_is_not_written_by_another_process(study):
+    before = everything(study.uri)
+    with (
+        Folder(study.place).claim(),
+        pytest.raises(InputError, match="being run by another process"),
+    ):
+        rebuild(study.place, study.uri)
+    assert everything(study.uri) == before
+
+
+def test_a_deleted_experiment_is_restored(study):
+    before, api = everything(study.uri), client(study.uri)
+    api.delete_experiment(api.get_experiment_by_name("tracked").experiment_id)
+    rebuild(study.place, study.uri)
+    assert everything(study.uri) == before
+
+
+@pytest.mark.parametrize("role", ["study", "method", "tune-trial", "seed"])
+def test_deleted_runs_are_restored(study, role):
+    before = everything(study.uri)
+    for run in runs_of(study.uri):
+        if run.data.tags["role"] == role:
+            client(study.uri).delete_run(run.info.run_id)
+    assert everything(study.uri).keys() < before.keys()
+    rebuild(study.place, study.uri)
+    assert everything(study.uri) == before
+
+
+def test_what_is_deleted_while_a_study_runs_comes_back(study):
+    folder, spec = Folder.open(study.place)
+    before, api, told = everything(study.uri), client(study.uri), []
+    writer = Writer(folder, spec, plan.resolve(spec, "x"), folder.ledger(), study.uri)
+    writer.write(None)
+    api.delete_run(by_key(study.uri)["method/replay"].info.run_id)
+    api.delete_experiment(api.get_experiment_by_name("tracked").experiment_id)
+    writer.write(study.analysis)
+    assert everything(study.uri).keys() == before.keys()
+    assert told == []
 
 
 def test_a_mirror_writes_while_the_study_runs(study):
@@ -270,33 +411,110 @@ def test_a_mirror_writes_while_the_study_runs(study):
 
 
 @pytest.fixture
-def unreachable(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    spec = make_spec({"tune.trials": 0})
-    build_study(tmp_path / "small", spec)
+def small(tmp_path):
+    build_study(tmp_path / "small", make_spec({"tune.trials": 0}))
     return tmp_path / "small"
 
 
-def test_a_server_that_is_down_is_told_and_never_raises(unreachable):
-    folder, spec = Folder.open(unreachable)
-    methods, ledger, told = plan.resolve(spec, "x"), folder.ledger(), []
+@contextlib.contextmanager
+def mirrored(place, uri, told):
+    """The mirror of a study, and the study's analysis."""
+    folder, spec = Folder.open(place)
+    methods, ledger = plan.resolve(spec, "x"), folder.ledger()
     analysis = analyse(study_record(spec, methods, ledger, folder))
-    with Mirror(folder, spec, methods, ledger, NOWHERE, told.append) as mirror:
-        until = time.monotonic() + 60
-        while not told and time.monotonic() < until:
-            time.sleep(0.02)
+    write_report(analysis, place / "report")
+    with Mirror(folder, spec, methods, ledger, uri, told.append) as mirror:
+        yield mirror, analysis
+
+
+def wait(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert condition()
+
+
+def test_a_server_that_is_down_is_told_and_never_raises(small):
+    told = []
+    with mirrored(small, NOWHERE, told) as (mirror, analysis):
+        wait(lambda: told)
         mirror.poke()
         mirror.finish(analysis)
-    assert len(told) == 2
-    for message in told:
-        assert NOWHERE in message
-        assert "\n" not in message
-    assert "goes on" in told[0]
-    assert "python -m study track" in told[1]
+    assert told == [
+        f"MLflow at {NOWHERE} could not be written (Connection refused); the study goes on.",
+        f"MLflow at {NOWHERE} could not be written (Connection refused). The study itself is "
+        f"complete; `{shell('track', str(small), '--tracking-uri', NOWHERE)}` writes the mirror "
+        "later.",
+    ]
 
 
-def test_an_error_of_the_study_passes_through_the_mirror(unreachable):
-    folder, spec = Folder.open(unreachable)
+def test_a_server_that_does_not_answer_delays_a_study_by_seconds(small, monkeypatch):
+    monkeypatch.setattr(mlflow_store, "PATIENCE", 0.5)
+    told = []
+    with port() as silent:
+        started = time.monotonic()
+        with mirrored(small, f"http://127.0.0.1:{silent}", told) as (mirror, analysis):
+            wait(lambda: told)
+            mirror.finish(analysis)
+        assert time.monotonic() - started < 5
+    assert [text.count("no answer in time") for text in told] == [1, 1]
+    assert mlflow_store.PATIENCE * 2 < 15
+
+
+def test_the_way_to_mend_the_default_mirror_names_no_server(small):
+    (small / "mlflow.db").mkdir()
+    told = []
+    with mirrored(small, None, told) as (mirror, analysis):
+        mirror.finish(analysis)
+    assert f"`{shell('track', str(small))}`" in told[-1]
+
+
+def test_a_mirror_that_can_be_written_again_is(small):
+    (small / "mlflow.db").mkdir()
+    told = []
+    with mirrored(small, None, told) as (mirror, analysis):
+        wait(lambda: told)
+        (small / "mlflow.db").rmdir()
+        mirror.poke()
+        wait((small / "mlflow.db").is_file)
+        mirror.finish(analysis)
+    assert len(told) == 1
+    assert "report.md" in reports(default_uri(small), "small")[1]
+
+
+def test_a_database_that_cannot_be_opened_is_not_tried_for_minutes(small):
+    (small / "mlflow.db").mkdir()
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"could not be written \(unable to open"):
+        rebuild(small, default_uri(small))
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("problem", ["database", "server"])
+def test_a_failure_to_write_is_one_line(small, problem):
+    (small / "mlflow.db").write_text("no database")
+    uri = NOWHERE if problem == "server" else default_uri(small)
+    out, err = command("track", small, "--tracking-uri", uri, code=2)
+    assert out == ""
+    assert err.startswith(f"error: MLflow at {uri} could not be written (")
+    assert err.count("\n") == 1
+
+
+def test_a_place_for_artifacts_that_cannot_be_written_is_an_input_error(study, tmp_path):
+    place = tmp_path / "tracked"
+    shutil.copytree(study.place, place, ignore=shutil.ignore_patterns("mlflow_artifacts"))
+    (place / "mlflow_artifacts").write_text("no folder")
+    with pytest.raises(InputError, match=rf"could not be written \(Not a directory: {place}"):
+        rebuild(place, default_uri(place))
+
+
+def test_a_tracking_uri_that_mlflow_does_not_know_is_an_input_error(small):
+    with pytest.raises(InputError, match=r"^MLflow at ftp://far could not be written \(.*\)\.$"):
+        rebuild(small, "ftp://far")
+
+
+def test_an_error_of_the_study_passes_through_the_mirror(small):
+    folder, spec = Folder.open(small)
     methods, ledger = plan.resolve(spec, "x"), folder.ledger()
     with (
         pytest.raises(ZeroDivisionError),
@@ -305,11 +523,74 @@ def test_an_error_of_the_study_passes_through_the_mirror(unreachable):
         raise ZeroDivisionError
 
 
-def test_rebuilding_on_a_server_that_is_down_is_an_input_error(unreachable):
+def test_rebuilding_on_a_server_that_is_down_is_an_input_error(small):
     with pytest.raises(InputError, match=rf"{NOWHERE} could not be written"):
-        rebuild(unreachable, NOWHERE)
+        rebuild(small, NOWHERE)
 
 
 def test_rebuilding_needs_the_folder_of_a_study(tmp_path):
     with pytest.raises(InputError, match="not the folder of a study"):
         rebuild(tmp_path, "sqlite://")
+
+
+# -- MLflow's pages
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The pages of a study in a folder of an odd name, served: folder, address, what was said."""
+    place = tmp_path_factory.mktemp("pages") / ODD / "small"
+    build_study(place, make_spec({"tune.trials": 0}))
+    said = command("track", place)
+    with port() as free:
+        address = f"http://127.0.0.1:{free}"
+    words = [sys.executable, "-m", "study", "ui", str(place), "--port", str(free)]
+    with open(place / "ui.log", "wb") as log:
+        server = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait(lambda: answers(address), 90)
+        yield SimpleNamespace(place=place, address=address, said=said)
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answers(address):
+    with contextlib.suppress(OSError):
+        return urllib.request.urlopen(f"{address}/health", timeout=1).status == 200
+    return False
+
+
+def test_a_database_is_made_in_a_folder_of_any_name(pages):
+    assert pages.said == (f"MLflow at {default_uri(pages.place)} is up to date.\n", "")
+    assert (pages.place / "mlflow.db").exists()
+    assert [path.name for path in pages.place.parent.parent.iterdir()] == [ODD]
+
+
+def test_the_pages_show_the_studys_database_and_its_report(pages):
+    assert by_keys(pages.address) == by_keys(default_uri(pages.place))
+    assert "report.md" in reports(pages.address, "small")[1]
+
+
+def by_keys(uri):
+    return {(run.info.run_id, run.data.tags["study.key"]) for run in runs_of(uri, "small")}
+
+
+def test_writing_to_a_server_prints_nothing_of_mlflows(pages, tmp_path):
+    build_study(tmp_path / "small", make_spec({"tune.trials": 0}))
+    before = len(runs_of(pages.address, "small"))
+    said = command("track", tmp_path / "small", "--tracking-uri", pages.address)
+    assert said == (f"MLflow at {pages.address} is up to date.\n", "")
+    assert len(runs_of(pages.address, "small")) == before + 13
+
+
+def test_pages_need_a_port_that_is_free(study):
+    with port() as taken:
+        _, err = command("ui", study.place, "--port", taken, code=2)
+    assert err == f"error: port {taken}: address already in use. Choose another with --port.\n"
+
+
+def test_pages_need_a_database(small):
+    with pytest.raises(InputError, match=rf"{small} has no mlflow\.db\. Give") as raised:
+        mlflow_store.pages(small, 5000)
+    assert shell("track", str(small)) in str(raised.value)

@@ -34,7 +34,7 @@ from torch import Tensor
 from trainables import STREAMS, InputError, Learner
 from trainables.evaluation import evaluate
 from trainables.finetune import Finetune
-from trainables.streams import SCENARIOS, Stream
+from trainables.streams import SCENARIOS, Stream, Task
 from trainables.streams.datasets import Split, load
 
 SEEDS = (11, 12, 13)
@@ -65,12 +65,18 @@ def build(
 def learn(learner: Learner, stream: Stream, first: int = 0, last: int = TASKS) -> None:
     """Learn tasks ``first`` to ``last`` - 1."""
     for index in range(first, last):
-        learner.learn(stream.task(index, union=learner.offline))
+        learner.learn(task_of(learner, stream, index))
+
+
+def task_of(learner: Learner, stream: Stream, index: int) -> Task:
+    """Return a task as the learner is given it: an offline one draws from all of them."""
+    return stream.task(index, union=stream.tasks if learner.offline else 0)
 
 
 def accuracies(learner: Learner, stream: Stream, learnt: int) -> Tensor:
     """Return the accuracy of each seed on each task, [S, T], with the primary readout."""
-    counts = evaluate(learner, stream, learnt).counts[learner.readouts[0]].double()
+    shown = stream.tasks if learner.offline else learnt
+    counts = evaluate(learner, stream, shown).counts[learner.readouts[0]].double()
     return counts.diagonal(dim1=2, dim2=3).sum(-1) / counts.sum((2, 3))
 
 
@@ -194,11 +200,13 @@ class LearnerConformance:
             pytest.skip("this learner does not stack so many seeds")
 
     def memory_bytes(self, learner: Learner) -> int:
-        """Bytes of past data of one seed; by default the filled slots of ``learner.memory``."""
+        """Bytes of past data of one seed; by default the filled slots of ``learner.memory``, as
+        far as they are its state: what it can compute again is not past data.
+        """
         memory = getattr(learner, "memory", None)
         if memory is None:
             return 0
-        slots = [t for t in vars(memory).values() if isinstance(t, Tensor) and t.dim() >= 2]
+        slots = [t for t in memory.state().values() if isinstance(t, Tensor) and t.dim() >= 2]
         assert slots, "a memory without tensors: override memory_bytes"
         return sum(t[0, : len(memory)].numel() * t.element_size() for t in slots)
 
@@ -363,7 +371,7 @@ class LearnerConformance:
         stream = self.stream("task_free")
         assert stream.info.tasks is None
         with pytest.raises(LookupError):
-            _ = stream.task(1, union=self.learner.offline).id
+            _ = task_of(self.build(stream), stream, 1).id
 
     def test_the_task_is_named_when_testing_in_the_task_scenario_only(
         self, scenario: str, monkeypatch: pytest.MonkeyPatch
@@ -436,6 +444,21 @@ class LearnerConformance:
                 return observe(batch)
 
         assert self._observed(scenario, monkeypatch, around) > 10
+
+    def test_losses_add_up_to_what_the_steps_returned(
+        self, scenario: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        learner = self.build(self.stream(scenario))
+        original, total = learner.observe, torch.zeros(len(self.stack))
+
+        def observe(batch: Any) -> Tensor:
+            loss = original(batch)
+            total.add_(loss)
+            return loss
+
+        monkeypatch.setattr(learner, "observe", observe)
+        learn(learner, self.stream(scenario), 0, 1)
+        torch.testing.assert_close(learner.losses, total)
 
     def test_a_diverged_seed_leaves_the_others_alone(self, scenario: str) -> None:
         self.needs_a_stack()

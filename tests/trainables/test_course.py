@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import fields, replace
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 import torch
 from conformance import assert_same_state
 
-from trainables import InputError
+from trainables import LEARNERS, InputError
 from trainables.course import Assignment, Course
 from trainables.evaluation import evaluate
+from trainables.finetune import Finetune
 from trainables.outcome import Outcome
 
 SEEDS = (11, 12)
@@ -133,11 +135,12 @@ def test_samples_and_footprint_are_recorded_for_each_task(digits):
     assert outcome.seeds.tolist() == list(SEEDS)
 
 
-def test_every_method_takes_the_steps_of_the_others(digits):
-    kinds = ("finetune", "joint", "replay", "ewc")
-    samples = [
-        finished(digits, learner=kind, configuration=QUICK).outcome().samples for kind in kinds
-    ]
+@pytest.mark.parametrize("tasks", [None, 2])
+@pytest.mark.parametrize("order", ["fixed", "shuffled"])
+def test_every_method_takes_the_steps_of_the_others(order, tasks, digits):
+    changes = {"configuration": QUICK, "tasks": tasks, "options": {"class_order": order}}
+    samples = [finished(digits, learner=kind, **changes).outcome().samples for kind in LEARNERS]
+    assert all(len(other) == (tasks or 5) for other in samples)
     assert all((other == samples[0]).all() for other in samples)
 
 
@@ -157,6 +160,166 @@ def test_only_so_many_tasks_are_learnt_but_all_are_tested(digits):
     whole = finished(digits, scenario="task").outcome()
     np.testing.assert_array_equal(found.counts["main"], whole.counts["main"][:, :2])
     assert (found.counts["main"].sum((3, 4)) > 0).all()
+
+
+# -- joint
+
+JOINT = {"learner": "joint", "configuration": QUICK}
+
+
+def handed_over(found, monkeypatch):
+    """Let a course learn its tasks; return the batches its learner was given."""
+    batches, original = [], found.learner.observe
+    monkeypatch.setattr(
+        found.learner, "observe", lambda batch: batches.append(batch) or original(batch)
+    )
+    while not found.done:
+        found.advance()
+    return batches
+
+
+@pytest.mark.parametrize("order", ["fixed", "shuffled"])
+@pytest.mark.parametrize("tasks", [1, 2, 5])
+def test_joint_learns_the_first_tasks_only_while_tuning(tasks, order, digits, monkeypatch):
+    found = course(digits, **JOINT, tasks=tasks, options={"class_order": order})
+    batches = handed_over(found, monkeypatch)
+    pools = [found.stream.pool(index)[0] for index in range(tasks)]
+    for seed in range(len(SEEDS)):
+        first = torch.cat([pool[seed] for pool in pools])
+        images, _ = found.stream.gather(first.expand(len(SEEDS), -1), 0)
+        allowed = {tuple(image) for image in images[seed].tolist()}
+        seen = {tuple(image) for batch in batches for image in batch.inputs[seed].tolist()}
+        assert seen == allowed
+        labels = {label for batch in batches for label in batch.labels[seed].tolist()}
+        assert labels == set(found.stream.task_classes[seed, :tasks].flatten().tolist())
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 5])
+def test_joint_is_tested_on_the_classes_it_learns_from_the_start(tasks, digits):
+    found = finished(digits, **JOINT, tasks=tasks)
+    outcome = found.outcome()
+    tested = outcome.counts["main"].sum((3, 4)) > 0
+    assert tested[:, :, :tasks].all()
+    assert not tested[:, :, tasks:].any()
+    assert ((outcome.initial["main"].sum((2, 3)) > 0) == tested[:, 0]).all()
+    answered = set(np.flatnonzero(outcome.counts["main"].sum((0, 1, 2, 3))))
+    assert answered <= set(range(2 * tasks))
+
+
+def test_joint_is_tested_on_the_same_classes_within_tasks(digits):
+    outcome = finished(digits, **JOINT, tasks=2, evaluate_every=10).outcome()
+    tested = outcome.between["counts"].sum((3, 4)) > 0
+    assert tested.shape[1] > 2
+    assert tested[:, :, :2].all()
+    assert not tested[:, :, 2:].any()
+
+
+@pytest.mark.parametrize("tasks", [2, 5])
+def test_the_memory_of_joint_is_all_the_data_it_draws_from(tasks, digits):
+    found = finished(digits, **JOINT, tasks=tasks)
+    sizes = [len(found.stream.pool(index)[0][0]) for index in range(tasks)]
+    assert found.outcome().footprint["memory"].tolist() == [sum(sizes) * (64 + 1)] * tasks
+    assert found.learner.footprint()["memory"] == sum(sizes) * 65
+
+
+@pytest.mark.parametrize("active", ["seen", "current"])
+def test_which_classes_compete_in_the_loss_makes_no_difference_to_joint(active, digits):
+    plain = finished(digits, **JOINT).outcome()
+    assert_same_outcome(
+        finished(digits, **JOINT, options={"active_classes": active}).outcome(), plain
+    )
+
+
+# -- classes that compete in the loss
+
+
+def loss_by_hand(logits, labels, rivals):
+    """Mean over the samples of -log p(label), where the label competes with its rivals only."""
+    losses = []
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        total = sum(math.exp(row[rival]) for rival in rivals[label])
+        losses.append(math.log(total) - row[label])
+    return sum(losses) / len(losses)
+
+
+def steps_of_replay(found, monkeypatch):
+    """Let replay learn three tasks; yield the task, loss, logits and labels of each step."""
+    learner, seen = found.learner, {}
+
+    def spy(place, name, keep):
+        original = getattr(place, name)
+
+        def called(given):
+            result = original(given)
+            seen[name] = keep(result)
+            return result
+
+        monkeypatch.setattr(place, name, called)
+
+    spy(learner, "logits", lambda logits: logits.detach())
+    spy(learner.memory, "sample", lambda samples: samples[1])
+    for index in range(3):
+        for batch in found.task(index).batches(1, 16):
+            seen.pop("sample", None)
+            loss = learner.observe(batch)
+            replayed = [seen["sample"]] if "sample" in seen else []
+            yield index, loss, seen["logits"], torch.cat([batch.labels, *replayed], 1)
+
+
+@pytest.mark.parametrize("order", ["fixed", "shuffled"])
+def test_a_replayed_sample_competes_with_the_classes_of_its_own_task(order, digits, monkeypatch):
+    found = course(digits, options={"active_classes": "current", "class_order": order})
+    rivals = [
+        {label: set(task) for task in tasks for label in task}
+        for tasks in found.stream.task_classes.tolist()
+    ]
+    of_other_tasks = 0
+    for index, loss, logits, labels in steps_of_replay(found, monkeypatch):
+        assert loss.isfinite().all()
+        for seed in range(len(SEEDS)):
+            expected = loss_by_hand(logits[seed], labels[seed], rivals[seed])
+            assert loss[seed].item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+            current = set(found.stream.task_classes[seed, index].tolist())
+            of_other_tasks += len(set(labels[seed].tolist()) - current)
+    assert of_other_tasks > 10
+
+
+@pytest.mark.parametrize("learner", ["finetune", "replay", "ewc", "joint"])
+@pytest.mark.parametrize("active", ["all", "seen", "current"])
+def test_no_seed_diverges_whichever_classes_compete(active, learner, digits):
+    found = finished(
+        digits, learner=learner, configuration=QUICK, options={"active_classes": active}
+    )
+    assert found.outcome().finite.all()
+
+
+# -- seeds that diverge
+
+
+class Hot(Finetune):
+    """The loss of the second seed is not finite in its second task; its weights always are."""
+
+    name = "hot"
+    value = math.inf
+
+    def begin_task(self, task):
+        self.warmth = self.value if task.id == 1 else 0.0
+
+    def descend(self, loss):
+        return super().descend(loss + torch.tensor([0.0, self.warmth]))
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_loss_that_is_not_finite_is_a_divergence_of_its_seed_only(value, digits, monkeypatch):
+    monkeypatch.setattr(Hot, "value", value)
+    monkeypatch.setitem(LEARNERS, "hot", Hot)
+    found = finished(digits, learner="hot", configuration=QUICK)
+    outcome = found.outcome()
+    assert outcome.finite.tolist() == [[True] * 5, [True, False, True, True, True]]
+    assert all(weight.isfinite().all() for weight in found.learner.network.parameters())
+    assert evaluate(found.learner, found.stream, 5).finite.all()
+    plain = finished(digits, learner="finetune", configuration=QUICK).outcome()
+    np.testing.assert_array_equal(outcome.counts["main"], plain.counts["main"])
 
 
 def test_a_diverged_seed_is_reported_as_such(digits):

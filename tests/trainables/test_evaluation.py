@@ -19,7 +19,6 @@ class Fixed:
     """Stands in for a learner: two readouts, computed from the inputs alone."""
 
     readouts = ("slow", "fast")
-    offline = False
 
     def __init__(self, stream, broken=None):
         self.seeds, self.stream = stream.seeds, stream.info
@@ -113,14 +112,6 @@ def test_outputs_that_do_not_compete_still_have_to_be_finite(digits):
     learner = Fixed(stream, broken=(0, 3, float("nan")))
     assert 0 in unused, "output 0 competes: choose another seed"
     assert evaluate(learner, stream, 5).finite.tolist() == [False, True, True]
-
-
-def test_an_offline_learner_is_tested_on_all_classes_from_the_start(digits):
-    stream = shuffled_stream(digits, "class")
-    learner = Fixed(stream)
-    full = evaluate(learner, stream, 5).counts["slow"]
-    learner.offline = True
-    assert torch.equal(evaluate(learner, stream, 1).counts["slow"], full)
 
 
 def test_evaluation_changes_nothing_and_leaves_no_graph():

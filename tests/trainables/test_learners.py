@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from conformance import LearnerConformance, make_stream
 
@@ -10,6 +12,7 @@ from trainables.ewc import EWC
 from trainables.finetune import Finetune
 from trainables.joint import Joint
 from trainables.replay import Replay
+from trainables.streams.datasets import load
 
 QUICK = {"hidden": [32], "epochs": 2, "batch_size": 6, "lr": 5e-3}
 
@@ -29,6 +32,11 @@ class TestFinetuneSGD(LearnerConformance):
 class TestJoint(LearnerConformance):
     learner = Joint
     options = QUICK
+
+    def memory_bytes(self, learner):
+        """All the training data, from the first step on: 8 x 8 pixels and a label a sample."""
+        samples = load("digits", Path())["train"]["labels"].size
+        return samples * (64 + 1) if learner.trained else 0
 
 
 class TestReplay(LearnerConformance):

@@ -42,7 +42,7 @@ def fill(memory, seeds, sizes):
 
 def one_at_a_time(seed, capacity, sizes):
     """Vitter's algorithm in plain Python with the numbers that the memory draws."""
-    draws, slots, seen = Draws([seed], "memory", CPU), [], 0
+    draws, slots, seen = Draws([seed], "reservoir", CPU), [], 0
     for size in sizes:
         for number in draws.uniform(size)[0].tolist():
             if seen < capacity:
@@ -71,8 +71,8 @@ def test_inserting_a_batch_equals_inserting_one_at_a_time(capacity, sizes, seeds
 
 
 def test_of_two_samples_of_a_batch_on_one_slot_the_later_stays(monkeypatch):
+    monkeypatch.setattr(rng.Draws, "uniform", lambda self, count: torch.full((1, count), 0.3))
     memory = fill(ReservoirMemory([0], 3, CPU, 4), [0], [4])
-    monkeypatch.setattr(memory.draws, "uniform", lambda count: torch.full((1, count), 0.3))
     memory.observe(numbered(4, 3, [0]))  # slots int(.3 * 5) = 1, int(.3 * 6) = 1, int(.3 * 7) = 2
     assert places(memory.inputs)[0, :4].tolist() == [0, 5, 6, 3]
 
@@ -170,6 +170,13 @@ def test_per_task_takes_the_place_of_the_total(per_task):
     for done, (shares, _, labels) in enumerate(after, start=1):
         assert shares == [min(per_task, stream.task(k).size) for k in range(done)]
         assert labels.shape[1] == sum(shares)
+
+
+def test_what_is_kept_is_drawn_apart_from_what_is_replayed():
+    stream, memory, _ = balanced(50, tasks=1)
+    kept, replayed = (stream.task(0).sample(50, name).inputs for name in ("kept", "memory"))
+    assert torch.equal(memory.inputs, kept)
+    assert not torch.equal(memory.inputs, replayed)
 
 
 def pairs(images, labels):

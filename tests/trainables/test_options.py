@@ -22,6 +22,13 @@ class Toy(Options):
     kind: str = option("one", "a word", choices=("one", "two"))
 
 
+class Unlimited(Toy):
+    """Numbers without limits, or with one."""
+
+    free: float = option(0.0, "any number")
+    maybe: float | None = option(None, "a number or none", low=0.0)
+
+
 class Wider(Toy):
     """Options of a subclass."""
 
@@ -66,7 +73,13 @@ def test_a_configuration_cannot_be_changed():
         ({"rate": True}, "rate = True is not a number"),
         ({"rate": None}, "rate = None is not a number"),
         ({"rate": 1.5}, "rate = 1.5 is out of range; allowed: 0.0 to 1.0"),
-        ({"rate": math.nan}, "rate = nan is out of range"),
+        ({"rate": math.nan}, "rate = nan is not a finite number; allowed: 0.0 to 1.0"),
+        ({"rate": math.inf}, "rate = inf is not a finite number"),
+        ({"free": math.inf}, "free = inf is not a finite number"),
+        ({"free": -math.inf}, "free = -inf is not a finite number"),
+        ({"free": math.nan}, "free = nan is not a finite number"),
+        ({"maybe": math.inf}, "maybe = inf is not a finite number; allowed: 0.0 or more"),
+        ({"count": math.inf}, "count = inf is not a whole number"),
         ({"count": 1.0}, "count = 1.0 is not a whole number"),
         ({"count": True}, "count = True is not a whole number"),
         ({"count": 0}, "count = 0 is out of range; allowed: 1 or more"),
@@ -82,4 +95,9 @@ def test_a_configuration_cannot_be_changed():
 )
 def test_a_bad_value_is_refused_with_what_is_allowed(values, said):
     with pytest.raises(InputError, match=f"^methods.toy: .*{said}"):
-        Toy.parse(values, where="methods.toy")
+        (Unlimited if values.keys() & {"free", "maybe"} else Toy).parse(values, where="methods.toy")
+
+
+def test_a_whole_number_beyond_the_largest_float_is_not_finite():
+    with pytest.raises(InputError, match=r"^free = 10* is not a finite number"):
+        Unlimited(free=10**400)

@@ -36,6 +36,7 @@ def outcome(seeds=(4, 7, 9), rows=3, between=2, readouts=("slow", "fast")):
             "auxiliary": np.zeros(rows, dtype=int),
         },
         between={"task": np.arange(between), "counts": counts(between)},
+        extras={f"spikes: layer {k}": np.stack([d.random(rows) for d in draws]) for k in (1, 2)},
     )
 
 

@@ -76,24 +76,39 @@ def test_an_extra_draw_under_one_name_changes_nothing_under_another():
     assert all(map(torch.equal, first, second))
 
 
-@given(counts=st.lists(st.integers(0, 16), max_size=12))
-@settings(max_examples=60, deadline=None)
-def test_draws_follow_the_blocks_and_never_repeat_a_number(counts):
+def whole(seeds, blocks):
+    """Return the numbers of the first blocks one after the other; [S, blocks * BLOCK]."""
+    rows = [
+        [torch.rand(rng.BLOCK, generator=generator(s, "memory", b)) for b in range(blocks)]
+        for s in seeds
+    ]
+    return torch.stack([torch.cat(row) for row in rows])
+
+
+@given(counts=st.lists(st.integers(0, 50), max_size=12), start=st.integers(0, 40))
+@settings(max_examples=100, deadline=None)
+def test_draws_in_pieces_are_the_blocks_one_after_the_other(counts, start):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rng, "BLOCK", 16)
-        draws, block, used = Draws([7, 8], "memory", CPU), 0, 0
-        for count in counts:
-            if used + count > 16 or used == 16:  # a request is never split over two blocks
-                block, used = block + 1, 0
-            drawn = draws.uniform(count)
-            assert drawn.shape == (2, count)
-            for row, seed in zip(drawn, (7, 8), strict=True):
-                whole = torch.rand(16, generator=generator(seed, "memory", block))
-                assert torch.equal(row, whole[used : used + count])
-            used += count
+        pieces, once = (Draws([7, 8], "memory", CPU) for _ in range(2))
+        pieces.position = once.position = start
+        end = start + sum(counts)
+        drawn = [pieces.uniform(count) for count in counts]
+        assert [piece.shape for piece in drawn] == [(2, count) for count in counts]
+        joined = torch.cat([torch.empty(2, 0), *drawn], dim=1)
+        assert torch.equal(joined, whole([7, 8], end // 16 + 1)[:, start:end])
+        assert torch.equal(joined, once.uniform(end - start))
+        assert pieces.position == once.position == end
 
 
-@given(counts=st.lists(st.integers(1, 16), min_size=1, max_size=10), cut=st.integers(0, 10))
+@pytest.mark.parametrize("count", [rng.BLOCK, rng.BLOCK + 1, 3 * rng.BLOCK + 5])
+def test_a_draw_may_be_larger_than_a_block(count):
+    draws = Draws([7], "memory", CPU)
+    draws.uniform(9)
+    assert torch.equal(draws.uniform(count), whole([7], 5)[:, 9 : 9 + count])
+
+
+@given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=10), cut=st.integers(0, 10))
 @settings(max_examples=60, deadline=None)
 def test_position_is_the_whole_state(counts, cut):
     with pytest.MonkeyPatch.context() as patch:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import math
+import os
+import pickle
+import struct
+import zlib
 from collections import Counter
+from pathlib import Path
 from urllib.error import URLError
 
 import h5py
@@ -206,22 +213,23 @@ LOSS = [
     ("class", "seen", 0, [[{0, 1}], [{0, 5}]]),
     ("class", "seen", 1, [[{0, 1, 2, 3}], [{0, 1, 3, 5}]]),
     ("class", "seen", 2, [[{0, 1, 2, 3, 4, 5}]] * 2),
-    ("class", "current", 1, [[{2, 3}], [{1, 3}]]),
     ("class", "seen", None, None),
     ("class", "current", None, None),
     ("domain", "current", 1, None),
     ("task_free", "seen", 1, None),
     *(
         (
-            "task",
-            "all",
+            name,
+            active,
             learnt,
             [
                 [{0, 1}, {0, 1}, {2, 3}, {2, 3}, {4, 5}, {4, 5}],
                 [{0, 5}, {1, 3}, {2, 4}, {1, 3}, {2, 4}, {0, 5}],
             ],
         )
-        for learnt in (0, 2, None)
+        # replayed samples are of other tasks than the one learnt: each has its own rivals
+        for name, active, tasks in (("task", "all", (0, 2, None)), ("class", "current", (0, 1, 2)))
+        for learnt in tasks
     ),
 ]
 
@@ -230,6 +238,12 @@ LOSS = [
 def test_loss_masks_by_hand(name, active, learnt, expected):
     mask = Scenario(name, CLASSES, 6, active).loss_mask(LABELS, learnt)
     assert (mask if mask is None else members(mask)) == expected
+
+
+def test_the_rivals_of_a_class_that_two_tasks_share_are_those_of_both():
+    shared = torch.tensor([[[0, 1], [1, 2], [3, 4]]])
+    mask = Scenario("class", shared, 5, "current").loss_mask(torch.arange(5).unsqueeze(0), 0)
+    assert members(mask) == [[{0, 1}, {0, 1, 2}, {1, 2}, {3, 4}, {3, 4}]]
 
 
 # scenario, tasks learnt, task tested -> what competes, of each seed
@@ -354,35 +368,59 @@ def test_sampling_less_gives_the_first_part(digits):
     assert torch.equal(task.sample(50, "a").inputs[:, :20], task.sample(20, "a").inputs)
 
 
-# -- the union of all tasks
-# ----------------------------------------------------------------------------
+# -- the union of tasks
+# ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("tasks", [1, 2, 5])
 @pytest.mark.parametrize("order", ["fixed", "shuffled"])
 @pytest.mark.parametrize(("epochs", "batch_size"), [(1, 16), (3, 7), (2, 64)])
-def test_the_union_goes_through_everything_as_often_as_the_others(
-    epochs, batch_size, order, digits
+def test_the_union_goes_through_the_first_tasks_as_often_as_the_others(
+    epochs, batch_size, order, tasks, digits
 ):
     found = stream(digits, class_order=order)
     counts = [Counter() for _ in SEEDS]
-    for index in range(5):
-        rows = batch_rows(found.task(index, union=True), digits, epochs, batch_size)
+    for index in range(tasks):
+        rows = batch_rows(found.task(index, union=tasks), digits, epochs, batch_size)
         steps = len(list(found.task(index).batches(epochs, batch_size)))
         for seed, batches in enumerate(rows):
             assert len(batches) == steps
             assert all(len(batch) == batch_size for batch in batches)
             counts[seed].update(row for batch in batches for row in batch)
-    for count in counts:
-        assert set(count) == set(range(len(digits["train"]["labels"])))
-        assert set(count.values()) <= {epochs, epochs + 1}
+    for count, *own in zip(counts, *pools(found, tasks), strict=True):
+        assert set(count) == set().union(*own)
+        seen = count.values()
+        # fewer steps are taken than a round over the longest tasks there can be would need
+        assert max(seen) - min(seen) <= 1
+        assert order == "shuffled" or set(seen) <= {epochs, epochs + 1}
 
 
-def test_the_union_has_samples_of_all_tasks_in_every_task(digits):
+@pytest.mark.parametrize("tasks", [2, 5])
+def test_the_union_has_samples_of_all_its_tasks_in_every_task(tasks, digits):
     found = stream(digits)
-    for index in (0, 4):
-        labels = torch.cat([b.labels for b in found.task(index, union=True).batches(1, 16)], 1)
-        assert all(set(row.tolist()) == set(range(10)) for row in labels)
-    assert found.task(0, union=True).loss_mask(labels) is None
+    for index in range(tasks):
+        labels = torch.cat([b.labels for b in found.task(index, union=tasks).batches(1, 16)], 1)
+        assert all(set(row.tolist()) == set(range(2 * tasks)) for row in labels)
+
+
+@pytest.mark.parametrize("active", ["all", "seen", "current"])
+def test_all_classes_compete_in_the_loss_of_a_union(active, digits):
+    found = stream(digits, active_classes=active)
+    labels = torch.arange(10).expand(len(SEEDS), -1)
+    assert found.task(1, union=5).loss_mask(labels) is None
+    assert (found.task(1).loss_mask(labels) is None) == (active == "all")
+
+
+@pytest.mark.parametrize("order", ["fixed", "shuffled"])
+@pytest.mark.parametrize("tasks", [0, 1, 3, 5])
+def test_the_size_of_a_union_is_that_of_the_largest_of_its_seeds(order, tasks, digits):
+    found = stream(digits, class_order=order)
+    sizes = [sum(len(rows[s]) for rows in pools(found, tasks)) for s in range(len(SEEDS))]
+    assert found.task(0, union=tasks).union_size == max(sizes)
+
+
+def pools(found, tasks):
+    return [learnt_rows(found, index) for index in range(tasks)]
 
 
 # -- caches
@@ -430,21 +468,127 @@ DAMAGES = {
 def test_a_damaged_cache_is_named(damage, toy, tmp_path):
     path = prepare("toy", tmp_path)
     DAMAGES[damage](path)
-    with pytest.raises(InputError, match=r"toy\.h5 is damaged"):
+    with pytest.raises(InputError, match=r"toy\.h5 is damaged \(.+\)\. Delete it"):
         load("toy", tmp_path)
 
 
-def test_a_cache_that_lacks_a_split_is_damaged(toy, tmp_path):
+def put(key, value):
+    def change(file):
+        del file[key]
+        if value is not None:
+            file[key] = value
+
+    return change
+
+
+BLACK, ZEROS = np.zeros((6, 2, 2), np.uint8), np.zeros(6, np.uint8)
+CONTENTS = {
+    "no split": (put("test", None), "'test' doesn't exist"),
+    "no labels": (put("test/labels", None), "'labels' doesn't exist"),
+    "an array for a split": (put("test", ZEROS), "."),
+    "a number for an array": (put("test/labels", 3), "."),
+    "text": (put("test/labels", ["a"] * 6), "test: uint8 and object in place of uint8"),
+    "other types": (put("train/images", BLACK + 0.5), "train: float64 and uint8"),
+    "fewer labels": (put("train/labels", ZEROS[:5]), r"6 images, but labels \(5,\)"),
+    "labels in two columns": (put("test/labels", np.zeros((6, 2), np.uint8)), r"labels \(6, 2\)"),
+    "another class": (put("test/labels", ZEROS + 2), "test: label 2, but 2 classes"),
+    "larger images": (put("test/images", BLACK.repeat(2, 1)), r"\(6, 4, 2\) in place of 4 bytes"),
+    "flat images": (put("test/images", ZEROS), "in place of 4 bytes"),
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_a_cache_that_holds_something_else_is_damaged(content, toy, tmp_path):
+    change, said = CONTENTS[content]
     with h5py.File(prepare("toy", tmp_path), "a") as file:
-        del file["test"]
-    with pytest.raises(InputError, match=r"toy\.h5 is damaged"):
+        change(file)
+    with pytest.raises(
+        InputError, match=rf"toy\.h5 is damaged \(.*{said}.*\)\. Delete it"
+    ) as caught:
+        load("toy", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cache_without_samples_is_damaged(toy, tmp_path):
+    with h5py.File(prepare("toy", tmp_path), "a") as file:
+        put("train/images", BLACK[:0])(file)
+        put("train/labels", ZEROS[:0])(file)
+    with pytest.raises(InputError, match="train: 0 images"):
         load("toy", tmp_path)
 
 
-def test_a_root_that_cannot_be_written_is_named(toy, tmp_path):
+def refuse(monkeypatch, place, name, error):
+    def refused(*of, **keywords):
+        raise error
+
+    monkeypatch.setattr(place, name, refused)
+
+
+NO_PERMISSION = PermissionError(errno.EACCES, "a long text\nof the library")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NO_PERMISSION, "Permission denied"),
+        (BlockingIOError(errno.EAGAIN, "unable to lock file"), "unavailable"),
+        (MemoryError(), "MemoryError"),
+    ],
+    ids=repr,
+)
+def test_a_cache_that_cannot_be_read_is_not_to_be_deleted(error, said, toy, tmp_path, monkeypatch):
+    prepare("toy", tmp_path)
+    refuse(monkeypatch, h5py, "File", error)
+    with pytest.raises(
+        InputError, match=rf"toy\.h5 cannot be read \(.*{said}.*\).*--data"
+    ) as caught:
+        load("toy", tmp_path)
+    assert "elete" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_place_of_a_cache_cannot_be_read(toy, tmp_path):
+    (tmp_path / "toy.h5").mkdir()
+    with pytest.raises(InputError, match=r"toy\.h5 cannot be read \(Is a directory\)"):
+        load("toy", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["toy", "mnist"])
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_root_that_is_a_file_is_named(name, below, toy, tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(InputError, match="--data"):
-        load("toy", tmp_path / "file")
+    with pytest.raises(InputError, match=r"file.* cannot be used \(Not a directory.*--data"):
+        load(name, tmp_path / "file" / below)
+
+
+def test_a_root_that_may_not_be_entered_is_named(toy, tmp_path, monkeypatch):
+    refuse(monkeypatch, Path, "stat", NO_PERMISSION)
+    with pytest.raises(InputError, match=r"cannot be used \(Permission denied\).*STUDY_DATA"):
+        load("toy", tmp_path)
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("place", [Path, os, datasets.tempfile])
+def test_a_cache_that_cannot_be_written_leaves_nothing(place, toy, tmp_path, monkeypatch):
+    name = {Path: "write_bytes", os: "replace"}.get(place, "TemporaryDirectory")
+    refuse(monkeypatch, place, name, FULL)
+    with pytest.raises(InputError, match=r"cannot write .*toy\.h5 \(No space left.*--data"):
+        prepare("toy", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_cache_leaves_nothing(toy, tmp_path, monkeypatch):
+    refuse(monkeypatch, os, "replace", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        prepare("toy", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_is_as_readable_as_any_file(toy, tmp_path):
+    (tmp_path / "plain").touch()
+    assert prepare("toy", tmp_path).stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_an_unknown_data_set_is_refused_with_the_nearest_name(tmp_path):
@@ -467,12 +611,104 @@ def test_missing_data_without_network_names_the_root_and_the_options(
         load("mnist", tmp_path / "root")
     for part in (str(tmp_path / "root"), "--data", "STUDY_DATA"):
         assert part in str(caught.value)
-    assert not (tmp_path / "root" / "mnist.h5").exists()
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+# torchvision's files of MNIST: a number for the type, sizes, bytes
+
+
+def idx(*sizes, fill=1, kind=8):
+    head = struct.pack(f">HBB{len(sizes)}I", 0, kind, len(sizes), *sizes)
+    return head + bytes([fill]) * math.prod(sizes)
+
+
+def write_raw(folder, **changed):
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("train", "t10k"):
+        files = {"images": idx(20, 28, 28), "labels": idx(20)} | changed
+        for what, content in files.items():
+            suffix = "images-idx3-ubyte" if what == "images" else "labels-idx1-ubyte"
+            (folder / f"{part}-{suffix}").write_bytes(content)
+
+
+def test_raw_files_are_found_without_network(tmp_path):
+    write_raw(tmp_path / "MNIST" / "raw")
+    found = load("mnist", tmp_path)
+    assert found["train"]["images"].shape == (20, 28, 28)
+    assert found["test"]["labels"].tolist() == [1] * 20
+
+
+BROKEN = {
+    "empty": {"images": b""},
+    "something else": {"images": b"hello" * 50},
+    "cut off": {"images": idx(20, 28, 28)[:-700]},
+    "an unknown type": {"images": idx(20, 28, 28, kind=10)},
+    "another type": {"labels": idx(20, kind=9)},
+    "fewer labels": {"labels": idx(19)},
+    "another class": {"labels": idx(20, fill=10)},
+    "smaller images": {"images": idx(20, 8, 8)},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_broken_raw_files_are_named(broken, tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    write_raw(raw, **BROKEN[broken])
+    with pytest.raises(InputError, match=rf"{raw} is damaged \(.+\)\. Delete it") as caught:
+        load("mnist", tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "mnist.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "x-ubyte"), "cannot be read .*x-ubyte"),
+        (EOFError("Ran out of input"), "is damaged"),
+        (AssertionError(), r"is damaged \(AssertionError\)"),
+        (zlib.error("invalid block"), "is damaged"),
+        (gzip.BadGzipFile("Not a gzipped file"), "is damaged"),
+        (pickle.UnpicklingError("invalid load key"), "is damaged"),
+        (KeyError("data"), "is damaged"),
+    ],
+    ids=repr,
+)
+def test_raw_files_that_torchvision_refuses_are_named(error, said, tmp_path, monkeypatch):
+    import torchvision
+
+    write_raw(tmp_path / "MNIST" / "raw")
+    refuse(monkeypatch, torchvision.datasets.MNIST, "_load_data", error)
+    with pytest.raises(InputError, match=f"{tmp_path / 'MNIST' / 'raw'} {said}"):
+        prepare("mnist", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["MNIST"]
+
+
+def test_a_download_leaves_the_cache_alone(tmp_path, monkeypatch):
+    import torchvision
+
+    monkeypatch.setattr(
+        torchvision.datasets.MNIST, "download", lambda self: write_raw(Path(self.raw_folder))
+    )
+    assert load("mnist", tmp_path / "root")["train"]["labels"].tolist() == [1] * 20
+    assert [path.name for path in (tmp_path / "root").iterdir()] == ["mnist.h5"]
+
+
+def test_a_download_that_fills_the_disk_leaves_nothing(tmp_path, monkeypatch):
+    import torchvision
+
+    def download(self):
+        write_raw(Path(self.raw_folder))
+        raise FULL
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", download)
+    with pytest.raises(InputError, match=r"could not be downloaded \(No space left"):
+        prepare("mnist", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bundled_data_leaves_no_file(tmp_path):
     load("digits", tmp_path)
-    prepare("digits", tmp_path)
+    assert prepare("digits", tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 

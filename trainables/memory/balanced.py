@@ -36,7 +36,7 @@ class BalancedMemory(Memory):
 
     def end_task(self, task: Task) -> None:
         share = self.per_task or self.total // (len(self.shares) + 1)
-        new = task.sample(min(share, task.size), "memory")
+        new = task.sample(min(share, task.size), "kept")
         inputs = [block[:, :share] for block in torch.split(self.inputs, self.shares, dim=1)]
         labels = [block[:, :share] for block in torch.split(self.labels, self.shares, dim=1)]
         self.shares = [min(held, share) for held in self.shares] + [new.labels.shape[1]]

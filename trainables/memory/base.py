@@ -26,6 +26,7 @@ class Memory(ABC):
         self.inputs = torch.empty(len(seeds), 0, width, dtype=torch.uint8, device=device)
         self.labels = torch.empty(len(seeds), 0, dtype=torch.uint8, device=device)
         self.draws = Draws(seeds, "memory", device)
+        self._seed = torch.arange(len(seeds), device=device).unsqueeze(1)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -43,10 +44,15 @@ class Memory(ABC):
         """
         stack, slots, width = self.inputs.shape
         chosen = (self.draws.uniform(count) * len(self)).long()
-        chosen += torch.arange(stack, device=chosen.device).unsqueeze(1) * slots
-        rows = chosen.flatten()
+        rows = chosen.add_(self._seed, alpha=slots).flatten()
         inputs = self.inputs.view(-1, width).index_select(0, rows).view(stack, count, width)
         return inputs, self.labels.view(-1).index_select(0, rows).view(stack, count).long()
+
+    def class_counts(self, classes: int) -> Tensor:
+        """Number of samples held of each class; [S, classes]."""
+        held = self.labels[:, : len(self)].long()
+        counts = torch.zeros(len(held), classes, dtype=torch.long, device=held.device)
+        return counts.scatter_add_(1, held, torch.ones_like(held))
 
     def footprint(self) -> int:
         """Bytes one seed holds, labels included."""

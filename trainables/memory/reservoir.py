@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 
 from trainables.memory.base import Memory
+from trainables.rng import Draws
 from trainables.streams import Batch
+
+AHEAD = 4096  # samples whose slots are found at once: a training step only looks them up
 
 
 class ReservoirMemory(Memory):
     """Holds ``capacity`` samples; the n-th sample of the stream (from 0) takes a free slot while n
     < capacity, else slot r ~ U{0..n} if r < capacity. A whole batch is inserted at once, with the
-    result of one at a time.
+    result of one at a time. The slots come from the stream ``reservoir`` of each seed, number n for
+    sample n.
     """
 
     def __init__(
@@ -26,33 +30,42 @@ class ReservoirMemory(Memory):
         # one slot more than held: what is not kept is written there
         self.inputs = self.inputs.new_zeros(len(seeds), capacity + 1, width)
         self.labels = self.labels.new_zeros(len(seeds), capacity + 1)
+        self._arrivals = Draws(seeds, "reservoir", device)
+        self._first = self._seed * (capacity + 1)
+        self._look_ahead(AHEAD)
 
     def __len__(self) -> int:
         return min(self.seen, self.capacity)
 
     def observe(self, batch: Batch) -> None:
-        stack, count, width = batch.inputs.shape
-        slots = self._slots(count)
-        self.seen += count
-        rows = (
-            slots + torch.arange(stack, device=slots.device).unsqueeze(1) * (self.capacity + 1)
-        ).flatten()
+        width = batch.inputs.shape[-1]
+        rows = self._rows(batch.labels.shape[1]).flatten()
         held, new = self.inputs.view(-1, width), batch.inputs.reshape(-1, width)
         words(held).index_copy_(0, rows, words(new))
         self.labels.view(-1).index_copy_(0, rows, batch.labels.flatten().to(torch.uint8))
 
-    def _slots(self, count: int) -> Tensor:
-        """Slot of each sample of a batch, [S, B]; ``capacity`` for those not kept."""
-        order = torch.arange(count, device=self.inputs.device)
-        number = order + self.seen
-        slots = (self.draws.uniform(count).double() * (number + 1)).long()
-        if self.seen < self.capacity:
-            slots = torch.where(number < self.capacity, number, slots)
-        slots.clamp_(max=self.capacity)
+    def _rows(self, count: int) -> Tensor:
+        """Where the next samples go, as rows of all seeds' slots; [S, count]."""
+        if self.seen + count > self._start + self._ahead.shape[1]:
+            self._look_ahead(max(count, AHEAD))
+        first = self.seen - self._start
+        self.seen += count
+        batch = slice(first, first + count)
         # of several samples that fall on one slot the last one stays
-        last = torch.zeros(len(slots), self.capacity + 1, dtype=torch.long, device=slots.device)
-        last.scatter_reduce_(1, slots, order.expand_as(slots), "amax")
-        return torch.where(last.gather(1, slots) == order, slots, self.capacity)
+        replaced = self._next[:, batch] < first + count
+        return torch.where(replaced, self._first + self.capacity, self._ahead[:, batch])
+
+    def _look_ahead(self, count: int) -> None:
+        """Find the slots of the next ``count`` samples, and which of them takes each slot next."""
+        self._start = self._arrivals.position = self.seen
+        number = torch.arange(self.seen, self.seen + count, device=self.inputs.device)
+        slots = (self._arrivals.uniform(count).double() * (number + 1)).long()
+        slots = torch.where(number < self.capacity, number, slots).clamp_(max=self.capacity)
+        order = slots.argsort(dim=1, stable=True)
+        same = slots.gather(1, order).diff(dim=1) == 0
+        following = torch.where(same, order[:, 1:], count)
+        self._next = torch.full_like(slots, count).scatter_(1, order[:, :-1], following)
+        self._ahead = self._first + slots
 
     def state(self) -> dict[str, Any]:
         return super().state() | {"seen": self.seen}
@@ -60,6 +73,7 @@ class ReservoirMemory(Memory):
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
         self.seen = state["seen"]
+        self._look_ahead(AHEAD)
 
 
 def words(rows: Tensor) -> Tensor:

@@ -5,10 +5,12 @@ Groups ``train`` and ``test``; in each, ``images`` uint8 [N, ...] and ``labels``
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 from trainables.errors import InputError, unknown
 
 Split = dict[str, NDArray[np.uint8]]
+
+ELSEWHERE = "name another data root with --data or STUDY_DATA"
 
 
 @dataclass(frozen=True)
@@ -30,66 +34,125 @@ class Dataset:
     features: int
     scale: float  # multiplies a stored byte to give the network's input
     build: Callable[[Path], dict[str, Split]]
-    bundled: bool = False  # comes with an installed package: nothing to download or cache
+    bundled: str = ""  # the installed package it comes with: nothing to download or cache
 
 
 def load(name: str, root: Path, splits: tuple[str, ...] = ("train", "test")) -> dict[str, Split]:
     """Return the wanted splits of a data set, building its cache on first use.
 
     Raises:
-        InputError: when the data is neither under ``root`` nor to be downloaded, or the cache is
-            damaged.
+        InputError: when the data is neither under ``root`` nor to be downloaded, may not be read,
+            or is damaged.
+    """
+    path = prepare(name, root)
+    if path is not None:
+        return _read(path, name, splits)
+    built = DATASETS[name].build(root)
+    return {split: built[split] for split in splits}
+
+
+def prepare(name: str, root: Path) -> Path | None:
+    """Build the cache file of a data set unless it is there, and return its path; None for a data
+    set that comes with an installed package.
+
+    Raises:
+        InputError: when the data is neither under ``root`` nor to be downloaded, may not be read,
+            is damaged, or the cache cannot be written.
     """
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
-    dataset = DATASETS[name]
-    if dataset.bundled:
-        built = dataset.build(root)
-        return {split: built[split] for split in splits}
-    return _read(prepare(name, root), splits)
-
-
-def prepare(name: str, root: Path) -> Path:
-    """Build the cache file of a data set unless it is there, and return its path."""
-    if name not in DATASETS:
-        raise unknown("data set", name, DATASETS)
-    path = root / f"{name}.h5"
-    if not path.exists() and not DATASETS[name].bundled:
+    if DATASETS[name].bundled:
+        return None
+    path = cache_path(name, root)
+    if not is_cached(name, root):
         _write(path, DATASETS[name].build(root))
     return path
 
 
-def _read(path: Path, splits: tuple[str, ...]) -> dict[str, Split]:
+def cache_path(name: str, root: Path) -> Path:
+    """Return where the cache file of a data set is, or will be."""
+    return root / f"{name}.h5"
+
+
+def is_cached(name: str, root: Path) -> bool:
+    """Say whether the cache file of a data set is there; refuse a root that cannot have one."""
+    try:
+        cache_path(name, root).stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise InputError(
+            f"the data root {root} cannot be used ({_cause(error)}). Mend that, or {ELSEWHERE}."
+        ) from None
+    return True
+
+
+def _read(path: Path, name: str, splits: tuple[str, ...]) -> dict[str, Split]:
     import h5py
 
     try:
         with h5py.File(path) as file:
-            return {s: {key: file[s][key][:] for key in ("images", "labels")} for s in splits}
-    except (OSError, KeyError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}). Delete it; it is built again on the next run."
-        ) from None
+            data = {s: {key: file[s][key][:] for key in ("images", "labels")} for s in splits}
+        return _checked(data, name)
+    except Exception as error:  # h5py has many for a file that is not as expected
+        mend = "Delete it; it is built again on the next run."
+        raise _unusable(path, error, mend) from None
 
 
 def _write(path: Path, data: Mapping[str, Split]) -> None:
-    import h5py
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-        os.close(handle)
+        with tempfile.TemporaryDirectory(dir=path.parent, suffix=".partial") as scratch:
+            partial = Path(scratch) / path.name
+            partial.write_bytes(_hdf5(data))
+            os.replace(partial, path)
     except OSError as error:
         raise InputError(
-            f"cannot write {path} ({error}). Choose another data root with --data."
+            f"cannot write {path} ({_cause(error)}). Mend that, or {ELSEWHERE}."
         ) from None
-    try:
-        with h5py.File(partial, "w") as file:
-            for split, arrays in data.items():
-                for key, array in arrays.items():
-                    file.create_dataset(f"{split}/{key}", data=array, compression="lzf")
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+
+
+def _hdf5(data: Mapping[str, Split]) -> memoryview:
+    """Return the cache file; made in memory, because HDF5 ends the process when a disk is full."""
+    import h5py
+
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        for split, arrays in data.items():
+            for key, array in arrays.items():
+                file.create_dataset(f"{split}/{key}", data=array, compression="lzf")
+    return content.getbuffer()
+
+
+def _checked(data: dict[str, Split], name: str) -> dict[str, Split]:
+    """Return the arrays as they are, or raise ValueError where they are not this data set's."""
+    dataset = DATASETS[name]
+    for split, arrays in data.items():
+        images, labels = arrays["images"], arrays["labels"]
+        if images.dtype != np.uint8 or labels.dtype != np.uint8:
+            raise ValueError(f"{split}: {images.dtype} and {labels.dtype} in place of uint8")
+        if images.ndim < 2 or prod(images.shape[1:]) != dataset.features:
+            raise ValueError(f"{split}: images {images.shape} in place of {dataset.features} bytes")
+        if labels.shape != images.shape[:1] or not labels.size:
+            raise ValueError(f"{split}: {len(images)} images, but labels {labels.shape}")
+        if labels.max() >= dataset.classes:
+            raise ValueError(f"{split}: label {labels.max()}, but {dataset.classes} classes")
+    return data
+
+
+def _unusable(path: Path, error: Exception, mend: str) -> InputError:
+    """Return the sentence for a file that the system does not give, or that is damaged."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None):
+        return InputError(f"{path} cannot be read ({_cause(error)}). Mend that, or {ELSEWHERE}.")
+    return InputError(f"{path} is damaged ({_cause(error)}). {mend}")
+
+
+def _cause(error: Exception) -> str:
+    """Return an exception's message on one line, and the system's in its own short words."""
+    if isinstance(error, OSError) and error.errno:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{os.strerror(error.errno)}{where}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _digits(root: Path) -> dict[str, Split]:
@@ -109,44 +172,43 @@ def _digits(root: Path) -> dict[str, Split]:
     }
 
 
-def _torchvision(kind: str) -> Callable[[Path], dict[str, Split]]:
+def _torchvision(name: str, kind: str) -> Callable[[Path], dict[str, Split]]:
     def build(root: Path) -> dict[str, Split]:
         import torchvision
 
-        data_set = getattr(torchvision.datasets, kind)
-        present = _try_torchvision(data_set, root, download=False)
-        return present or _download(data_set, kind, root)
+        data_set, raw = getattr(torchvision.datasets, kind), root / kind / "raw"
+        try:
+            return _checked(_arrays(data_set, root), name)
+        except Exception as error:  # torchvision has many for a file that is not as expected
+            if not str(error).startswith("Dataset not found"):
+                mend = "Delete it; its files are downloaded on the next run."
+                raise _unusable(raw, error, mend) from None
+        return _downloaded(data_set, raw, root, name)
 
     return build
 
 
-def _try_torchvision(data_set: Any, root: Path, download: bool) -> dict[str, Split] | None:
-    try:
-        parts = {
-            s: data_set(str(root), train=s == "train", download=download) for s in ("train", "test")
-        }
-    except RuntimeError:
-        return None
+def _arrays(data_set: Any, root: Path, download: bool = False) -> dict[str, Split]:
+    parts = {
+        s: data_set(str(root), train=s == "train", download=download) for s in ("train", "test")
+    }
     return {
         split: {"images": np.asarray(part.data), "labels": np.asarray(part.targets, dtype=np.uint8)}
         for split, part in parts.items()
     }
 
 
-def _download(data_set: Any, kind: str, root: Path) -> dict[str, Split]:
-    hint = (
-        f"{kind} is not under {root} and could not be downloaded. "
-        f"Put torchvision's files into {root}/{kind}/raw, "
-        "or name a folder that has them with --data or STUDY_DATA."
-    )
+def _downloaded(data_set: Any, raw: Path, root: Path, name: str) -> dict[str, Split]:
     try:
         root.mkdir(parents=True, exist_ok=True)
-        found = _try_torchvision(data_set, root, download=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{hint} ({type(error).__name__})") from None
-    if found is None:
-        raise InputError(hint)
-    return found
+        with tempfile.TemporaryDirectory(dir=root, suffix=".partial") as scratch:
+            return _checked(_arrays(data_set, Path(scratch), download=True), name)
+    except Exception as error:  # the network's, the disk's, or torchvision's
+        raise InputError(
+            f"{name} is not under {root} and could not be downloaded ({_cause(error)}). "
+            f"Put torchvision's files into {raw}, "
+            "or name a folder that has them with --data or STUDY_DATA."
+        ) from None
 
 
 DATASETS = {
@@ -159,7 +221,7 @@ DATASETS = {
             64,
             1 / 16,
             _digits,
-            bundled=True,
+            bundled="scikit-learn",
         ),
         Dataset(
             "mnist",
@@ -167,7 +229,7 @@ DATASETS = {
             10,
             784,
             1 / 255,
-            _torchvision("MNIST"),
+            _torchvision("mnist", "MNIST"),
         ),
     )
 }

@@ -25,7 +25,7 @@ class Scenario:
         task_classes: classes of each task, [S, T, K].
         classes: number of classes in the data, C.
         active: outputs that compete in the training loss of the class scenario: ``all``, ``seen``
-            or ``current``.
+            or ``current`` (of a replayed sample: those of its own task, else its loss is infinite).
     """
 
     def __init__(self, name: str, task_classes: Tensor, classes: int, active: str = "all") -> None:
@@ -53,13 +53,11 @@ class Scenario:
 
         ``task`` is the task being learnt, None when all are learnt at once.
         """
-        if self.name == "task":
+        active = self.active if self.name == "class" and task is not None else "all"
+        if self.name == "task" or active == "current":
             index = labels.unsqueeze(-1).expand(-1, -1, self.outputs)
             return self._rivals.gather(1, index)
-        if self.name != "class" or self.active == "all" or task is None:
-            return None
-        table = self._seen if self.active == "seen" else self._current
-        return table[:, task].unsqueeze(1)
+        return self._seen[:, task].unsqueeze(1) if active == "seen" else None
 
     def score_mask(self, learnt: int, scored: int) -> Tensor | None:
         """Outputs that compete when task ``scored`` is tested after learning ``learnt`` tasks; [S,

@@ -35,7 +35,8 @@ class StreamOptions(Options):
     )
     active_classes: str = option(
         "all",
-        "outputs that compete in the training loss (class scenario)",
+        "outputs that compete in the training loss (class scenario): all, those of the tasks seen "
+        "so far, or those of the sample's own task",
         choices=("all", "seen", "current"),
     )
 
@@ -139,8 +140,8 @@ class Stream(ABC):
             )
         raise unknown("phase", phase, PHASES)
 
-    def task(self, index: int, union: bool = False) -> Task:
-        """Return task ``index``; with ``union``, its number of steps over all tasks' samples."""
+    def task(self, index: int, union: int = 0) -> Task:
+        """Return task ``index``; with ``union``, its steps draw from the first so many tasks."""
         return Task(self, index, union)
 
     def pool(self, index: int) -> tuple[list[Tensor], int]:
@@ -187,7 +188,7 @@ class Stream(ABC):
 class Task:
     """One step of a stream, as far as the scenario lets a learner see it."""
 
-    def __init__(self, stream: Stream, index: int, union: bool = False) -> None:
+    def __init__(self, stream: Stream, index: int, union: int = 0) -> None:
         self._stream, self._index, self._union = stream, index, union
         self._pool, self.size = stream.pool(index)
         self.steps_done = 0  # batches handed over so far
@@ -207,6 +208,12 @@ class Task:
                 "a task-free stream does not tell its tasks; this method needs another scenario"
             )
         return self._index
+
+    @property
+    def union_size(self) -> int:
+        """Number of samples of all the tasks that a seed draws from at once."""
+        pools = [self._stream.pool(t)[0] for t in range(self._union)]
+        return max((sum(map(len, rows)) for rows in zip(*pools, strict=True)), default=0)
 
     def loss_mask(self, labels: Tensor) -> Tensor | None:
         """Outputs that compete in the loss of these labels; [S, B or 1, outputs], None for all."""
@@ -245,7 +252,7 @@ class Task:
     def _orders(self, epochs: int, batch_size: int) -> Iterator[Tensor]:
         steps = math.ceil(self.size / batch_size)
         if self._union:
-            yield from _union_orders(self._stream, self._index, epochs, batch_size)
+            yield from _union_orders(self._stream, self._union, self._index, epochs, batch_size)
             return
         for epoch in range(epochs):
             rows = [
@@ -255,11 +262,13 @@ class Task:
             yield from order.contiguous().to(self._stream.device)
 
 
-def _union_orders(stream: Stream, task: int, epochs: int, batch_size: int) -> Iterator[Tensor]:
-    """Shuffles of all tasks' samples, one after the other; task ``task`` takes its share of the
-    steps from them.
+def _union_orders(
+    stream: Stream, tasks: int, task: int, epochs: int, batch_size: int
+) -> Iterator[Tensor]:
+    """Shuffles of the samples of the first ``tasks`` tasks, one after the other; task ``task``
+    takes its share of the steps from them.
     """
-    pools = [stream.pool(t) for t in range(stream.tasks)]
+    pools = [stream.pool(t) for t in range(tasks)]
     steps = [epochs * math.ceil(size / batch_size) for _, size in pools]
     first, last = sum(steps[:task]) * batch_size, sum(steps[: task + 1]) * batch_size
     rows = []

@@ -1,0 +1,45 @@
+"""What captions say about numbers: what a ± is, over what, and how configurations were chosen."""
+
+from __future__ import annotations
+
+from analysis import wording
+from analysis.metrics import METRICS
+from analysis.results import Analysis
+
+SEED_VARIES = (
+    "a seed varies everything random (class order or permutation, initial weights, batches, "
+    "memory, spikes)"
+)
+
+
+def definitions(metrics: list[str]) -> list[str]:
+    """`name: what it is` of each metric that has a definition, readouts in brackets left out."""
+    bare = dict.fromkeys(name.partition(" [")[0] for name in metrics)
+    return [f"{name}: {METRICS[name].description}" for name in bare if name in METRICS]
+
+
+def plus_minus(mean: float | None, sd: float | None) -> str:
+    """`mean ± sd`; the mean alone for one seed."""
+    if mean is None or sd is None:
+        return wording.number(mean)
+    return f"{wording.number(mean)} ± {wording.number(sd)}"
+
+
+def units(analysis: Analysis) -> str:
+    """What is paired, in the plural."""
+    unit = analysis.record.unit
+    return f"{unit}es" if unit.endswith("s") else f"{unit}s"
+
+
+def spread(analysis: Analysis) -> str:
+    """What ± is, over what, and what that varies."""
+    varies = f"; {SEED_VARIES}" if analysis.record.unit == "seed" else ""
+    return (
+        "± is the sample standard deviation (ddof 1) over n confirmation "
+        f"{units(analysis)}{varies}."
+    )
+
+
+def protocol(analysis: Analysis) -> str:
+    """How the configurations were chosen, as every table of results says it."""
+    return f"Tuning protocol: {analysis.record.protocol}."

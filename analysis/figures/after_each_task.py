@@ -1,0 +1,122 @@
+"""Mean accuracy on the tasks learnt so far, after each task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from analysis.blocks import Picture
+from analysis.figures import common, layout
+from analysis.figures.common import Look
+from analysis.figures.layout import Grid
+from analysis.results import Analysis
+from analysis.trajectories import Band, Trajectory
+
+MOST_TOGETHER = 7  # methods in one panel
+LABEL = "accuracy on tasks so far"
+
+
+def pictures(analysis: Analysis) -> Iterator[Picture]:
+    """One line for each method with a trajectory, when there are two tasks or more."""
+    if any(len(layout.finite(t.curve.mean)) > 1 for t in analysis.trajectories):
+        yield Picture(
+            "accuracy-after-each-task",
+            "Accuracy after each task",
+            _caption(analysis),
+            partial(_draw, analysis),
+        )
+
+
+def _caption(analysis: Analysis) -> str:
+    record, shown = analysis.record, analysis.trajectories
+    text = "Mean accuracy on the tasks learnt so far, after each task."
+    ranged = [t for t in shown if layout.finite(t.curve.low)]
+    if ranged:
+        text += f" Bands: {common.t_interval(record, {t.n for t in ranged})}."
+    thin = [t.method for t in shown if t not in ranged]
+    text += common.no_interval(record, thin)
+    if len(shown) > MOST_TOGETHER:
+        reference = common.clean(record.reference)
+        text += f" Each panel shows one method; grey: all others; black circles: {reference}."
+    return text + common.not_shown(record, [t.method for t in shown])
+
+
+@common.styled
+def _draw(analysis: Analysis) -> Figure:
+    if len(analysis.trajectories) > MOST_TOGETHER:
+        return _apart(analysis)
+    return _together(analysis)
+
+
+def _together(analysis: Analysis) -> Figure:
+    shown = analysis.trajectories
+    names = [t.method for t in shown]
+    grid = Grid(1, 1, 2.3, top=0.1, bottom=0.5 + layout.key_height(names))
+    figure = grid.sheet()
+    (axes,) = grid.panels(figure)
+    looks = common.method_looks(analysis.record)
+    for trajectory in shown:
+        curve(axes, trajectory.curve, looks[trajectory.method], trajectory.method)
+    _frame(axes, shown)
+    _labels(figure, grid)
+    layout.draw_key(figure, [(name, looks[name].line) for name in names])
+    return figure
+
+
+def _apart(analysis: Analysis) -> Figure:
+    shown = analysis.trajectories
+    grid = Grid(len(shown), layout.columns_for(len(shown)), 0.85, down=0.22)
+    figure = grid.sheet()
+    looks = common.method_looks(analysis.record)
+    lines = [list(enumerate(common.numbers(t.curve.mean), start=1)) for t in shown]
+    reference = next((t for t in shown if t.method == analysis.record.reference), None)
+    for axes, trajectory in zip(grid.panels(figure), shown, strict=True):
+        axes.add_collection(
+            LineCollection(lines, colors=common.GREY, linewidths=0.5, alpha=0.35, label="others")
+        )
+        if reference is not None and reference is not trajectory:
+            look = looks[reference.method]
+            _line(axes, reference.curve, look, reference.method, markersize=1.5, linewidth=0.7)
+        look = looks[trajectory.method]
+        curve(axes, trajectory.curve, look, trajectory.method, markersize=2.8)
+        _frame(axes, shown)
+        layout.panel_title(axes, trajectory.method, grid.width + 0.05)
+    _labels(figure, grid)
+    return figure
+
+
+def curve(axes: Axes, band: Band, look: Look, label: str, **line: float) -> None:
+    """A mean over the tasks with its band; bars where a lone point leaves no room for a band."""
+    x = range(1, len(band.mean) + 1)
+    low, high = common.numbers(band.low), common.numbers(band.high)
+    if len(band.mean) == 1:
+        axes.plot([1, 1], [low[0], high[0]], color=look.colour, linewidth=1)
+    elif layout.finite(low):
+        axes.fill_between(
+            x, low, high, color=look.colour, alpha=common.BAND, linewidth=0, label=label
+        )
+    _line(axes, band, look, label, **line)
+
+
+def _line(axes: Axes, band: Band, look: Look, label: str, **line: float) -> None:
+    x = range(1, len(band.mean) + 1)
+    axes.plot(x, common.numbers(band.mean), label=label, **(look.line | line))
+
+
+def _frame(axes: Axes, shown: tuple[Trajectory, ...]) -> None:
+    tasks = max(len(t.curve.mean) for t in shown)
+    bounds = [x for t in shown for x in (*t.curve.mean, *t.curve.low, *t.curve.high)]
+    low, high = layout.limits(bounds, room=0.03)
+    axes.set_ylim(max(low, -0.02), min(high, 1.02))
+    layout.task_ticks(axes, tasks, 10 if len(shown) <= MOST_TOGETHER else 4)
+    layout.simple_ticks(axes.yaxis, 5 if len(shown) <= MOST_TOGETHER else 3)
+    layout.light_grid(axes)
+
+
+def _labels(figure: Figure, grid: Grid) -> None:
+    layout.side_label(figure, grid, LABEL)
+    layout.below_label(figure, grid, "tasks learnt")

@@ -1,0 +1,86 @@
+"""What methods measured about themselves, after each task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from analysis.blocks import Picture
+from analysis.figures import common, layout
+from analysis.figures.after_each_task import curve
+from analysis.figures.layout import Grid
+from analysis.results import Analysis
+from analysis.trajectories import Diagnostic
+
+
+def pictures(analysis: Analysis) -> Iterator[Picture]:
+    """One figure for each diagnostic that has a value."""
+    taken: set[str] = set()
+    for name, rows in by_name(analysis).items():
+        title = f"{common.clean(rows[0].title) or common.words(name)} after each task"
+        yield Picture(
+            _file_name(name, taken),
+            title[:1].upper() + title[1:],
+            _caption(analysis, rows),
+            partial(_draw, analysis, name),
+        )
+
+
+def by_name(analysis: Analysis) -> dict[str, list[Diagnostic]]:
+    """The values to draw of each diagnostic, in the order of the study."""
+    found: dict[str, list[Diagnostic]] = {}
+    for row in analysis.diagnostics:
+        if layout.finite(row.band.mean):
+            found.setdefault(row.name, []).append(row)
+    return found
+
+
+def _file_name(name: str, taken: set[str]) -> str:
+    """A name of its own for each diagnostic, also where two differ in odd characters only."""
+    start = f"diagnostics-{common.slug(name)}"
+    free, number = start, 2
+    while free.lower() in taken:
+        free, number = f"{start}-{number}", number + 1
+    taken.add(free.lower())
+    return free
+
+
+def _caption(analysis: Analysis, rows: list[Diagnostic]) -> str:
+    record = analysis.record
+    unit = f", in {common.clean(rows[0].unit)}" if rows[0].unit else ""
+    whose = "" if len({row.method for row in rows}) > 1 else f" of {common.clean(rows[0].method)}"
+    text = f"{common.clean(rows[0].title)}{whose}{unit}: mean after each task."
+    ranged = [row for row in rows if layout.finite(row.band.low)]
+    if ranged:
+        text += f" Bands: {common.t_interval(record, {row.n for row in ranged})}."
+    thin = dict.fromkeys(row.method for row in rows if not layout.finite(row.band.low))
+    return text + common.no_interval(record, list(thin))
+
+
+@common.styled
+def _draw(analysis: Analysis, name: str) -> Figure:
+    rows = by_name(analysis)[name]
+    methods = list(dict.fromkeys(row.method for row in rows))
+    labels = list(dict.fromkeys(row.label for row in rows))
+    looks = {label: common.numbered_look(place) for place, label in enumerate(labels)}
+    columns = layout.columns_for(len(methods))
+    high = {1: 2.1, 2: 1.3, 3: 1.0, 4: 0.85}[columns]
+    grid = Grid(len(methods), columns, high, bottom=0.5 + layout.key_height(labels), down=0.24)
+    figure = grid.sheet()
+    bounds = [x for row in rows for x in (*row.band.mean, *row.band.low, *row.band.high)]
+    tasks = max(len(row.band.mean) for row in rows)
+    for axes, method in zip(grid.panels(figure), methods, strict=True):
+        for row in rows:
+            if row.method == method:
+                curve(axes, row.band, looks[row.label], row.label, markersize=3)
+        axes.set_ylim(layout.limits(bounds))
+        layout.task_ticks(axes, tasks, {1: 10, 2: 6}.get(columns, 4))
+        layout.simple_ticks(axes.yaxis, 4)
+        layout.light_grid(axes)
+        layout.panel_title(axes, method, grid.width + 0.05)
+    layout.side_label(figure, grid, rows[0].unit or common.words(rows[0].title))
+    layout.below_label(figure, grid, "tasks learnt")
+    layout.draw_key(figure, [(label, looks[label].line) for label in labels])
+    return figure

@@ -1,0 +1,86 @@
+"""How much of a sweep's variance each option explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.blocks import Picture
+from analysis.figures import common, layout
+from analysis.figures.layout import Grid
+from analysis.results import Analysis
+from analysis.searches import Search
+
+BAR = 0.19  # inches
+MANY_METHODS = 8
+MOST_OPTIONS = 6
+MOST_OPTIONS_OF_MANY = 3
+COLOUR = common.COLOURS[0]
+
+
+def pictures(analysis: Analysis) -> Iterator[Picture]:
+    """A panel of bars for each sweep whose options have an importance."""
+    shown = shares(analysis)
+    if shown:
+        yield Picture(
+            "importance",
+            "Importance of the options",
+            _caption(analysis, shown),
+            partial(_draw, analysis),
+        )
+
+
+def shares(analysis: Analysis) -> dict[str, list[tuple[str, float]]]:
+    """The most important options of each method, the most important first."""
+    known = {search.method: _of(search) for search in analysis.searches}
+    known = {method: options for method, options in known.items() if options}
+    most = MOST_OPTIONS_OF_MANY if len(known) > MANY_METHODS else MOST_OPTIONS
+    return {method: options[:most] for method, options in known.items()}
+
+
+def _of(search: Search) -> list[tuple[str, float]]:
+    found = [(s.option, s.importance) for s in search.slices if s.importance is not None]
+    return [(option, share) for option, share in found if layout.finite([share])]
+
+
+def _caption(analysis: Analysis, shown: dict[str, list[tuple[str, float]]]) -> str:
+    text = (
+        "Share of the variance of the objective over a sweep's complete trials that each option "
+        "explains. Small sweeps say little about it."
+    )
+    left_out = any(len(_of(s)) > len(shown.get(s.method, ())) for s in analysis.searches)
+    if left_out:
+        text += f" The {max(map(len, shown.values()))} most important options of each method."
+    return text
+
+
+@common.styled
+def _draw(analysis: Analysis) -> Figure:
+    shown = shares(analysis)
+    columns = min(layout.columns_for(len(shown)), 3)
+    bars = max(map(len, shown.values()))
+    grid = Grid(
+        len(shown), columns, bars * BAR, left=0.1, right=0.14, bottom=0.46, across=0.16, down=0.26
+    )
+    figure = grid.sheet()
+    for axes, (method, options) in zip(grid.panels(figure), shown.items(), strict=True):
+        _panel(axes, options, bars, grid.width)
+        layout.panel_title(axes, method, grid.width)
+    layout.below_label(figure, grid, "share of the variance")
+    return figure
+
+
+def _panel(axes: Axes, options: list[tuple[str, float]], bars: int, width: float) -> None:
+    rows = range(len(options))
+    axes.barh(rows, [share for _, share in options], height=0.84, color=COLOUR, alpha=0.4)
+    for row, (option, share) in zip(rows, options, strict=True):
+        name = common.shorten(option, width - 0.5)
+        axes.text(0.02, row, name, va="center_baseline", fontsize=common.SMALL)
+        percent = f"{100 * share:.0f} %"
+        axes.text(1, row, percent, va="center_baseline", ha="right", fontsize=common.SMALL)
+    axes.set(xlim=(0, 1), ylim=(bars - 0.5, -0.5))
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes.set_yticks([])

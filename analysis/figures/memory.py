@@ -1,0 +1,106 @@
+"""What a method keeps of past data against what it reaches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from analysis.blocks import Picture
+from analysis.figures import common, layout
+from analysis.figures.common import Look
+from analysis.figures.layout import Grid
+from analysis.results import Analysis, MemoryPoint
+
+OFFLINE = "joint"  # the learner that keeps all data
+
+
+def pictures(analysis: Analysis) -> Iterator[Picture]:
+    """One point for each method with a mean, when at least one keeps data."""
+    if any(point.memory > 0 for point in analysis.memory):
+        yield Picture(
+            "memory-accuracy", "Memory and accuracy", _caption(analysis), partial(_draw, analysis)
+        )
+
+
+def _caption(analysis: Analysis) -> str:
+    record, points = analysis.record, analysis.memory
+    counts = {row.n for row in analysis.methods if row.ci_low is not None}
+    text = (
+        f"Mean {common.words(record.metric)} against the bytes of past data that a method keeps. "
+        "Filled markers, joined by a line: the front, where no method has less memory and a "
+        "better mean. Hollow: dominated."
+    )
+    if counts:
+        text += f" Bars: {common.t_interval(record, counts)}."
+    text += common.no_interval(record, [p.method for p in points if p.ci_low is None])
+    offline = [row.method for row in analysis.methods if row.learner == OFFLINE]
+    if offline:
+        text += (
+            f" {common.listed(offline)} keeps all data (the offline bound), and stands at its size."
+        )
+    return text + common.not_shown(record, [p.method for p in points])
+
+
+@common.styled
+def _draw(analysis: Analysis) -> Figure:
+    points = analysis.memory
+    names = [point.method for point in points]
+    grid = Grid(1, 1, 2.3, top=0.1, bottom=0.5 + layout.key_height(names), right=0.2)
+    figure = grid.sheet()
+    (axes,) = grid.panels(figure)
+    looks = common.method_looks(analysis.record)
+    _front(axes, [point for point in points if point.on_front])
+    for point in points:
+        _point(axes, point, looks[point.method])
+    _bytes_axis(axes, [point.memory for point in points])
+    axes.set_ylim(layout.limits([x for p in points for x in (p.mean, p.ci_low, p.ci_high)]))
+    layout.simple_ticks(axes.yaxis, 5)
+    layout.light_grid(axes)
+    layout.side_label(figure, grid, common.words(analysis.record.metric))
+    layout.below_label(figure, grid, "memory of past data")
+    layout.draw_key(figure, [(p.method, looks[p.method].point(p.on_front)) for p in points])
+    return figure
+
+
+def _front(axes: Axes, points: list[MemoryPoint]) -> None:
+    ordered = sorted(points, key=lambda p: p.memory)
+    axes.plot(
+        [p.memory for p in ordered],
+        [p.mean for p in ordered],
+        color=common.GREY,
+        linewidth=0.8,
+        drawstyle="steps-post",
+        label="front",
+    )
+
+
+def _point(axes: Axes, point: MemoryPoint, look: Look) -> None:
+    if point.ci_low is not None and point.ci_high is not None:
+        ends = [point.ci_low, point.ci_high]
+        axes.plot([point.memory] * 2, ends, color=look.colour, linewidth=0.9)
+    axes.plot(
+        point.memory, point.mean, label=point.method, markersize=5.5, **look.point(point.on_front)
+    )
+
+
+def _bytes_axis(axes: Axes, sizes: list[int]) -> None:
+    """Logarithmic, with a place for 0 where a method keeps nothing."""
+    positive = [size for size in sizes if size > 0]
+    least = 10.0 ** math.floor(math.log10(min(positive)) + 1e-9)
+    if min(sizes) > 0:
+        axes.set_xscale("log")
+        axes.set_xlim(layout.log_limits(map(float, sizes)))
+        layout.log_ticks(axes.xaxis, 6)
+    else:
+        axes.set_xscale("symlog", linthresh=least, linscale=0.6)
+        axes.set_xlim(-0.15 * least, 2 * max(sizes))
+        decades = range(round(math.log10(least)), math.floor(math.log10(max(sizes))) + 1)
+        step = -(-len(decades) // 5)
+        axes.xaxis.set_major_locator(FixedLocator([0, *(10.0**d for d in decades[::step])]))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(layout.size_label))

@@ -1,0 +1,95 @@
+"""Every pair of scores: the reference and a method on the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from analysis.blocks import Picture
+from analysis.figures import common, layout
+from analysis.figures.common import Look
+from analysis.figures.layout import Grid
+from analysis.results import Analysis, Comparison, MethodRow
+
+SHOWN_MARGINS = 4  # the least range of a panel: small differences are not blown up
+
+MOST_LABELLED = 3  # columns in which there is room to say which side is which
+
+
+def pictures(analysis: Analysis) -> Iterator[Picture]:
+    """A panel for each comparison that has a shared seed."""
+    shown = [c for c in analysis.comparisons if c.seeds]
+    if shown:
+        title = f"Paired {common.plural(analysis.record.unit)}"
+        yield Picture("paired-seeds", title, _caption(analysis, shown), partial(_draw, analysis))
+
+
+def _caption(analysis: Analysis, shown: list[Comparison]) -> str:
+    record = analysis.record
+    counts = {c.n for c in shown}
+    unit, units = record.unit, common.plural(record.unit)
+    scale = f", {SHOWN_MARGINS} practical margins high or more" if record.margin > 0 else ""
+    return (
+        f"{common.words(record.metric).capitalize()} of the reference "
+        f"{common.clean(record.reference)} (left) and of the method named above the panel (right), "
+        f"over {common.several(counts, unit)}; {common.varies(record)}. A line joins the two "
+        f"scores of one {unit}. Bars beside the points: means over the same {units}. Each panel "
+        f"has its own scale{scale}."
+    )
+
+
+@common.styled
+def _draw(analysis: Analysis) -> Figure:
+    shown = [c for c in analysis.comparisons if c.seeds]
+    columns = layout.columns_for(len(shown))
+    high = {1: 2.3, 2: 1.6, 3: 1.2, 4: 0.8}[columns]
+    grid = Grid(len(shown), columns, high, across=0.42, down=0.28, bottom=0.32, right=0.2)
+    figure = grid.sheet()
+    looks = common.method_looks(analysis.record)
+    rows = {row.method: row for row in analysis.methods}
+    for index, (axes, comparison) in enumerate(zip(grid.panels(figure), shown, strict=True)):
+        _panel(axes, comparison, looks, rows)
+        axes.set_ylim(layout.limits(_values(comparison), SHOWN_MARGINS * analysis.rules.margin))
+        axes.tick_params(labelleft=True, labelbottom=grid.is_lowest(index))
+        layout.panel_title(axes, comparison.method, grid.width + grid.right)
+        if columns > MOST_LABELLED:
+            axes.set_xticklabels([])
+    layout.side_label(figure, grid, common.words(analysis.record.metric))
+    return figure
+
+
+def _values(comparison: Comparison) -> tuple[float, ...]:
+    return (*comparison.reference_scores, *comparison.method_scores)
+
+
+def _panel(
+    axes: Axes, comparison: Comparison, looks: dict[str, Look], rows: dict[str, MethodRow]
+) -> None:
+    pairs = zip(comparison.reference_scores, comparison.method_scores, strict=True)
+    lines = [[(0.0, first), (1.0, second)] for first, second in pairs]
+    axes.add_collection(LineCollection(lines, colors=common.GREY, linewidths=0.6, alpha=0.7))
+    sides = (
+        (0, comparison.reference, comparison.reference_scores),
+        (1, comparison.method, comparison.method_scores),
+    )
+    for x, name, scores in sides:
+        look = looks[name]
+        axes.plot([x] * len(scores), scores, label=name, alpha=0.75, markersize=3.2, **look.point())
+        _mean(axes, x, rows.get(name), comparison.seeds, look)
+    axes.set_xlim(-0.45, 1.45)
+    axes.xaxis.set_major_locator(FixedLocator([0, 1]))
+    axes.set_xticks([0, 1], ["ref.", "method"])
+    layout.simple_ticks(axes.yaxis, 3)
+
+
+def _mean(axes: Axes, x: int, row: MethodRow | None, seeds: tuple[int, ...], look: Look) -> None:
+    """A bar at the method's mean, where that is over these very seeds."""
+    if row is None or row.mean is None or set(row.scores) != set(seeds):
+        return
+    ends = [-0.36, -0.14] if x == 0 else [1.14, 1.36]
+    axes.plot(ends, [row.mean] * 2, color=look.colour, linewidth=2.2, label=f"mean of {row.method}")

@@ -1,0 +1,102 @@
+"""Published figures beside ours: reproduced, not reproduced, or not comparable.
+
+A figure is reproduced when the published mean lies in our t-interval, widened on both sides by half
+the published interval where its standard deviation and number of runs are known.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from analysis import effects, wording
+from analysis.records import MethodRecord, PublishedRecord, StudyRecord
+
+REPRODUCED = "reproduced"
+NOT_REPRODUCED = "not reproduced"
+NOT_COMPARABLE = "not comparable"
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A published figure, what was measured under the same definition, and the verdict."""
+
+    method: str
+    metric: str
+    published: float
+    published_sd: float | None
+    published_n: int | None
+    source: str
+    n: int
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    reason: str
+
+
+def compare(study: StudyRecord) -> tuple[PublishedRow, ...]:
+    """Every published figure of a study beside the measured one."""
+    methods = {method.method: method for method in study.methods}
+    return tuple(_row(given, methods.get(given.method), study) for given in study.published)
+
+
+def _row(given: PublishedRecord, method: MethodRecord | None, study: StudyRecord) -> PublishedRow:
+    scores = _scores(given, method, study)
+    confidence = 1 - study.alpha
+    estimate = effects.estimate(np.array(list(scores.values()), dtype=float), confidence)
+    half = _published_half(given, confidence)
+    low = None if estimate.ci_low is None else estimate.ci_low - half
+    high = None if estimate.ci_high is None else estimate.ci_high + half
+    verdict, reason = _verdict(given, method, low, high)
+    return PublishedRow(
+        method=given.method,
+        metric=given.metric,
+        published=given.mean,
+        published_sd=given.sd,
+        published_n=given.n,
+        source=given.source,
+        n=estimate.n,
+        mean=estimate.mean,
+        sd=estimate.sd,
+        low=low,
+        high=high,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _scores(
+    given: PublishedRecord, method: MethodRecord | None, study: StudyRecord
+) -> dict[int, float]:
+    if method is None or method.failed_seeds:
+        return {}
+    if given.metric == study.metric:
+        return method.scores
+    return method.other_metrics.get(given.metric, {})
+
+
+def _published_half(given: PublishedRecord, confidence: float) -> float:
+    if given.sd is None or given.n is None or given.n < effects.FEWEST_FOR_INTERVAL:
+        return 0.0
+    quantile = float(stats.t.ppf((1 + confidence) / 2, given.n - 1))
+    return quantile * given.sd / math.sqrt(given.n)
+
+
+def _verdict(
+    given: PublishedRecord, method: MethodRecord | None, low: float | None, high: float | None
+) -> tuple[str, str]:
+    if given.incomparable:
+        return NOT_COMPARABLE, given.incomparable
+    if method is None:
+        return NOT_COMPARABLE, "the study has no such method"
+    if method.failed_seeds:
+        return NOT_COMPARABLE, f"{wording.count(len(method.failed_seeds), 'seed')} failed"
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return NOT_COMPARABLE, "no interval was measured for this metric"
+    where = f"the widened interval is {wording.interval(low, high)}"
+    return (REPRODUCED if low <= given.mean <= high else NOT_REPRODUCED), where

@@ -1,0 +1,172 @@
+"""What an `Analysis` says about the sweeps, as neutral tables of strings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from analysis import wording
+from analysis.blocks import Table
+from analysis.captions import protocol
+from analysis.data import OPTION_FIELDS, option_rows, plain, point_rows
+from analysis.pareto import Front
+from analysis.results import Analysis
+
+BUDGETS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100, 200, 500)  # at which the expected best is given
+MOST_POINTS = 60  # beyond, dominated trials are listed by number only
+
+
+def tuning_table(analysis: Analysis) -> Table:
+    """What each method's sweep cost and found."""
+    return Table(
+        "Tuning",
+        (
+            "method",
+            "sampler",
+            "trials",
+            "seeds per trial",
+            "failed",
+            "pruned",
+            "seconds",
+            "samples",
+            "defaults",
+            "best",
+            "selection optimism",
+        ),
+        tuple(
+            (
+                row.method,
+                row.sampler or wording.MISSING,
+                str(row.trials),
+                str(row.seeds_per_trial),
+                str(row.failed),
+                str(row.pruned),
+                f"{row.seconds:.0f}",
+                f"{row.samples:,}",
+                wording.number(row.default_value),
+                wording.number(row.best_value),
+                wording.number(row.optimism),
+            )
+            for row in analysis.tuning
+        ),
+        "defaults (the published ones, always the first trial) and best are means over the tuning "
+        "seeds on validation data. Selection optimism: how much better the best tuning mean looked "
+        f"than the confirmation mean. {protocol(analysis)}",
+        "tuning",
+    )
+
+
+def expected_best_table(analysis: Analysis) -> Table:
+    """What a smaller budget of random trials would have found, where that can be said."""
+    known = [search for search in analysis.searches if search.expected]
+    most = max((len(search.expected) for search in known), default=0)
+    budgets = [n for n in BUDGETS if n <= most]
+    return Table(
+        "Expected best of n random trials",
+        ("method", *(f"n = {n}" for n in budgets)),
+        tuple((search.method, *(_at(search.expected, n) for n in budgets)) for search in known),
+        "Mean over all subsets of n of a sweep's random trials of their best objective, on the "
+        "tuning seeds; the published defaults are not among them.",
+        "expected_best",
+    )
+
+
+def hypervolume_table(analysis: Analysis) -> Table:
+    """Each sweep with several objectives in a line."""
+    reference = next((front.reference for front in analysis.fronts if front.reference), None)
+    corner = ", ".join(quantity(x) for x in reference) if reference else "there is none"
+    return Table(
+        "Pareto fronts",
+        ("method", "on the front", "dominated", "left out", "hypervolume", "share of the box"),
+        tuple(_front_row(front) for front in analysis.fronts),
+        f"Objectives: {', '.join(_objectives(analysis))}. Hypervolume: what the front dominates, "
+        "up to the worst value of each objective among all trials of this study "
+        f"({corner}); its share is of the box from there to the best values. It compares "
+        "methods of this study only. Left out: trials with an objective that is not a number.",
+        "hypervolume",
+    )
+
+
+def pareto_table(analysis: Analysis) -> Table:
+    """The trials of sweeps with several objectives, dominated ones marked."""
+    rows = point_rows(analysis)
+    whole = len(rows) <= MOST_POINTS
+    shown = rows if whole else [row for row in rows if row["place"] == "front"]
+    names = analysis.record.objectives
+    return Table(
+        "Trials of the sweeps with several objectives",
+        ("method", "trial", *_objectives(analysis), "place"),
+        tuple(
+            (
+                row["method"],
+                str(row["trial"]),
+                *(quantity(row[name]) for name in names),
+                row["place"],
+            )
+            for row in shown
+        ),
+        "Objectives are means over the tuning seeds: neighbours may change places on fresh seeds. "
+        "Dominated: another trial of the same method is as good in all and better in one. "
+        + ("" if whole else f"The front only; all {len(rows)} trials are in the CSV file."),
+        "pareto",
+    )
+
+
+def importance_table(analysis: Analysis) -> Table:
+    """Each searched option: how much it mattered, its default, and what was chosen."""
+    return Table(
+        "Hyper-parameter importance",
+        tuple(OPTION_FIELDS),
+        tuple(
+            (
+                row["method"],
+                row["option"],
+                wording.number(row["importance"], 2),
+                _value(row["default"]),
+                _value(row["chosen"]),
+            )
+            for row in option_rows(analysis)
+        ),
+        "importance: share of the variance of the objective over the sweep that the option "
+        "explains; with few trials a rough guide only. default: the published value, as the first "
+        "trial had it.",
+        "importance",
+    )
+
+
+def quantity(value: float | None) -> str:
+    """An objective: whole numbers with separators, others to four decimals."""
+    if value is None:
+        return wording.MISSING
+    if float(value).is_integer() and abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return wording.number(value) if abs(value) < 1000 else f"{value:,.1f}"
+
+
+def _at(expected: tuple[float, ...], n: int) -> str:
+    return wording.number(expected[n - 1]) if n <= len(expected) else wording.MISSING
+
+
+def _objectives(analysis: Analysis) -> list[str]:
+    better = {"minimize": "lower is better", "maximize": "higher is better"}
+    pairs = zip(analysis.record.objectives, analysis.record.directions, strict=True)
+    return [f"{name} ({better[direction]})" for name, direction in pairs]
+
+
+def _front_row(front: Front) -> tuple[str, ...]:
+    return (
+        front.method,
+        str(len(front.points)),
+        str(len(front.dominated)),
+        wording.seed_list(front.left_out),
+        f"{front.hypervolume:.4g}",
+        wording.MISSING if front.share is None else wording.percent(front.share),
+    )
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return wording.MISSING
+    if isinstance(value, bool | str):
+        return str(value)
+    return f"{value:.4g}" if isinstance(value, int | float) else json.dumps(plain(value))

@@ -1,0 +1,90 @@
+"""What a study asks of Ray: where it runs, and on which devices."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import ray
+import torch
+from factory import make_spec
+
+from study.cluster import check, connected, slots
+from study.spec import ResourcesSection
+from trainables.errors import InputError
+
+# a cluster that says it has a GPU, and a torch that knows better
+FALSE_GPU = """
+import ray
+from study.cluster import QUIET, check, check_device
+from study.spec import ResourcesSection
+from trainables import InputError
+import os
+os.environ.update(QUIET)
+ray.init(num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False,
+         object_store_memory=100 * 1024**2)
+check_device(ResourcesSection())
+resources = ResourcesSection(gpus_per_trial=0.5)
+check(resources, ray.cluster_resources())
+try:
+    check_device(resources)
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("address", ["ray://host:10001", "ray://", "https://host"])
+def test_rays_client_is_refused_before_anything_is_tried(address):
+    with pytest.raises(InputError, match=rf'resources.address = "{address}": .* use \'auto\''):
+        make_spec({"resources.address": address})
+
+
+def test_an_address_without_a_cluster_is_answered_with_those_that_may_be_given(monkeypatch):
+    def refuse(**options):
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with (
+        pytest.raises(InputError, match=r"nobody there.*'local', 'auto'.*'HOST:PORT'") as caught,
+        connected(ResourcesSection(address="host:6379")),
+    ):
+        pass
+    assert "ray://" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch sees a GPU here")
+def test_gpus_that_torch_cannot_use_are_refused():
+    found = subprocess.run(
+        [sys.executable, "-c", FALSE_GPU], capture_output=True, text=True, timeout=120
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("resources.gpus_per_trial = 0.5, but torch sees no GPU")
+    assert found.stdout.rstrip().endswith("set it to 0.")
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({"cpus_per_trial": 3}, "resources.cpus_per_trial = 3, but the cluster has 2 CPUs"),
+        ({"gpus_per_trial": 0.5}, "resources.gpus_per_trial = 0.5, but the cluster has 0 GPUs"),
+    ],
+)
+def test_more_than_the_cluster_has_is_refused_with_both_numbers(asked, wanted):
+    with pytest.raises(InputError) as caught:
+        check(ResourcesSection(**asked), {"CPU": 2.0})
+    assert wanted in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ({}, 8),
+        ({"cpus_per_trial": 0.5}, 16),
+        ({"cpus_per_trial": 3}, 2),
+        ({"gpus_per_trial": 0.25}, 4),
+        ({"gpus_per_trial": 1, "cpus_per_trial": 8}, 1),
+    ],
+)
+def test_a_cluster_runs_as_many_trials_as_fit(asked, count):
+    assert slots(ResourcesSection(**asked), {"CPU": 8.0, "GPU": 1.0}) == count
