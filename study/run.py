@@ -12,14 +12,14 @@ from ray.exceptions import RayError
 from analysis.results import Analysis, analyse
 from study import plan, results, tracking
 from study.cluster import connected, slots
-from study.confirm import failures, run_confirmation
+from study.confirm import confirmed, failures, run_confirmation
 from study.console import Console
 from study.folder import Folder, Stack
 from study.ledger import Ledger
 from study.pilot import Pilot, measure, pilot_work, sizes
 from study.plan import Method
 from study.spec import Spec
-from study.sweep import run_sweep
+from study.sweep import finished_trials, run_sweep
 from trainables import find_stream
 from trainables.streams import datasets
 from trainables.streams.datasets import Split
@@ -86,6 +86,10 @@ def _run_phases(
     console: Console,
     mirror: tracking.Mirror,
 ) -> list[str]:
+    if complete(spec, methods, ledger):
+        console.say(f"all trials of {', '.join(methods)} are in the ledger")
+        _forget(ledger, [])
+        return []
     tuning, confirming = load_data(spec, root)
     lost: list[str] = []
     with connected(spec.resources) as has:
@@ -107,10 +111,24 @@ def _run_phases(
             console,
         )
         mirror.poke()
-    for entry in ledger.running():  # asked for by an earlier version of the study
+    _forget(ledger, lost)
+    return lost
+
+
+def complete(spec: Spec, methods: Mapping[str, Method], ledger: Ledger) -> bool:
+    """Whether nothing has to run."""
+    tuned = (len(finished_trials(spec, m, ledger)) for m in methods.values())
+    states = (confirmed(spec, m, ledger) for m in methods.values())
+    return all(count == spec.tune.trials for count in tuned) and all(
+        set(spec.confirm_seeds) == set(state.places) for state in states
+    )
+
+
+def _forget(ledger: Ledger, lost: list[str]) -> None:
+    """Forget what an earlier version of the study asked for, when all that is wanted has run."""
+    for entry in ledger.running():
         if entry.folder not in lost:
             ledger.abandon(entry)
-    return lost
 
 
 def _stack_sizes(

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from study.estimate import progress
-from study.folder import Folder
 from study.ledger import Entry, Ledger
 from trainables.course import Assignment, Course
 from trainables.streams import datasets
@@ -275,18 +274,36 @@ def test_a_diverged_seed_is_a_result_and_the_exit_code_says_so(tmp_path):
     assert rows[0]["verdict"].startswith("worse")
 
 
-def test_asha_stops_weak_trials_between_tasks_and_the_ledger_says_pruned(tmp_path):
-    done = run(tmp_path, *sets("tune.pruner=asha", "tune.trials=8", "confirm.seeds.count=2"))
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory):
+    """A study with a pruner, while the tracking server is down."""
+    place = tmp_path_factory.mktemp("halved")
+    asked = sets("tune.pruner=asha", "tune.trials=8", "confirm.seeds.count=2")
+    return place, run(place, *asked, "--tracking-uri", "http://127.0.0.1:9")
+
+
+def test_asha_stops_weak_trials_between_tasks_and_the_ledger_says_pruned(halved):
+    place, done = halved
     assert done.returncode == 0, done.stderr
-    states = [e.state for e in entries(tmp_path, "tune")]
+    states = [e.state for e in entries(place, "tune")]
     assert len(states) == 16
     assert states.count("pruned") >= 2
     assert states.count("complete") >= 2
-    for entry in entries(tmp_path, "tune"):
-        rows = Ledger(tmp_path / "small" / "ledger").outcome(entry).rows
+    for entry in entries(place, "tune"):
+        rows = Ledger(place / "small" / "ledger").outcome(entry).rows
         assert (rows < 5) == (entry.state == "pruned")
         assert list(entry.steps) == [str(task) for task in range(1, rows + 1)]
         assert entry.steps[str(rows)] == entry.values[0]
+
+
+def test_an_unreachable_mlflow_delays_the_mirror_and_nothing_else(halved):
+    place, done = halved
+    assert done.returncode == 0, done.stderr
+    assert "study track" in done.stderr
+    track = [sys.executable, "-m", "study", "track", str(place / "small")]
+    mended = subprocess.run(track, capture_output=True, text=True, timeout=120)
+    assert mended.returncode == 0, mended.stderr
+    assert (place / "small" / "mlflow.db").exists()
 
 
 def test_a_study_that_asks_for_more_than_the_cluster_has_fails_at_once(tmp_path):
@@ -295,16 +312,3 @@ def test_a_study_that_asks_for_more_than_the_cluster_has_fails_at_once(tmp_path)
     assert "4096" in done.stderr
     assert f"{os.cpu_count()} CPUs" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_an_unreachable_mlflow_delays_the_mirror_and_nothing_else(tmp_path):
-    quick = sets("tune.trials=0", "confirm.seeds.count=2", "methods.finetune.fixed.epochs=1")
-    done = run(tmp_path, *quick, "--tracking-uri", "http://127.0.0.1:9")
-    assert done.returncode == 0, done.stderr
-    assert "study track" in done.stderr
-    _, spec = Folder.open(tmp_path / "small")
-    assert spec.tune.trials == 0
-    track = [sys.executable, "-m", "study", "track", str(tmp_path / "small")]
-    mended = subprocess.run(track, capture_output=True, text=True, timeout=120)
-    assert mended.returncode == 0, mended.stderr
-    assert (tmp_path / "small" / "mlflow.db").exists()
