@@ -19,7 +19,7 @@ _DIFFERENCES = (
 _EVIDENCE = (
     "The t test assumes normal differences. Hedges g_z: mean difference in standard deviations of "
     "the differences, small-sample corrected. rho: correlation of the paired scores. MDE: "
-    "smallest true difference seen with 80 % power by the paired t test, from the spread seen. "
+    "smallest true difference seen with 80 % power, from the spread seen. "
 )
 
 
