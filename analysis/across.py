@@ -124,10 +124,7 @@ def streams_of(analyses: Sequence[Analysis]) -> list[StreamScores]:
 def _distinct(streams: list[str], analyses: Sequence[Analysis]) -> list[str]:
     if len(set(streams)) == len(streams):
         return streams
-    scenarios = [f"{a.record.stream} ({a.record.scenario})" for a in analyses]
-    if len(set(scenarios)) == len(scenarios):
-        return scenarios
-    return [f"{a.record.stream} ({a.record.study})" for a in analyses]
+    return [f"{a.record.stream} ({a.record.scenario})" for a in analyses]
 
 
 def _stream(name: str, analysis: Analysis) -> StreamScores:
@@ -138,8 +135,8 @@ def _stream(name: str, analysis: Analysis) -> StreamScores:
             failed[failure.method][failure.seed] = math.nan
     return StreamScores(
         stream=name,
+        metric=record.metric,
         chance=record.chance if worst is None else worst,
-        resolution=record.resolution,
         higher_is_better=analysis.metric.higher_is_better,
         reference=record.reference,
         scores={row.method: {**row.scores, **failed[row.method]} for row in analysis.methods},

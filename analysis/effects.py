@@ -17,6 +17,8 @@ from statsmodels.stats.proportion import (  # type: ignore[import-untyped, unuse
 
 Array = NDArray[np.float64]
 
+DECIMALS = 10  # of a score; beyond is round-off
+
 FEWEST_FOR_INTERVAL = 3  # below, the seeds are listed and no interval is given
 MEANINGFUL_SHARE = 0.75  # of won seeds, Bouthillier et al. 2021
 
@@ -79,20 +81,14 @@ def estimate(values: Array, confidence: float = 0.95) -> Estimate:
     return Estimate(n, mean, sd, mean - half, mean + half)
 
 
-def paired_differences(first: Array, second: Array, resolution: float) -> Array:
-    """first - second [S], after rounding both to the resolution of the test set.
+def paired_differences(first: Array, second: Array) -> Array:
+    """first - second [S], after rounding both to 10 decimals.
 
-    Args:
-        first: scores [S].
-        second: scores [S] on the same seeds.
-        resolution: 1 / number of test samples; 0 leaves the scores as they are.
-
-    Rounding makes equal scores differ by exactly zero, whatever the round-off of their sums.
+    So equal scores differ by exactly zero, whatever the round-off of their sums. Not to the
+    resolution of the test set: a mean over tasks of unequal size does not lie on that grid.
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if not resolution > 0:
-        return a - b
-    return (np.rint(a / resolution) - np.rint(b / resolution)) * resolution
+    return np.round(np.round(a, DECIMALS) - np.round(b, DECIMALS), DECIMALS)
 
 
 def all_identical(differences: Array) -> bool:

@@ -15,6 +15,7 @@ UNEQUAL_BUDGET = 0.1  # relative difference from which budgets are called unequa
 def write(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
     """Every note of the study, the most important first."""
     return [
+        *_changes(record),
         *_nothing_to_compare(record),
         *_floors(comparisons, rules),
         *_smallest_differences(comparisons, rules),
@@ -22,6 +23,15 @@ def write(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) 
         *_failed_seeds(record),
         *_budgets(record),
         *_scope(record, comparisons),
+    ]
+
+
+def _changes(record: StudyRecord) -> list[str]:
+    if not record.changes:
+        return []
+    return [
+        f"The question was changed after the first confirmation ({'; '.join(record.changes)}): the "
+        "verdicts below were not fixed beforehand."
     ]
 
 

@@ -91,6 +91,8 @@ def _failed(study: StudyRecord, method: MethodRecord) -> str:
 
 def _missing(method: MethodRecord, expected: set[int]) -> str:
     missing = expected - method.attempted
+    if method.unconfirmed:
+        return f"{method.method}: {method.unconfirmed}"
     if not missing:
         return ""
-    return f"seeds not run yet for {method.method}: {wording.seed_list(missing)}"
+    return f"planned seeds that have not run for {method.method}: {wording.seed_list(missing)}"

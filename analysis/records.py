@@ -41,7 +41,9 @@ class TuningRecord:
     best_number: int | None = None
     sampler: str = ""
     history: tuple[TrialRecord, ...] = ()
-    importance: dict[str, float] = field(default_factory=dict)  # share of the variance, by option
+    # relative, for reaching the best trials; sums to 1
+    importance: dict[str, float] = field(default_factory=dict)
+    has_default: bool = True  # whether trial 0 has the published defaults, all of them
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class MethodRecord:
     tuning: TuningRecord = field(default_factory=TuningRecord)
     matrices: dict[int, Array] = field(default_factory=dict)  # seed -> accuracy matrix [I, T]
     diagnostics: tuple[DiagnosticRecord, ...] = ()
+    unconfirmed: str = ""  # why there is nothing to confirm; empty where there is
 
     @property
     def failed_seeds(self) -> dict[int, str]:
@@ -112,11 +115,12 @@ class StudyRecord:
     planned_seeds: list[int]
     tune_seeds: list[int]
     seeds_added_later: list[int]
-    resolution: float  # 1 / number of test samples; 0: unknown
     chance: float
     methods: list[MethodRecord]
     provenance: dict[str, str] = field(default_factory=dict)
     objectives: tuple[str, ...] = ()  # of the sweeps; the first is the primary metric
     directions: tuple[Direction, ...] = ()  # of the objectives
     published: tuple[PublishedRecord, ...] = ()
+    planned_methods: tuple[str, ...] = ()  # before anything was confirmed
+    changes: tuple[str, ...] = ()  # of the question, since something was confirmed
     unit: str = "seed"  # what is paired: a seed, a speaker, a class

@@ -132,9 +132,7 @@ def analyse(record: StudyRecord) -> Analysis:
     metric = find_metric(record.metric)
     names = [m.method for m in record.methods]
     others = [m for m in record.methods if m.method != record.reference]
-    rules = Rules(
-        metric.higher_is_better, record.margin, record.alpha, record.resolution, len(others) or 1
-    )
+    rules = Rules(metric.higher_is_better, record.margin, record.alpha, _family(record))
     pairs = []
     if record.reference in names:
         reference = record.methods[names.index(record.reference)]
@@ -163,6 +161,12 @@ def analyse(record: StudyRecord) -> Analysis:
         fronts=_fronts(record),
         published=published.compare(record),
     )
+
+
+def _family(record: StudyRecord) -> int:
+    """Number of comparisons: a method that was planned and left out keeps its place in Holm."""
+    names = {*record.planned_methods, *(m.method for m in record.methods)}
+    return len(names - {record.reference}) or 1
 
 
 def _some(items: Iterable[Item | None]) -> tuple[Item, ...]:
@@ -245,11 +249,13 @@ def _secondary_row(
     scores = method.other_metrics[metric]
     theirs = reference.other_metrics.get(metric, {}) if reference else {}
     finite = [x for x in scores.values() if math.isfinite(x)]
-    whole = len(finite) == len(scores)  # a diverged seed is never averaged away
+    # a failed seed is never averaged away
+    whole = len(finite) == len(scores) and not method.failed_seeds
     estimate = effects.estimate(np.array(finite, dtype=float))
     shared = sorted(set(scores) & set(theirs))
     d = np.array([scores[seed] - theirs[seed] for seed in shared], dtype=float)
-    usable = len(d) > 0 and bool(np.all(np.isfinite(d)))
+    judged = whole and not (reference and reference.failed_seeds)
+    usable = judged and len(d) > 0 and bool(np.all(np.isfinite(d)))
     testable = usable and len(d) >= FEWEST_FOR_VERDICT and not effects.all_identical(d)
     return SecondaryRow(
         method=method.method,

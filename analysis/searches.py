@@ -74,7 +74,7 @@ def tuning_row(method: MethodRecord, confirmed: float | None, sign: int) -> Tuni
         pruned=tuning.pruned,
         seconds=tuning.seconds,
         samples=tuning.samples,
-        default_value=_value_of(tuning, 0),
+        default_value=_value_of(tuning, 0) if tuning.has_default else None,
         best_value=best,
         optimism=optimism,
         values=tuple(_value_of(tuning, i) for i in range(len(tuning.values))),

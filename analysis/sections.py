@@ -108,6 +108,7 @@ def _question(analysis: Analysis) -> Section:
     record = analysis.record
     others = [row.method for row in analysis.methods if not row.is_reference]
     margin = f"{record.margin:g}" if record.margin > 0 else "none set"
+    fixed = ", CHANGED after the first confirmation (see Notes)" if record.changes else ""
     return section(
         "Question",
         Paragraph(
@@ -118,7 +119,7 @@ def _question(analysis: Analysis) -> Section:
             (
                 f"Primary metric: {analysis.metric.name}. {analysis.metric.description} "
                 f"Chance level: {wording.number(record.chance)}.",
-                f"Family, fixed beforehand: {', '.join(others) or 'no other method'} against "
+                f"Family{fixed}: {', '.join(others) or 'no other method'} against "
                 f"{record.reference}; {wording.count(len(others), 'comparison')}, Holm at alpha = "
                 f"{record.alpha:g}; practical margin: {margin}.",
                 f"Phase: {record.phase}. Failed seeds: rule {record.failed_rule}.",

@@ -23,17 +23,17 @@ class StreamScores:
     """One study's complete scores, on a stream of its own.
 
     Args:
-        stream: name, different for each study (with the scenario, where two share a stream).
+        stream: name, with the scenario where two share a stream; two studies of one name are one.
+        metric: the primary one.
         chance: the score worth 0: that of guessing, or `Metric.worst` where a metric has one.
-        resolution: 1 / number of test samples; 0: unknown.
         higher_is_better: direction of the metric; its best value is then 1, otherwise 0.
         reference: the method the others are compared with.
         scores: method -> seed -> score; a method without a score on this stream may be absent.
     """
 
     stream: str
+    metric: str
     chance: float
-    resolution: float
     higher_is_better: bool
     reference: str
     scores: Mapping[str, Mapping[int, float]]
@@ -77,30 +77,22 @@ class Stratum:
     values: Array  # [M, S_b]
 
     @property
-    def rounded(self) -> Array:
-        """Scores on the grid of the test set [M, S_b]: what is equal there is a tie."""
-        nothing = np.zeros_like(self.values)
-        return effects.paired_differences(self.values, nothing, self.source.resolution)
-
-    @property
     def normalised(self) -> Array:
         """Scores between chance (0) and the best value (1) [M, S_b]."""
         chance, best = self.source.chance, self.source.best
         return (self.values - chance) / (best - chance)
 
     def differences(self, method: str, reference: str) -> Array:
-        """method - reference [S_b], after rounding to the resolution."""
+        """method - reference [S_b], without round-off."""
         first, second = self.methods.index(method), self.methods.index(reference)
-        return effects.paired_differences(
-            self.values[first], self.values[second], self.source.resolution
-        )
+        return effects.paired_differences(self.values[first], self.values[second])
 
 
 def usable_streams(streams: Sequence[StreamScores]) -> tuple[list[StreamScores], list[LeftOut]]:
     usable: list[StreamScores] = []
     left_out = []
     for stream in streams:
-        reason = _unusable(stream, [s.stream for s in usable])
+        reason = _unusable(stream, usable)
         if reason:
             left_out.append(LeftOut(STREAM, stream.stream, reason))
         else:
@@ -108,10 +100,12 @@ def usable_streams(streams: Sequence[StreamScores]) -> tuple[list[StreamScores],
     return usable, left_out
 
 
-def _unusable(stream: StreamScores, earlier: list[str]) -> str:
+def _unusable(stream: StreamScores, earlier: Sequence[StreamScores]) -> str:
     name = stream.stream
-    if name in earlier:
+    if name in [s.stream for s in earlier]:
         return f"{name} is given twice; the second is left out, or it would count double."
+    if earlier and stream.metric != earlier[0].metric:
+        return f"The metric of {name} is {stream.metric}, that of the first {earlier[0].metric}."
     if not any(stream.scores.values()):
         return f"{name} has no complete scores."
     if not stream.sign * (stream.best - stream.chance) > 0 or not math.isfinite(stream.chance):
@@ -167,4 +161,4 @@ def oriented_means(strata: Sequence[Stratum]) -> Array:
     """Mean over seeds of each method on each stream [M, B], turned so that larger is better."""
     if not strata:
         return np.empty((0, 0))
-    return np.stack([s.source.sign * s.rounded.mean(axis=1) for s in strata], axis=1)
+    return np.stack([s.source.sign * s.values.mean(axis=1) for s in strata], axis=1)

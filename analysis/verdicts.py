@@ -29,12 +29,11 @@ FEWEST_FOR_VERDICT = 6  # below, no exact test reaches 0.05
 
 @dataclass(frozen=True)
 class Rules:
-    """What is fixed up front: direction, margin, level, test-set resolution, size of the family."""
+    """What is fixed up front: direction, margin, level, size of the family."""
 
     higher_is_better: bool
     margin: float
     alpha: float
-    resolution: float
     comparisons: int
 
     @property
@@ -128,7 +127,7 @@ def measure(pairs: Pairs, rules: Rules) -> Comparison:
     if pairs.refusal or not pairs.seeds:
         return replace(bare, refusal=pairs.refusal or "no seed is shared with the reference")
     first, second = np.array(pairs.method_scores), np.array(pairs.reference_scores)
-    d = effects.paired_differences(first, second, rules.resolution)
+    d = effects.paired_differences(first, second)
     estimate = effects.estimate(d, rules.confidence)
     estimated = replace(
         bare,

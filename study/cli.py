@@ -152,6 +152,9 @@ def report(
     power: Annotated[
         bool, typer.Option("--power", help="What more or fewer seeds would show.")
     ] = False,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Show the accuracy matrices of this seed too.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Where the report of several studies goes."),
@@ -164,18 +167,18 @@ def report(
     if power:
         _power(analyses, as_json)
     elif len(folders) == 1:
-        _report_one(folders[0], analyses[0], as_json)
+        _report_one(folders[0], analyses[0], as_json, seed)
     else:
         _report_several(analyses, out or folders[0].absolute().parent / "report", as_json)
 
 
-def _report_one(folder: Path, analysis: Analysis, as_json: bool) -> None:
+def _report_one(folder: Path, analysis: Analysis, as_json: bool, seed: int | None = None) -> None:
     from analysis.data import to_json
     from study.console import print_results
     from study.results import write_report
 
     print(to_json(analysis), end="") if as_json else print_results(analysis)
-    _written(lambda: write_report(analysis, folder / "report"), folder / "report")
+    _written(lambda: write_report(analysis, folder / "report", seed), folder / "report")
 
 
 def _report_several(analyses: list[Analysis], place: Path, as_json: bool) -> None:

@@ -15,9 +15,11 @@ from study.console import Console
 from study.ledger import Entry, Ledger, entry_for
 from study.plan import Method
 from study.spec import Spec
-from study.sweep import best_trial, within_budget
+from study.sweep import best_trial, finished_trials, within_budget
 from trainables import find_stream
 from trainables.streams.datasets import Split
+
+NOTHING_TO_CONFIRM = "no trial of its sweep gave a configuration to confirm"
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,13 @@ def best_configuration(spec: Spec, method: Method, ledger: Ledger) -> dict[str, 
     return None if best is None else dict(best.work["configuration"])
 
 
-def confirmed(spec: Spec, method: Method, ledger: Ledger) -> Confirmed:
-    """Return the seeds of a method's best configuration that the ledger has."""
+def confirmed(
+    spec: Spec, method: Method, ledger: Ledger, seeds: Iterable[int] | None = None
+) -> Confirmed:
+    """Return the seeds of a method's best configuration that the ledger has, of those wanted: the
+    study's own unless told.
+    """
+    wanted = set(spec.confirm_seeds if seeds is None else seeds)
     configuration = best_configuration(spec, method, ledger)
     found = Confirmed(configuration)
     if configuration is None:
@@ -49,7 +56,7 @@ def confirmed(spec: Spec, method: Method, ledger: Ledger) -> Confirmed:
         if not _belongs(spec, method, configuration, entry):
             continue
         for position, seed in enumerate(entry.seeds):
-            if seed not in spec.confirm_seeds:
+            if seed not in wanted:
                 continue
             if entry.state == "failed":
                 found.failures.setdefault(seed, entry.failure.strip().splitlines()[-1])
@@ -75,6 +82,11 @@ def failures(spec: Spec, method: Method, ledger: Ledger) -> list[str]:
         for seed, (entry, position) in state.places.items()
         if entry.state == "diverged" and not ledger.outcome(entry).finite[position].all()
     ]
+    if (
+        state.configuration is None
+        and len(finished_trials(spec, method, ledger)) == spec.tune.trials
+    ):
+        trials = [*trials, f"confirm/{method.name}: {NOTHING_TO_CONFIRM}"]
     seeds = sorted([*state.failures, *diverged])
     return trials + [f"confirm/{method.name} seed {seed}" for seed in seeds]
 

@@ -42,6 +42,7 @@ class Planned(BaseModel):
     """What was asked before anything was confirmed."""
 
     seeds: list[int]
+    methods: list[str]
     reference: str
     margin: float
     alpha: float
@@ -146,7 +147,7 @@ class Folder:
             command=command,
             planned=known.planned
             if known and keep
-            else Planned(seeds=list(spec.confirm_seeds), **question),
+            else Planned(seeds=list(spec.confirm_seeds), methods=list(spec.methods), **question),
             stacks=known.stacks if known else {},
             identity=settled | now,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +33,13 @@ from analysis.records import (
 from analysis.renderings import across_files, files
 from analysis.results import Analysis, analyse
 from study import plan, software
-from study.confirm import confirmed
-from study.folder import QUESTION, Folder
+from study.confirm import NOTHING_TO_CONFIRM, Confirmed, confirmed
+from study.folder import QUESTION, Folder, Planned
 from study.ledger import Entry, Ledger
 from study.plan import Method
 from study.search import importances
 from study.spec import Spec
-from study.sweep import best_trial, within_budget
+from study.sweep import best_trial, finished_trials, within_budget
 from trainables import find_learner, find_stream
 from trainables.errors import InputError
 from trainables.outcome import Array, Outcome
@@ -55,7 +54,7 @@ def study_record(
     classes = DATASETS[stream.dataset].classes
     planned = folder.facts.planned
     reader = _Reader(ledger)
-    records = [_method_record(spec, method, ledger, reader) for method in methods.values()]
+    records = [_method_record(spec, method, ledger, reader, planned) for method in methods.values()]
     return StudyRecord(
         study=spec.study.name,
         stream=stream.name,
@@ -70,13 +69,14 @@ def study_record(
         planned_seeds=planned.seeds,
         tune_seeds=list(spec.tune_seeds) if spec.tune.trials else [],
         seeds_added_later=[seed for seed in spec.confirm_seeds if seed not in planned.seeds],
-        resolution=1 / reader.samples if reader.samples else 0.0,
         chance=chance(spec.study.scenario, classes, classes // stream.tasks),
         methods=records,
         provenance=_provenance(spec, folder),
         objectives=tuple(spec.objectives),
         directions=tuple(plan.direction(name) for name in spec.objectives),
         published=tuple(_published(spec, methods)),
+        planned_methods=tuple(planned.methods),
+        changes=tuple(_changes(spec, folder)),
     )
 
 
@@ -146,19 +146,19 @@ def _seen(spec: Spec, method: Method, ledger: Ledger) -> tuple[dict[int, float],
     return confirming, tuning
 
 
+WRITTEN = (".csv", ".tex", ".svg", ".png", ".pdf")  # by a report, in its folders
+
+
 class _Reader:
-    """Reads outcomes once each, and remembers how many samples they were tested on."""
+    """Reads outcomes once each."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.ledger, self.samples = ledger, 0
+        self.ledger = ledger
         self._known: dict[str, Outcome] = {}
 
     def read(self, entry: Entry) -> Outcome:
         if entry.folder not in self._known:
-            outcome = self.ledger.outcome(entry)
-            self._known[entry.folder] = outcome
-            counts = next(iter(outcome.counts.values()))
-            self.samples = int(counts[0, -1].sum())
+            self._known[entry.folder] = self.ledger.outcome(entry)
         return self._known[entry.folder]
 
 
@@ -209,8 +209,11 @@ def _evaluations(outcome: Outcome, matrix: Array) -> tuple[Array, Array]:
     return values[:, order], tasks[order]
 
 
-def _method_record(spec: Spec, method: Method, ledger: Ledger, reader: _Reader) -> MethodRecord:
-    state = confirmed(spec, method, ledger)
+def _method_record(
+    spec: Spec, method: Method, ledger: Ledger, reader: _Reader, planned: Planned
+) -> MethodRecord:
+    wanted = {*spec.confirm_seeds, *planned.seeds}
+    state = confirmed(spec, method, ledger, wanted)  # a planned seed cannot be taken back
     table: dict[str, dict[int, float]] = {name: {} for name in METRICS}
     known: dict[str, dict[str, list[float]]] = {}
     footprint: dict[str, int] = {}
@@ -238,7 +241,15 @@ def _method_record(spec: Spec, method: Method, ledger: Ledger, reader: _Reader) 
         tuning=_tuning_record(spec, method, ledger),
         matrices=matrices,
         diagnostics=_diagnostics(method, extras),
+        unconfirmed=_unconfirmed(spec, method, ledger, state),
     )
+
+
+def _unconfirmed(spec: Spec, method: Method, ledger: Ledger, state: Confirmed) -> str:
+    if state.configuration is not None:
+        return ""
+    over = len(finished_trials(spec, method, ledger)) == spec.tune.trials
+    return NOTHING_TO_CONFIRM if over else "its sweep has not ended"
 
 
 def _diagnostics(
@@ -284,6 +295,7 @@ def _tuning_record(spec: Spec, method: Method, ledger: Ledger) -> TuningRecord:
         values=values,
         best_number=best.number if best else None,
         sampler=spec.tune.sampler,
+        has_default=_has_default(method, entries),
         history=tuple(
             TrialRecord(e.number, e.state, e.params, tuple(e.values))
             for e in entries
@@ -293,12 +305,31 @@ def _tuning_record(spec: Spec, method: Method, ledger: Ledger) -> TuningRecord:
     )
 
 
-def _provenance(spec: Spec, folder: Folder) -> dict[str, str]:
+def _changes(spec: Spec, folder: Folder) -> Iterator[str]:
+    """What of the question is not as it was before anything was confirmed."""
     planned = folder.facts.planned
-    asked = {key: (getattr(planned, key), getattr(spec.study, key)) for key in QUESTION}
-    changed = [
-        f"{key} was {before}, now {now}" for key, (before, now) in asked.items() if before != now
-    ]
+    for key in QUESTION:
+        before, now = getattr(planned, key), getattr(spec.study, key)
+        if before != now:
+            yield f"{key} was {before}, now {now}"
+    gone = [name for name in planned.methods if name not in spec.methods]
+    new = [name for name in spec.methods if name not in planned.methods]
+    if gone:
+        yield f"methods left out: {', '.join(gone)}"
+    if new:
+        yield f"methods added: {', '.join(new)}"
+
+
+def _has_default(method: Method, entries: Sequence[Entry]) -> bool:
+    """Whether trial 0 had the published values with what the study file fixes: a range that leaves
+    one of them out makes it another configuration.
+    """
+    default = plan.configuration(method, {})
+    return any(e.number == 0 and e.work["configuration"] == default for e in entries)
+
+
+def _provenance(spec: Spec, folder: Folder) -> dict[str, str]:
+    changed = list(_changes(spec, folder))
     found = {
         "command": folder.facts.command,
         "study file": hashlib.sha256(str(spec.plain()).encode()).hexdigest()[:16],
@@ -320,11 +351,20 @@ def analyse_folder(place: Path) -> Analysis:
     return analyse(study_record(spec, methods, folder.ledger(), folder))
 
 
-def write_report(analysis: Analysis, place: Path) -> None:
-    """Write a study's report in every format: one page, Markdown, JSON, tables and figures."""
-    from analysis.figures import pictures
+def write_report(analysis: Analysis, place: Path, seed: int | None = None) -> None:
+    """Write a study's report in every format: one page, Markdown, JSON, tables and figures; with
+    the accuracy matrices of one ``seed``, if wanted.
+    """
+    from analysis.figures import matrix_picture, pictures
 
-    _write(pictures(analysis), lambda shown, draw: files(analysis, shown, draw), place)
+    shown = pictures(analysis)
+    if seed is not None:
+        try:
+            shown = (*shown, matrix_picture(analysis, seed))
+        except ValueError as error:
+            known = sorted({s for t in analysis.trajectories for s in t.seeds})
+            raise InputError(f"--seed {seed}: {error}. There are: {known}.") from None
+    _write(shown, lambda shown, draw: files(analysis, shown, draw), place)
 
 
 def write_across(across: Across, analyses: Sequence[Analysis], place: Path) -> None:
@@ -333,6 +373,16 @@ def write_across(across: Across, analyses: Sequence[Analysis], place: Path) -> N
 
     shown = across_pictures(across)
     _write(shown, lambda shown, draw: across_files(across, analyses, shown, draw), place)
+
+
+def _clear(place: Path) -> None:
+    """Remove an earlier report, and refuse a folder that holds something else."""
+    if place.is_dir() and any(place.iterdir()) and not (place / "report.json").exists():
+        raise InputError(f"{place} holds other files than a report. Give an empty folder.")
+    for pattern in ("*.csv", "figures/*", "tables/*"):
+        for old in place.glob(pattern):
+            if old.suffix in WRITTEN:
+                old.unlink()
 
 
 def _write(
@@ -346,8 +396,9 @@ def _write(
         return inline((place / "figures" / f"{picture.name}.svg").read_text("utf-8"), picture)
 
     try:
-        for old in ("figures", "tables"):
-            shutil.rmtree(place / old, ignore_errors=True)
+        _clear(place)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "report.json").touch()  # marks the folder as a report, should writing end here
         for picture in shown:
             save(picture, place / "figures")
         for name, text in texts(shown, draw).items():

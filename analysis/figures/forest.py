@@ -39,7 +39,7 @@ def _caption(analysis: Analysis) -> str:
     if ranged:
         text += f" Lines: paired {common.t_interval(record, {c.n for c in ranged})}."
     if record.margin > 0:
-        text += f" Grey band: the practical margin, ±{record.margin:g}, fixed beforehand."
+        text += f" Grey band: the practical margin, ±{record.margin:g}."
     thin = [c.method for c in measured if c.ci_low is None]
     if thin:
         text += f" Hollow: fewer than 3 {common.plural(unit)}, no interval."

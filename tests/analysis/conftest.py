@@ -40,7 +40,6 @@ def study(methods: Sequence[MethodRecord] | None = None, **fields: Any) -> Study
         "planned_seeds": list(range(100, 100 + most)),
         "tune_seeds": [0, 1, 2],
         "seeds_added_later": [],
-        "resolution": 0.01,
         "chance": 0.1,
         "methods": list(methods),
         "provenance": {"git": "abc_1", "command": "python -m study run digits"},

@@ -67,7 +67,6 @@ def whole_study(
         "planned_seeds": list(range(100, 100 + n)),
         "tune_seeds": [0, 1, 2],
         "seeds_added_later": [],
-        "resolution": 0.01,
         "chance": 0.1,
         "methods": methods,
         "provenance": {"git": "abc_1", "command": "python -m study run digits"},

@@ -43,7 +43,9 @@ def test_a_diverged_or_failed_seed_blocks_the_verdict(make_method, make_study, b
 def test_a_seed_that_never_ran_blocks_under_either_rule(make_method, make_study):
     methods = [make_method("replay", [0.8] * 7), make_method("ewc", [0.7] * 6)]
     for rule in pairing.FAILED_RULES:
-        assert refusal(make_study(methods, failed_rule=rule)) == "seeds not run yet for ewc: 106"
+        assert refusal(make_study(methods, failed_rule=rule)) == (
+            "planned seeds that have not run for ewc: 106"
+        )
 
 
 def test_later_seeds_of_one_method_alone_do_not_block(make_method, make_study):

@@ -44,7 +44,6 @@ def row(given, **fields):
         planned_seeds=list(SCORES),
         tune_seeds=[],
         seeds_added_later=[],
-        resolution=1e-4,
         chance=0.1,
         methods=[replace(method, **fields)],
         published=(given,),

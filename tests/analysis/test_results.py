@@ -37,8 +37,40 @@ def test_a_study_in_order(make_study):
     assert not noted(found, "added")
 
 
-def test_differences_are_rounded_to_the_test_set(make_method, make_study):
-    jitter = 1e-7 * np.arange(10)
+def test_differences_are_those_of_the_scores_but_for_round_off(make_method, make_study):
+    # means over tasks of 121 and 118 samples lie on no common grid
+    replay, ewc = (90 / 121 + 80 / 118) / 2, (91 / 121 + 80 / 118) / 2
+    methods = [make_method("replay", [replay] * 10), make_method("ewc", [ewc] * 10)]
+    (found,) = analyse(make_study(methods)).comparisons
+    assert found.difference == pytest.approx(1 / 242, abs=1e-9)
+
+
+def test_a_method_left_out_after_planning_keeps_its_place_in_holm(make_study):
+    record = make_study()
+    planned = tuple(m.method for m in record.methods)
+    shorter = replace(record, methods=record.methods[:2], planned_methods=planned)
+    assert analyse(shorter).rules.comparisons == analyse(record).rules.comparisons == 2
+    changed = replace(shorter, changes=("methods left out: finetune",))
+    assert "methods left out: finetune" in analyse(changed).notes[0]
+
+
+def test_seeds_that_failed_leave_no_secondary_mean_of_the_survivors(make_method, make_study):
+    seeds = range(100, 106)
+    others = {"forgetting": dict.fromkeys(seeds, 0.1)}
+    methods = [
+        make_method(
+            "replay", [0.8] * 8, other_metrics={"forgetting": dict.fromkeys(range(100, 108), 0.2)}
+        ),
+        make_method("ewc", [0.7] * 6, other_metrics=others, failures={106: "boom", 107: "boom"}),
+    ]
+    for rule in ("error", "worst"):
+        rows = analyse(make_study(methods, failed_rule=rule)).secondary
+        (row,) = (r for r in rows if r.method == "ewc")
+        assert (row.mean, row.difference, row.q) == (None, None, None)
+
+
+def test_equal_scores_are_identical_whatever_their_round_off(make_method, make_study):
+    jitter = 1e-13 * np.arange(10)
     methods = [make_method("replay", [0.8] * 10), make_method("ewc", 0.8 + jitter)]
     (found,) = analyse(make_study(methods)).comparisons
     assert found.verdict == "identical differences"

@@ -15,8 +15,8 @@ from analysis.pairing import Pairs
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def rules(comparisons=1, margin=0.01, higher=True, resolution=0.0):
-    return verdicts.Rules(higher, margin, 0.05, resolution, comparisons)
+def rules(comparisons=1, margin=0.01, higher=True):
+    return verdicts.Rules(higher, margin, 0.05, comparisons)
 
 
 def pairs(differences, base=0.5):
@@ -77,7 +77,7 @@ def test_lower_is_better_turns_the_verdict_and_not_the_difference():
 
 
 def test_golden_case_is_capped():
-    found = one(np.array([0.012, 0.021, 0.008, 0.017, 0.015]), resolution=0.001)
+    found = one(np.array([0.012, 0.021, 0.008, 0.017, 0.015]))
     assert found.p_exact == found.p_holm == found.p_floor == 0.0625
     assert found.p_t == pytest.approx(0.0026960, abs=5e-8)
     assert (found.ci_low, found.ci_high) == pytest.approx((0.008479, 0.020721), abs=1e-6)
@@ -119,7 +119,7 @@ def test_one_or_two_seeds_are_listed(n):
 
 @pytest.mark.parametrize("value", [0.0, 0.03])
 def test_identical_differences_have_no_p(value):
-    found = one(np.full(8, value), resolution=0.001)
+    found = one(np.full(8, value))
     assert found.verdict == "identical differences"
     assert found.identical
     assert (found.p_exact, found.p_holm, found.p_t, found.p_tost, found.hedges_g) == (None,) * 5
@@ -127,7 +127,7 @@ def test_identical_differences_have_no_p(value):
 
 
 def test_round_off_does_not_make_a_difference():
-    found = one(np.array([1, -1, 2, -2, 3, 4, 1, -1]) * 1e-9, resolution=0.001)
+    found = one(np.array([1, -1, 2, -2, 3, 4, 1, -1]) * 1e-12)
     assert found.verdict == "identical differences"
     assert found.wins.ties == 8
 
@@ -186,7 +186,6 @@ def test_any_data_give_a_known_word_and_no_nan(integers, comparisons, margin, hi
         comparisons=comparisons,
         margin=margin,
         higher=higher,
-        resolution=0.01,
     )
     both = {"better", "worse", "better and practically", "worse and practically"}
     few = {"suggestive better", "suggestive worse"}
@@ -219,7 +218,7 @@ def null_study(rng, n, comparisons, law="normal"):
 
 def error_rate(n, comparisons, studies, words, seed=1, law="normal"):
     rng = np.random.default_rng(seed)
-    fixed = rules(comparisons, margin=0.005, resolution=1e-4)
+    fixed = rules(comparisons, margin=0.005)
     wrong = 0
     for _ in range(studies):
         family = verdicts.compare_family(null_study(rng, n, comparisons, law), fixed)

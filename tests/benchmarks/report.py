@@ -83,7 +83,6 @@ def study() -> StudyRecord:
         planned_seeds=list(range(100, 100 + SEEDS)),
         tune_seeds=[0, 1, 2],
         seeds_added_later=[],
-        resolution=1e-4,
         chance=0.1,
         methods=[method(number, rng) for number in range(METHODS)],
         objectives=("average_accuracy",),

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from factory import (
     HELD,
-    SAMPLES,
     Run,
     Tune,
     add,
@@ -221,14 +220,6 @@ def test_chance_depends_on_the_scenario(tmp_path, scenario, level):
     assert record.chance == level
 
 
-def test_resolution_is_one_test_sample_of_all_tasks(tmp_path):
-    def fill(ledger, spec):
-        add(ledger, spec, "replay")
-
-    assert record_of(tmp_path / "a", DEFAULTS, fill).resolution == 1 / (5 * SAMPLES)
-    assert record_of(tmp_path / "b", DEFAULTS, lambda ledger, spec: None).resolution == 0.0
-
-
 def test_the_footprint_is_that_after_the_last_task(tmp_path):
     def fill(ledger, spec):
         outcome = make_outcome(spec.confirm_seeds)
@@ -357,6 +348,14 @@ def test_a_report_written_again_keeps_nothing_of_the_old_one(place, report):
     stale.write_text("old")
     write_report(report, place / "report")
     assert not stale.exists()
+
+
+def test_one_seeds_matrices_are_shown_on_request(place, report, tmp_path):
+    write_report(report, tmp_path, 100)
+    assert (tmp_path / "figures" / "accuracy-matrix-seed-100.svg").exists()
+    assert "Accuracy matrix of seed 100" in (tmp_path / "index.html").read_text()
+    with pytest.raises(InputError, match=r"--seed 7: .*no matrix of seed 7\. There are: \[100, "):
+        write_report(report, tmp_path, 7)
 
 
 def test_the_page_needs_nothing_but_itself(place, report):

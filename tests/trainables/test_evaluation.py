@@ -132,4 +132,3 @@ def test_validation_samples_are_scored_in_phase_tune(digits):
     counts = evaluate(Fixed(stream), stream, 5).counts["slow"]
     per_class = torch.bincount(torch.from_numpy(digits["train"]["labels"]).long()) // 10
     assert torch.equal(counts.sum((1, 3)), per_class.expand(3, -1))
-    assert stream.resolution == pytest.approx(1 / per_class.sum().item())

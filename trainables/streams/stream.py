@@ -174,11 +174,6 @@ class Stream(ABC):
             self._classes[source].index_select(0, flat).view(index.shape)
         )
 
-    @property
-    def resolution(self) -> float:
-        """Smallest difference of accuracies that the scored samples can show."""
-        return 1 / sum(len(members) for members in self._score)
-
     def _pools(self, labels: NDArray[np.uint8], chosen: Rows) -> list[Tensor]:
         return [
             torch.from_numpy(np.flatnonzero(chosen & (labels == c))) for c in range(self.classes)
