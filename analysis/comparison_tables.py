@@ -12,7 +12,8 @@ from analysis.results import Analysis, Comparison
 _COUNTED = ("won / tied / lost", "rho", "MDE")
 _DIFFERENCES = (
     "Differences are method - reference over shared {units}, with the paired t-interval. p exact: "
-    "sign-flip permutation test on the mean, Holm-adjusted over {m}. P(win): paired "
+    "sign-flip permutation test on the mean (from 17 seeds on by 99,999 random flips), "
+    "Holm-adjusted over {m}. P(win): paired "
     "probability of outperforming the reference (ties count half), Wilson interval; meaningful "
     "where that excludes 0.5 and reaches beyond 0.75. "
 )

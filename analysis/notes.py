@@ -19,7 +19,7 @@ def write(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) 
         *_nothing_to_compare(record),
         *_floors(comparisons, rules),
         *_smallest_differences(comparisons, rules),
-        *_seeds(record, comparisons),
+        *_seeds(record),
         *_failed_seeds(record),
         *_budgets(record),
         *_scope(record, comparisons),
@@ -89,17 +89,16 @@ def _smallest_differences(comparisons: Sequence[Comparison], rules: Rules) -> li
     ]
 
 
-def _seeds(record: StudyRecord, comparisons: Sequence[Comparison]) -> list[str]:
+def _seeds(record: StudyRecord) -> list[str]:
     found = []
-    planned, run = len(set(record.planned_seeds)), max((c.n for c in comparisons), default=0)
-    if record.seeds_added_later or run > planned > 0:
-        later = record.seeds_added_later or set[int]().union(
-            *(set(c.seeds) - set(record.planned_seeds) for c in comparisons)
-        )
+    planned = set(record.planned_seeds)
+    run = set[int]().union(*(m.attempted for m in record.methods))
+    later = run - planned
+    if later and planned:
         found.append(
-            f"Seeds were added after looking ({wording.seed_list(later)}; planned {planned}, run "
-            f"{run}): p-values are too small then, a true null is rejected in 16 to 23 % of "
-            "studies that look again and again."
+            f"Seeds were added after looking ({wording.seed_list(later)}; planned {len(planned)}, "
+            f"run {len(run)}): p-values are too small then, a true null is rejected in 16 to 23 % "
+            "of studies that look again and again."
         )
     both = set(record.tune_seeds) & {s for m in record.methods for s in m.attempted}
     if both:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis import wording
 from analysis.blocks import Table
@@ -10,9 +10,9 @@ from analysis.planning import Plan, plan_seeds
 from analysis.results import Analysis
 
 
-def plans(analysis: Analysis) -> dict[str, Plan]:
-    """Plan each comparison of a study, with its differences as the pilot and its margin as the
-    difference that matters.
+def plans(analysis: Analysis, pilots: Mapping[str, Sequence[float]]) -> dict[str, Plan]:
+    """Plan each comparison of a study, with paired differences of a pilot by method, and the
+    margin as the difference that matters.
     """
     planned = len(analysis.record.planned_seeds)
     rules = analysis.rules
@@ -20,7 +20,7 @@ def plans(analysis: Analysis) -> dict[str, Plan]:
         c.method: plan_seeds(
             planned,
             rules.comparisons,
-            pilot=c.differences,
+            pilot=pilots.get(c.method, ()),
             differences=margins(rules.margin),
             alpha=rules.alpha,
         )

@@ -114,7 +114,6 @@ class StudyRecord:
     phase: str
     planned_seeds: list[int]
     tune_seeds: list[int]
-    seeds_added_later: list[int]
     chance: float
     methods: list[MethodRecord]
     provenance: dict[str, str] = field(default_factory=dict)

@@ -39,7 +39,7 @@ class Slice:
     """One option of a search: what each complete trial took and reached."""
 
     option: str
-    importance: float | None  # share of the variance of the objective that it explains
+    importance: float | None  # relative, for being among the best trials; sums to 1
     points: tuple[tuple[object, float], ...]  # (value taken, first objective)
 
 

@@ -49,9 +49,9 @@ def tuning_table(analysis: Analysis) -> Table:
             )
             for row in analysis.tuning
         ),
-        "defaults (the published ones, always the first trial) and best are means over the tuning "
-        "seeds on validation data. Selection optimism: how much better the best tuning mean looked "
-        f"than the confirmation mean. {protocol(analysis)}",
+        "defaults (the first trial, where it has the published values) and best are means over the "
+        "tuning seeds on validation data. Selection optimism: how much better the best tuning mean "
+        f"looked than the confirmation mean. {protocol(analysis)}",
         "tuning",
     )
 
@@ -127,9 +127,9 @@ def importance_table(analysis: Analysis) -> Table:
             )
             for row in option_rows(analysis)
         ),
-        "importance: share of the variance of the objective over the sweep that the option "
-        "explains; with few trials a rough guide only. default: the published value, as the first "
-        "trial had it.",
+        "importance: how much the option matters for being among the best trials of the sweep "
+        "(PED-ANOVA; sums to 1 over a method's options); with few trials a rough guide only. "
+        "default: the value of the first trial.",
         "importance",
     )
 

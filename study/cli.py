@@ -165,7 +165,7 @@ def report(
 
     analyses = [analyse_folder(folder) for folder in folders]
     if power:
-        _power(analyses, as_json)
+        _power(folders, analyses, as_json)
     elif len(folders) == 1:
         _report_one(folders[0], analyses[0], as_json, seed)
     else:
@@ -206,13 +206,17 @@ def _written(write: Callable[[], None], place: Path) -> None:
         warn(str(error))
 
 
-def _power(analyses: list[Analysis], as_json: bool) -> None:
+def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None:
     from dataclasses import asdict
 
     from analysis.power_tables import plans, power_table
     from study.console import print_block
+    from study.results import pilots_of
 
-    found = {a.record.study: plans(a) for a in analyses}
+    found = {
+        a.record.study: plans(a, pilots_of(folder))
+        for folder, a in zip(folders, analyses, strict=True)
+    }
     if as_json:
         plain = {s: {m: asdict(p) for m, p in of.items()} for s, of in found.items()}
         print(json.dumps(plain, indent=2))

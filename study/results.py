@@ -68,7 +68,6 @@ def study_record(
         phase="confirm",
         planned_seeds=planned.seeds,
         tune_seeds=list(spec.tune_seeds) if spec.tune.trials else [],
-        seeds_added_later=[seed for seed in spec.confirm_seeds if seed not in planned.seeds],
         chance=chance(spec.study.scenario, classes, classes // stream.tasks),
         methods=records,
         provenance=_provenance(spec, folder),
@@ -128,6 +127,14 @@ def pilot_differences(
                 found[name] = PilotDifferences(differences, source)
                 break
     return found
+
+
+def pilots_of(place: Path) -> dict[str, tuple[float, ...]]:
+    """Return the pilot differences of a study from its folder alone."""
+    folder, spec = Folder.open(place)
+    methods = plan.resolve(spec, str(place / "study.json"))
+    found = pilot_differences(spec, methods, folder)
+    return {name: pilot.differences for name, pilot in found.items()}
 
 
 def _seen(spec: Spec, method: Method, ledger: Ledger) -> tuple[dict[int, float], dict[int, float]]:

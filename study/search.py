@@ -30,6 +30,7 @@ from trainables.errors import InputError
 from trainables.streams import StreamInfo
 
 Direction = Literal["minimize", "maximize"]
+FEWEST_FOR_IMPORTANCE = 8  # complete trials
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 
@@ -270,13 +271,16 @@ def frozen(entry: Entry) -> FrozenTrial:
 
 
 def importances(entries: Sequence[Entry], first: Direction) -> dict[str, float]:
-    """Return the share of the first objective's variance that each option explains (PED-ANOVA);
-    nothing where the trials are too few or too alike to say.
+    """Return how much each option matters for being among the best trials, summing to 1: how far
+    its values there differ from those of all trials (PED-ANOVA, Watanabe et al. 2023). Nothing
+    where the trials or options are too few, or the trials too alike, to say.
     """
     study = new_study([first])
     for entry in entries:
         if final_state(entry.state, entry.values) is TrialState.COMPLETE:
             study.add_trial(frozen(dataclasses.replace(entry, values=entry.values[:1])))
+    if len(study.trials) < FEWEST_FOR_IMPORTANCE:
+        return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -285,7 +289,8 @@ def importances(entries: Sequence[Entry], first: Direction) -> dict[str, float]:
             )
         except (ValueError, RuntimeError):
             return {}
-    return {name: share for name, share in found.items() if math.isfinite(share)}
+    usable = {name: share for name, share in found.items() if math.isfinite(share)}
+    return usable if len(usable) > 1 else {}
 
 
 def described(trial: optuna.Trial) -> dict[str, Any]:

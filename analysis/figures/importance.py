@@ -1,4 +1,4 @@
-"""How much of a sweep's variance each option explains."""
+"""How much each option of a sweep matters."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def _of(search: Search) -> list[tuple[str, float]]:
 
 def _caption(analysis: Analysis, shown: dict[str, list[tuple[str, float]]]) -> str:
     text = (
-        "Share of the variance of the objective over a sweep's complete trials that each option "
-        "explains. Small sweeps say little about it."
+        "How much each option matters for being among the best trials of a sweep (PED-ANOVA; sums "
+        "to 1 over a method's options). Small sweeps say little about it."
     )
     left_out = any(len(_of(s)) > len(shown.get(s.method, ())) for s in analysis.searches)
     if left_out:
@@ -69,7 +69,7 @@ def _draw(analysis: Analysis) -> Figure:
     for axes, (method, options) in zip(grid.panels(figure), shown.items(), strict=True):
         _panel(axes, options, bars, grid.width)
         layout.panel_title(axes, method, grid.width)
-    layout.below_label(figure, grid, "share of the variance")
+    layout.below_label(figure, grid, "relative importance")
     return figure
 
 

@@ -39,7 +39,6 @@ def study(methods: Sequence[MethodRecord] | None = None, **fields: Any) -> Study
         "phase": "confirm",
         "planned_seeds": list(range(100, 100 + most)),
         "tune_seeds": [0, 1, 2],
-        "seeds_added_later": [],
         "chance": 0.1,
         "methods": list(methods),
         "provenance": {"git": "abc_1", "command": "python -m study run digits"},

@@ -95,7 +95,6 @@ def study(methods=4, seeds=6, tasks=4, names=None, objectives=1, trials=8, sampl
         "phase": "confirm",
         "planned_seeds": list(run),
         "tune_seeds": [0, 1, 2],
-        "seeds_added_later": [],
         "chance": 0.1,
         "methods": [
             method(rng, place, name, run, tasks, trials, objectives, sampler)

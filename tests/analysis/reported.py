@@ -66,7 +66,6 @@ def whole_study(
         "phase": "confirm",
         "planned_seeds": list(range(100, 100 + n)),
         "tune_seeds": [0, 1, 2],
-        "seeds_added_later": [],
         "chance": 0.1,
         "methods": methods,
         "provenance": {"git": "abc_1", "command": "python -m study run digits"},

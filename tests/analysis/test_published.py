@@ -43,7 +43,6 @@ def row(given, **fields):
         phase="confirm",
         planned_seeds=list(SCORES),
         tune_seeds=[],
-        seeds_added_later=[],
         chance=0.1,
         methods=[replace(method, **fields)],
         published=(given,),

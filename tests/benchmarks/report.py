@@ -82,7 +82,6 @@ def study() -> StudyRecord:
         phase="confirm",
         planned_seeds=list(range(100, 100 + SEEDS)),
         tune_seeds=[0, 1, 2],
-        seeds_added_later=[],
         chance=0.1,
         methods=[method(number, rng) for number in range(METHODS)],
         objectives=("average_accuracy",),
