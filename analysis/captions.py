@@ -12,10 +12,24 @@ SEED_VARIES = (
 )
 
 
+# of what is computed from more than the accuracy matrix
+FURTHER = {
+    "forward_transfer": "Accuracy on a task before it is learnt, above that of the untrained "
+    "network: (1/(T-1)) sum_{j>1} (R[j-1,j] - b_j).",
+    "recency_bias": "Share of the old tasks' test samples predicted as a class of the newest task, "
+    "at the end.",
+    "min_accuracy": "Lowest accuracy on the old tasks at any evaluation since they were learnt, "
+    "mean over them (De Lange et al. 2023).",
+    "worst_case_accuracy": "min_accuracy and the accuracy on the newest task, weighed by the tasks "
+    "learnt (De Lange et al. 2023).",
+}
+
+
 def definitions(metrics: list[str]) -> list[str]:
     """`name: what it is` of each metric that has a definition, readouts in brackets left out."""
     bare = dict.fromkeys(name.partition(" [")[0] for name in metrics)
-    return [f"{name}: {METRICS[name].description}" for name in bare if name in METRICS]
+    known = {name: metric.description for name, metric in METRICS.items()} | FURTHER
+    return [f"{name}: {known[name]}" for name in bare if name in known]
 
 
 def plus_minus(mean: float | None, sd: float | None) -> str:

@@ -85,7 +85,7 @@ def memory_table(analysis: Analysis) -> Table:
         tuple(_memory_row(point) for point in analysis.memory),
         "Bytes of past data a method keeps, and its mean over confirmation "
         f"{units(analysis)} with the t-interval. Dominated: another method needs no more memory "
-        "and scores no worse, and is better in one of the two.",
+        "and a mean no worse, and is better in one of the two; the intervals may overlap.",
         "memory",
     )
 
@@ -108,8 +108,8 @@ def secondary_table(analysis: Analysis) -> Table:
             if row.n
         ),
         f"Exploratory. {spread(analysis)} q: sign-flip p against the reference (from 14 "
-        "seeds on by 9,999 random flips) after Benjamini-Hochberg over this table. For forgetting "
-        "lower is better, for all others higher.",
+        "seeds on by 9,999 random flips) after Benjamini-Hochberg over this table. Lower is better "
+        "for forgetting and recency_bias, higher for the others.",
         "secondary",
     )
 

@@ -8,9 +8,15 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch when it is first imported
 
-# Begun first, or they end alone. Each process is handed two files to begin with: the slowest is
-# followed by the shortest.
-FIRST = ["test_run.py", "test_tracking.py", "test_wording.py", "test_cli.py", "test_search.py"]
+# Begun first, or they end alone. Each process is handed two files to begin with: the slowest are
+# followed by short ones.
+FIRST = [
+    "test_run.py",
+    "test_run_in_trouble.py",
+    "test_wording.py",
+    "test_power.py",
+    "test_tracking.py",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

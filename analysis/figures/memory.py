@@ -33,7 +33,7 @@ def _caption(analysis: Analysis) -> str:
     text = (
         f"Mean {common.words(record.metric)} against the bytes of past data that a method keeps. "
         "Filled markers, joined by a line: the front, where no method has less memory and a "
-        "better mean. Hollow: dominated."
+        "better mean. Hollow: dominated. Means alone decide, also where intervals overlap."
     )
     if counts:
         text += f" Bars: {common.t_interval(record, counts)}."
