@@ -41,8 +41,7 @@ def plus_minus(mean: float | None, sd: float | None) -> str:
 
 def units(analysis: Analysis) -> str:
     """What is paired, in the plural."""
-    unit = analysis.record.unit
-    return f"{unit}es" if unit.endswith("s") else f"{unit}s"
+    return wording.plural(analysis.record.unit)
 
 
 def spread(analysis: Analysis) -> str:

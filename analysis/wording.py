@@ -42,7 +42,12 @@ def percent(share: float) -> str:
 
 def count(amount: int, noun: str) -> str:
     """`1 seed`, `2 seeds`."""
-    return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
+    return f"{amount} {noun if amount == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """More than one: seeds, classes."""
+    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def seed_list(seeds: Iterable[int]) -> str:

@@ -22,7 +22,9 @@ from matplotlib.figure import Figure
 
 from analysis import wording
 from analysis.blocks import Picture
+from analysis.captions import SEED_VARIES
 from analysis.records import StudyRecord
+from analysis.wording import plural
 
 Arguments = ParamSpec("Arguments")
 Dashes = str | tuple[int, tuple[int, ...]]
@@ -183,11 +185,6 @@ def words(name: str) -> str:
     return clean(name).replace("_", " ")
 
 
-def plural(unit: str) -> str:
-    """More than one of a unit: seeds, classes."""
-    return unit + ("es" if unit.endswith(("s", "x", "ch", "sh")) else "s")
-
-
 def several(counts: Collection[int], unit: str) -> str:
     """`10 seeds`, or `5 to 10 seeds` where methods differ."""
     least, most = min(counts), max(counts)
@@ -200,10 +197,7 @@ def varies(record: StudyRecord) -> str:
     """What differs between two units, in a clause."""
     if record.unit != "seed":
         return f"what varies is the {record.unit}"
-    return (
-        "a seed varies everything random (class order or permutation, initial weights, batches, "
-        "memory, spikes)"
-    )
+    return SEED_VARIES
 
 
 def t_interval(record: StudyRecord, counts: Collection[int], of: str = "of the mean") -> str:

@@ -9,6 +9,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis import wording
 from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.common import Look
@@ -34,7 +35,7 @@ def _caption(analysis: Analysis) -> str:
     record, unit = analysis.record, analysis.record.unit
     measured = [c for c in analysis.comparisons if c.difference is not None]
     ranged = [c for c in measured if c.ci_low is not None]
-    what = f"mean of method − {common.clean(record.reference)} over shared {common.plural(unit)}"
+    what = f"mean of method − {common.clean(record.reference)} over shared {wording.plural(unit)}"
     text = f"Difference in {common.words(record.metric)}: {what}."
     if ranged:
         text += f" Lines: paired {common.t_interval(record, {c.n for c in ranged})}."
@@ -42,7 +43,7 @@ def _caption(analysis: Analysis) -> str:
         text += f" Grey band: the practical margin, ±{record.margin:g}."
     thin = [c.method for c in measured if c.ci_low is None]
     if thin:
-        text += f" Hollow: fewer than 3 {common.plural(unit)}, no interval."
+        text += f" Hollow: fewer than 3 {wording.plural(unit)}, no interval."
     return f"{text} The words at the right are the verdicts."
 
 

@@ -10,6 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
+from analysis import wording
 from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.common import Look
@@ -25,14 +26,14 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
     """A panel for each comparison that has a shared seed."""
     shown = [c for c in analysis.comparisons if c.seeds]
     if shown:
-        title = f"Paired {common.plural(analysis.record.unit)}"
+        title = f"Paired {wording.plural(analysis.record.unit)}"
         yield Picture("paired-seeds", title, _caption(analysis, shown), partial(_draw, analysis))
 
 
 def _caption(analysis: Analysis, shown: list[Comparison]) -> str:
     record = analysis.record
     counts = {c.n for c in shown}
-    unit, units = record.unit, common.plural(record.unit)
+    unit, units = record.unit, wording.plural(record.unit)
     scale = f", {SHOWN_MARGINS} practical margins high or more" if record.margin > 0 else ""
     return (
         f"{common.words(record.metric).capitalize()} of the reference "
