@@ -10,6 +10,9 @@ would then change the scores of all others. Nothing is clipped: worse than guess
 
 Seeds are resampled within each stream and the same seeds for every method, so that the intervals
 keep the pairing. They speak of new seeds on these streams, not of further streams.
+
+Words of this comparison: a stratum is a stream cut to what can be compared on it; a standing is one
+method over all streams, a contrast one method against the reference.
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Standing:
-    """One method over all streams: interquartile mean of its normalised scores."""
+    """A method by itself over all streams: interquartile mean of its normalised scores."""
 
     method: str
     iqm: Interval
@@ -61,7 +64,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class StreamContrast:
-    """One method against the reference on one stream; `difference` is method - reference."""
+    """A contrast on one of its streams; `difference` is method - reference."""
 
     stream: str
     n: int
@@ -71,7 +74,7 @@ class StreamContrast:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One method against the reference over all streams.
+    """A method against the reference over all streams: what `Comparison` is on one.
 
     `p_win` is the mean over streams of the paired probability of outperforming, `p_win_by` how its
     interval was found. `difference` is the mean over streams of method - reference in metric units
@@ -90,17 +93,15 @@ class Contrast:
 
     @property
     def meaningful(self) -> bool:
-        """Whether the interval excludes 1/2 from above and reaches beyond 3/4."""
-        low, high = self.p_win.low, self.p_win.high
-        if low is None or high is None:
-            return False
-        return low > 0.5 and high > effects.MEANINGFUL_SHARE
+        """Whether the mean P(win) is meaningfully above one half."""
+        return effects.is_meaningful(self.p_win.low, self.p_win.high)
 
 
 @dataclass(frozen=True)
 class Across:
     """Everything a report says about several streams; a renderer computes nothing."""
 
+    unit: str  # of pairing; "unit" where the streams differ in it
     streams: tuple[str, ...]
     seeds: tuple[tuple[int, ...], ...]  # shared by all methods, of each stream
     methods: tuple[str, ...]
@@ -131,7 +132,7 @@ def _stream(name: str, analysis: Analysis) -> StreamScores:
     record, worst = analysis.record, analysis.metric.worst
     failed: dict[str, dict[int, float]] = {row.method: {} for row in analysis.methods}
     for failure in analysis.failures:
-        if failure.counted_as is None:  # a result that blocks, not a gap
+        if failure.counted_as is None and failure.seed is not None:  # it blocks, it is no gap
             failed[failure.method][failure.seed] = math.nan
     return StreamScores(
         stream=name,
@@ -140,27 +141,40 @@ def _stream(name: str, analysis: Analysis) -> StreamScores:
         higher_is_better=analysis.metric.higher_is_better,
         reference=record.reference,
         scores={row.method: {**row.scores, **failed[row.method]} for row in analysis.methods},
+        alpha=record.alpha,
+        unit=record.unit,
+        dataset=record.dataset or record.stream,
     )
+
+
+def common_alpha(streams: Sequence[StreamScores]) -> float:
+    """The level that all streams were tested at; a `ValueError` names those that differ."""
+    levels = {stream.alpha for stream in streams}
+    if len(levels) > 1:
+        listed = ", ".join(f"{stream.stream} {stream.alpha:g}" for stream in streams)
+        raise ValueError(f"streams of different alpha cannot be compared at one level: {listed}")
+    return levels.pop() if levels else 0.05
 
 
 def compare_streams(
     streams: Sequence[StreamScores],
-    alpha: float = 0.05,
     resamples: int = RESAMPLES,
     seed: int = inference.RESAMPLING_SEED,
 ) -> Across:
     """Compare the methods that all streams have, over all streams.
 
     Args:
-        streams: one study each.
-        alpha: two-sided level of the intervals, of Friedman's test and of Nemenyi's.
+        streams: one study each. Their alpha is the two-sided level of the intervals, of Friedman's
+            test and of Nemenyi's.
         resamples: of the bootstrap.
         seed: of its generator (numpy's PCG64): the same scores always give the same interval.
 
     Takes part what can be compared: methods with scores on every stream and no failed seed (a
     failed seed is a result; dropping it would flatter the method), and the seeds that all of them
-    share on a stream. The rest is listed with the reason. No input of this shape is an error.
+    share on a stream. The rest is listed with the reason. Streams of different alpha are a
+    `ValueError`, nothing else of this shape is an error.
     """
+    alpha, unit = common_alpha(streams), _common_unit(streams)
     usable, unusable = usable_streams(streams)
     methods, absent = common_methods(usable)
     strata, unshared = cut(usable, methods)
@@ -168,11 +182,12 @@ def compare_streams(
     reference, no_reference = _reference(strata, methods)
     ranking, no_ranking = rank_methods(methods, oriented_means(strata), alpha)
     draws = resampled_seeds([len(s.seeds) for s in strata], resamples, seed) if enough else []
-    frame = Bootstrap(strata, draws, 1 - alpha)
+    frame = Bootstrap(strata, draws, 1 - alpha, unit)
     rivals = [m for m in methods if m != reference] if enough and reference else []
     standings = tuple(Standing(m, frame.iqm(m)) for m in methods) if enough else ()
     contrasts = tuple(_contrast(frame, m, reference or "") for m in rivals)
     return Across(
+        unit=unit,
         streams=tuple(s.source.stream for s in strata),
         seeds=tuple(s.seeds for s in strata),
         methods=methods,
@@ -186,6 +201,11 @@ def compare_streams(
         resamples=resamples,
         notes=tuple(across_notes.write(frame, methods, contrasts, no_reference, seed)),
     )
+
+
+def _common_unit(streams: Sequence[StreamScores]) -> str:
+    units = {stream.unit for stream in streams}
+    return units.pop() if len(units) == 1 else "unit" if units else "seed"
 
 
 def _contrast(frame: Bootstrap, method: str, reference: str) -> Contrast:

@@ -32,6 +32,7 @@ def write(
         no_reference,
         _scope(frame, seed),
         *_seeds(frame),
+        *_shared_data(frame),
         *_flat(frame, methods, contrasts),
         _directions(frame, contrasts),
     ]
@@ -42,7 +43,8 @@ def _too_few(frame: Bootstrap, methods: tuple[str, ...]) -> str:
     if not methods:
         return "No method has complete scores on every stream, so nothing is compared."
     if not frame.strata:
-        return "No stream has seeds that all methods share, so nothing is compared."
+        units = wording.plural(frame.unit)
+        return f"No stream has {units} that all methods share, so nothing is compared."
     if len(frame.strata) < FEWEST_STREAMS:
         only = frame.strata[0].source.stream
         return f"{only} is the only stream: nothing is averaged over streams; see its own report."
@@ -50,32 +52,33 @@ def _too_few(frame: Bootstrap, methods: tuple[str, ...]) -> str:
 
 
 def _scope(frame: Bootstrap, seed: int) -> str:
+    units = wording.plural(frame.unit)
     streams = wording.count(len(frame.strata), "stream")
     if not frame.has_intervals:
         thin = [s.source.stream for s in frame.strata if len(s.seeds) < effects.FEWEST_FOR_INTERVAL]
         least = effects.FEWEST_FOR_INTERVAL
-        return f"No intervals: fewer than {least} shared seeds on {', '.join(thin)}."
+        return f"No intervals: fewer than {least} shared {units} on {', '.join(thin)}."
     return (
         f"The {wording.percent(frame.confidence)} intervals come from {len(frame.draws[0]):,} "
-        "resamples of the seeds within each stream, the same seeds for every method (percentile "
-        f"bootstrap, generator PCG64 with seed {seed}). They speak of new seeds on these {streams},"
-        " not of further streams."
+        f"resamples of the {units} within each stream, the same {units} for every method "
+        f"(percentile bootstrap, generator PCG64 with seed {seed}). They speak of new {units} on "
+        f"these {streams}, not of further streams."
     )
 
 
 def _seeds(frame: Bootstrap) -> list[str]:
-    sizes = [len(s.seeds) for s in frame.strata]
+    sizes, units = [len(s.seeds) for s in frame.strata], wording.plural(frame.unit)
     notes = [_unshared(s) for s in frame.strata]
     if len(set(sizes)) > 1:
         notes.append(
-            f"Streams differ in their number of seeds ({min(sizes)} to {max(sizes)}): those with "
+            f"Streams differ in their number of {units} ({min(sizes)} to {max(sizes)}): those with "
             "more weigh more in the interquartile mean, and all alike in P(win) and the difference."
         )
     if effects.FEWEST_FOR_INTERVAL <= min(sizes) < FEW_SEEDS:
         notes.append(
-            f"With {min(sizes)} seeds a stream the intervals are somewhat too narrow: in "
-            "simulations 95 % intervals of this kind covered about 90 % with 5 seeds and 93 % with "
-            "10."
+            f"With {min(sizes)} {units} a stream the intervals are somewhat too narrow: in "
+            "simulations 95 % intervals of this kind covered about 90 % with 5 of them and 93 % "
+            "with 10."
         )
     return [note for note in notes if note]
 
@@ -86,9 +89,23 @@ def _unshared(stratum: Stratum) -> str:
     if not unused:
         return ""
     return (
-        f"Seeds {wording.seed_list(unused)} of {stratum.source.stream} are not shared by all "
-        "methods and do not count."
+        f"{wording.begin(wording.plural(stratum.source.unit))} {wording.seed_list(unused)} of "
+        f"{stratum.source.stream} are not shared by all methods and do not count."
     )
+
+
+def _shared_data(frame: Bootstrap) -> list[str]:
+    """Which streams are made from one data set, two scenarios of a stream among them."""
+    made: dict[str, list[str]] = {}
+    for source in (stratum.source for stratum in frame.strata):
+        if source.dataset:
+            made.setdefault(source.dataset, []).append(source.stream)
+    return [
+        f"{', '.join(streams)} share the data of {dataset} and are no independent streams: "
+        f"averages and ranks over streams count that data {len(streams)} times."
+        for dataset, streams in made.items()
+        if len(streams) > 1
+    ]
 
 
 def _flat(frame: Bootstrap, methods: tuple[str, ...], contrasts: Sequence[Contrast]) -> list[str]:
@@ -98,13 +115,13 @@ def _flat(frame: Bootstrap, methods: tuple[str, ...], contrasts: Sequence[Contra
     notes = []
     if constant:
         notes.append(
-            f"{', '.join(constant)}: the scores of each stream do not vary over seeds, so the "
-            "interquartile mean has no interval."
+            f"{', '.join(constant)}: the scores of each stream do not vary over "
+            f"{wording.plural(frame.unit)}, so the interquartile mean has no interval."
         )
     if identical:
         notes.append(
-            f"The difference has no interval for {', '.join(identical)}: on each stream every seed "
-            "differs by the same amount."
+            f"The difference has no interval for {', '.join(identical)}: on each stream every "
+            f"{frame.unit} differs by the same amount."
         )
     if certain:
         notes.append(

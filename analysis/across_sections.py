@@ -83,15 +83,15 @@ def standing_table(across: Across) -> Table:
             )
             for s in across.standings
         ),
-        "Interquartile mean over seeds and streams of scores that are 0 at chance and 1 at the "
-        f"best possible value. {_bootstrap(across)}",
+        f"Interquartile mean over {wording.plural(across.unit)} and streams of scores that are 0 "
+        f"at chance and 1 at the best possible value. {_bootstrap(across)}",
         "standings",
     )
 
 
 def verdict_table(across: Across, analyses: Sequence[Analysis]) -> Table:
     """Each study's own comparisons, with the verdict of its own family."""
-    level = wording.percent(across.confidence)
+    level, units = wording.percent(across.confidence), wording.plural(across.unit)
     return Table(
         "Verdicts of the single studies",
         (
@@ -103,9 +103,9 @@ def verdict_table(across: Across, analyses: Sequence[Analysis]) -> Table:
             for name, analysis in _named(analyses)
             for comparison in analysis.comparisons
         ),
-        "± is the sample standard deviation (ddof 1) over the method's confirmation seeds in that "
-        "study. Differences are method - reference over the n shared seeds, with the paired "
-        "t-interval; p is Holm-adjusted within each study's own family.",
+        "± is the sample standard deviation (ddof 1) over the method's confirmation "
+        f"{units} in that study. Differences are method - reference over the n shared {units}, "
+        "with the paired t-interval; p is Holm-adjusted within each study's own family.",
         "verdicts",
     )
 
@@ -128,7 +128,8 @@ def stream_table(across: Across) -> Table:
             for contrast in across.contrasts
             for each in contrast.streams
         ),
-        "Over the n seeds that all methods share on the stream, Wilson intervals.",
+        f"Over the n {wording.plural(across.unit)} that all methods share on the stream, Wilson "
+        "intervals.",
         "streams",
     )
 
@@ -180,8 +181,8 @@ def to_csv(across: Across, analyses: Sequence[Analysis]) -> dict[str, str]:
 
 def _question(across: Across, analyses: Sequence[Analysis]) -> Section:
     streams = wording.count(len(across.streams), "stream")
-    seeds = [
-        f"{stream}: {wording.count(len(seeds), 'seed')} shared by all methods "
+    shared = [
+        f"{stream}: {wording.count(len(seeds), across.unit)} shared by all methods "
         f"({wording.seed_list(seeds)})."
         for stream, seeds in zip(across.streams, across.seeds, strict=True)
     ]
@@ -197,7 +198,7 @@ def _question(across: Across, analyses: Sequence[Analysis]) -> Section:
             (
                 f"Methods in common: {', '.join(across.methods) or 'none'}.",
                 f"Metric: {', '.join(metrics)}.",
-                *seeds,
+                *shared,
             )
         ),
     )
@@ -277,7 +278,8 @@ def _peers(method: str, ranking: Ranking) -> list[str]:
 
 
 def _bootstrap(across: Across) -> str:
-    return f"Intervals: {across.resamples:,} resamples of the seeds, paired (see the notes)."
+    units = wording.plural(across.unit)
+    return f"Intervals: {across.resamples:,} resamples of the {units}, paired (see the notes)."
 
 
 def _contrast_data(c: Contrast) -> dict[str, Any]:

@@ -44,6 +44,10 @@ class Table:
     caption: str = ""
     name: str = ""
 
+    def __post_init__(self) -> None:
+        # captions are put together from sentences that may be empty
+        object.__setattr__(self, "caption", " ".join(self.caption.split()))
+
 
 @dataclass(frozen=True)
 class Picture:

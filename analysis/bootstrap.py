@@ -69,6 +69,7 @@ class Bootstrap:
     strata: Sequence[Stratum]
     draws: Sequence[Indices]
     confidence: float
+    unit: str = "seed"  # of pairing
 
     def iqm(self, method: str) -> Interval:
         scores = self._normalised(method)

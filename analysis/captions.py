@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from analysis import wording
+from analysis.bounds import GAP
 from analysis.metrics import METRICS
-from analysis.results import Analysis
+from analysis.results import END_OF_STREAM, Analysis
 
 SEED_VARIES = (
     "a seed varies everything random (class order or permutation, initial weights, batches, "
     "memory, spikes)"
 )
 
+
+LOWER = ("forgetting", "recency_bias", GAP)  # secondary metrics of which less is better
 
 # of what is computed from more than the accuracy matrix
 FURTHER = {
@@ -22,6 +27,8 @@ FURTHER = {
     "mean over them (De Lange et al. 2023).",
     "worst_case_accuracy": "min_accuracy and the accuracy on the newest task, weighed by the tasks "
     "learnt (De Lange et al. 2023).",
+    GAP: "Share of the way from joint training (0) to naive fine-tuning (1): "
+    "(ACC_joint - ACC) / (ACC_joint - ACC_finetune).",
 }
 
 
@@ -50,6 +57,50 @@ def spread(analysis: Analysis) -> str:
     return (
         "± is the sample standard deviation (ddof 1) over n confirmation "
         f"{units(analysis)}{varies}."
+    )
+
+
+def offline(analysis: Analysis) -> str:
+    """Which methods are bounds, in a sentence; empty where none is."""
+    names = [row.method for row in analysis.methods if row.is_offline]
+    if not names:
+        return ""
+    return (
+        f"{', '.join(names)}: an offline bound, trained on all tasks at once from the start, no "
+        "method of continual learning."
+    )
+
+
+def outside(analysis: Analysis, bounds: Iterable[float | None]) -> str:
+    """That an interval leaves the range of an accuracy, where one does."""
+    beyond = any(x is not None and not 0 <= x <= 1 for x in bounds)
+    if not beyond or analysis.metric.unit != METRICS["average_accuracy"].unit:
+        return ""
+    return "A t-interval may leave the range of an accuracy, 0 to 1."
+
+
+def readouts(analysis: Analysis) -> str:
+    """What `metric [readout]` means, where a method has several."""
+    several = [m for m in analysis.record.methods if len(m.readouts) > 1]
+    if not several:
+        return ""
+    primary = ", ".join(f"{m.readouts[0]} of {m.method}" for m in several)
+    return (
+        "metric [readout]: of another readout of the same learner than the primary one, which "
+        f"everything else is about ({primary})."
+    )
+
+
+def optimism(analysis: Analysis) -> str:
+    """What selection optimism is, or why there is none."""
+    if analysis.record.protocol == END_OF_STREAM:
+        return (
+            "Selection optimism: how much better the best tuning mean looked than the confirmation "
+            "mean."
+        )
+    return (
+        "No selection optimism: under this protocol a sweep scores other tasks than the "
+        "confirmation."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis import layout, wording
+from analysis import table_columns, wording
 from analysis.blocks import Table
 from analysis.captions import protocol, units
 from analysis.results import Analysis, Comparison
@@ -12,7 +12,7 @@ from analysis.results import Analysis, Comparison
 _COUNTED = ("won / tied / lost", "rho", "MDE")
 _DIFFERENCES = (
     "Differences are method - reference over shared {units}, with the paired t-interval. p exact: "
-    "sign-flip permutation test on the mean (from 17 seeds on by 99,999 random flips), "
+    "sign-flip permutation test on the mean (from 17 {units} on by 99,999 random flips), "
     "Holm-adjusted over {m}. P(win): paired "
     "probability of outperforming the reference (ties count half), Wilson interval; meaningful "
     "where that excludes 0.5 and reaches beyond 0.75. "
@@ -40,7 +40,7 @@ def verdict_table(analysis: Analysis) -> Table:
     level, family = _level(analysis), _holm(analysis)
     columns = ("n", "difference", f"{level} CI", family, f"P(win) ({level} CI)", "verdict")
     return replace(
-        layout.pick(comparison_table(analysis), ("method", *columns)),
+        table_columns.pick(comparison_table(analysis), ("method", *columns)),
         title=f"Comparisons with {analysis.record.reference}",
         caption=_differences(analysis) + protocol(analysis),
     )
@@ -51,7 +51,7 @@ def evidence_table(analysis: Analysis) -> Table:
     unadjusted = ("p exact", "t (assumes normal differences)")
     effect = f"Hedges g_z ({_level(analysis)} CI)"
     return replace(
-        layout.pick(comparison_table(analysis), ("method", *unadjusted, effect, *_COUNTED)),
+        table_columns.pick(comparison_table(analysis), ("method", *unadjusted, effect, *_COUNTED)),
         title="Behind the verdicts",
         caption=f"Neither p is adjusted. {_EVIDENCE}".strip(),
         name="evidence",

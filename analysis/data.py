@@ -158,7 +158,8 @@ def _files(
     objectives = analysis.record.objectives
     kinds = dict.fromkeys(kind for row in analysis.methods for kind in row.footprint)
     counts = ("wins", "ties", "losses", "win_low", "win_high")
-    tuned = ("sampler", "seeds_per_trial", "default_value", "best_value", "optimism")
+    tuned = ("sampler", "seeds_per_trial", "configurations")
+    chosen = ("default_value", "best_value", "optimism")
     trial = ("method", "trial", "state", "objective", "best_so_far", "params")
     diagnosed = ("method", "diagnostic", "label", "unit", "n", "after_task", *_BAND_FIELDS)
     return {
@@ -170,7 +171,7 @@ def _files(
         "accuracy-matrix": (("method", "n", "after_task", "task", "mean"), _matrices),
         "per_task": (("method", "n", "task", *_BAND_FIELDS), _tasks),
         "memory": (_names(MemoryPoint), _rows_of("memory", MemoryPoint)),
-        "tuning": ((*TUNING_FIELDS, *tuned), _tuning),
+        "tuning": ((*TUNING_FIELDS, *tuned, *chosen), _tuning),
         "search-history": (trial, _history),
         "expected_best": (("method", "n", "expected"), _expected),
         "hypervolume": (_HYPERVOLUME, _fronts),
@@ -179,7 +180,7 @@ def _files(
         "diagnostics": (diagnosed, _diagnostics),
         "secondary": (_names(SecondaryRow), _rows_of("secondary", SecondaryRow)),
         "configurations": (("method", "learner", "configuration"), _methods),
-        "footprint": (("method", *kinds), _footprints),
+        "footprint": (("method", *kinds, "memory_samples"), _footprints),
         "failures": (("method", "seed", "reason", "counted_as"), _failures),
         "published": (_names(PublishedRow), _rows_of("published", PublishedRow)),
     }
@@ -216,7 +217,7 @@ def _wins(c: Comparison) -> dict[str, Any]:
 
 
 def _seeds(analysis: Analysis) -> Rows:
-    reasons = {(f.method, f.seed): f.reason for f in analysis.failures}
+    reasons = {(f.method, f.seed): f.reason for f in analysis.failures if f.seed is not None}
     return [
         {
             "method": row.method,
@@ -225,7 +226,7 @@ def _seeds(analysis: Analysis) -> Rows:
             "failure": reasons.get((row.method, seed)),
         }
         for row in analysis.methods
-        for seed in sorted(set(row.scores) | {s for m, s in reasons if m == row.method})
+        for seed in sorted({*row.scores, *(s for m, s in reasons if m == row.method)})
     ]
 
 
@@ -301,7 +302,8 @@ def _diagnostics(analysis: Analysis) -> Rows:
 def _footprints(analysis: Analysis) -> Rows:
     kinds = dict.fromkeys(kind for row in analysis.methods for kind in row.footprint)
     return [
-        {"method": row.method} | {kind: row.footprint.get(kind) for kind in kinds}
+        {"method": row.method, "memory_samples": row.memory_samples}
+        | {kind: row.footprint.get(kind) for kind in kinds}
         for row in analysis.methods
         if row.footprint
     ]
@@ -321,6 +323,8 @@ def _band(band: Band, position: str) -> Rows:
 
 def _defaults(analysis: Analysis, method: str) -> dict[str, Any]:
     record = next(m for m in analysis.record.methods if m.method == method)
+    if not record.tuning.has_default:
+        return {}
     return next((t.params for t in record.tuning.history if t.number == 0), {})
 
 

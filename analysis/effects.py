@@ -56,8 +56,13 @@ class Wins:
 
     @property
     def meaningful(self) -> bool:
-        """Whether the interval excludes 1/2 from above and reaches beyond 3/4."""
-        return self.low > 0.5 and self.high > MEANINGFUL_SHARE
+        """Whether the share is meaningfully above one half."""
+        return is_meaningful(self.low, self.high)
+
+
+def is_meaningful(low: float | None, high: float | None) -> bool:
+    """Whether the interval of a P(win) excludes 1/2 from above and reaches beyond 3/4."""
+    return low is not None and high is not None and low > 0.5 and high > MEANINGFUL_SHARE
 
 
 def estimate(values: Array, confidence: float = 0.95) -> Estimate:

@@ -13,7 +13,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from analysis import layout
+from analysis import table_columns
 from analysis.blocks import Block, Picture, Section, Table
 
 SHORT, LONG = 24, 40  # characters of a cell up to which it stays on a line; wraps with ease
@@ -64,7 +64,7 @@ def _kind(block: Block) -> str:
 
 def _classes(table: Table) -> list[str]:
     """What each column holds: `number`, or text that is `short`, `text` or `long`."""
-    numbers = layout.number_columns(table)
+    numbers = table_columns.number_columns(table)
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     return [
         "number" if is_number else _length(max(map(len, cells), default=0))

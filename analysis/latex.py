@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from analysis import layout, wording
+from analysis import table_columns, wording
 from analysis.blocks import Table
 
 LINE = 80  # characters of \footnotesize that a line of text holds
@@ -55,8 +55,9 @@ _ACCENTS = {
     **{"\u030a": "r", "\u030c": "v", "\u0327": "c", "\u0304": "=", "\u0306": "u", "\u0307": "."},
 }
 _MINUS = re.compile(r"(?<![\w.)\]-])-(?=\d)")
-_LONG_WORD = re.compile(rf"\S{{{LONG_WORD},}}")
 _BREAK, _APART = "\u200b", "\u2060"  # stand for a possible line break and for no ligature
+_JOINT = re.compile(r"([_/])(?=\w)")  # after which a long name may go on in the next line
+_LONG_WORD = re.compile(rf"[^\s{_BREAK}]{{{LONG_WORD},}}")
 _MARKS = {_BREAK: r"\allowbreak{}", _APART: "{}"}
 
 
@@ -67,11 +68,14 @@ def latex(table: Table) -> str:
     return "\n".join(_float(table, rows, widths, i) for i, rows in enumerate(pieces))
 
 
-def escape(text: str) -> str:
-    """The text as pdfTeX sets it, on one line; words too long for a column may be broken."""
+def escape(text: str, narrow: bool = False) -> str:
+    """The text as pdfTeX sets it, on one line; words too long for a column may be broken, those of
+    a narrow one at their joints.
+    """
     line = unicodedata.normalize("NFC", " ".join(text.split()))
     signed = _MINUS.sub("\u2212", line.replace("--", f"-{_APART}-"))
-    broken = _LONG_WORD.sub(lambda word: _BREAK.join(word[0]), signed)
+    jointed = _JOINT.sub(rf"\1{_BREAK}", signed) if narrow else signed
+    broken = _LONG_WORD.sub(lambda word: _BREAK.join(word[0]), jointed)
     return "".join(map(_character, broken))
 
 
@@ -104,7 +108,9 @@ def _widths(table: Table) -> tuple[float, ...]:
     wanted = [max(map(len, cells[1:]), default=0) for cells in columns]
     whole = [
         max(need, want) if number else need
-        for number, need, want in zip(layout.number_columns(table), least, wanted, strict=True)
+        for number, need, want in zip(
+            table_columns.number_columns(table), least, wanted, strict=True
+        )
     ]
     room = NARROW - GAP * len(columns)
     start = whole if sum(whole) <= room else least  # numbers on one line where they can be
@@ -114,7 +120,8 @@ def _widths(table: Table) -> tuple[float, ...]:
 
 
 def _longest_word(text: str) -> int:
-    return min(LONG_WORD, max(map(len, text.split()), default=1))
+    parts = _JOINT.sub(r"\1 ", text).split()
+    return min(LONG_WORD, max(map(len, parts), default=1))
 
 
 def _pieces(table: Table, widths: Sequence[float]) -> list[list[tuple[str, ...]]]:
@@ -148,7 +155,7 @@ def _lines(length: int, width: float) -> int:
 def _float(
     table: Table, rows: Sequence[tuple[str, ...]], widths: Sequence[float], number: int
 ) -> str:
-    sides = layout.number_columns(table)
+    sides = table_columns.number_columns(table)
     lines = [
         r"\begin{table}[tbp]",
         r"\centering",
@@ -188,12 +195,12 @@ def _row(
     cells: Sequence[str], sides: Sequence[bool], widths: Sequence[float], first: str = ""
 ) -> str:
     r"""A row; `\tabularnewline`, because ragged columns give another meaning to `\\`."""
-    texts = [_cell(cell) for cell in cells]
+    texts = [_cell(cell, bool(widths)) for cell in cells]
     if widths:
         ragged = [r"\raggedleft" if number else r"\raggedright" for number in sides]
         texts = [f"{side}{first or ' '}{text}" for side, text in zip(ragged, texts, strict=True)]
     return " & ".join(texts) + r" \tabularnewline"
 
 
-def _cell(text: str) -> str:
-    return "--" if text == wording.MISSING else escape(text)
+def _cell(text: str, narrow: bool) -> str:
+    return "--" if text == wording.MISSING else escape(text, narrow)

@@ -126,28 +126,6 @@ def forgetting(matrix: Array) -> Array:
     return _mean(best - matrix[:, -1, :-1])
 
 
-def intransigence(matrix: Array, single: Array) -> Array:
-    """Intransigence [S] = (1/T) sum_j (S_j - R[j,j]) (after Chaudhry et al. 2018).
-
-    Args:
-        matrix: R, the accuracy matrix [S, I, T].
-        single: S_j [S, T], accuracy on task j of a network trained on it alone (or jointly; say
-            which, the two differ).
-    """
-    matrix = _square(matrix)
-    return _mean(_per_task(single, matrix, "single") - _diagonal(matrix))
-
-
-def gap(acc: Array, joint: Array, naive: Array) -> Array:
-    """Share [S] of the distance from joint to naive training: (joint - acc) / (joint - naive).
-
-    0 is as good as joint training, 1 as bad as naive fine-tuning; NaN where those two agree.
-    """
-    upper, lower = np.asarray(joint, dtype=np.float64), np.asarray(naive, dtype=np.float64)
-    lost, whole = np.broadcast_arrays(upper - np.asarray(acc, dtype=np.float64), upper - lower)
-    return _share(lost, whole)
-
-
 def recency_bias(counts: NDArray[np.generic], task_classes: NDArray[np.bool_]) -> Array:
     """Share [S] of the old tasks' test samples predicted as a class of the newest task, at the end.
 

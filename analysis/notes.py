@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from analysis import inference, pairing, wording
+from analysis import inference, pairing, searches, wording
 from analysis.records import StudyRecord
 from analysis.verdicts import FEWEST_FOR_TEST, FEWEST_FOR_VERDICT, Comparison, Rules
 
@@ -16,12 +16,14 @@ def write(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) 
     """Every note of the study, the most important first."""
     return [
         *_changes(record),
+        *_unfinished(record),
         *_nothing_to_compare(record),
         *_floors(comparisons, rules),
         *_smallest_differences(comparisons, rules),
         *_seeds(record),
         *_failed_seeds(record),
         *_budgets(record),
+        *_no_space(record),
         *_scope(record, comparisons),
     ]
 
@@ -35,11 +37,40 @@ def _changes(record: StudyRecord) -> list[str]:
     ]
 
 
+def _unfinished(record: StudyRecord) -> list[str]:
+    """What the page lacks, and `run` adds."""
+    found = []
+    short = [(m.method, m.tuning) for m in record.methods if m.tuning.trials < m.tuning.asked]
+    if short:
+        counts = ", ".join(f"{name} {of.trials} of {of.asked} trials" for name, of in short)
+        found.append(f"Sweeps that have not ended: {counts}. What is confirmed may change.")
+    if record.damaged:
+        found.append(
+            f"{wording.count(len(record.damaged), 'ledger entry')} cannot be read and "
+            f"{'is' if len(record.damaged) == 1 else 'are'} left out ({'; '.join(record.damaged)})."
+            " `run` mends that."
+        )
+    return found
+
+
+def _no_space(record: StudyRecord) -> list[str]:
+    """Which methods were not searched at all, whatever their budget."""
+    fixed = [
+        m.method for m in record.methods if m.tuning.history and not searches.searched(m.tuning)
+    ]
+    if not fixed:
+        return []
+    return [
+        f"Without a search space: {', '.join(fixed)}. All trials of each are one configuration."
+    ]
+
+
 def _nothing_to_compare(record: StudyRecord) -> list[str]:
     found = []
     names = [m.method for m in record.methods]
     if not any(m.attempted for m in record.methods):
-        found.append(f"There are {pairing.NO_SCORES}: nothing is compared before fresh seeds ran.")
+        fresh = f"fresh {wording.plural(record.unit)}"
+        found.append(f"There are {pairing.NO_SCORES}: nothing is compared before {fresh} ran.")
     if record.reference not in names:
         near = difflib.get_close_matches(record.reference, names, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -61,17 +92,17 @@ def _floors(comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
 def _floor(n: int, rules: Rules) -> str:
     family = wording.count(rules.comparisons, "comparison")
     needed = inference.seeds_for_exact_test(rules.comparisons, rules.alpha)
-    advice = f"Run {max(needed, FEWEST_FOR_VERDICT)} or more seeds for {family}."
+    advice = f"Run {max(needed, FEWEST_FOR_VERDICT)} or more {rules.units} for {family}."
     if n < 3:
-        seeds = wording.count(n, "seed")
-        return f"With {seeds} there is neither interval nor test: the scores are listed. {advice}"
+        those = wording.count(n, rules.unit)
+        return f"With {those} there is neither interval nor test: the scores are listed. {advice}"
     if n < FEWEST_FOR_TEST:
-        return f"With {n} seeds there is an interval and no test. {advice}"
+        return f"With {n} {rules.units} there is an interval and no test. {advice}"
     floor = f"{inference.exact_floor(n):.4g}"
     return (
-        f"The exact paired test cannot go below p = {floor} with {n} seeds, before Holm over "
-        f"{family}; the t test assumes normal differences, so a verdict is at most suggestive. "
-        f"{advice}"
+        f"The exact paired test cannot go below p = {floor} with {n} {rules.units}, before "
+        f"Holm over {family}; the t test assumes normal differences, so a verdict is at most "
+        f"suggestive. {advice}"
     )
 
 
@@ -82,29 +113,30 @@ def _smallest_differences(comparisons: Sequence[Comparison], rules: Rules) -> li
     (low, first), (high, last) = min(known), max(known)
     size = wording.number(low) if low == high else wording.interval(low, high)
     few, many = sorted((first, last))
-    seeds = f"{few}" if few == many else f"{few} to {many}"
+    counted = f"{few}" if few == many else f"{few} to {many}"
     return [
-        f"Power: with {seeds} seeds the smallest true difference seen 80 % of the time is {size} "
-        f"(at {rules.alpha:g}/{rules.comparisons}, from the spread seen)."
+        f"Power: with {counted} {rules.units} the smallest true difference seen 80 % of the time "
+        f"is {size} (at {rules.alpha:g}/{rules.comparisons}, from the spread seen)."
     ]
 
 
 def _seeds(record: StudyRecord) -> list[str]:
     found = []
+    units = wording.plural(record.unit)
     planned = set(record.planned_seeds)
     run = set[int]().union(*(m.attempted for m in record.methods))
     later = run - planned
     if later and planned:
         found.append(
-            f"Seeds were added after looking ({wording.seed_list(later)}; planned {len(planned)}, "
-            f"run {len(run)}): p-values are too small then, a true null is rejected in 16 to 23 % "
-            "of studies that look again and again."
+            f"{wording.begin(units)} were added after looking ({wording.seed_list(later)}; "
+            f"planned {len(planned)}, run {len(run)}): p-values are too small then, a true null is "
+            "rejected in 16 to 23 % of studies that look again and again."
         )
     both = set(record.tune_seeds) & {s for m in record.methods for s in m.attempted}
     if both:
         found.append(
-            f"Seeds {wording.seed_list(both)} served tuning and confirmation; nothing is judged on "
-            "them. Give the study fresh confirmation seeds."
+            f"{wording.begin(units)} {wording.seed_list(both)} served tuning and confirmation; "
+            f"nothing is judged on them. Give the study fresh confirmation {units}."
         )
     return found
 
@@ -113,11 +145,11 @@ def _failed_seeds(record: StudyRecord) -> list[str]:
     failed = sum(len(m.failed_seeds) for m in record.methods)
     if not failed:
         return []
-    seeds = f"{wording.count(failed, 'seed')} failed in the confirmation"
+    lost = f"{wording.count(failed, record.unit)} failed in the confirmation"
     if record.failed_rule == "worst":
         value = wording.number(pairing.worst_score(record))
-        return [f'{seeds}; each counts as {value} (failed = "worst").']
-    return [f'{seeds}; the methods concerned have no mean and no verdict (failed = "error").']
+        return [f'{lost}; each counts as {value} (failed = "worst").']
+    return [f'{lost}; the methods concerned have no mean and no verdict (failed = "error").']
 
 
 def _budgets(record: StudyRecord) -> list[str]:
@@ -139,6 +171,6 @@ def _scope(record: StudyRecord, comparisons: Sequence[Comparison]) -> list[str]:
     if not comparisons:
         return []
     return [
-        f"Verdicts are about {record.stream} over seeds; one stream supports no ranking of methods "
-        "across streams."
+        f"Verdicts are about {record.stream} over {wording.plural(record.unit)}; one stream "
+        "supports no ranking of methods across streams."
     ]

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 from analysis import wording
+from analysis.bounds import TRANSFER
 from analysis.metrics import find_metric, unknown_name
 from analysis.records import MethodRecord, StudyRecord
 
@@ -68,13 +69,17 @@ def _refusal(study: StudyRecord, method: MethodRecord, reference: MethodRecord) 
     both = (method, reference)
     if not any(m.attempted for m in both):
         return NO_SCORES
+    if study.metric in TRANSFER and any(m.offline for m in both):
+        bound = next(m.method for m in both if m.offline)
+        return f"{bound} is an offline bound, of which {study.metric} says nothing"
     if study.phase != "confirm":
         return f"the scores are from phase `{study.phase}`; only phase `confirm` is judged"
+    units = wording.plural(study.unit)
     tuned_on = set(study.tune_seeds) & (method.attempted | reference.attempted)
     if tuned_on:
-        return f"seeds used for tuning and for confirmation: {wording.seed_list(tuned_on)}"
+        return f"{units} used for tuning and for confirmation: {wording.seed_list(tuned_on)}"
     expected = set(study.planned_seeds) | (method.attempted & reference.attempted)
-    reasons = [_failed(study, m) for m in both] + [_missing(m, expected) for m in both]
+    reasons = [_failed(study, m) for m in both] + [_missing(m, expected, units) for m in both]
     return "; ".join(reason for reason in reasons if reason) or None
 
 
@@ -84,15 +89,15 @@ def _failed(study: StudyRecord, method: MethodRecord) -> str:
         return ""
     causes = ", ".join(sorted(set(failed.values())))
     return (
-        f"failed seeds of {method.method}: {wording.seed_list(failed)} ({causes}); run them again, "
-        'or declare failed = "worst"'
+        f"failed {wording.plural(study.unit)} of {method.method}: {wording.seed_list(failed)} "
+        f'({causes}); run them again, or declare failed = "worst"'
     )
 
 
-def _missing(method: MethodRecord, expected: set[int]) -> str:
+def _missing(method: MethodRecord, expected: set[int], units: str) -> str:
     missing = expected - method.attempted
     if method.unconfirmed:
         return f"{method.method}: {method.unconfirmed}"
     if not missing:
         return ""
-    return f"planned seeds that have not run for {method.method}: {wording.seed_list(missing)}"
+    return f"planned {units} that have not run for {method.method}: {wording.seed_list(missing)}"

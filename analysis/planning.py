@@ -1,29 +1,32 @@
-"""How many seeds a study needs, and what a number of seeds can show, in the study's own units.
+"""How many seeds a study needs, and what a number of seeds can show, in the study's own units:
+numbers, sentences, and a table for each method.
 
-The spread comes from a pilot's paired differences and is itself uncertain: everything is given for
-the estimate and for its upper 80 % limit (1.6 times as much at 5 seeds; Colas et al. 2018 take an
-upper value too). Without a pilot, sizes are in standard deviations of the paired differences.
+The spread comes from the paired differences seen so far and is itself uncertain: everything is
+given for the estimate and for its upper 80 % limit (1.6 times as much at 5 seeds; Colas et al. 2018
+take an upper value too). Before any are seen, sizes are in standard deviations of the differences.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from analysis import effects, inference, power, wording
+from analysis.blocks import Table
 from analysis.effects import Array
 from analysis.power import TARGET_POWER
+from analysis.results import Analysis
 from analysis.verdicts import FEWEST_FOR_VERDICT
 
 SEEDS = (6, 8, 10, 15, 20, 30)
-SIZES = (0.5, 0.8, 1.0, 1.5, 2.0)  # in standard deviations, where there is no pilot
+SIZES = (0.5, 0.8, 1.0, 1.5, 2.0)  # in standard deviations, where the spread is unknown
 
 
 @dataclass(frozen=True)
-class Pilot:
+class Spread:
     """Spread of the paired differences seen so far: estimate (ddof 1) and upper 80 % limit."""
 
     n: int
@@ -36,7 +39,7 @@ class Detectable:
     """The smallest true difference that n seeds show with the wanted power.
 
     `size` is in standard deviations of the differences, at alpha / m; the others are in metric
-    units, for the pilot's spread and for its upper limit.
+    units, for the spread seen and for its upper limit.
     """
 
     n: int
@@ -51,8 +54,8 @@ class Detectable:
 class Needed:
     """Seeds that show one true difference; None: more than 10,000.
 
-    `difference` is in metric units (None without a pilot), `size` in standard deviations, `seeds`
-    for the pilot's spread and `seeds_upper` for its upper limit.
+    `difference` is in metric units (None without a spread), `size` in standard deviations, `seeds`
+    for the spread seen and `seeds_upper` for its upper limit.
     """
 
     difference: float | None
@@ -69,7 +72,8 @@ class Plan:
     comparisons: int
     alpha: float
     power: float
-    pilot: Pilot | None
+    unit: str  # of pairing
+    spread: Spread | None
     fewest_seeds: int  # with which a verdict is possible at all
     detectable: tuple[Detectable, ...]
     needed: tuple[Needed, ...]
@@ -79,30 +83,32 @@ class Plan:
 def plan_seeds(
     planned: int,
     comparisons: int,
-    pilot: Sequence[float] | Array = (),
+    seen: Sequence[float] | Array = (),
     differences: Sequence[float] = (),
     alpha: float = 0.05,
     target: float = TARGET_POWER,
+    unit: str = "seed",
 ) -> Plan:
     """What the planned seeds can show, a table over further n, and the seeds needed.
 
     Args:
         planned: confirmation seeds of the study.
         comparisons: size m of the family; each is tested at alpha / m (the first step of Holm).
-        pilot: paired differences of one method against the reference, one per seed, in metric
+        seen: paired differences of one method against the reference, one per seed, in metric
             units; empty before there are any.
-        differences: true differences to be shown, in metric units; need a pilot.
+        differences: true differences to be shown, in metric units; need differences seen.
         alpha: two-sided level of the family.
         target: power.
+        unit: of pairing, for the sentences.
 
     Never fewer seeds are called enough than the exact test can reach alpha with, and never fewer
     than 6. Power: see `analysis.power`.
     """
     m = max(comparisons, 1)
-    spread, remark = measure_pilot(pilot)
+    spread, remark = measure_spread(seen, unit)
     fewest = max(inference.seeds_for_exact_test(m, alpha), FEWEST_FOR_VERDICT)
     ns = sorted({*SEEDS, *([planned] if planned > 1 else [])})
-    rule = _Rule(alpha, m, target, fewest)
+    rule = _Rule(alpha, m, target, fewest, unit)
     table = tuple(_detectable(n, n == planned, spread, rule) for n in ns)
     needed = tuple(_needed(d, spread, rule) for d in differences) if spread else _sizes(rule)
     sentences = [remark, *_shown(planned, table, rule), *_wanted(differences, needed, spread, rule)]
@@ -111,7 +117,8 @@ def plan_seeds(
         comparisons=m,
         alpha=alpha,
         power=target,
-        pilot=spread,
+        unit=unit,
+        spread=spread,
         fewest_seeds=fewest,
         detectable=table,
         needed=needed,
@@ -119,25 +126,72 @@ def plan_seeds(
     )
 
 
-def measure_pilot(differences: Sequence[float] | Array) -> tuple[Pilot | None, str]:
-    """The spread of a pilot's differences with a sentence about it, or None and why."""
+def plans(analysis: Analysis, seen: Mapping[str, Sequence[float]]) -> dict[str, Plan]:
+    """Plan each comparison of a study, with the paired differences seen of each method, and the
+    margin as the difference that matters.
+    """
+    record, rules = analysis.record, analysis.rules
+    return {
+        c.method: plan_seeds(
+            len(record.planned_seeds),
+            rules.comparisons,
+            seen=seen.get(c.method, ()),
+            differences=margins(rules.margin),
+            alpha=rules.alpha,
+            unit=record.unit,
+        )
+        for c in analysis.comparisons
+    }
+
+
+def margins(margin: float) -> Sequence[float]:
+    """The difference that matters, where one is set."""
+    return (margin,) if margin > 0 else ()
+
+
+def power_table(method: str, plan: Plan) -> Table:
+    """The smallest difference that n seeds show, for several n."""
+    units = wording.plural(plan.unit)
+    return Table(
+        f"{wording.begin(units)} for {method}",
+        (units, "in sd", "difference", "at the upper limit of the spread", "verdict possible"),
+        tuple(
+            (
+                f"{row.n} (planned)" if row.planned else str(row.n),
+                wording.number(row.size, 2),
+                wording.number(row.difference),
+                wording.number(row.difference_upper),
+                "yes" if row.attainable else "suggestion only",
+            )
+            for row in plan.detectable
+        ),
+        f"Smallest true difference to the reference that is seen with {plan.power:.0%} power at "
+        f"{plan.alpha:g}/{plan.comparisons}. sd: standard deviation of the paired differences.",
+        f"power-{method}",
+    )
+
+
+def measure_spread(
+    differences: Sequence[float] | Array, unit: str = "seed"
+) -> tuple[Spread | None, str]:
+    """The spread of the differences seen, with a sentence about it, or None and why."""
     given = np.asarray(differences, dtype=np.float64)
     d = given[np.isfinite(given)]
-    unit = "sizes are in standard deviations (sd) of the paired differences"
+    scale = "sizes are in standard deviations (sd) of the paired differences"
     if len(d) < 2:
-        return None, f"No spread is known yet (it takes 2 pilot differences or more): {unit}."
+        return None, f"No spread is known yet (it takes 2 paired differences or more): {scale}."
     if effects.all_identical(d):
         return (
             None,
-            f"All {len(d)} pilot differences are identical, so they give no spread: {unit}.",
+            f"All {len(d)} paired differences are identical, so they give no spread: {scale}.",
         )
     sd = float(np.std(d, ddof=1))
-    pilot = Pilot(len(d), sd, effects.sd_upper_limit(sd, len(d)))
+    spread = Spread(len(d), sd, effects.sd_upper_limit(sd, len(d)))
     failed = len(given) - len(d)
-    lost = f"; {wording.count(failed, 'failed seed')} left out" if failed else ""
-    return pilot, (
-        f"Spread of the paired differences: sd {_size(pilot.sd)} from {len(d)} pilot seeds, upper "
-        f"80 % limit {_size(pilot.sd_upper)}{lost}."
+    lost = f"; {wording.count(failed, f'failed {unit}')} left out" if failed else ""
+    return spread, (
+        f"Spread of the paired differences: sd {_size(spread.sd)} from "
+        f"{wording.count(len(d), unit)}, upper 80 % limit {_size(spread.sd_upper)}{lost}."
     )
 
 
@@ -147,6 +201,11 @@ class _Rule:
     comparisons: int
     target: float
     fewest: int
+    unit: str
+
+    @property
+    def units(self) -> str:
+        return wording.plural(self.unit)
 
     @property
     def level(self) -> float:
@@ -161,24 +220,24 @@ class _Rule:
         return reachable and n >= FEWEST_FOR_VERDICT
 
 
-def _detectable(n: int, planned: bool, pilot: Pilot | None, rule: _Rule) -> Detectable:
+def _detectable(n: int, planned: bool, spread: Spread | None, rule: _Rule) -> Detectable:
     size = power.visible_effect(n, rule.level, rule.target)
     return Detectable(
         n=n,
         size=size,
-        difference=size * pilot.sd if pilot else None,
-        difference_upper=size * pilot.sd_upper if pilot else None,
+        difference=size * spread.sd if spread else None,
+        difference_upper=size * spread.sd_upper if spread else None,
         attainable=rule.allows_verdict(n),
         planned=planned,
     )
 
 
-def _needed(difference: float, pilot: Pilot, rule: _Rule) -> Needed:
+def _needed(difference: float, spread: Spread, rule: _Rule) -> Needed:
     return Needed(
         difference=difference,
-        size=abs(difference) / pilot.sd,
-        seeds=_seeds(difference / pilot.sd, rule),
-        seeds_upper=_seeds(difference / pilot.sd_upper, rule),
+        size=abs(difference) / spread.sd,
+        seeds=_seeds(difference / spread.sd, rule),
+        seeds_upper=_seeds(difference / spread.sd_upper, rule),
     )
 
 
@@ -196,20 +255,22 @@ def _seeds(size: float, rule: _Rule) -> int | None:
 def _shown(planned: int, table: Sequence[Detectable], rule: _Rule) -> list[str]:
     """What the study's own number of seeds can show."""
     if planned < 2:
-        return [f"{wording.count(planned, 'seed')}: differences are listed, nothing is tested."]
+        return [f"{wording.count(planned, rule.unit)}: differences are listed, nothing is tested."]
     row = next(row for row in table if row.planned)
     sentences = [
-        f"With {planned} seeds and {rule.family} (at {rule.alpha:g}/"
+        f"With {planned} {rule.units} and {rule.family} (at {rule.alpha:g}/"
         f"{rule.comparisons}), a true difference of {_difference(row)} is seen with "
         f"{wording.percent(rule.target)} power."
     ]
     if not row.attainable:
         sentences.append(
-            f"Whatever the difference, {planned} seeds give no verdict beyond a suggestion for "
-            f"{rule.family}; {rule.fewest} seeds can."
+            f"Whatever the difference, {planned} {rule.units} give no verdict beyond a suggestion "
+            f"for {rule.family}; {rule.fewest} {rule.units} can."
         )
     if power.unanimous_effect(planned, rule.level) is not None:
-        sentences.append(f"The exact test rejects only if all {planned} seeds agree in sign.")
+        sentences.append(
+            f"The exact test rejects only if all {planned} {rule.units} agree in sign."
+        )
     return sentences
 
 
@@ -222,20 +283,21 @@ def _difference(row: Detectable) -> str:
 
 
 def _wanted(
-    differences: Sequence[float], needed: Sequence[Needed], pilot: Pilot | None, rule: _Rule
+    differences: Sequence[float], needed: Sequence[Needed], spread: Spread | None, rule: _Rule
 ) -> list[str]:
     """The seeds that the wanted differences need."""
-    if pilot is None:
+    if spread is None:
         listed = ", ".join(f"{_count(row.seeds)} for {row.size:g} sd" for row in needed)
-        sentences = [f"Seeds needed for {rule.family}: {listed}."]
+        sentences = [f"{wording.begin(rule.units)} needed for {rule.family}: {listed}."]
         if differences:
             sentences.append(
-                "How many seeds a difference in metric units needs is known only after a pilot."
+                f"How many {rule.units} a difference in metric units needs is known only once a "
+                "spread is."
             )
         return sentences
     return [
         f"A true difference of {_size(abs(row.difference or 0.0))} needs {_count(row.seeds)} "
-        f"seeds, {_count(row.seeds_upper)} at the upper limit of the spread."
+        f"{rule.units}, {_count(row.seeds_upper)} at the upper limit of the spread."
         for row in needed
     ]
 

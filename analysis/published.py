@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from analysis import effects, wording
+from analysis.bounds import TRANSFER
 from analysis.records import MethodRecord, PublishedRecord, StudyRecord
 
 REPRODUCED = "reproduced"
@@ -52,7 +53,7 @@ def _row(given: PublishedRecord, method: MethodRecord | None, study: StudyRecord
     half = _published_half(given, confidence)
     low = None if estimate.ci_low is None else estimate.ci_low - half
     high = None if estimate.ci_high is None else estimate.ci_high + half
-    verdict, reason = _verdict(given, method, low, high)
+    verdict, reason = _verdict(given, method, (low, high), study.unit)
     return PublishedRow(
         method=given.method,
         metric=given.metric,
@@ -88,14 +89,24 @@ def _published_half(given: PublishedRecord, confidence: float) -> float:
 
 
 def _verdict(
-    given: PublishedRecord, method: MethodRecord | None, low: float | None, high: float | None
+    given: PublishedRecord,
+    method: MethodRecord | None,
+    widened: tuple[float | None, float | None],
+    unit: str,
 ) -> tuple[str, str]:
+    low, high = widened
     if given.incomparable:
         return NOT_COMPARABLE, given.incomparable
     if method is None:
         return NOT_COMPARABLE, "the study has no such method"
+    if method.unconfirmed:
+        return NOT_COMPARABLE, method.unconfirmed
+    if not method.attempted:
+        return NOT_COMPARABLE, "nothing has been confirmed yet"
+    if method.offline and given.metric.partition(" [")[0] in TRANSFER:
+        return NOT_COMPARABLE, "an offline bound has no such metric"
     if method.failed_seeds:
-        return NOT_COMPARABLE, f"{wording.count(len(method.failed_seeds), 'seed')} failed"
+        return NOT_COMPARABLE, f"{wording.count(len(method.failed_seeds), unit)} failed"
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return NOT_COMPARABLE, "no interval was measured for this metric"
     where = f"the widened interval is {wording.interval(low, high)}"

@@ -44,6 +44,7 @@ class TuningRecord:
     # relative, for reaching the best trials; sums to 1
     importance: dict[str, float] = field(default_factory=dict)
     has_default: bool = True  # whether trial 0 has the published defaults, all of them
+    asked: int = 0  # trials that the study asks for
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class MethodRecord:
     matrices: dict[int, Array] = field(default_factory=dict)  # seed -> accuracy matrix [I, T]
     diagnostics: tuple[DiagnosticRecord, ...] = ()
     unconfirmed: str = ""  # why there is nothing to confirm; empty where there is
+    offline: bool = False  # given all tasks at once: an offline bound
+    readouts: tuple[str, ...] = ()  # the first is the primary one
 
     @property
     def failed_seeds(self) -> dict[int, str]:
@@ -120,6 +123,9 @@ class StudyRecord:
     objectives: tuple[str, ...] = ()  # of the sweeps; the first is the primary metric
     directions: tuple[Direction, ...] = ()  # of the objectives
     published: tuple[PublishedRecord, ...] = ()
-    planned_methods: tuple[str, ...] = ()  # before anything was confirmed
+    planned_methods: tuple[str, ...] = ()  # before anything was confirmed, or confirmed since
     changes: tuple[str, ...] = ()  # of the question, since something was confirmed
+    damaged: tuple[str, ...] = ()  # ledger entries that are left out, and why
     unit: str = "seed"  # what is paired: a seed, a speaker, a class
+    dataset: str = ""  # what the stream is made from
+    sample_bytes: int = 0  # of a raw sample with its label; 0: unknown

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from analysis.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
-from analysis.results import Analysis
-from analysis.sections import sections, verdict_sentences
-
-__all__ = ["escape", "markdown", "render", "verdict_sentences"]
 
 _METACHARACTERS = re.compile(r"([\\|*_`\[\]~$])")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
@@ -17,13 +13,8 @@ _ENTITY = re.compile(r"&(?=#?\w+;)")
 _BLOCK_MARK = re.compile(r"(#|[-+>](?=\s|$)|\d+(?=[.)](?:\s|$)))")
 
 
-def markdown(analysis: Analysis, pictures: Sequence[Picture] = ()) -> str:
-    """The report of a study; pictures are links to `figures/NAME.svg`."""
-    return render(analysis.record.study, sections(analysis, pictures))
-
-
 def render(title: str, parts: Iterable[Section]) -> str:
-    """Sections under a title."""
+    """Sections under a title; pictures are links to `figures/NAME.svg`."""
     texts = [f"# {escape(title)}"]
     for part in parts:
         texts += [f"## {escape(part.title)}", *(_block(block) for block in part.blocks)]

@@ -12,7 +12,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from analysis import effects, inference, notes, pairing, pareto, published, searches, trajectories
+from analysis import (
+    bounds,
+    effects,
+    inference,
+    notes,
+    pairing,
+    pareto,
+    published,
+    searches,
+    trajectories,
+)
 from analysis.metrics import Metric, find_metric
 from analysis.pareto import Front, Point
 from analysis.published import PublishedRow
@@ -22,6 +32,7 @@ from analysis.trajectories import Diagnostic, Trajectory
 from analysis.verdicts import FEWEST_FOR_VERDICT, Comparison, Rules, compare_family
 
 Item = TypeVar("Item")
+END_OF_STREAM = "end_of_stream"  # the protocol that tunes on the whole stream of the study
 EXPLORATORY_RESAMPLES = 9_999  # there are hundreds of exploratory tests in a large study
 
 __all__ = [
@@ -45,7 +56,8 @@ class MethodRow:
     """One method's primary metric over its confirmation seeds.
 
     `n` counts the seeds in `scores`. A method with a failed seed under the rule `error` has no mean
-    and no interval: those of its survivors would flatter it.
+    and no interval: those of its survivors would flatter it. `memory_samples` is how many raw
+    samples with labels take as much as its memory (None: unknown).
     """
 
     method: str
@@ -60,6 +72,8 @@ class MethodRow:
     scores: dict[int, float]
     configuration: dict[str, Any]
     footprint: dict[str, int]
+    memory_samples: float | None
+    is_offline: bool = False  # an offline bound
 
 
 @dataclass(frozen=True)
@@ -81,20 +95,23 @@ class SecondaryRow:
 
 @dataclass(frozen=True)
 class Failure:
-    """A seed that failed in the confirmation; `counted_as` None: it blocks the verdict."""
+    """A seed that failed in the confirmation, or, without a seed, a method that has nothing to
+    confirm; `counted_as` None: it blocks the verdict.
+    """
 
     method: str
-    seed: int
+    seed: int | None
     reason: str
     counted_as: float | None
 
 
 @dataclass(frozen=True)
 class MemoryPoint:
-    """A method's memory of past data in bytes beside its mean; whether none has both better."""
+    """A method's memory, in bytes and raw samples, beside its mean; whether none beats both."""
 
     method: str
     memory: int
+    samples: float | None
     mean: float
     ci_low: float | None
     ci_high: float | None
@@ -130,9 +147,11 @@ def analyse(record: StudyRecord) -> Analysis:
     and a note; an unknown metric or failure rule is a `ValueError`.
     """
     metric = find_metric(record.metric)
+    record = bounds.without_transfer(bounds.with_gap(record))
     names = [m.method for m in record.methods]
     others = [m for m in record.methods if m.method != record.reference]
-    rules = Rules(metric.higher_is_better, record.margin, record.alpha, _family(record))
+    direction, family = metric.higher_is_better, _family(record)
+    rules = Rules(direction, record.margin, record.alpha, family, record.unit)
     pairs = []
     if record.reference in names:
         reference = record.methods[names.index(record.reference)]
@@ -146,7 +165,7 @@ def analyse(record: StudyRecord) -> Analysis:
         methods=rows,
         comparisons=comparisons,
         tuning=tuple(
-            searches.tuning_row(m, row.mean, rules.sign)
+            searches.tuning_row(m, row.mean if _same_task(record) else None, rules.sign)
             for m, row in zip(record.methods, rows, strict=True)
         ),
         secondary=_secondary(record, comparisons),
@@ -161,6 +180,11 @@ def analyse(record: StudyRecord) -> Analysis:
         fronts=_fronts(record),
         published=published.compare(record),
     )
+
+
+def _same_task(record: StudyRecord) -> bool:
+    """Whether the sweeps reach for what the confirmation measures."""
+    return record.protocol == END_OF_STREAM
 
 
 def _family(record: StudyRecord) -> int:
@@ -179,7 +203,15 @@ def _memory(rows: tuple[MethodRow, ...], rules: Rules) -> tuple[MemoryPoint, ...
     losses = [[row.footprint["memory"], -rules.sign * mean] for row, mean in known]
     beaten = pareto.dominated(np.array(losses, dtype=float).reshape(len(known), 2))
     return tuple(
-        MemoryPoint(row.method, row.footprint["memory"], mean, row.ci_low, row.ci_high, not worse)
+        MemoryPoint(
+            row.method,
+            row.footprint["memory"],
+            row.memory_samples,
+            mean,
+            row.ci_low,
+            row.ci_high,
+            not worse,
+        )
         for (row, mean), worse in zip(known, beaten, strict=True)
     )
 
@@ -202,6 +234,8 @@ def _method_row(record: StudyRecord, method: MethodRecord) -> MethodRow:
     scores = pairing.usable_scores(record, method)
     failed = len(method.failed_seeds)
     whole = record.failed_rule == "worst" or not failed
+    size = record.sample_bytes
+    known = size > 0 and "memory" in method.footprint
     estimate = effects.estimate(np.array(list(scores.values()), dtype=float), 1 - record.alpha)
     return MethodRow(
         method=method.method,
@@ -216,16 +250,20 @@ def _method_row(record: StudyRecord, method: MethodRecord) -> MethodRow:
         scores=scores,
         configuration=method.configuration,
         footprint=method.footprint,
+        memory_samples=method.footprint["memory"] / size if known else None,
+        is_offline=method.offline,
     )
 
 
 def _failures(record: StudyRecord) -> list[Failure]:
     counted = pairing.worst_score(record) if record.failed_rule == "worst" else None
-    return [
+    seeds = [
         Failure(method.method, seed, reason, counted)
         for method in record.methods
         for seed, reason in method.failed_seeds.items()
     ]
+    over = [m for m in record.methods if m.unconfirmed and m.tuning.trials >= m.tuning.asked]
+    return seeds + [Failure(method.method, None, method.unconfirmed, None) for method in over]
 
 
 def _secondary(
@@ -256,7 +294,9 @@ def _secondary_row(
     d = np.array([scores[seed] - theirs[seed] for seed in shared], dtype=float)
     judged = whole and not (reference and reference.failed_seeds)
     usable = judged and len(d) > 0 and bool(np.all(np.isfinite(d)))
-    testable = usable and len(d) >= FEWEST_FOR_VERDICT and not effects.all_identical(d)
+    # cl_gap is average accuracy on another scale: the same hypothesis must not count twice
+    own = metric.partition(" [")[0] != bounds.GAP
+    testable = own and usable and len(d) >= FEWEST_FOR_VERDICT and not effects.all_identical(d)
     return SecondaryRow(
         method=method.method,
         metric=metric,

@@ -5,6 +5,7 @@ Shape legend: N trials of a sweep, by number; trial 0 has the published defaults
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class TuningRow:
     best_value: float | None
     optimism: float | None
     values: tuple[float | None, ...]
+    configurations: int  # distinct ones among the trials
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,15 @@ class Search:
     slices: tuple[Slice, ...]
 
 
+def searched(tuning: TuningRecord) -> bool:
+    """Whether a sweep had anything to vary."""
+    return any(trial.params for trial in tuning.history)
+
+
 def tuning_row(method: MethodRecord, confirmed: float | None, sign: int) -> TuningRow:
-    """The row of a method whose confirmation mean is `confirmed`."""
+    """The row of a method whose confirmation mean is `confirmed`; None where that is of something
+    else than what was tuned.
+    """
     tuning = method.tuning
     best = _value_of(tuning, tuning.best_number)
     optimism = None
@@ -78,6 +87,7 @@ def tuning_row(method: MethodRecord, confirmed: float | None, sign: int) -> Tuni
         best_value=best,
         optimism=optimism,
         values=tuple(_value_of(tuning, i) for i in range(len(tuning.values))),
+        configurations=len({json.dumps(t.params, sort_keys=True) for t in tuning.history}),
     )
 
 

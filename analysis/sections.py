@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis import captions, layout, tables, tuning_tables, wording
+from analysis import captions, table_columns, tables, tuning_tables, wording
 from analysis.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
 from analysis.results import Analysis, Comparison
 
@@ -79,7 +79,9 @@ def section(title: str, *blocks: Block) -> Section:
 
 def filled(*given: Table) -> tuple[Table, ...]:
     """The tables with rows, wide ones in parts."""
-    return tuple(part for table in given if table.rows for part in layout.split_columns(table))
+    return tuple(
+        part for table in given if table.rows for part in table_columns.split_columns(table)
+    )
 
 
 def bullets(lines: Sequence[str]) -> tuple[Bullets, ...]:
@@ -99,7 +101,7 @@ def _sentence(c: Comparison, analysis: Analysis) -> str:
         spread = ""
         if c.ci_low is not None:
             spread = f", {level} CI {wording.interval(c.ci_low, c.ci_high)}"
-        seeds = wording.count(c.n, "seed")
+        seeds = wording.count(c.n, analysis.record.unit)
         measured = f" Difference {wording.number(c.difference)}{spread}, {seeds}."
     return f"{c.method} against {c.reference}: {c.verdict}.{measured} Reason: {c.reason}."
 
@@ -122,7 +124,8 @@ def _question(analysis: Analysis) -> Section:
                 f"Family{fixed}: {', '.join(others) or 'no other method'} against "
                 f"{record.reference}; {wording.count(len(others), 'comparison')}, Holm at alpha = "
                 f"{record.alpha:g}; practical margin: {margin}.",
-                f"Phase: {record.phase}. Failed seeds: rule {record.failed_rule}.",
+                f"Phase: {record.phase}. Failed {captions.units(analysis)}: rule "
+                f"{record.failed_rule}.",
             )
         ),
     )
@@ -154,7 +157,7 @@ def _evidence(analysis: Analysis, shelf: Shelf) -> list[Section]:
     confirmed = any(row.n or row.failed for row in analysis.methods)
     return [
         section("Comparisons", *filled(*compared if confirmed else [])),
-        section("Paired seeds", *shelf.take("paired-seeds")),
+        section(f"Paired {captions.units(analysis)}", *shelf.take("paired-seeds")),
         section("Differences", *shelf.take("forest")),
     ]
 
@@ -175,7 +178,7 @@ def _seeds(analysis: Analysis) -> Section:
         f"confirmation, planned: {wording.seed_list(record.planned_seeds)}",
         f"confirmation, run: {wording.seed_list(run)}",
     )
-    title = captions.units(analysis).capitalize()
+    title = wording.begin(captions.units(analysis))
     return section(title, Bullets(lines), *filled(tables.seed_table(analysis)))
 
 
@@ -217,7 +220,7 @@ def _failures(analysis: Analysis) -> Section:
     table = tables.failure_table(analysis)
     if table.rows or not any(method.attempted for method in analysis.record.methods):
         return section("Failures", *filled(table))
-    return section("Failures", Paragraph("No confirmation seed failed."))
+    return section("Failures", Paragraph(f"No confirmation {analysis.record.unit} failed."))
 
 
 def _provenance(analysis: Analysis) -> Section:

@@ -29,6 +29,9 @@ class StreamScores:
         higher_is_better: direction of the metric; its best value is then 1, otherwise 0.
         reference: the method the others are compared with.
         scores: method -> seed -> score; a method without a score on this stream may be absent.
+        alpha: two-sided level of the study's tests and intervals.
+        unit: of pairing: a seed, a speaker, a class.
+        dataset: what the stream is made from; streams of one are not independent.
     """
 
     stream: str
@@ -37,6 +40,9 @@ class StreamScores:
     higher_is_better: bool
     reference: str
     scores: Mapping[str, Mapping[int, float]]
+    alpha: float = 0.05
+    unit: str = "seed"
+    dataset: str = ""
 
     @property
     def best(self) -> float:
@@ -127,11 +133,12 @@ def common_methods(streams: Sequence[StreamScores]) -> tuple[tuple[str, ...], li
 def _absent(method: str, streams: Sequence[StreamScores]) -> str:
     missing = [stream.stream for stream in streams if not stream.scores.get(method)]
     reasons = [f"{method} has no complete scores on {', '.join(missing)}."] if missing else []
-    failed = {s.stream: s.failed[method] for s in streams if method in s.failed}
     reasons += [
-        f"{method} failed on {stream} (seeds {wording.seed_list(seeds)}); run them again, or "
-        'declare failed = "worst" in that study.'
-        for stream, seeds in failed.items()
+        f"{method} failed on {s.stream} ({wording.plural(s.unit)} "
+        f"{wording.seed_list(s.failed[method])}); run them again, or declare "
+        'failed = "worst" in that study.'
+        for s in streams
+        if method in s.failed
     ]
     return " ".join(reasons)
 
@@ -143,9 +150,8 @@ def cut(
         return [], []
     cut = [_stratum(stream, methods) for stream in streams]
     unshared = [
-        LeftOut(STREAM, s.source.stream, f"No seed of {s.source.stream} is shared by all methods.")
-        for s in cut
-        if not s.seeds
+        LeftOut(STREAM, s.stream, f"No {s.unit} of {s.stream} is shared by all methods.")
+        for s in (stratum.source for stratum in cut if not stratum.seeds)
     ]
     return [stratum for stratum in cut if stratum.seeds], unshared
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 
-from analysis import wording
+from analysis import captions, wording
 from analysis.blocks import Table
-from analysis.captions import definitions, plus_minus, protocol, spread, units
+from analysis.captions import LOWER, definitions, plus_minus, protocol, spread, units
 from analysis.comparison_tables import comparison_table, evidence_table, verdict_table
-from analysis.data import plain, to_csv, to_json
-from analysis.published import PublishedRow
+from analysis.data import plain
+from analysis.published import NOT_COMPARABLE, PublishedRow
 from analysis.results import Analysis, MemoryPoint, MethodRow
 from analysis.trajectories import Trajectory
 from analysis.tuning_tables import tuning_table
@@ -32,8 +32,6 @@ __all__ = [
     "published_table",
     "secondary_table",
     "seed_table",
-    "to_csv",
-    "to_json",
     "tuning_table",
     "verdict_table",
 ]
@@ -42,13 +40,17 @@ __all__ = [
 def method_table(analysis: Analysis) -> Table:
     """Each method's primary metric over its confirmation seeds."""
     level = wording.percent(analysis.rules.confidence)
+    ends = [end for row in analysis.methods for end in (row.ci_low, row.ci_high)]
+    more = f"{captions.offline(analysis)} {captions.outside(analysis, ends)}"
     direction = "higher" if analysis.metric.higher_is_better else "lower"
     return Table(
         "Methods",
         ("method", "n", "failed", f"{analysis.metric.name} (mean ± sd)", f"{level} CI of the mean"),
         tuple(
             (
-                row.method + (" (reference)" if row.is_reference else ""),
+                row.method
+                + (" (reference)" if row.is_reference else "")
+                + (" (offline bound)" if row.is_offline else ""),
                 str(row.n),
                 str(row.failed),
                 plus_minus(row.mean, row.sd),
@@ -57,7 +59,7 @@ def method_table(analysis: Analysis) -> Table:
             for row in analysis.methods
         ),
         f"{spread(analysis)} The interval is the t-interval of the mean. "
-        f"{direction.capitalize()} is better. {protocol(analysis)}",
+        f"{direction.capitalize()} is better. {protocol(analysis)} {more}",
         "methods",
     )
 
@@ -66,7 +68,8 @@ def per_task_table(analysis: Analysis) -> Table:
     """Each method's final accuracy on each task."""
     tasks = max((len(t.tasks.mean) for t in analysis.trajectories), default=0)
     absent = [m.method for m in analysis.methods if m.method not in _travelled(analysis)]
-    missing = f" Not shown, for a failed seed or no matrix: {', '.join(absent)}." if absent else ""
+    why = f"for a failed {analysis.record.unit} or no matrix"
+    missing = f" Not shown, {why}: {', '.join(absent)}." if absent else ""
     return Table(
         "Final accuracy on each task",
         ("method", "n", *(f"task {j}" for j in range(1, tasks + 1))),
@@ -78,14 +81,20 @@ def per_task_table(analysis: Analysis) -> Table:
 
 def memory_table(analysis: Analysis) -> Table:
     """Bytes of past data beside the primary metric."""
-    level = _level(analysis)
+    level, shown = _level(analysis), {point.method for point in analysis.memory}
+    ends = [end for point in analysis.memory for end in (point.ci_low, point.ci_high)]
+    absent = [row for row in analysis.methods if row.method not in shown and (row.n or row.failed)]
     return Table(
         "Memory and accuracy",
-        ("method", "memory (bytes)", analysis.metric.name, f"{level} CI of the mean", "front"),
-        tuple(_memory_row(point) for point in analysis.memory),
-        "Bytes of past data a method keeps, and its mean over confirmation "
-        f"{units(analysis)} with the t-interval. Dominated: another method needs no more memory "
-        "and a mean no worse, and is better in one of the two; the intervals may overlap.",
+        (
+            *("method", "memory (bytes)", "memory (samples)", analysis.metric.name),
+            *(f"{level} CI of the mean", "front"),
+        ),
+        (*map(_memory_row, analysis.memory), *map(_no_mean, absent)) if shown else (),
+        f"Past data a method keeps at the end of the stream. {_sample(analysis)} The mean is over "
+        f"confirmation {units(analysis)}, with its t-interval. Dominated: another method "
+        "needs no more memory and a mean no worse, and is better in one of the two; the intervals "
+        f"may overlap. {captions.outside(analysis, ends)}",
         "memory",
     )
 
@@ -108,8 +117,9 @@ def secondary_table(analysis: Analysis) -> Table:
             if row.n
         ),
         f"Exploratory. {spread(analysis)} q: sign-flip p against the reference (from 14 "
-        "seeds on by 9,999 random flips) after Benjamini-Hochberg over this table. Lower is better "
-        "for forgetting and recency_bias, higher for the others.",
+        f"{units(analysis)} on by 9,999 random flips) after Benjamini-Hochberg over this table. "
+        f"{_better(analysis)} {captions.readouts(analysis)} "
+        + ("An offline bound has no metrics of transfer." if captions.offline(analysis) else ""),
         "secondary",
     )
 
@@ -141,25 +151,27 @@ def footprint_table(analysis: Analysis) -> Table:
     kinds = list(dict.fromkeys(kind for row in analysis.methods for kind in row.footprint))
     return Table(
         "Footprint",
-        ("method", *kinds),
+        ("method", *kinds, "memory (samples)"),
         tuple(
-            (row.method, *(_bytes(row, kind) for kind in kinds))
+            (row.method, *(_bytes(row, kind) for kind in kinds), _samples(row.memory_samples))
             for row in analysis.methods
             if row.footprint
         ),
-        "Bytes held at the end of the stream.",
+        f"Bytes held at the end of the stream. {_sample(analysis)}",
         "footprint",
     )
 
 
 def configuration_table(analysis: Analysis) -> Table:
     """The configuration each method was confirmed with."""
+    nothing = {method.method for method in analysis.record.methods if method.unconfirmed}
     return Table(
         "Configurations",
         ("method", "learner", "configuration"),
         tuple(
             (row.method, row.learner, json.dumps(plain(row.configuration), ensure_ascii=False))
             for row in analysis.methods
+            if row.method not in nothing
         ),
         "What each method was confirmed with.",
         "configurations",
@@ -167,12 +179,17 @@ def configuration_table(analysis: Analysis) -> Table:
 
 
 def failure_table(analysis: Analysis) -> Table:
-    """Every confirmation seed that failed."""
+    """Every confirmation seed that failed, and every method that has nothing to confirm."""
     return Table(
         "Failures",
         ("method", analysis.record.unit, "reason", "counted as"),
         tuple(
-            (f.method, str(f.seed), f.reason, wording.number(f.counted_as))
+            (
+                f.method,
+                "none ran" if f.seed is None else str(f.seed),
+                f.reason,
+                wording.number(f.counted_as),
+            )
             for f in analysis.failures
         ),
         "A failure that counts as no score blocks the verdict.",
@@ -204,12 +221,12 @@ def published_table(analysis: Analysis) -> Table:
         "Published against measured",
         (
             *("method", "metric", "published (mean ± sd)", "source"),
-            *("measured (mean ± sd)", "widened interval", "verdict", "reason"),
+            *("measured (mean ± sd)", "widened interval", "verdict"),
         ),
         tuple(_published_row(row) for row in analysis.published),
         "n: runs behind a figure. Reproduced: the published mean lies in our "
         f"{_level(analysis)} t-interval, widened on both sides by half the published interval "
-        f"where that is known. {' '.join(definitions(names))}".strip(),
+        f"where that is known. {' '.join(definitions(names))} {_brackets(analysis)}",
         "published",
     )
 
@@ -233,10 +250,22 @@ def _memory_row(point: MemoryPoint) -> tuple[str, ...]:
     return (
         point.method,
         f"{point.memory:,}",
+        _samples(point.samples),
         wording.number(point.mean),
         wording.interval(point.ci_low, point.ci_high),
         "on the front" if point.on_front else "dominated",
     )
+
+
+def _no_mean(row: MethodRow) -> tuple[str, ...]:
+    """A method without a mean, for a failed seed."""
+    samples = _samples(row.memory_samples)
+    return (row.method, _bytes(row, "memory"), samples, *[wording.MISSING] * 3)
+
+
+def _brackets(analysis: Analysis) -> str:
+    named = any("[" in row.metric for row in analysis.published)
+    return captions.readouts(analysis) if named else ""
 
 
 def _published_row(row: PublishedRow) -> tuple[str, ...]:
@@ -247,14 +276,35 @@ def _published_row(row: PublishedRow) -> tuple[str, ...]:
         row.source,
         _counted(row.mean, row.sd, row.n),
         wording.interval(row.low, row.high),
-        row.verdict,
-        row.reason,
+        f"{row.verdict}: {row.reason}" if row.verdict == NOT_COMPARABLE else row.verdict,
     )
 
 
 def _counted(mean: float | None, sd: float | None, n: int | None) -> str:
     text = plus_minus(mean, sd)
     return f"{text} (n = {n})" if n and mean is not None else text
+
+
+def _better(analysis: Analysis) -> str:
+    shown = {row.metric.partition(" [")[0] for row in analysis.secondary if row.n}
+    lower = [name for name in LOWER if name in shown]
+    if not lower:
+        return "Higher is better."
+    return f"Lower is better for {', '.join(lower)}, higher for the others."
+
+
+def _sample(analysis: Analysis) -> str:
+    """What memory in samples is."""
+    size = analysis.record.sample_bytes
+    if not size:
+        return "The size of a raw sample is not known, so memory has no number of samples."
+    return f"Memory in samples: as many raw ones, {size:,} bytes each with the label, take as much."
+
+
+def _samples(amount: float | None) -> str:
+    if amount is None:
+        return wording.MISSING
+    return f"{amount:,.0f}" if amount.is_integer() else f"{amount:,.1f}"
 
 
 def _bytes(row: MethodRow, kind: str) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 from analysis import wording
 from analysis.blocks import Table
-from analysis.captions import protocol
+from analysis.captions import optimism, protocol, units
 from analysis.data import OPTION_FIELDS, option_rows, plain, point_rows
+from analysis.metrics import METRICS
 from analysis.pareto import Front
 from analysis.results import Analysis
 
@@ -22,11 +23,9 @@ def tuning_table(analysis: Analysis) -> Table:
         "Tuning",
         (
             "method",
-            "sampler",
             "trials",
-            "seeds per trial",
-            "failed",
-            "pruned",
+            "distinct",
+            "failed, pruned",
             "seconds",
             "samples",
             "defaults",
@@ -36,11 +35,9 @@ def tuning_table(analysis: Analysis) -> Table:
         tuple(
             (
                 row.method,
-                row.sampler or wording.MISSING,
                 str(row.trials),
-                str(row.seeds_per_trial),
-                str(row.failed),
-                str(row.pruned),
+                str(row.configurations),
+                f"{row.failed}, {row.pruned}",
                 f"{row.seconds:.0f}",
                 f"{row.samples:,}",
                 wording.number(row.default_value),
@@ -49,9 +46,10 @@ def tuning_table(analysis: Analysis) -> Table:
             )
             for row in analysis.tuning
         ),
-        "defaults (the first trial, where it has the published values) and best are means over the "
-        "tuning seeds on validation data. Selection optimism: how much better the best tuning mean "
-        f"looked than the confirmation mean. {protocol(analysis)}",
+        f"{_sweeps(analysis)} distinct: configurations among the trials. defaults (the first "
+        "trial, where it has the published values) and best are means over the tuning seeds on "
+        "validation data. "
+        f"{optimism(analysis)} {protocol(analysis)}",
         "tuning",
     )
 
@@ -74,7 +72,9 @@ def expected_best_table(analysis: Analysis) -> Table:
 def hypervolume_table(analysis: Analysis) -> Table:
     """Each sweep with several objectives in a line."""
     reference = next((front.reference for front in analysis.fronts if front.reference), None)
-    corner = ", ".join(quantity(x) for x in reference) if reference else "there is none"
+    names = analysis.record.objectives
+    pairs = zip(reference, names, strict=True) if reference else ()
+    corner = ", ".join(quantity(*pair) for pair in pairs) or "there is none"
     return Table(
         "Pareto fronts",
         ("method", "on the front", "dominated", "left out", "hypervolume", "share of the box"),
@@ -100,13 +100,14 @@ def pareto_table(analysis: Analysis) -> Table:
             (
                 row["method"],
                 str(row["trial"]),
-                *(quantity(row[name]) for name in names),
+                *(quantity(row[name], name) for name in names),
                 row["place"],
             )
             for row in shown
         ),
-        "Objectives are means over the tuning seeds: neighbours may change places on fresh seeds. "
-        "Dominated: another trial of the same method is as good in all and better in one. "
+        "Objectives are means over the tuning seeds: neighbours may change places on fresh "
+        f"{units(analysis)}. Dominated: another trial of the same method is as good in all and "
+        "better in one. "
         + ("" if whole else f"The front only; all {len(rows)} trials are in the CSV file."),
         "pareto",
     )
@@ -129,18 +130,26 @@ def importance_table(analysis: Analysis) -> Table:
         ),
         "importance: how much the option matters for being among the best trials of the sweep "
         "(PED-ANOVA; sums to 1 over a method's options); with few trials a rough guide only. "
-        "default: the value of the first trial.",
+        "default: the published value (-: the sweep had no trial of the defaults).",
         "importance",
     )
 
 
-def quantity(value: float | None) -> str:
-    """An objective: whole numbers with separators, others to four decimals."""
+def quantity(value: float | None, objective: str) -> str:
+    """An objective: whole numbers with separators, a metric to four decimals."""
     if value is None:
         return wording.MISSING
-    if float(value).is_integer() and abs(value) >= 1000:
+    if float(value).is_integer() and objective not in METRICS:
         return f"{value:,.0f}"
     return wording.number(value) if abs(value) < 1000 else f"{value:,.1f}"
+
+
+def _sweeps(analysis: Analysis) -> str:
+    """How the sweeps were made, where there were any."""
+    tuned = [row for row in analysis.tuning if row.trials]
+    samplers = ", ".join(dict.fromkeys(row.sampler for row in tuned if row.sampler))
+    seeds = ", ".join(dict.fromkeys(str(row.seeds_per_trial) for row in tuned))
+    return f"Sampler: {samplers or 'none'}; tuning seeds per trial: {seeds}." if tuned else ""
 
 
 def _at(expected: tuple[float, ...], n: int) -> str:

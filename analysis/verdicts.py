@@ -35,6 +35,7 @@ class Rules:
     margin: float
     alpha: float
     comparisons: int
+    unit: str = "seed"  # of pairing
 
     @property
     def sign(self) -> int:
@@ -45,6 +46,11 @@ class Rules:
     def confidence(self) -> float:
         """Level of the printed intervals."""
         return 1 - self.alpha
+
+    @property
+    def units(self) -> str:
+        """What is paired, in the plural."""
+        return wording.plural(self.unit)
 
     def capped(self, n: int) -> bool:
         """Whether n seeds can only suggest, because the exact test cannot reach alpha."""
@@ -125,7 +131,8 @@ def measure(pairs: Pairs, rules: Rules) -> Comparison:
     """Estimates, tests and effect sizes of one comparison, before Holm and the verdict."""
     bare = Comparison(**vars(pairs))
     if pairs.refusal or not pairs.seeds:
-        return replace(bare, refusal=pairs.refusal or "no seed is shared with the reference")
+        unshared = f"no {rules.unit} is shared with the reference"
+        return replace(bare, refusal=pairs.refusal or unshared)
     first, second = np.array(pairs.method_scores), np.array(pairs.reference_scores)
     d = effects.paired_differences(first, second)
     estimate = effects.estimate(d, rules.confidence)
@@ -186,12 +193,13 @@ def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
     if c.refusal:
         return NO_VERDICT, c.refusal
     if c.n < effects.FEWEST_FOR_INTERVAL:
-        return NO_VERDICT, f"{wording.count(c.n, 'seed')}: listed, not tested"
+        return NO_VERDICT, f"{wording.count(c.n, rules.unit)}: listed, not tested"
     if c.identical:
         each = wording.number(c.difference)
-        return IDENTICAL, f"every seed differs by {each}, so there is nothing to test"
+        return IDENTICAL, f"every {rules.unit} differs by {each}, so there is nothing to test"
     if c.n < FEWEST_FOR_TEST:
-        return INCONCLUSIVE, f"{c.n} seeds give an interval and no test{_prospect(c)}"
+        untested = f"{c.n} {rules.units} give an interval and no test"
+        return INCONCLUSIVE, untested + _prospect(c, rules)
     gain_low, gain_high = sorted((rules.sign * _known(c.ci_low), rules.sign * _known(c.ci_high)))
     capped = rules.capped(c.n)
     p = c.p_t_holm if capped else c.p_holm
@@ -235,22 +243,23 @@ def _why_capped(c: Comparison, rules: Rules) -> str:
     fewest = max(inference.seeds_for_exact_test(rules.comparisons, rules.alpha), FEWEST_FOR_VERDICT)
     return (
         f"t test (assumes normal differences), Holm-adjusted {wording.p_clause(_known(c.p_t_holm))}"
-        f"; the exact test needs {fewest} seeds for "
+        f"; the exact test needs {fewest} {rules.units} for "
         f"{wording.count(rules.comparisons, 'comparison')}"
     )
 
 
 def _open_question(c: Comparison, rules: Rules) -> str:
     if rules.margin > 0 and c.p_tost is not None and c.p_tost <= rules.alpha:
-        return f"the difference is within the practical margin, but {c.n} seeds are too few for it"
-    return f"{c.n} seeds show neither a difference nor equivalence{_prospect(c)}"
+        few = f"{c.n} {rules.units} are too few for it"
+        return f"the difference is within the practical margin, but {few}"
+    return f"{c.n} {rules.units} show neither a difference nor equivalence{_prospect(c, rules)}"
 
 
-def _prospect(c: Comparison) -> str:
+def _prospect(c: Comparison, rules: Rules) -> str:
     """What these seeds could have shown, and how many would show the observed difference."""
-    needed = "; no feasible number of seeds would show the observed difference"
+    needed = f"; no feasible number of {rules.units} would show the observed difference"
     if c.seeds_needed is not None:
-        needed = f"; about {c.seeds_needed} seeds would show the observed difference"
+        needed = f"; about {c.seeds_needed} {rules.units} would show the observed difference"
         needed = needed if c.seeds_needed > c.n else ""
     if c.n < FEWEST_FOR_TEST:
         return needed
@@ -259,5 +268,5 @@ def _prospect(c: Comparison) -> str:
 
 def _known(value: float | None) -> float:
     if value is None:
-        raise ValueError("a comparison with seeds to test lacks an estimate")
+        raise ValueError("a comparison to test lacks an estimate")
     return value

@@ -47,11 +47,18 @@ def count(amount: int, noun: str) -> str:
 
 def plural(noun: str) -> str:
     """More than one: seeds, classes."""
+    if noun.endswith("ry"):
+        return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
+def begin(text: str) -> str:
+    """The text as it begins a sentence; `str.capitalize` would lower its other letters."""
+    return text[:1].upper() + text[1:]
+
+
 def seed_list(seeds: Iterable[int]) -> str:
-    """Seeds in order, the tail of a long list counted instead of listed."""
+    """Seeds (or other units) in order, the tail of a long list counted instead of listed."""
     ordered = sorted(seeds)
     if not ordered:
         return "none"

@@ -1,11 +1,51 @@
 """Tuned, statistically sound studies of continual-learning methods."""
 
-from importlib.metadata import version
+import functools
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 __version__ = version("continual-study")
 
 
-def software() -> dict[str, str]:
-    """Return the versions a result may depend on."""
-    names = ("continual-study", "torch", "numpy", "ray", "optuna")
-    return {name: version(name) for name in names}
+PACKAGES = ("continual-study", "torch", "numpy", "ray", "optuna")
+
+
+def software(learner: str = "") -> dict[str, str]:
+    """Return the versions a result may depend on; with the package of a learner that is not ours,
+    and the commit where the program runs from a checkout.
+    """
+    from trainables import plugins
+
+    found = {name: version(name) for name in PACKAGES}
+    for group in ("study.learners", "study.search_spaces"):
+        for point in plugins(group).get(learner, ()):
+            if point.dist:
+                found[point.dist.name] = point.dist.version
+    return found | ({"git": commit()} if commit() else {})
+
+
+def installed(package: str) -> bool:
+    """Whether a package is there."""
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+@functools.cache
+def commit() -> str:
+    """Return the commit of the checkout this runs from, if it does, and whether it was changed."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return ""
+    git = ["git", "--no-optional-locks", "-C", str(root)]
+    try:
+        found, changed = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return found.strip()[:12] + (" with uncommitted changes" if changed.strip() else "")

@@ -94,7 +94,7 @@ def run(
     print(f"\nReport: {place / 'report' / 'index.html'}\nMLflow: {interface}")
     if outcome.failed:
         print(
-            f"error: {len(outcome.failed)} trials failed: {', '.join(outcome.failed[:5])}",
+            f"error: {len(outcome.failed)} failed: {', '.join(outcome.failed[:5])}",
             file=sys.stderr,
         )
         raise typer.Exit(SOME_FAILED)
@@ -157,37 +157,43 @@ def report(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Where the report of several studies goes."),
+        typer.Option("--out", help="Where the report goes; default: beside what it is about."),
     ] = None,
 ) -> None:
     """Print the tables of a study, or of several side by side; write them in every format."""
     from study.results import analyse_folder
 
+    if seed is not None and (power or len(folders) > 1):
+        raise InputError("--seed goes with the report of one study. Give one folder, no --power.")
     analyses = [analyse_folder(folder) for folder in folders]
     if power:
         _power(folders, analyses, as_json)
     elif len(folders) == 1:
-        _report_one(folders[0], analyses[0], as_json, seed)
+        _report_one(analyses[0], out or folders[0] / "report", as_json, seed)
     else:
-        _report_several(analyses, out or folders[0].absolute().parent / "report", as_json)
+        place = out or folders[0].absolute().parent / "report"
+        _report_several(folders, analyses, place, as_json)
 
 
-def _report_one(folder: Path, analysis: Analysis, as_json: bool, seed: int | None = None) -> None:
+def _report_one(analysis: Analysis, place: Path, as_json: bool, seed: int | None = None) -> None:
     from analysis.data import to_json
     from study.console import print_results
-    from study.results import write_report
+    from study.results import check_seed, write_report
 
+    if seed is not None:
+        check_seed(analysis, seed)
     print(to_json(analysis), end="") if as_json else print_results(analysis)
-    _written(lambda: write_report(analysis, folder / "report", seed), folder / "report")
+    _written(lambda: write_report(analysis, place, seed), place)
 
 
-def _report_several(analyses: list[Analysis], place: Path, as_json: bool) -> None:
-    from analysis.across import compare_streams, streams_of
+def _report_several(
+    folders: list[Path], analyses: list[Analysis], place: Path, as_json: bool
+) -> None:
     from analysis.across_sections import across_sections, to_json
     from study.console import print_sections
-    from study.results import write_across
+    from study.results import compare, write_across
 
-    across = compare_streams(streams_of(analyses), analyses[0].rules.alpha)
+    across = compare(analyses, folders)
     if as_json:
         print(to_json(across, analyses), end="")
     else:
@@ -196,7 +202,7 @@ def _report_several(analyses: list[Analysis], place: Path, as_json: bool) -> Non
 
 
 def _written(write: Callable[[], None], place: Path) -> None:
-    """Write a report; what was asked for has been printed, so that a failure is only told."""
+    """Write a report; what was asked for has been printed, whether or not it can be written."""
     from study.console import warn
 
     try:
@@ -204,17 +210,18 @@ def _written(write: Callable[[], None], place: Path) -> None:
         warn(f"Report: {place / 'index.html'}")
     except InputError as error:
         warn(str(error))
+        raise typer.Exit(FAILED) from None
 
 
 def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None:
     from dataclasses import asdict
 
-    from analysis.power_tables import plans, power_table
+    from analysis.planning import plans, power_table
     from study.console import print_block
-    from study.results import pilots_of
+    from study.results import differences_of
 
     found = {
-        a.record.study: plans(a, pilots_of(folder))
+        a.record.study: plans(a, differences_of(folder))
         for folder, a in zip(folders, analyses, strict=True)
     }
     if as_json:
@@ -273,7 +280,14 @@ def methods(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps({name: _describe(kind) for name, kind in learners().items()}, indent=2))
         return
-    rows = [[name, kind.reference, ", ".join(kind.scenarios)] for name, kind in learners().items()]
+    rows = [
+        [
+            name + (" (offline bound)" if kind.offline else ""),
+            kind.reference,
+            ", ".join(kind.scenarios),
+        ]
+        for name, kind in learners().items()
+    ]
     _list(["method", "source", "scenarios"], rows, False)
 
 
@@ -357,4 +371,9 @@ def _describe(kind: Any) -> dict[str, Any]:
         }
         for name, field in kind.Config.fields().items()
     }
-    return {"source": kind.reference, "scenarios": list(kind.scenarios), "options": options}
+    return {
+        "source": kind.reference,
+        "offline": kind.offline,
+        "scenarios": list(kind.scenarios),
+        "options": options,
+    }

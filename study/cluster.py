@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -203,7 +204,8 @@ class Source(Searcher, ABC):  # type: ignore[misc]
         entry = dataclasses.replace(
             running.entry, steps=running.steps, **summary(result, running.entry, self.tasks)
         )
-        self.written(self.ledger.finish(self.finished(entry), result.get("outcome", b"")))
+        outcome = b"" if entry.state == "failed" else result["outcome"]
+        self.written(self.ledger.finish(self.finished(entry), outcome))
 
     def save(self, checkpoint_path: str) -> None:
         # the ledger is the only state; Tune insists on a file
@@ -220,10 +222,14 @@ def summary(result: Mapping[str, Any], entry: Entry, tasks: int) -> dict[str, An
     """Return how a trial ended, from the last thing it reported."""
     from study import software
     from trainables.outcome import Outcome
+    from trainables.trial import reason
 
     if "failure" in result:
-        return {"state": "failed", "failure": result["failure"], "software": software()}
-    outcome = Outcome.from_bytes(result["outcome"])
+        return failed(result["failure"], result["reason"], entry)
+    try:
+        outcome = Outcome.from_bytes(result["outcome"])
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        return failed(traceback.format_exc(), f"unreadable outcome ({reason(error)})", entry)
     state = "complete" if result["task"] >= tasks else "pruned"
     if not outcome.finite.all() or not all(math.isfinite(value) for value in result["scores"]):
         state = "diverged"
@@ -233,7 +239,19 @@ def summary(result: Mapping[str, Any], entry: Entry, tasks: int) -> dict[str, An
         "seconds": float(outcome.seconds.sum()),
         "samples": int(outcome.samples.sum()) * len(entry.seeds),
         "resumed": int(result["resumed"]),
-        "software": software(),
+        "software": software(entry.work["learner"]),
+    }
+
+
+def failed(failure: str, reason: str, entry: Entry) -> dict[str, Any]:
+    """Return how a trial ended that has no result."""
+    from study import software
+
+    return {
+        "state": "failed",
+        "failure": failure,
+        "reason": reason,
+        "software": software(entry.work["learner"]),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from study.ledger import Entry, Ledger, entry_for
 from study.plan import Method
 from study.spec import Spec
 from study.sweep import best_trial, finished_trials, within_budget
-from trainables import find_stream
 from trainables.streams.datasets import Split
 
 NOTHING_TO_CONFIRM = "no trial of its sweep gave a configuration to confirm"
@@ -30,7 +29,13 @@ class Confirmed:
     places: dict[int, tuple[Entry, int]] = field(
         default_factory=dict
     )  # seed -> entry, position of the seed in it
-    failures: dict[int, str] = field(default_factory=dict)  # seed -> reason
+    failures: dict[int, str] = field(default_factory=dict)  # seed -> reason, of seeds run alone
+    alone: set[int] = field(default_factory=set)  # seeds of a trial of several that failed
+
+
+def why(entry: Entry) -> str:
+    """Return in a line why a trial failed."""
+    return entry.reason or (entry.failure.strip().splitlines() or ["no reason is known"])[-1]
 
 
 def best_configuration(spec: Spec, method: Method, ledger: Ledger) -> dict[str, Any] | None:
@@ -46,6 +51,9 @@ def confirmed(
 ) -> Confirmed:
     """Return the seeds of a method's best configuration that the ledger has, of those wanted: the
     study's own unless told.
+
+    A trial of several seeds that failed tells nothing of any one of them: which seeds share a trial
+    is chance. Only a seed that failed alone is a failed seed.
     """
     wanted = set(spec.confirm_seeds if seeds is None else seeds)
     configuration = best_configuration(spec, method, ledger)
@@ -58,13 +66,26 @@ def confirmed(
         for position, seed in enumerate(entry.seeds):
             if seed not in wanted:
                 continue
-            if entry.state == "failed":
-                found.failures.setdefault(seed, entry.failure.strip().splitlines()[-1])
-            else:
+            if entry.state != "failed":
                 found.places[seed] = (entry, position)
+            elif len(entry.seeds) == 1:
+                found.failures[seed] = why(entry)
+            else:
+                found.alone.add(seed)
     for seed in found.places:
         found.failures.pop(seed, None)
     return found
+
+
+def unconfirmed(spec: Spec, method: Method, ledger: Ledger) -> str:
+    """Return why a method has nothing to confirm; empty where it has."""
+    if best_configuration(spec, method, ledger) is not None:
+        return ""
+    trials = [e for e in ledger.entries("tune", method.name) if within_budget(spec, method, e)]
+    if len(trials) < spec.tune.trials:
+        return "its sweep has not ended"
+    reasons = dict.fromkeys(why(e) for e in trials if e.state == "failed")
+    return "; ".join([NOTHING_TO_CONFIRM, *reasons])
 
 
 def failures(spec: Spec, method: Method, ledger: Ledger) -> list[str]:
@@ -92,21 +113,20 @@ def failures(spec: Spec, method: Method, ledger: Ledger) -> list[str]:
 
 
 class Confirmation(Source):
-    """Proposes the confirmation trials a study still lacks."""
+    """Proposes the confirmation trials of a queue."""
 
     def __init__(
         self,
         spec: Spec,
-        methods: Iterable[Method],
+        queue: Iterable[Entry],
         ledger: Ledger,
         settings: Mapping[str, Any],
         stacks: Mapping[str, int],
-        slots: int,
         console: Console,
     ) -> None:
-        super().__init__(ledger, settings, find_stream(spec.study.stream).tasks)
+        super().__init__(ledger, settings, plan.tasks_of(spec))
         self.console, self.stacks = console, dict(stacks)
-        self.queue = pending(spec, list(methods), ledger, slots)
+        self.queue = list(queue)
         for entry in self.queue:  # so that a resumed confirmation keeps the same stacks of seeds
             ledger.begin(entry)
 
@@ -121,7 +141,9 @@ class Confirmation(Source):
 
 
 def pending(spec: Spec, methods: list[Method], ledger: Ledger, slots: int) -> list[Entry]:
-    """Return the missing trials: interrupted ones as they were, the rest spread over slots."""
+    """Return the missing trials: interrupted ones as they were, seeds of failed ones alone, the
+    rest spread over slots.
+    """
     queue: list[Entry] = []
     lacking: dict[str, tuple[Method, dict[str, Any], list[int]]] = {}
     for method in methods:
@@ -135,13 +157,14 @@ def pending(spec: Spec, methods: list[Method], ledger: Ledger, slots: int) -> li
             ):
                 queue.append(entry)
                 missing = [seed for seed in missing if seed not in entry.seeds]
-        if missing:
-            lacking[method.name] = (method, state.configuration, missing)
+        alone = [seed for seed in missing if seed in state.alone or seed in state.failures]
+        queue += [_entry(spec, method, state.configuration, (seed,)) for seed in alone]
+        if rest := [seed for seed in missing if seed not in alone]:
+            lacking[method.name] = (method, state.configuration, rest)
     for method, configuration, missing in lacking.values():
         parts = min(len(missing), math.ceil(slots / len(lacking)))
         for seeds in _spread(missing, parts):
-            work = plan.assignment(spec, method, configuration, "confirm", seeds)
-            queue.append(entry_for(work, method.name, None))
+            queue.append(_entry(spec, method, configuration, seeds))
     return queue
 
 
@@ -156,21 +179,40 @@ def run_confirmation(
     storage: Path,
     console: Console,
 ) -> list[str]:
-    """Run what the confirmation still lacks; return the trials that were lost."""
+    """Run what the confirmation still lacks; return the trials that were lost.
+
+    The seeds of a trial of several that failed run again at once, one by one. A seed that failed
+    alone is tried once a run.
+    """
     settings = {**settings, "storage": str(storage / "confirm")}
-    source = Confirmation(spec, methods.values(), ledger, settings, stacks, slots, console)
-    count = len(source.queue)
-    console.phase("confirm", count, 0)
-    if count:
-        fit(source, "confirm", data, spec.resources, storage, count, console.say)
-    return source.lost
+    lost: list[str] = []
+    for queue in rounds(spec, list(methods.values()), ledger, slots):
+        source = Confirmation(spec, queue, ledger, settings, stacks, console)
+        console.phase("confirm", len(queue), 0)
+        fit(source, "confirm", data, spec.resources, storage, len(queue), console.say)
+        lost += source.lost
+    return lost
+
+
+def rounds(spec: Spec, methods: list[Method], ledger: Ledger, slots: int) -> Iterator[list[Entry]]:
+    """Yield what is missing, until nothing is that has not been asked for; no trial twice."""
+    asked: set[str] = set()
+    while queue := [e for e in pending(spec, methods, ledger, slots) if e.folder not in asked]:
+        asked |= {entry.folder for entry in queue}
+        yield queue
+
+
+def _entry(
+    spec: Spec, method: Method, configuration: Mapping[str, Any], seeds: tuple[int, ...]
+) -> Entry:
+    work = plan.assignment(spec, method, configuration, "confirm", seeds)
+    return entry_for(work, method.name, None)
 
 
 def _belongs(spec: Spec, method: Method, configuration: Mapping[str, Any], entry: Entry) -> bool:
     if entry.phase != "confirm" or entry.method != method.name:
         return False
-    work = plan.assignment(spec, method, configuration, "confirm", entry.seeds)
-    return entry.key == entry_for(work, method.name, None).key
+    return entry.key == _entry(spec, method, configuration, entry.seeds).key
 
 
 def _spread(seeds: list[int], parts: int) -> list[tuple[int, ...]]:

@@ -130,7 +130,7 @@ def print_table(
 
 def print_results(analysis: Analysis) -> None:
     """Print a study's comparison tables, verdicts and notes on stdout."""
-    from analysis.report import verdict_sentences
+    from analysis.sections import verdict_sentences
     from analysis.tables import comparison_table, method_table, tuning_table
 
     for table in (method_table(analysis), comparison_table(analysis), tuning_table(analysis)):

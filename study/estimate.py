@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.planning import plan_seeds
-from analysis.power_tables import margins
+from analysis.planning import margins, plan_seeds
 from study import plan
 from study.confirm import confirmed, failures
 from study.folder import Folder
-from study.pilot import measure, pilot_work, sizes, steps_per_trial
+from study.pilot import has_own_loop, measure, pilot_work, sizes, steps_per_trial
 from study.plan import Method
-from study.results import pilot_differences
+from study.results import opened, seen_differences
 from study.run import Data, load_data
 from study.spec import Spec
 from study.sweep import best_trial, finished_trials
@@ -51,9 +50,11 @@ def _row(spec: Spec, method: Method, tuning: Data, confirming: Data, device: str
         "stack": stack,
         "seconds": None,
         "problem": trained.problem if not trained.rates else "",
+        "own_loop": False,
     }
     if not trained.rates:
         return row
+    ends = trained.ends.get(stack, 0.0)
     rates = {"confirm": trained.rates[stack], "tune": trained.rates[stack]}
     if plan.tune_stream(spec) != spec.study.stream:
         elsewhere = measure(pilot_work(spec, method, "tune"), [stack], tuning, device)
@@ -61,17 +62,20 @@ def _row(spec: Spec, method: Method, tuning: Data, confirming: Data, device: str
     seeds = {"tune": spec.tune.trials * len(spec.tune_seeds), "confirm": len(spec.confirm_seeds)}
     data = {"tune": tuning, "confirm": confirming}
     seconds = sum(
-        seeds[phase] * _steps(spec, method, phase, data[phase]) / rates[phase]
+        seeds[phase] * (steps / rates[phase] + tasks * ends)
         for phase in seeds
         if seeds[phase]
+        for steps, tasks in [_length(spec, method, phase, data[phase])]
     )
-    return row | {"seconds": round(seconds, 1)}
+    return row | {"seconds": round(seconds, 1), "own_loop": has_own_loop(method.learner)}
 
 
-def _steps(spec: Spec, method: Method, phase: str, data: Data) -> int:
+def _length(spec: Spec, method: Method, phase: str, data: Data) -> tuple[int, int]:
+    """Steps and tasks of a seed."""
     seeds = (spec.tune_seeds if phase == "tune" else spec.confirm_seeds)[:1]
     work = plan.assignment(spec, method, plan.configuration(method, {}), phase, seeds)
-    return steps_per_trial(Course(work, seeds, data))
+    course = Course(work, seeds, data)
+    return steps_per_trial(course), course.tasks
 
 
 def _time_notes(
@@ -88,25 +92,31 @@ def _time_notes(
         for row in rows
         if row["problem"]
     ]
+    own = [row["method"] for row in rows if row["own_loop"]]
+    if own:
+        notes.append(
+            f"{', '.join(own)}: trained in a loop of its own, which the pilot does not time: it "
+            "takes longer."
+        )
     return notes
 
 
 def _power_notes(spec: Spec, methods: Mapping[str, Method], place: Path) -> list[str]:
-    """What the seeds can show, in the metric's units where the folder has a pilot of any kind."""
+    """What the seeds can show, in the metric's units where the folder has paired scores."""
     compared = [name for name in methods if name != spec.study.reference]
-    pilots = pilot_differences(spec, methods, Folder.open(place)[0]) if _begun(place) else {}
+    seen = seen_differences(spec, methods, Folder.open(place)[0]) if _begun(place) else {}
     seeds, comparisons = len(spec.confirm_seeds), len(compared)
-    known = [name for name in compared if name in pilots]
+    known = [name for name in compared if name in seen]
     notes = []
     for name in known or [""]:
         plan_ = plan_seeds(
             seeds,
             comparisons,
-            pilots[name].differences if known else (),
+            seen[name].differences if known else (),
             margins(spec.study.margin) if known else (),
             spec.study.alpha,
         )
-        source = f"{name}, from {pilots[name].source}: " if known else ""
+        source = f"{name}, from {seen[name].source}: " if known else ""
         notes += [f"{source}{sentence}" for sentence in plan_.sentences]
     return notes
 
@@ -117,8 +127,7 @@ def _begun(place: Path) -> bool:
 
 def progress(place: Path) -> list[dict[str, Any]]:
     """Return, for each method, what the ledger has of what is asked."""
-    folder, spec = Folder.open(place)
-    methods = plan.resolve(spec, str(place / "study.json"))
+    folder, spec, methods = opened(place)
     ledger = folder.ledger()
     unfinished = ledger.running()
     rows = []

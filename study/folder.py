@@ -13,21 +13,19 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from study.console import warn
 from study.ledger import Ledger
+from study.plan import stream_options
 from study.spec import Spec
 from trainables.errors import InputError
-from trainables.streams import StreamOptions
-
-# what the first question fixes: a later change is allowed, and said in the report
-QUESTION = ("reference", "margin", "alpha", "failed")
 
 
 class Stack(BaseModel):
@@ -43,10 +41,29 @@ class Planned(BaseModel):
 
     seeds: list[int]
     methods: list[str]
+
+
+class Question(BaseModel):
+    """What the verdicts depend on: a later change is allowed, and said in the report."""
+
     reference: str
     margin: float
     alpha: float
     failed: str
+    trials: int
+
+    @classmethod
+    def of(cls, spec: Spec) -> Question:
+        """Return what a study file asks."""
+        fixed = {name: getattr(spec.study, name) for name in ("reference", "margin", "alpha")}
+        return cls(**fixed, failed=spec.study.failed, trials=spec.tune.trials)
+
+
+class Asked(BaseModel):
+    """A question, and the day from which it was asked."""
+
+    question: Question
+    since: str
 
 
 class Facts(BaseModel):
@@ -54,11 +71,13 @@ class Facts(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[2]
+    format: Literal[3]
     id: str  # tells this folder's runs from others in a shared MLflow, wherever the folder is moved
     spec: Spec
     command: str
     planned: Planned
+    asked: list[Asked] = Field(min_length=1)  # questions since the first confirmation, in order
+    data: dict[str, str]  # hashes of the data sets that were used
     stacks: dict[str, Stack]
     identity: dict[str, Any]  # what may not change, of every method that has been run
 
@@ -92,8 +111,8 @@ class Folder:
         return folder, folder.facts.spec
 
     @contextlib.contextmanager
-    def claim(self) -> Iterator[None]:
-        """Hold the folder for one process.
+    def claim(self, otherwise: str = "choose another folder with --dir") -> Iterator[None]:
+        """Hold the folder for one process; ``otherwise`` is what to do when that cannot be.
 
         Raises:
             InputError: when another one holds it, or it cannot be written.
@@ -104,11 +123,11 @@ class Folder:
             lock.acquire()
         except Timeout:
             raise InputError(
-                f"{self.path} is being run by another process. Wait for it, or give another --dir."
+                f"{self.path} is being run by another process. Wait for it, or {otherwise}."
             ) from None
         except OSError as error:
             raise InputError(
-                f"cannot write {self.path}: {error.strerror}. Choose another folder with --dir."
+                f"cannot write {self.path}: {error.strerror}. Make it writable, or {otherwise}."
             ) from None
         try:
             self._facts = self._read()
@@ -139,15 +158,19 @@ class Folder:
                 "Give the study another name (--set study.name=...) or another --dir."
             )
         keep = known is not None and bool(ledger.entries("confirm"))
-        question = {key: getattr(spec.study, key) for key in QUESTION}
+        past = known.asked if known and keep else []
+        question = Question.of(spec)
+        today = Asked(question=question, since=datetime.now(UTC).date().isoformat())
         self._facts = Facts(
-            format=2,
+            format=3,
             id=known.id if known else uuid.uuid4().hex,
             spec=spec,
             command=command,
             planned=known.planned
             if known and keep
-            else Planned(seeds=list(spec.confirm_seeds), methods=list(spec.methods), **question),
+            else Planned(seeds=list(spec.confirm_seeds), methods=list(spec.methods)),
+            asked=past if past and past[-1].question == question else [*past, today],
+            data=known.data if known else {},
             stacks=known.stacks if known else {},
             identity=settled | now,
         )
@@ -156,6 +179,13 @@ class Folder:
     def keep_stack(self, method: str, stack: Stack) -> None:
         """Keep the stack size a pilot chose."""
         self.facts.stacks[method] = stack
+        self._write()
+
+    def keep_data(self, hashes: Mapping[str, str]) -> None:
+        """Keep what data a run used; data that changed between runs is listed with both hashes."""
+        for name, digest in hashes.items():
+            known = self.facts.data.get(name, digest)
+            self.facts.data[name] = known if digest in known else f"{known}, {digest}"
         self._write()
 
     def _read(self) -> Facts | None:
@@ -187,7 +217,7 @@ def _identity(spec: Spec) -> dict[str, Any]:
     for name, section in spec.methods.items():
         learner = {"learner": spec.learner_of(name)}
         fixed[f"methods.{name}"] = section.model_dump(mode="json") | learner
-    return fixed | {"stream": StreamOptions.parse(spec.stream, "stream").plain()}
+    return fixed | {"stream": stream_options(spec).plain()}
 
 
 def _settled(identity: dict[str, Any], ledger: Ledger) -> dict[str, Any]:

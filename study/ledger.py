@@ -46,7 +46,7 @@ class Entry:
             counted.
         resumed: tasks that were learnt when the last worker took over; 0: never interrupted.
         ended: when it finished, in seconds since 1970.
-        failure: the traceback of a failed trial.
+        failure, reason: of a failed trial, the traceback and its gist in a line.
         digest: SHA-256 of ``outcome.h5``; empty when there is none.
     """
 
@@ -65,6 +65,7 @@ class Entry:
     resumed: int = 0
     ended: float = 0.0
     failure: str = ""
+    reason: str = ""
     digest: str = ""
     software: dict[str, str] = field(default_factory=dict)
 
@@ -125,6 +126,7 @@ class Ledger:
         repair: bool = True,
     ) -> None:
         self.folder, self._notify, self._repair = folder, notify, repair
+        self.damaged: list[str] = []  # entries that are left out, and why
         if repair:
             self._make()
         self._entries = {entry.folder: entry for entry in self._scan()}
@@ -206,6 +208,7 @@ class Ledger:
                 continue
             problem, entry = _inspect(place)
             if entry is None:
+                self.damaged.append(f"{place.relative_to(self.folder)}: {problem}")
                 self._set_aside(place, problem)
             else:
                 yield entry

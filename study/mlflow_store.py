@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import socket
 import sqlite3
 import sys
@@ -105,6 +106,15 @@ def follow(place: Path, experiment: str, old: str) -> None:
         database.commit()
 
 
+def metric_name(name: str) -> str:
+    """Return a metric's name as MLflow takes it: "metric [readout]" becomes "metric/readout"."""
+    metric, bracket, readout = name.removesuffix("]").partition(" [")
+    parts = [metric, readout] if bracket else [name]
+    # a "/" or a lone dot would make another path of it
+    plain = [re.sub(r"[^\w .:-]", "_", part).strip(". ") or "_" for part in parts]
+    return "/".join(plain)[:250]
+
+
 def reason(error: BaseException) -> str:
     """Return the cause of a failure in a line: the system's word for it, where there is one."""
     cause: BaseException | None = error
@@ -141,5 +151,5 @@ def _check(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise InputError(f"port {port}: {reason}. Choose another with --port.") from None
+            why = (error.strerror or str(error)).lower()
+            raise InputError(f"port {port}: {why}. Choose another with --port.") from None

@@ -15,19 +15,26 @@ from study.plan import Method
 from study.spec import Spec
 from trainables import find_learner
 from trainables.course import Assignment, Course
+from trainables.learner import Learner
+from trainables.streams import Task
 from trainables.streams.datasets import Split
+from trainables.trial import reason
 
 SIZES = (1, 2, 5, 10, 20, 30, 50, 100)
 SECONDS = 0.25  # of timed steps, per size
 WARM_UP = 5  # steps
+BETWEEN = 5  # steps between two looks at the clock
 
 
 @dataclasses.dataclass(frozen=True)
 class Pilot:
-    """Seed-steps per second of each stack size that could be trained, and what stopped the next."""
+    """Seed-steps per second of each stack size that could be trained, and what stopped the next;
+    ``ends``: seconds it takes a seed to end a task, such as to choose what is kept of it.
+    """
 
     rates: dict[int, float]
     problem: str = ""
+    ends: dict[int, float] = dataclasses.field(default_factory=dict)
 
     @property
     def fastest(self) -> int:
@@ -64,12 +71,20 @@ def measure(
     too large for the memory, or the learner raises.
     """
     rates: dict[int, float] = {}
+    ends: dict[int, float] = {}
     for size in sizes:
         try:
-            rates[size] = size / _seconds_per_step(Course(work, range(size), data, device))
+            step, ending = _timed(Course(work, range(size), data, device))
         except Exception as error:
-            return Pilot(rates, f"{type(error).__name__}: {error}")
-    return Pilot(rates)
+            return Pilot(rates, reason(error), ends)
+        rates[size], ends[size] = size / step, ending / size
+    return Pilot(rates, ends=ends)
+
+
+def has_own_loop(learner: str) -> bool:
+    """Whether a learner trains elsewhere than in its steps, where a pilot does not look."""
+    kind = find_learner(learner)
+    return kind.learn is not Learner.learn and not kind.offline
 
 
 def steps_per_trial(course: Course) -> int:
@@ -79,23 +94,39 @@ def steps_per_trial(course: Course) -> int:
     return sum(config.epochs * -(-size // config.batch_size) for size in sizes)
 
 
-def _seconds_per_step(course: Course) -> float:
-    learner, task = course.learner, course.task(0)
-    if not task.free:
-        learner.begin_task(task)
-    again = itertools.repeat(None)
-    steps, started = 0, 0.0
-    for batch in (b for _ in again for b in task.batches(1, learner.config.batch_size)):
-        learner.observe(batch)
-        steps += 1
-        if steps == WARM_UP:
-            _wait(course)
-            started = time.perf_counter()
-        if steps > WARM_UP and steps % 5 == 0:
-            _wait(course)
-            if time.perf_counter() - started > SECONDS:
-                break
-    return (time.perf_counter() - started) / (steps - WARM_UP)
+def _timed(course: Course) -> tuple[float, float]:
+    """Return the seconds of a step of the second task, and those it takes to end the first.
+
+    While the first task is learnt, memories are empty and there is nothing to protect.
+    """
+    learner, first, second = course.learner, course.task(0), course.task(min(1, course.tasks - 1))
+    if first.free:
+        _steps(course, first, WARM_UP, 0.0)
+        return _steps(course, second, WARM_UP, SECONDS), 0.0
+    learner.begin_task(first)
+    _steps(course, first, WARM_UP, 0.0)
+    started = time.perf_counter()
+    learner.end_task(first)
+    _wait(course)
+    ending = time.perf_counter() - started
+    learner.begin_task(second)
+    return _steps(course, second, WARM_UP, SECONDS), ending
+
+
+def _steps(course: Course, task: Task, unmeasured: int, seconds: float) -> float:
+    """Take some steps unmeasured, then go on for so many seconds; return the seconds of a step."""
+    size = course.learner.config.batch_size
+    batches = (batch for _ in itertools.repeat(None) for batch in task.batches(1, size))
+    for batch in itertools.islice(batches, unmeasured):
+        course.learner.observe(batch)
+    _wait(course)
+    started, taken = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        for batch in itertools.islice(batches, BETWEEN):
+            course.learner.observe(batch)
+        _wait(course)
+        taken += BETWEEN
+    return (time.perf_counter() - started) / max(taken, 1)
 
 
 def _wait(course: Course) -> None:

@@ -19,7 +19,6 @@ from trainables.errors import InputError, unknown
 from trainables.learner import Training
 from trainables.options import Options, checked
 from trainables.streams import SCENARIOS, Stream, StreamInfo, StreamOptions
-from trainables.streams.datasets import DATASETS
 
 OBJECTIVES: dict[str, Direction] = {"memory_bytes": "minimize"}
 
@@ -54,17 +53,24 @@ def resolve(spec: Spec, source: str) -> dict[str, Method]:
 def stream_info(spec: Spec, stream: str | None = None) -> StreamInfo:
     """Return what a learner of this study is told about its stream, without loading data."""
     kind = find_stream(stream or spec.study.stream)
-    dataset = DATASETS[kind.dataset]
-    free = spec.study.scenario == "task_free"
-    outputs = dataset.classes // kind.tasks if spec.study.scenario == "domain" else dataset.classes
-    return StreamInfo(
-        kind.name,
-        spec.study.scenario,
-        dataset.features,
-        outputs,
-        dataset.scale,
-        None if free else kind.tasks,
-    )
+    return kind.describe(spec.study.scenario, stream_options(spec, stream))
+
+
+def stream_options(spec: Spec, stream: str | None = None) -> StreamOptions:
+    """Return the options of the study's stream; or, of another one, those that it has too."""
+    own = find_stream(spec.study.stream)
+    options = own.Options.parse(spec.stream, "stream")
+    kind = find_stream(stream or spec.study.stream)
+    if kind is own:
+        return options
+    shared = {key: value for key, value in spec.stream.items() if key in kind.Options.fields()}
+    return kind.Options.parse(shared, "stream")
+
+
+def tasks_of(spec: Spec, stream: str | None = None) -> int:
+    """Return how many tasks a stream has in this study."""
+    kind = find_stream(stream or spec.study.stream)
+    return kind.length(stream_options(spec, stream))
 
 
 def tune_stream(spec: Spec) -> str:
@@ -89,12 +95,13 @@ def assignment(
     """Return what a trial of a method has to compute."""
     tuning = phase == "tune"
     first = spec.tune.tasks if tuning and spec.tune.protocol == "first_tasks" else None
+    stream = tune_stream(spec) if tuning else spec.study.stream
     return Assignment(
         learner=method.learner,
         configuration=dict(configuration),
-        stream=tune_stream(spec) if tuning else spec.study.stream,
+        stream=stream,
         scenario=spec.study.scenario,
-        options=StreamOptions.parse(spec.stream, "stream").plain(),
+        options=stream_options(spec, stream).plain(),
         phase=phase,
         seeds=seeds,
         tasks=first,
@@ -119,7 +126,7 @@ def _check_study(spec: Spec) -> None:
         raise InputError(f"study.metric: {unknown('metric', study.metric, METRICS)}")
     if study.reference not in spec.methods:
         raise InputError(f"study.reference: {unknown('method', study.reference, spec.methods)}")
-    options = StreamOptions.parse(spec.stream, "stream")
+    options = stream_options(spec)
     if options.active_classes != "all" and study.scenario != "class":
         raise InputError(
             f"stream.active_classes: it is for the scenario 'class'; in '{study.scenario}' the "
@@ -173,7 +180,7 @@ def _check_tune(spec: Spec) -> None:
             raise InputError(
                 "tune.stream: a held-out stream must not be the stream of the study itself."
             )
-    if tune.protocol == "first_tasks" and tune.tasks > find_stream(spec.study.stream).tasks:
+    if tune.protocol == "first_tasks" and tune.tasks > tasks_of(spec):
         raise InputError(
             f"tune.tasks = {tune.tasks}: stream '{spec.study.stream}' has fewer tasks."
         )
@@ -204,12 +211,16 @@ def _check_published(spec: Spec) -> None:
         if method not in spec.methods:
             raise InputError(f"{where}: {unknown('method', method, spec.methods)}")
         readouts = find_learner(spec.learner_of(method)).readouts
-        for metric, figure in figures.items():
+        for metric, several in figures.items():
             if metric not in METRICS:
                 raise InputError(f"{where}: {unknown('metric', metric, METRICS)}")
-            if figure.readout is not None and figure.readout not in readouts:
-                text = unknown("readout", figure.readout, readouts)
-                raise InputError(f"{where}.{metric}.readout: {text}")
+            named = [figure.readout or readouts[0] for figure in several]
+            for readout in named:
+                if readout not in readouts:
+                    text = unknown("readout", readout, readouts)
+                    raise InputError(f"{where}.{metric}.readout: {text}")
+                if named.count(readout) > 1:
+                    raise InputError(f"{where}.{metric}: two figures for the readout '{readout}'.")
 
 
 def _method(spec: Spec, name: str) -> Method:

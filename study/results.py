@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.across import Across
+from analysis.across import Across, compare_streams, streams_of
 from analysis.blocks import Picture
 from analysis.html import Draw
 from analysis.metrics import (
@@ -32,18 +32,18 @@ from analysis.records import (
 )
 from analysis.renderings import across_files, files
 from analysis.results import Analysis, analyse
-from study import plan, software
-from study.confirm import NOTHING_TO_CONFIRM, Confirmed, confirmed
-from study.folder import QUESTION, Folder, Planned
+from study import installed, plan, software
+from study.changes import changes, confirmed_methods
+from study.confirm import confirmed, unconfirmed
+from study.folder import Folder, Planned
 from study.ledger import Entry, Ledger
 from study.plan import Method
 from study.search import importances
 from study.spec import Spec
-from study.sweep import best_trial, finished_trials, within_budget
+from study.sweep import best_trial, within_budget
 from trainables import find_learner, find_stream
 from trainables.errors import InputError
 from trainables.outcome import Array, Outcome
-from trainables.streams.datasets import DATASETS
 
 
 def study_record(
@@ -51,9 +51,9 @@ def study_record(
 ) -> StudyRecord:
     """Return everything the analysis may know of a study."""
     stream = find_stream(spec.study.stream)
-    classes = DATASETS[stream.dataset].classes
+    classes = stream.class_counts(spec.study.scenario, plan.stream_options(spec))
     planned = folder.facts.planned
-    reader = _Reader(ledger)
+    reader, changed = _Reader(ledger), changes(spec, methods, ledger, folder)
     records = [_method_record(spec, method, ledger, reader, planned) for method in methods.values()]
     return StudyRecord(
         study=spec.study.name,
@@ -68,21 +68,24 @@ def study_record(
         phase="confirm",
         planned_seeds=planned.seeds,
         tune_seeds=list(spec.tune_seeds) if spec.tune.trials else [],
-        chance=chance(spec.study.scenario, classes, classes // stream.tasks),
+        chance=chance(spec.study.scenario, *classes),
         methods=records,
-        provenance=_provenance(spec, folder),
+        provenance=_provenance(spec, ledger, folder, changed),
         objectives=tuple(spec.objectives),
         directions=tuple(plan.direction(name) for name in spec.objectives),
         published=tuple(_published(spec, methods)),
-        planned_methods=tuple(planned.methods),
-        changes=tuple(_changes(spec, folder)),
+        planned_methods=tuple(dict.fromkeys([*planned.methods, *confirmed_methods(ledger)])),
+        changes=tuple(changed),
+        damaged=tuple(ledger.damaged),
+        dataset=stream.dataset,
+        sample_bytes=plan.stream_info(spec).inputs + 1,
     )
 
 
 def _published(spec: Spec, methods: Mapping[str, Method]) -> Iterator[PublishedRecord]:
     for method, figures in spec.published.items():
         primary = find_learner(methods[method].learner).readouts[0]
-        for metric, figure in figures.items():
+        for metric, figure in ((m, figure) for m, several in figures.items() for figure in several):
             readout = figure.readout or primary
             yield PublishedRecord(
                 method=method,
@@ -101,16 +104,16 @@ def of_readout(metric: str, readout: str) -> str:
 
 
 @dataclass(frozen=True)
-class PilotDifferences:
+class SeenDifferences:
     """Paired differences of one method to the reference seen so far, and where."""
 
     differences: tuple[float, ...]
     source: str
 
 
-def pilot_differences(
+def seen_differences(
     spec: Spec, methods: Mapping[str, Method], folder: Folder
-) -> dict[str, PilotDifferences]:
+) -> dict[str, SeenDifferences]:
     """Return what a study knows of the spread of its differences: those of the confirmation, else
     those between the best trials on the tuning seeds.
     """
@@ -124,17 +127,16 @@ def pilot_differences(
             shared = sorted(set(mine) & set(theirs))
             if name != spec.study.reference and len(shared) > 1:
                 differences = tuple(mine[seed] - theirs[seed] for seed in shared)
-                found[name] = PilotDifferences(differences, source)
+                found[name] = SeenDifferences(differences, source)
                 break
     return found
 
 
-def pilots_of(place: Path) -> dict[str, tuple[float, ...]]:
-    """Return the pilot differences of a study from its folder alone."""
-    folder, spec = Folder.open(place)
-    methods = plan.resolve(spec, str(place / "study.json"))
-    found = pilot_differences(spec, methods, folder)
-    return {name: pilot.differences for name, pilot in found.items()}
+def differences_of(place: Path) -> dict[str, tuple[float, ...]]:
+    """Return the paired differences seen of each method, from a study's folder alone."""
+    folder, spec, methods = opened(place)
+    found = seen_differences(spec, methods, folder)
+    return {name: seen.differences for name, seen in found.items()}
 
 
 def _seen(spec: Spec, method: Method, ledger: Ledger) -> tuple[dict[int, float], dict[int, float]]:
@@ -221,6 +223,7 @@ def _method_record(
 ) -> MethodRecord:
     wanted = {*spec.confirm_seeds, *planned.seeds}
     state = confirmed(spec, method, ledger, wanted)  # a planned seed cannot be taken back
+    kind = find_learner(method.learner)
     table: dict[str, dict[int, float]] = {name: {} for name in METRICS}
     known: dict[str, dict[str, list[float]]] = {}
     footprint: dict[str, int] = {}
@@ -248,25 +251,20 @@ def _method_record(
         tuning=_tuning_record(spec, method, ledger),
         matrices=matrices,
         diagnostics=_diagnostics(method, extras),
-        unconfirmed=_unconfirmed(spec, method, ledger, state),
+        unconfirmed=unconfirmed(spec, method, ledger),
+        offline=kind.offline,
+        readouts=kind.readouts,
     )
-
-
-def _unconfirmed(spec: Spec, method: Method, ledger: Ledger, state: Confirmed) -> str:
-    if state.configuration is not None:
-        return ""
-    over = len(finished_trials(spec, method, ledger)) == spec.tune.trials
-    return NOTHING_TO_CONFIRM if over else "its sweep has not ended"
 
 
 def _diagnostics(
     method: Method, extras: Mapping[str, Mapping[int, Array]]
 ) -> tuple[DiagnosticRecord, ...]:
-    """Join the labels of each diagnostic: [I] of each into [I, K]."""
-    labels: dict[str, list[str]] = {}
-    for name in extras:
+    """Join the labels of each diagnostic: [I] of each into [I, K]; NaN where a seed lacks one."""
+    labels: dict[str, dict[str, Mapping[int, Array]]] = {}
+    for name, column in extras.items():
         diagnostic, label = name.split(": ", 1)
-        labels.setdefault(diagnostic, []).append(label)
+        labels.setdefault(diagnostic, {})[label] = column
     known = find_learner(method.learner).diagnostics
     return tuple(
         DiagnosticRecord(
@@ -274,13 +272,21 @@ def _diagnostics(
             title=known.get(name, (name, ""))[0],
             unit=known.get(name, (name, ""))[1],
             labels=tuple(of),
-            values={
-                seed: np.stack([extras[f"{name}: {label}"][seed] for label in of], axis=1)
-                for seed in extras[f"{name}: {of[0]}"]
-            },
+            values=_joined(list(of.values())),
         )
         for name, of in labels.items()
     )
+
+
+def _joined(columns: Sequence[Mapping[int, Array]]) -> dict[int, Array]:
+    """Return the K labels' values of each seed, [I, K]."""
+    known = {seed: values for column in columns for seed, values in column.items()}
+    return {
+        seed: np.stack(
+            [column.get(seed, np.full(len(known[seed]), np.nan)) for column in columns], axis=1
+        )
+        for seed in sorted(known)
+    }
 
 
 def _tuning_record(spec: Spec, method: Method, ledger: Ledger) -> TuningRecord:
@@ -309,22 +315,8 @@ def _tuning_record(spec: Spec, method: Method, ledger: Ledger) -> TuningRecord:
             if e.number is not None
         ),
         importance=importances(entries, plan.direction(spec.objectives[0])),
+        asked=spec.tune.trials,
     )
-
-
-def _changes(spec: Spec, folder: Folder) -> Iterator[str]:
-    """What of the question is not as it was before anything was confirmed."""
-    planned = folder.facts.planned
-    for key in QUESTION:
-        before, now = getattr(planned, key), getattr(spec.study, key)
-        if before != now:
-            yield f"{key} was {before}, now {now}"
-    gone = [name for name in planned.methods if name not in spec.methods]
-    new = [name for name in spec.methods if name not in planned.methods]
-    if gone:
-        yield f"methods left out: {', '.join(gone)}"
-    if new:
-        yield f"methods added: {', '.join(new)}"
 
 
 def _has_default(method: Method, entries: Sequence[Entry]) -> bool:
@@ -335,13 +327,15 @@ def _has_default(method: Method, entries: Sequence[Entry]) -> bool:
     return any(e.number == 0 and e.work["configuration"] == default for e in entries)
 
 
-def _provenance(spec: Spec, folder: Folder) -> dict[str, str]:
-    changed = list(_changes(spec, folder))
+def _provenance(
+    spec: Spec, ledger: Ledger, folder: Folder, changed: Sequence[str]
+) -> dict[str, str]:
     found = {
         "command": folder.facts.command,
         "study file": hashlib.sha256(str(spec.plain()).encode()).hexdigest()[:16],
         "python": platform.python_version(),
-        **software(),
+        **{name: ", ".join(of) for name, of in _software(ledger).items()},
+        "data": ", ".join(f"{name} {digest}" for name, digest in folder.facts.data.items()),
         "stack sizes": ", ".join(
             f"{name} {kept.size}" for name, kept in folder.facts.stacks.items()
         ),
@@ -351,10 +345,41 @@ def _provenance(spec: Spec, folder: Folder) -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
+def _software(ledger: Ledger) -> dict[str, list[str]]:
+    """Return the versions that trials ran with; those of now where there are none."""
+    found: dict[str, list[str]] = {}
+    for each in [entry.software for entry in ledger.entries() if entry.software] or [software()]:
+        for name, version in each.items():
+            if version not in found.setdefault(name, []):
+                found[name].append(version)
+    return found
+
+
+def opened(place: Path) -> tuple[Folder, Spec, dict[str, Method]]:
+    """Open the folder of a study and resolve it.
+
+    Raises:
+        InputError: with the packages its trials ran with that are missing here.
+    """
+    folder, spec = Folder.open(place)
+    try:
+        return folder, spec, plan.resolve(spec, str(place / "study.json"))
+    except InputError as error:
+        missing = sorted(
+            f"{name} {', '.join(of)}"
+            for name, of in _software(folder.ledger(lambda text: None)).items()
+            if name != "git" and not installed(name)
+        )
+        if not missing:
+            raise
+        raise InputError(
+            f"{error} Its trials ran with {' and '.join(missing)}, which is not installed here."
+        ) from None
+
+
 def analyse_folder(place: Path) -> Analysis:
     """Analyse a study from its folder alone."""
-    folder, spec = Folder.open(place)
-    methods = plan.resolve(spec, str(place / "study.json"))
+    folder, spec, methods = opened(place)
     return analyse(study_record(spec, methods, folder.ledger(), folder))
 
 
@@ -366,12 +391,32 @@ def write_report(analysis: Analysis, place: Path, seed: int | None = None) -> No
 
     shown = pictures(analysis)
     if seed is not None:
-        try:
-            shown = (*shown, matrix_picture(analysis, seed))
-        except ValueError as error:
-            known = sorted({s for t in analysis.trajectories for s in t.seeds})
-            raise InputError(f"--seed {seed}: {error}. There are: {known}.") from None
+        check_seed(analysis, seed)
+        shown = (*shown, matrix_picture(analysis, seed))
     _write(shown, lambda shown, draw: files(analysis, shown, draw), place)
+
+
+def check_seed(analysis: Analysis, seed: int) -> None:
+    """Raise when a study has no accuracy matrix of a seed."""
+    known = sorted({s for t in analysis.trajectories for s in t.seeds})
+    if seed not in known:
+        listed = ", ".join(map(str, known)) or "none"
+        raise InputError(
+            f"--seed {seed}: {analysis.record.study} has no accuracy matrix of that seed. "
+            f"There are: {listed}."
+        )
+
+
+def compare(analyses: Sequence[Analysis], folders: Sequence[Path]) -> Across:
+    """Compare several studies, which must have been tested at one alpha."""
+    if len({analysis.rules.alpha for analysis in analyses}) > 1:
+        pairs = zip(folders, analyses, strict=True)
+        listed = ", ".join(f"{folder} {a.rules.alpha:g}" for folder, a in pairs)
+        raise InputError(
+            f"study.alpha differs ({listed}): there is no one level for their intervals and "
+            "tests. Give studies of the same alpha."
+        )
+    return compare_streams(streams_of(analyses))
 
 
 def write_across(across: Across, analyses: Sequence[Analysis], place: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import ray
 from ray.exceptions import RayError
 
@@ -77,6 +79,21 @@ def load_data(spec: Spec, root: Path) -> tuple[Data, Data]:
     return {"train": confirming["train"]}, confirming
 
 
+def data_hashes(spec: Spec, tuning: Data, confirming: Data) -> dict[str, str]:
+    """Return a hash of the arrays of each data set that a study reads."""
+    held_out = {find_stream(plan.tune_stream(spec)).dataset: _digest(tuning)}
+    return held_out | {find_stream(spec.study.stream).dataset: _digest(confirming)}
+
+
+def _digest(data: Data) -> str:
+    digest = hashlib.sha256()
+    for name, split in sorted(data.items()):
+        for part, array in sorted(split.items()):
+            digest.update(f"{name}/{part} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
 def _run_phases(
     spec: Spec,
     methods: Mapping[str, Method],
@@ -91,6 +108,7 @@ def _run_phases(
         _forget(ledger, [])
         return []
     tuning, confirming = load_data(spec, root)
+    folder.keep_data(data_hashes(spec, tuning, confirming))
     lost: list[str] = []
     with connected(spec.resources) as has:
         stacks = _stack_sizes(spec, methods, folder, {"train": confirming["train"]}, console)

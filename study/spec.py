@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from trainables.errors import InputError, unknown
 
@@ -137,6 +137,13 @@ class PublishedSection(Section):
     """why it cannot be compared, where it cannot"""
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+Figures = Annotated[list[PublishedSection], BeforeValidator(_listed)]
+
+
 class Spec(Section):
     """A whole study file."""
 
@@ -146,8 +153,8 @@ class Spec(Section):
     tune: TuneSection = TuneSection()
     confirm: ConfirmSection = ConfirmSection()
     resources: ResourcesSection = ResourcesSection()
-    published: dict[str, dict[str, PublishedSection]] = {}
-    """by method and metric"""
+    published: dict[str, dict[str, Figures]] = {}
+    """by method and metric; several for a learner with several readouts"""
 
     @field_validator("methods")
     @classmethod
@@ -266,6 +273,12 @@ def _explain(error: ValidationError) -> str:
     if kind == "literal_error" and len(problems) == 1:
         names = re.findall("'([^']+)'", problems[0]["ctx"]["expected"])
         return f"{where}: {unknown('value', given, names)}"
+    if kind == "string_pattern_mismatch":
+        named = where.removesuffix(".[key]")
+        return (
+            f"{named}: '{given}' is no name. A name has letters, digits, '_', '.' and '-', begins "
+            "with a letter or a digit, and has 64 of them at most."
+        )
     messages = [problem["msg"].removeprefix("Value error, ") for problem in problems]
     messages = [
         re.sub(r"valid dictionary( or instance of \w+)?", "table", text) for text in messages

@@ -20,7 +20,6 @@ from study.ledger import Entry, Ledger, entry_for
 from study.plan import Method
 from study.search import Published, Remembered, Search, SpaceTrial, described
 from study.spec import Spec
-from trainables import find_stream
 from trainables.errors import InputError
 from trainables.streams.datasets import Split
 
@@ -158,7 +157,7 @@ def tasks_of(spec: Spec) -> int:
     """Number of tasks a tuning trial learns."""
     if spec.tune.protocol == "first_tasks":
         return spec.tune.tasks
-    return find_stream(plan.tune_stream(spec)).tasks
+    return plan.tasks_of(spec, plan.tune_stream(spec))
 
 
 def suggested(spec: Spec, method: Method, trial: Suggest) -> dict[str, Any]:

@@ -16,13 +16,21 @@ from typing import Any, Self
 
 from analysis.metrics import accuracy_curve, accuracy_matrix
 from analysis.results import Analysis, analyse
-from study import plan
 from study.console import shell
 from study.folder import Folder
 from study.ledger import Entry, Ledger
-from study.mlflow_store import artifacts, calm, database, default_uri, follow, reach, reason
+from study.mlflow_store import (
+    artifacts,
+    calm,
+    database,
+    default_uri,
+    follow,
+    metric_name,
+    reach,
+    reason,
+)
 from study.plan import Method
-from study.results import all_scores, study_record, write_report
+from study.results import all_scores, opened, study_record, write_report
 from study.spec import Spec
 from trainables.errors import InputError
 
@@ -243,9 +251,9 @@ class Writer:
         from mlflow.entities import Metric, Param, RunTag
 
         when = int(entry.ended * 1000)
-        rows = [Metric(name, value, when, 0) for name, value in metrics.items()]
+        rows = [Metric(metric_name(name), value, when, 0) for name, value in metrics.items()]
         rows += [
-            Metric(name, value, when, i + 1)
+            Metric(metric_name(name), value, when, i + 1)
             for name, curve in curves.items()
             for i, value in enumerate(curve)
         ]
@@ -300,10 +308,8 @@ def rebuild(place: Path, uri: str) -> None:
     Raises:
         InputError: when it is being run, or the tracking server cannot be written.
     """
-    folder, _ = Folder.open(place)
-    with folder.claim():
-        spec = folder.facts.spec
-        methods = plan.resolve(spec, str(place / "study.json"))
+    folder, spec, methods = opened(place)
+    with folder.claim("write a copy of the folder"):
         ledger = folder.ledger()
         analysis = analyse(study_record(spec, methods, ledger, folder))
         write_report(analysis, place / "report")

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from trainables import find_learner, find_stream
+from trainables.errors import InputError
 from trainables.evaluation import Evaluation, evaluate
-from trainables.outcome import Array, Outcome
-from trainables.streams import StreamOptions, Task
+from trainables.outcome import Array, Outcome, united
+from trainables.streams import Task
 from trainables.streams.datasets import Split
 
 
@@ -50,12 +51,10 @@ class Course:
         data: Mapping[str, Split],
         device: torch.device | str = "cpu",
     ) -> None:
-        options = StreamOptions.parse(work.options)
-        kind = find_learner(work.learner)
+        kind, stream = find_learner(work.learner), find_stream(work.stream)
         self.work = work
-        self.stream = find_stream(work.stream)(
-            data, work.scenario, seeds, work.phase, options, device
-        )
+        options = stream.Options.parse(work.options)
+        self.stream = stream(data, work.scenario, seeds, work.phase, options, device)
         config = kind.Config.parse(work.configuration)
         self.learner = kind(config, self.stream.info, seeds, device)
         self.tasks = work.tasks or self.stream.tasks
@@ -129,8 +128,8 @@ class Course:
                 "counts": np.stack(within, axis=1) if within else empty,
             },
             extras={
-                name: np.stack([row[name] for row in self._extras], axis=1)
-                for name in self._extras[0]
+                name: np.stack(values, axis=1)
+                for name, values in united(self._extras, [(stack,)] * len(self._extras)).items()
             },
         )
 
@@ -154,6 +153,9 @@ class Course:
 
 
 def _labelled(diagnosis: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Array]:
+    for name in diagnosis:
+        if ": " in name:
+            raise InputError(f"diagnostic '{name}': a name must not hold ': '; labels may.")
     return {
         f"{name}: {label}": values.cpu().numpy()
         for name, labels in diagnosis.items()

@@ -7,14 +7,16 @@ S seeds, I tasks learnt so far (rows), T tasks, C outputs, E evaluations between
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Columns = dict[str, list[Array]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Outcome:
             samples trained on by a seed.
         footprint: bytes a seed holds after each task, [I], by kind.
         extras: what the learner measured about itself after each task, [S, I], by
-            ``"diagnostic: label"``.
+            ``"diagnostic: label"``; NaN where a label was not there after that task.
         between: counts of the primary readout within tasks, [S, E, T, C, C], and the task being
             learnt then, [E].
     """
@@ -84,7 +86,7 @@ class Outcome:
                         if array.size > 64
                         else {}
                     )
-                    group.create_dataset(name, data=array, **packed)
+                    group.create_dataset(_escaped(name), data=array, **packed)
         return buffer.getvalue()
 
     @classmethod
@@ -97,8 +99,28 @@ class Outcome:
             for field in fields(cls):
                 item = file[field.name]
                 mapping = isinstance(item, h5py.Group)
-                values[field.name] = {k: v[()] for k, v in item.items()} if mapping else item[()]
+                values[field.name] = (
+                    {unquote(k): v[()] for k, v in item.items()} if mapping else item[()]
+                )
         return cls(**values)
+
+
+def _escaped(name: str) -> str:
+    """Return a name as HDF5 takes it: there "/" opens a group and "." is the group itself."""
+    safe = name.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
+    return "%2E" if safe == "." else safe
+
+
+def united(rows: Sequence[Mapping[str, Array]], shapes: Sequence[tuple[int, ...]]) -> Columns:
+    """Return, of each name that any row has, its arrays in order; NaN where a row lacks it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {
+        name: [
+            row[name] if name in row else np.full(shape, np.nan)
+            for row, shape in zip(rows, shapes, strict=True)
+        ]
+        for name in names
+    }
 
 
 def stacked(parts: Sequence[Outcome]) -> Outcome:
@@ -112,6 +134,7 @@ def stacked(parts: Sequence[Outcome]) -> Outcome:
         }
 
     first = parts[0]
+    extras = united([p.extras for p in parts], [p.finite.shape for p in parts])
     between = {
         "task": first.between["task"],
         "counts": np.concatenate([p.between["counts"] for p in parts]),
@@ -126,5 +149,5 @@ def stacked(parts: Sequence[Outcome]) -> Outcome:
         trained=first.trained,
         footprint=first.footprint,
         between=between,
-        extras=join("extras"),
+        extras={name: np.concatenate(arrays) for name, arrays in extras.items()},
     )

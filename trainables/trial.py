@@ -29,7 +29,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
     Each step reports ``task`` (tasks learnt), ``scores`` (the objectives so far, means over seeds),
     ``score`` (the first one), ``curve`` (the first one after each task) and ``outcome`` (everything
-    measured so far). An exception inside a learner is a result too: ``failure``.
+    measured so far). An exception inside a learner is a result too: ``failure`` (its traceback) and
+    ``reason`` (a line).
     """
 
     def setup(self, config: dict[str, Any], data: Any = None) -> None:
@@ -45,13 +46,16 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self.work = Assignment(**config["work"])
         self.device = torch.device("cuda" if config.get("gpus") else "cpu")
         self.courses: list[Course] = []
-        self.failure = ""
+        self.failure = self.reason = ""
         self.resumed = 0  # tasks that were learnt when this worker took over
         self.saved = time.monotonic()
         try:
             self._resume()
-        except Exception:
-            self.failure = traceback.format_exc()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.failure, self.reason = traceback.format_exc(), reason(error)
 
     def _build(self) -> None:
         limit = find_learner(self.work.learner).max_stack or len(self.work.seeds)
@@ -62,17 +66,20 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         if not self.failure:
             try:
-                for course in self.courses:
-                    course.advance()
-            except Exception:
-                self.failure = traceback.format_exc()
-        if self.failure:
-            return {
-                "done": True,
-                "failure": self.failure,
-                "score": float("nan"),
-                "task": 0,
-            }
+                return self._advance()
+            except Exception as error:
+                self._fail(error)
+        return {
+            "done": True,
+            "failure": self.failure,
+            "reason": self.reason,
+            "score": float("nan"),
+            "task": 0,
+        }
+
+    def _advance(self) -> dict[str, Any]:
+        for course in self.courses:
+            course.advance()
         outcome = stacked([course.outcome() for course in self.courses])
         objectives = self.settings["objectives"]
         scores = objective_values(outcome, objectives, outcome.rows)
@@ -123,6 +130,12 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
                 continue  # cut off while it was written: the one before will do
         self._build()
+
+
+def reason(error: BaseException) -> str:
+    """Return an exception on one line: its type and the first line of what it says."""
+    said = str(error).strip().splitlines()
+    return ": ".join([type(error).__name__, *said[:1]])
 
 
 def objective_values(outcome: Outcome, objectives: list[str], tasks: int) -> list[float]:

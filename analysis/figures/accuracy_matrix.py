@@ -64,6 +64,9 @@ def _caption(analysis: Analysis, seed: int | None) -> str:
     text = f"Accuracy on each task (column) after learning each task (row): {whose}."
     if any(x is None for matrix in shown.values() for row in matrix for x in row):
         text += " Hatched: not tested."
+    bounds = [row.method for row in analysis.methods if row.is_offline and row.method in shown]
+    if bounds:
+        text += f" {common.listed(bounds)}: an offline bound, given all tasks at every step."
     return text + common.not_shown(record, shown)
 
 

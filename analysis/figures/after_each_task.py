@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from analysis import captions
 from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.common import Look
@@ -37,11 +38,19 @@ def _caption(analysis: Analysis) -> str:
     ranged = [t for t in shown if layout.finite(t.curve.low)]
     if ranged:
         text += f" Bands: {common.t_interval(record, {t.n for t in ranged})}."
+        ends = [x for t in ranged for x in (*t.curve.low, *t.curve.high)]
+        text += f" {captions.outside(analysis, ends)}".rstrip()
     thin = [t.method for t in shown if t not in ranged]
     text += common.no_interval(record, thin)
     if len(shown) > MOST_TOGETHER:
         reference = common.clean(record.reference)
         text += f" Each panel shows one method; grey: all others; black circles: {reference}."
+    bounds = [row.method for row in analysis.methods if row.is_offline]
+    if {t.method for t in shown} & {*bounds}:
+        text += (
+            f" {common.listed(bounds)}: an offline bound; before the last task its line is the "
+            "learning curve of training on all tasks at once."
+        )
     return text + common.not_shown(record, [t.method for t in shown])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis import wording
 from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.common import Look
@@ -71,7 +72,7 @@ def _caption(analysis: Analysis) -> str:
         f"{common.several(counts or {0}, 'tuning seed')} on validation data. Filled: the "
         "front, where no other trial is at least as good in everything and better in something. "
         "Grey rings: dominated. Neighbours on a front may change places on fresh "
-        "seeds."
+        f"{wording.plural(record.unit)}."
     )
     if len(record.objectives) > 2:
         text += " Each column sets one objective beside the first; the front is that of all."

@@ -70,6 +70,11 @@ def _caption(analysis: Analysis) -> str:
         text += " Crosses at the lower edge: trials without a value (failed, diverged or pruned)."
     if any(search.expected for search, _ in shown):
         text += " Dashed: the expected best of so many random configurations."
+    without = [
+        row.method for row in analysis.tuning if row.trials and not layout.finite(row.values)
+    ]
+    if without:
+        text += f" Not shown, because no trial has a value: {common.listed(without)}."
     return text + _reasons([search for search, _ in shown])
 
 
@@ -130,7 +135,7 @@ def _panel(axes: Axes, search: Search, row: TuningRow) -> None:
     axes.plot(trials, common.numbers(search.best_so_far), label=BEST_LABEL, **BEST)
     axes.plot(trials, common.numbers(row.values), label=TRIAL_LABEL, **TRIAL)
     if row.default_value is not None:
-        axes.plot(0, row.default_value, label=DEFAULT_LABEL, **DEFAULT)
+        axes.plot(0, row.default_value, label=DEFAULT_LABEL, clip_on=False, **DEFAULT)
     if search.expected:
         first = range(1, len(search.expected) + 1)  # trial 0 was not drawn at random
         axes.plot(first, search.expected, label=EXPECTED_LABEL, **EXPECTED)

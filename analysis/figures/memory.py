@@ -16,8 +16,6 @@ from analysis.figures.common import Look
 from analysis.figures.layout import Grid
 from analysis.results import Analysis, MemoryPoint
 
-OFFLINE = "joint"  # the learner that keeps all data
-
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
     """One point for each method with a mean, when at least one keeps data."""
@@ -38,7 +36,7 @@ def _caption(analysis: Analysis) -> str:
     if counts:
         text += f" Bars: {common.t_interval(record, counts)}."
     text += common.no_interval(record, [p.method for p in points if p.ci_low is None])
-    offline = [row.method for row in analysis.methods if row.learner == OFFLINE]
+    offline = [row.method for row in analysis.methods if row.is_offline]
     if offline:
         text += (
             f" {common.listed(offline)} keeps all data (the offline bound), and stands at its size."

@@ -53,7 +53,7 @@ def pictures(across: Across) -> Iterator[Picture]:
 def _iqm_caption(across: Across) -> str:
     return (
         f"Interquartile mean of the normalised scores (0: guessing, 1: the best possible) over all "
-        f"seeds of {_scope(across)}. "
+        f"{wording.plural(across.unit)} of {_scope(across)}. "
         + _lines(across, [s.iqm for s in across.standings], "stratified bootstrap")
     )
 
@@ -77,8 +77,8 @@ def _lines(across: Across, intervals: Sequence[Interval], how: str) -> str:
         return "Hollow markers: no interval."
     text = (
         f"Lines: {wording.percent(across.confidence)} intervals ({how}) that resample "
-        f"{common.several(set(map(len, across.seeds)), 'seed')} within each stream; they speak of "
-        "new seeds, not of further streams."
+        f"{common.several(set(map(len, across.seeds)), across.unit)} within each stream; they "
+        f"speak of new {wording.plural(across.unit)}, not of further streams."
     )
     return text + (" Hollow markers: no interval." if len(ranged) < len(intervals) else "")
 

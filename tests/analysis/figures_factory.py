@@ -65,6 +65,7 @@ def method(rng, place, name, seeds, tasks, trials=8, objectives=1, sampler="tpe"
     return MethodRecord(
         method=name,
         learner="joint" if place == 2 else name,
+        offline=place == 2,
         configuration={},
         scores={seed: float(of[-1].mean()) for seed, of in matrices.items()},
         footprint={"memory": 0 if place % 3 == 0 else 10 ** (3 + place % 4)},

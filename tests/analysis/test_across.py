@@ -178,7 +178,7 @@ def test_bootstrap_statistics_agree_with_enumeration():
 
 def test_limits_are_quantiles_of_the_enumerated_distribution():
     data = random_streams(2, 4, ("replay", "ewc"), seed=5)
-    found = compare_streams(data, alpha=0.2, resamples=40_000)
+    found = compare_streams([replace(s, alpha=0.2) for s in data], resamples=40_000)
     draws = every_draw([4, 4])
     contrast, d = found.contrasts[0], []
     for s in data:
@@ -624,3 +624,23 @@ def test_no_input_is_an_error_or_a_warning(given_streams):
         assert math.isfinite(standing.iqm.value)
     named = {left.name for left in found.left_out if left.kind == "method"}
     assert not named & set(found.methods)
+
+
+# --- what the studies were ------------------------------------------------------------------------
+
+
+def test_streams_tested_at_different_levels_are_refused_by_name():
+    first, second = random_streams(2)
+    with pytest.raises(ValueError, match=r"stream_0 0\.05, stream_1 0\.01"):
+        compare_streams([first, replace(second, alpha=0.01)])
+
+
+def test_streams_of_one_data_set_are_told_not_to_be_independent():
+    data = [
+        replace(s, dataset="mnist" if i < 2 else s.stream) for i, s in enumerate(random_streams(5))
+    ]
+    (note,) = [n for n in compare_streams(data, resamples=50).notes if "independent" in n]
+    assert note.startswith("stream_0, stream_1 share the data of mnist")
+    assert "2 times" in note
+    apart = [replace(s, dataset=s.stream) for s in data]
+    assert not [n for n in compare_streams(apart, resamples=50).notes if "independent" in n]

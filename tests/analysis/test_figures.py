@@ -187,6 +187,8 @@ def test_memory():
         assert (marker.get_markerfacecolor() != "none") is point.on_front
         bars = [x for x in axes.get_lines() if list(x.get_xdata()) == [point.memory] * 2]
         assert [point.ci_low, point.ci_high] in [list(bar.get_ydata()) for bar in bars]
+    learning = picture(analysis, "accuracy-after-each-task").caption
+    assert "method_02: an offline bound; before the last task its line is the learning" in learning
     assert axes.get_xscale() == "symlog"
     front = line(axes, "front").get_xydata().tolist()
     assert front == sorted([p.memory, p.mean] for p in analysis.memory if p.on_front)

@@ -33,7 +33,9 @@ def test_search_history():
             common.numbers(row.values), nan_ok=True
         )
         assert list(line(axes, "best so far").get_ydata()) == list(search.best_so_far)
-        assert line(axes, "published defaults").get_xydata().tolist() == [[0, row.default_value]]
+        default = line(axes, "published defaults")
+        assert default.get_xydata().tolist() == [[0, row.default_value]]
+        assert not default.get_clip_on()  # at the edge of its panel
         assert list(line(axes, "no value").get_xdata()) == [3]
         assert not lines(axes, "expected best")
     caption = picture(analysis, "search-history").caption

@@ -145,3 +145,8 @@ def test_pdftex_accepts_every_table_with_booktabs_alone(study, tmp_path):
     assert "Float too large" not in log
     overfull = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)]
     assert max(overfull, default=0) < 20
+
+
+def test_a_long_name_in_a_narrow_column_may_be_broken_at_its_joints():
+    made = table(["method", "reason"], [["two_readouts", "because " * 30]])
+    assert "two\\_\\allowbreak{}readouts" in latex.latex(made)

@@ -14,8 +14,8 @@ from analysis.planning import plan_seeds
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-PILOT = (0.012, 0.021, 0.008, 0.017, 0.015)
-SD = float(np.std(PILOT, ddof=1))
+SEEN = (0.012, 0.021, 0.008, 0.017, 0.015)
+SD = float(np.std(SEEN, ddof=1))
 
 
 def row(plan, n):
@@ -47,13 +47,13 @@ def test_the_table_includes_the_studys_own_seeds_once():
     assert [r.n for r in own.detectable if r.planned] == [12]
 
 
-def test_a_pilot_gives_metric_units_for_its_spread_and_its_upper_limit():
-    found = plan_seeds(10, 2, PILOT)
+def test_differences_seen_give_metric_units_for_their_spread_and_its_upper_limit():
+    found = plan_seeds(10, 2, SEEN)
     factor = math.sqrt(4 / stats.chi2.ppf(0.2, 4))
     assert factor == pytest.approx(1.56, abs=0.005)
-    assert found.pilot.n == 5
-    assert found.pilot.sd == pytest.approx(SD)
-    assert found.pilot.sd_upper == pytest.approx(factor * SD)
+    assert found.spread.n == 5
+    assert found.spread.sd == pytest.approx(SD)
+    assert found.spread.sd_upper == pytest.approx(factor * SD)
     for r in found.detectable:
         assert r.difference == pytest.approx(r.size * SD)
         assert r.difference_upper == pytest.approx(r.size * factor * SD)
@@ -61,7 +61,7 @@ def test_a_pilot_gives_metric_units_for_its_spread_and_its_upper_limit():
 
 @pytest.mark.parametrize("comparisons", [1, 4])
 def test_the_detectable_difference_is_seen_as_often_as_promised(comparisons):
-    found = plan_seeds(10, comparisons, PILOT)
+    found = plan_seeds(10, comparisons, SEEN)
     rng = np.random.default_rng(comparisons)
     d = rng.normal(row(found, 10).difference, SD, (20_000, 10))
     t = d.mean(axis=1) / d.std(axis=1, ddof=1) * math.sqrt(10)
@@ -69,19 +69,19 @@ def test_the_detectable_difference_is_seen_as_often_as_promised(comparisons):
     assert np.mean(np.abs(t) > critical) == pytest.approx(0.8, abs=0.01)
 
 
-def test_the_upper_limit_guards_against_a_lucky_pilot():
+def test_the_upper_limit_guards_against_a_lucky_spread():
     rng = np.random.default_rng(0)
-    pilots = [plan_seeds(10, 1, rng.normal(0.02, 0.01, 5)).pilot for _ in range(300)]
-    assert np.mean([pilot.sd_upper >= 0.01 for pilot in pilots]) == pytest.approx(0.8, abs=0.06)
-    assert np.mean([pilot.sd >= 0.01 for pilot in pilots]) < 0.5
+    spreads = [plan_seeds(10, 1, rng.normal(0.02, 0.01, 5)).spread for _ in range(300)]
+    assert np.mean([spread.sd_upper >= 0.01 for spread in spreads]) == pytest.approx(0.8, abs=0.06)
+    assert np.mean([spread.sd >= 0.01 for spread in spreads]) < 0.5
 
 
 @pytest.mark.parametrize("difference", [0.006, 0.004, -0.004])
 def test_seeds_needed_are_the_fewest_with_the_power(difference):
-    found = plan_seeds(10, 2, PILOT, [difference])
+    found = plan_seeds(10, 2, SEEN, [difference])
     (needed,) = found.needed
     assert needed.size == pytest.approx(abs(difference) / SD)
-    for seeds, sd in ((needed.seeds, SD), (needed.seeds_upper, found.pilot.sd_upper)):
+    for seeds, sd in ((needed.seeds, SD), (needed.seeds_upper, found.spread.sd_upper)):
         size, level = abs(difference) / sd, 0.05 / 2
         assert (
             TTestPower().power(size, seeds, level)
@@ -93,15 +93,15 @@ def test_seeds_needed_are_the_fewest_with_the_power(difference):
 
 def test_a_huge_difference_still_needs_the_seeds_of_the_exact_test():
     for comparisons, fewest in ((1, 6), (3, 7), (5, 8), (10, 9)):
-        found = plan_seeds(10, comparisons, PILOT, [10.0])
+        found = plan_seeds(10, comparisons, SEEN, [10.0])
         assert found.fewest_seeds == found.needed[0].seeds == fewest
         assert found.needed[0].seeds_upper == fewest
         assert all(r.attainable == (r.n >= fewest) for r in found.detectable)
 
 
-def test_without_a_pilot_sizes_are_in_standard_deviations():
+def test_without_a_spread_sizes_are_in_standard_deviations():
     found = plan_seeds(10, 1)
-    assert found.pilot is None
+    assert found.spread is None
     assert {needed.size: needed.seeds for needed in found.needed} == {
         0.5: 34,
         0.8: 15,
@@ -116,41 +116,40 @@ def test_without_a_pilot_sizes_are_in_standard_deviations():
     assert "34 for 0.5 sd" in found.sentences[2]
 
 
-def test_metric_differences_without_a_pilot_are_not_taken_for_standard_deviations():
+def test_metric_differences_without_a_spread_are_not_taken_for_standard_deviations():
     found = plan_seeds(10, 1, (), [0.01])
     assert [needed.difference for needed in found.needed] == [None] * 5
-    assert "only after a pilot" in found.sentences[-1]
+    assert "only once a spread is" in found.sentences[-1]
 
 
-@pytest.mark.parametrize("pilot", [(), (0.01,), (0.02, math.nan), (0.1 + 0.2, 0.3, 0.3), (0, 0, 0)])
-def test_pilots_that_give_no_spread(pilot):
-    found = plan_seeds(10, 2, pilot, [0.01])
-    assert found.pilot is None
+@pytest.mark.parametrize("seen", [(), (0.01,), (0.02, math.nan), (0.1 + 0.2, 0.3, 0.3), (0, 0, 0)])
+def test_differences_that_give_no_spread(seen):
+    found = plan_seeds(10, 2, seen, [0.01])
+    assert found.spread is None
     assert "standard deviations" in found.sentences[0]
-    assert ("identical" in found.sentences[0]) == (len(pilot) == 3)
+    assert ("identical" in found.sentences[0]) == (len(seen) == 3)
 
 
-def test_failed_pilot_seeds_are_counted():
-    found = plan_seeds(10, 1, (*PILOT, math.nan))
-    assert found.pilot == plan_seeds(10, 1, PILOT).pilot
-    assert "from 5 pilot seeds" in found.sentences[0]
+def test_failed_seeds_are_counted():
+    found = plan_seeds(10, 1, (*SEEN, math.nan))
+    assert found.spread == plan_seeds(10, 1, SEEN).spread
+    assert "from 5 seeds" in found.sentences[0]
     assert "1 failed seed left out" in found.sentences[0]
 
 
-def test_the_pilot_is_any_array_and_stays_as_it_is():
-    pilot = np.array(PILOT)
-    before = pilot.copy()
-    assert plan_seeds(10, 1, pilot) == plan_seeds(10, 1, list(PILOT))
-    assert np.array_equal(pilot, before)
-    measured, _ = planning.measure_pilot(pilot)
+def test_what_is_seen_is_any_array_and_stays_as_it_is():
+    seen = np.array(SEEN)
+    before = seen.copy()
+    assert plan_seeds(10, 1, seen) == plan_seeds(10, 1, list(SEEN))
+    assert np.array_equal(seen, before)
+    measured, _ = planning.measure_spread(seen)
     assert measured.sd_upper == effects.sd_upper_limit(measured.sd, 5)
 
 
 def test_the_sentences_of_a_study():
-    found = plan_seeds(10, 2, PILOT, [0.004])
+    found = plan_seeds(10, 2, SEEN, [0.004])
     assert found.sentences == (
-        "Spread of the paired differences: sd 0.00493 from 5 pilot seeds, upper 80 % limit "
-        "0.00768.",
+        "Spread of the paired differences: sd 0.00493 from 5 seeds, upper 80 % limit 0.00768.",
         "With 10 seeds and 2 comparisons (at 0.05/2), a true difference of 0.00561 "
         "(0.00874 at the upper limit of the spread) is seen with 80 % power.",
         "A true difference of 0.004 needs 18 seeds, 38 at the upper limit of the spread.",
@@ -158,14 +157,14 @@ def test_the_sentences_of_a_study():
 
 
 def test_a_difference_that_no_study_can_see():
-    found = plan_seeds(10, 2, PILOT, [0.0, 1e-6])
+    found = plan_seeds(10, 2, SEEN, [0.0, 1e-6])
     assert [needed.seeds for needed in found.needed] == [None, None]
     assert "needs more than 10,000 seeds, more than 10,000 at the upper" in found.sentences[-1]
 
 
 @pytest.mark.parametrize("planned", [0, 1])
 def test_hardly_any_seed(planned):
-    found = plan_seeds(planned, 3, PILOT)
+    found = plan_seeds(planned, 3, SEEN)
     assert not any(r.planned for r in found.detectable)
     assert "nothing is tested" in found.sentences[1]
 

@@ -82,7 +82,7 @@ def test_the_definition_decides_what_is_set_beside():
         (figure(0.92, metric="forgetting"), {}, "no interval"),
         (figure(0.92), {"failures": {104: "boom"}}, "1 seed failed"),
         (figure(0.92), {"scores": {100: 0.9, 101: 0.95}}, "no interval"),
-        (figure(0.92), {"scores": {}}, "no interval"),
+        (figure(0.92), {"scores": {}}, "nothing has been confirmed yet"),
     ],
 )
 def test_what_cannot_be_compared_says_why(given, fields, why):

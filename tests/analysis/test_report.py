@@ -15,7 +15,7 @@ from analysis.sections import sections
 
 
 def text_of(study, given=()):
-    return report.markdown(analyse(study), given)
+    return report.render(study.study, sections(analyse(study), given))
 
 
 def test_the_page_has_every_section_in_order(make_study):

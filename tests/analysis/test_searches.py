@@ -89,3 +89,9 @@ def test_optimism_is_what_tuning_promised_and_fresh_seeds_did_not_keep():
     assert tuning_row(record, 0.9, -1).optimism == pytest.approx(0.1)
     assert tuning_row(record, None, 1).optimism is None
     assert tuning_row(record, 0.7, 1).default_value == 0.6
+
+
+def test_the_distinct_configurations_are_counted():
+    trials = tuple(TrialRecord(i, "complete", {"lr": i % 2}, (0.5,)) for i in range(4))
+    record = MethodRecord("replay", "replay", {}, {}, tuning=TuningRecord(history=trials))
+    assert tuning_row(record, None, 1).configurations == 2

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from reported import whole_study
 
-from analysis import tables
+from analysis import data, tables
 from analysis.blocks import Table
+from analysis.records import TrialRecord, TuningRecord
 from analysis.results import analyse
 from analysis.sections import sections
+from analysis.tuning_tables import importance_table, quantity
 
 METHOD_KEYS = {"method", "n", "mean", "sd", "ci_low", "ci_high", "configuration", "footprint"}
 COMPARISON_KEYS = {
@@ -26,7 +28,7 @@ TUNING_KEYS = {"method", "trials", "failed", "pruned", "seconds", "samples"}
 
 
 def loaded(study):
-    text = tables.to_json(analyse(study))
+    text = data.to_json(analyse(study))
     assert "NaN" not in text
     assert "Infinity" not in text
     return json.loads(text)
@@ -81,7 +83,7 @@ def read(text):
 
 def test_csv_holds_what_json_holds(make_study):
     analysis = analyse(make_study())
-    texts, document = tables.to_csv(analysis), loaded(make_study())
+    texts, document = data.to_csv(analysis), loaded(make_study())
     methods, compared = read(texts["methods.csv"]), read(texts["comparisons.csv"])
     assert [float(row["mean"]) for row in methods] == [row["mean"] for row in document["methods"]]
     assert json.loads(methods[0]["configuration"]) == {"lr": 0.01}
@@ -98,7 +100,7 @@ def test_json_gains_published_figures_and_fronts():
 
 def test_every_table_of_the_report_has_a_file_with_unrounded_numbers():
     analysis = analyse(whole_study())
-    texts = {name: read(text) for name, text in tables.to_csv(analysis).items()}
+    texts = {name: read(text) for name, text in data.to_csv(analysis).items()}
     shown = {b.name for part in sections(analysis) for b in part.blocks if isinstance(b, Table)}
     assert shown <= {name.removesuffix(".csv") for name in texts}
     trajectory, tuned = analysis.trajectories[0], analysis.tuning[1]
@@ -116,7 +118,7 @@ def test_every_table_of_the_report_has_a_file_with_unrounded_numbers():
 
 def test_pareto_file_has_every_trial_in_its_place():
     study = whole_study()
-    rows = read(tables.to_csv(analyse(study))["pareto.csv"])
+    rows = read(data.to_csv(analyse(study))["pareto.csv"])
     assert len(rows) == sum(len(method.tuning.history) for method in study.methods)
     first = next(row for row in rows if row["method"] == "ewc" and row["trial"] == "3")
     values = study.methods[1].tuning.history[3].values
@@ -130,13 +132,13 @@ def test_seed_file_names_the_failure_of_a_seed_without_a_score(make_method, make
         make_method("ewc", [0.7] * 5, failures={105: "out of memory"}),
     ]
     analysis = analyse(make_study(methods, planned_seeds=list(range(100, 106))))
-    last = read(tables.to_csv(analysis)["seeds.csv"])[-1]
+    last = read(data.to_csv(analysis)["seeds.csv"])[-1]
     assert last == {"method": "ewc", "seed": "105", "score": "", "failure": "out of memory"}
 
 
 def test_csv_leaves_the_undefined_empty(make_method, make_study):
     analysis = analyse(make_study([make_method("replay", []), make_method("ewc", [])]))
-    (row,) = csv.DictReader(io.StringIO(tables.to_csv(analysis)["comparisons.csv"]))
+    (row,) = csv.DictReader(io.StringIO(data.to_csv(analysis)["comparisons.csv"]))
     assert row["p_exact"] == row["difference"] == ""
 
 
@@ -195,3 +197,99 @@ def test_tables_name_the_protocol_and_never_print_a_zero_p(make_study):
     for table in (tables.method_table(analysis), tables.comparison_table(analysis)):
         assert "first_tasks" in table.caption
         assert not re.search(r"\bp (= )?0\.000", str(table))
+
+
+def test_memory_is_shown_in_bytes_and_samples_also_where_it_is_nothing(make_method, make_study):
+    methods = [
+        make_method("replay", (0.8, 0.9, 0.7), footprint={"parameters": 40, "memory": 6500}),
+        make_method("ewc", (0.7, 0.9, 0.8), footprint={"parameters": 40, "memory": 0}),
+        make_method("spikes", (0.6, 0.7, 0.7), footprint={"parameters": 40, "memory": 96}),
+        make_method("broken", [math.nan] * 3, footprint={"parameters": 40, "memory": 130}),
+    ]
+    analysis = analyse(make_study(methods, sample_bytes=65))
+    held = {row[0]: row[2:] for row in tables.footprint_table(analysis).rows}
+    assert held == {
+        "replay": ("6,500", "100"),
+        "ewc": ("0", "0"),
+        "spikes": ("96", "1.5"),
+        "broken": ("130", "2"),
+    }
+    rows = tables.memory_table(analysis).rows
+    assert {row[0]: row[1:3] for row in rows} == held
+    assert rows[-1] == ("broken", "130", "2", "-", "-", "-")
+    for table in (tables.footprint_table(analysis), tables.memory_table(analysis)):
+        assert "65 bytes each" in table.caption
+
+
+def test_without_the_size_of_a_sample_memory_is_in_bytes_alone(make_method, make_study):
+    study = make_study([make_method("replay", (0.8, 0.9, 0.7), footprint={"memory": 6500})])
+    table = tables.memory_table(analyse(study))
+    assert table.rows[0][1:3] == ("6,500", "-")
+    assert "not known" in table.caption
+
+
+def tuned(make_method, *trials, **fields):
+    """A method whose trials took these options."""
+    history = tuple(TrialRecord(i, "complete", t, (0.5,)) for i, t in enumerate(trials))
+    values = [0.5] * len(trials)
+    tuning = TuningRecord(len(trials), values=values, best_number=0, history=history, **fields)
+    return make_method("replay", (0.8, 0.9, 0.7), tuning=tuning)
+
+
+def test_the_tuning_table_counts_distinct_configurations(make_method, make_study):
+    one = tuned(make_method, {"lr": 0.1}, {"lr": 0.2}, {"lr": 0.1}, sampler="tpe")
+    table = tables.tuning_table(analyse(make_study([one])))
+    assert table.rows[0][table.columns.index("distinct")] == "2"
+    assert table.caption.startswith("Sampler: tpe; tuning seeds per trial: ")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "shown", "said"),
+    [
+        ("end_of_stream", "-0.3000", "Selection optimism: how much better"),
+        ("first_tasks", "-", "No selection optimism: under this protocol"),
+        ("held_out_stream", "-", "No selection optimism: under this protocol"),
+    ],
+)
+def test_optimism_needs_sweeps_that_score_what_is_confirmed(
+    protocol, shown, said, make_method, make_study
+):
+    study = make_study([tuned(make_method, {"lr": 0.1})], protocol=protocol)
+    table = tables.tuning_table(analyse(study))
+    assert table.rows[0][-1] == shown
+    assert said in table.caption
+
+
+def test_a_method_without_a_search_space_is_told(make_method, make_study):
+    study = make_study([tuned(make_method, {}, {})])
+    assert any(n.startswith("Without a search space: replay.") for n in analyse(study).notes)
+    study = make_study([tuned(make_method, {"lr": 1}, {"lr": 1})])
+    assert not any("search space" in note for note in analyse(study).notes)
+
+
+@pytest.mark.parametrize(("has_default", "default"), [(True, "0.1"), (False, "-")])
+def test_a_default_is_shown_where_a_trial_had_it(has_default, default, make_method, make_study):
+    one = tuned(make_method, {"lr": 0.1}, {"lr": 0.2}, has_default=has_default)
+    table = importance_table(analyse(make_study([one])))
+    assert table.rows[0][table.columns.index("default")] == default
+
+
+def test_bytes_are_whole_numbers_and_metrics_are_not():
+    assert quantity(640.0, "memory_bytes") == "640"
+    assert quantity(12345.0, "memory_bytes") == "12,345"
+    assert quantity(1.0, "average_accuracy") == "1.0000"
+
+
+def test_an_interval_beyond_the_range_of_an_accuracy_is_explained(make_method, make_study):
+    wide = analyse(make_study([make_method("replay", (0.9, 1.0, 0.6))]))
+    assert "may leave the range of an accuracy" in tables.method_table(wide).caption
+    narrow = analyse(make_study([make_method("replay", (0.5, 0.6, 0.55))]))
+    assert "may leave" not in tables.method_table(narrow).caption
+
+
+def test_what_a_metric_in_brackets_is_and_which_readout_is_primary(make_method, make_study):
+    others = {"forgetting [slow]": {100 + i: 0.1 for i in range(3)}}
+    two = make_method("two", (0.8, 0.9, 0.7), other_metrics=others, readouts=("fast", "slow"))
+    caption = tables.secondary_table(analyse(make_study([two]))).caption
+    assert "metric [readout]: of another readout" in caption
+    assert "(fast of two)" in caption

@@ -35,6 +35,11 @@ def test_numbers():
     assert wording.percent(0.995) == "99.5 %"
 
 
+def test_a_sentence_begins_with_a_capital_and_keeps_the_others():
+    assert wording.begin("SHD speakers") == "SHD speakers"
+    assert wording.begin("seeds of A") == "Seeds of A"
+
+
 def test_counts_and_seed_lists():
     assert wording.count(1, "seed") == "1 seed"
     assert wording.count(2, "seed") == "2 seeds"

@@ -16,7 +16,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from study import plan
 from study.cluster import Source
-from study.confirm import Confirmation
+from study.confirm import Confirmation, pending
 from study.folder import Folder, Stack
 from study.ledger import Entry, Ledger, entry_for
 from study.plan import Method
@@ -110,7 +110,9 @@ class Run:
     def reports(self, work: Mapping[str, Any], objectives: Sequence[str]) -> Iterator[Any]:
         """What a trial would report, task by task."""
         if self.failure:
-            yield {"done": True, "failure": self.failure, "score": math.nan, "task": 0}
+            reason = self.failure.splitlines()[-1]
+            failed = {"done": True, "failure": self.failure, "reason": reason}
+            yield {**failed, "score": math.nan, "task": 0}
             return
         seeds = work["seeds"]
         accuracy = np.broadcast_to(self.accuracy, (len(seeds), TASKS, TASKS))
@@ -222,7 +224,8 @@ def make_confirmation(spec: Spec, ledger: Ledger, slots: int = 2) -> Confirmatio
     methods = make_methods(spec)
     settings = {"objectives": spec.objectives}
     stacks = dict.fromkeys(methods, 2)
-    return Confirmation(spec, methods.values(), ledger, settings, stacks, slots, Silent())
+    queue = pending(spec, list(methods.values()), ledger, slots)
+    return Confirmation(spec, queue, ledger, settings, stacks, Silent())
 
 
 def add(

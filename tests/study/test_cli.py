@@ -226,6 +226,8 @@ BAD = {
     "data prepare digit": "Did you mean 'digits'?",
     "run --set confirm.seeds=[9223372036854775808]": "confirm.seeds.0 = 9223372036854775808",
     "run --set stream.active_classes=seen --set study.scenario=task": "stream.active_classes",
+    "report here there --seed 100": "--seed goes with the report of one study",
+    "report here --power --seed 100": "--seed goes with the report of one study",
     "report here": "here is not the folder of a study",
     "status here": "here is not the folder of a study",
     "track here": "here is not the folder of a study",
@@ -304,10 +306,27 @@ def test_a_report_that_cannot_be_written_is_printed_all_the_same(study, tmp_path
     place = tmp_path / "small"
     build_study(place, make_spec())
     (place / "report").write_text("in the way")
-    found = study("report", place, *more)
+    found = study("report", place, *more, code=1)
     assert "replay" in found.stdout
     assert found.stderr.startswith(f"cannot write the report to {place / 'report'}")
     assert (place / "report").read_text() == "in the way"
+
+
+def test_a_report_goes_where_it_is_wanted(study, finished, tmp_path):
+    study("report", finished, "--out", tmp_path / "here")
+    assert (tmp_path / "here" / "index.html").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_seed_that_did_not_run_is_an_error_that_names_those_that_did(study, finished, more):
+    found = study("report", finished, "--seed", 7, *more, code=2)
+    assert "--seed 7: small has no accuracy matrix of that seed" in found.stderr
+    assert "There are: 100, 101, 102, 103." in found.stderr
+
+
+def test_the_matrices_of_one_seed_are_shown_on_request(study, finished):
+    study("report", finished, "--seed", 101)
+    assert (finished / "report" / "figures" / "accuracy-matrix-seed-101.svg").exists()
 
 
 @pytest.fixture(scope="module")
@@ -323,6 +342,9 @@ def test_several_studies_are_set_side_by_side(study, finished, elsewhere):
     for stream in ("split_digits (class)", "split_digits (task)"):
         assert stream in found.stdout
     assert "Ranks need 5 streams or more, not 2." in found.stdout
+    assert "share the data of digits and are no independent streams" in " ".join(
+        found.stdout.split()
+    )
     place = finished.parent / "report"
     assert f"Report: {place / 'index.html'}" in found.stderr
     assert (place / "tables" / "contrasts.tex").exists()
@@ -335,6 +357,14 @@ def test_several_studies_as_json_hold_each_of_them(study, finished, elsewhere, t
     assert [of["study"] for of in both["studies"]] == ["small", "other"]
     assert both["streams"] == ["split_digits (class)", "split_digits (task)"]
     assert (tmp_path / "both" / "report.md").exists()
+
+
+def test_studies_of_different_alpha_are_not_compared(study, finished, tmp_path):
+    strict = tmp_path / "strict"
+    build_study(strict, make_spec({"study.name": "strict", "study.alpha": 0.01}))
+    found = study("report", finished, strict, "--out", tmp_path / "both", code=2)
+    assert f"study.alpha differs ({finished} 0.05, {strict} 0.01)" in found.stderr
+    assert not (tmp_path / "both").exists()
 
 
 def test_power_says_what_more_seeds_would_show(study, finished):
@@ -369,8 +399,9 @@ from trainables.streams import datasets
 
 images = np.random.default_rng(0).integers(0, 255, (900, 784), dtype=np.uint8)
 split = {"images": images, "labels": np.zeros(900, np.uint8)}
+parts = {"train": split, "test": split}
 datasets.DATASETS["noise"] = datasets.Dataset(
-    "noise", "made up", 10, 784, 1.0, lambda root: {"train": split, "test": split}
+    "noise", "made up", 10, (784,), 1.0, (0.0,), (1.0,), lambda root: parts
 )
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 sys.argv = ["study", "data", "prepare", "noise", "--data", "data"]

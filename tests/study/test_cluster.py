@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import ray
 import torch
-from factory import make_spec
+from factory import Run, Tune, make_confirmation, make_spec
 
+import study
+import trainables
 from study.cluster import check, connected, slots
+from study.ledger import Ledger
 from study.spec import ResourcesSection
 from trainables.errors import InputError
 
@@ -88,3 +93,46 @@ def test_more_than_the_cluster_has_is_refused_with_both_numbers(asked, wanted):
 )
 def test_a_cluster_runs_as_many_trials_as_fit(asked, count):
     assert slots(ResourcesSection(**asked), {"CPU": 8.0, "GPU": 1.0}) == count
+
+
+def test_an_outcome_that_cannot_be_read_is_a_failed_trial_with_the_reason(tmp_path):
+    spec, ledger = make_spec({"tune.trials": 0}), Ledger(tmp_path)
+    source = make_confirmation(spec, ledger, slots=1)
+    tune = Tune(source)
+    trial = tune.ask()
+    work = tune.asked[trial]["work"]
+    *_, last = Run().reports(work, ["average_accuracy"])
+    source.on_trial_complete(trial, {**last, "outcome": b"no HDF5"})
+    (entry,) = ledger.entries()
+    assert (entry.state, entry.digest) == ("failed", "")
+    assert entry.reason.startswith("unreadable outcome (OSError: ")
+    assert entry.failure.startswith("Traceback")
+    assert Ledger(tmp_path).entries() == [entry]
+
+
+def test_the_software_of_a_trial_has_the_package_of_its_learner_and_the_commit(monkeypatch):
+    dist = SimpleNamespace(name="rv-plug", version="0.1")
+    point = SimpleNamespace(dist=dist)
+    monkeypatch.setattr(
+        trainables, "plugins", lambda group: {"odd": (point,)} if "learners" in group else {}
+    )
+    monkeypatch.setattr(study, "commit", lambda: "abc")
+    assert study.software("odd") == {**study.software(), "rv-plug": "0.1"}
+    assert study.software()["git"] == "abc"
+    monkeypatch.setattr(study, "commit", lambda: "")
+    assert "git" not in study.software()
+
+
+def test_the_commit_is_known_in_a_checkout_only(tmp_path, monkeypatch):
+    study.commit.cache_clear()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x"]
+    monkeypatch.setattr(study, "__file__", str(tmp_path / "study" / "__init__.py"))
+    assert study.commit() == ""
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    study.commit.cache_clear()
+    assert re.fullmatch("[0-9a-f]{12}", study.commit())
+    (tmp_path / "new.py").touch()
+    study.commit.cache_clear()
+    assert study.commit().endswith(" with uncommitted changes")
+    study.commit.cache_clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from factory import (
     Run,
+    Silent,
     Tune,
     add,
     make_confirmation,
@@ -17,7 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study import plan
-from study.confirm import _spread, best_configuration, confirmed, failures, pending
+from study.confirm import (
+    Confirmation,
+    _spread,
+    best_configuration,
+    confirmed,
+    failures,
+    pending,
+    rounds,
+)
 from study.ledger import Ledger
 
 NOT_TUNED = {"tune.trials": 0}
@@ -224,18 +233,61 @@ def test_a_place_is_the_entry_and_the_position_of_a_seed_in_it(tmp_path):
 def test_a_failed_seed_runs_again_and_is_reported_until_it_succeeds(tmp_path):
     spec, ledger = make_spec(ALONE), Ledger(tmp_path)
     trace = "Traceback\n  deep\nValueError: too hot\n"
-    add(ledger, spec, "replay", seeds=(100, 101), state="failed", failure=trace)
+    for seed in (100, 101):
+        add(ledger, spec, "replay", seeds=(seed,), state="failed", failure=trace)
     add(ledger, spec, "replay", seeds=(102, 103))
     state = state_of(spec, ledger)
     assert state.failures == {100: "ValueError: too hot", 101: "ValueError: too hot"}
     assert sorted(state.places) == [102, 103]
-    assert groups(waiting(spec, ledger, slots=1)) == [(100, 101)]
+    assert groups(waiting(spec, ledger, slots=1)) == [(100,), (101,)]
     add(ledger, spec, "replay", seeds=(100,))
     add(ledger, spec, "replay", seeds=(101,))
     state = state_of(spec, ledger)
     assert state.failures == {}
     assert sorted(state.places) == [100, 101, 102, 103]
     assert waiting(spec, ledger) == []
+
+
+def hot(work):
+    """Seed 101 raises, and takes the seeds of its trial with it."""
+    return Run(failure=TRACE) if 101 in work["seeds"] else Run()
+
+
+def confirm_all(spec, ledger, slots, learn):
+    """Run a confirmation as a run does, round by round; return the seeds of each trial."""
+    asked = []
+    for queue in rounds(spec, list(make_methods(spec).values()), ledger, slots):
+        asked += [entry.seeds for entry in queue]
+        source = Confirmation(
+            spec, queue, ledger, {"objectives": spec.objectives}, {"replay": 2}, Silent()
+        )
+        Tune(source, learn).run()
+    return asked
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 4])
+def test_a_seed_that_raises_fails_alone_however_seeds_share_trials(tmp_path, slots):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    confirm_all(spec, ledger, slots, hot)
+    state = state_of(spec, ledger)
+    assert state.failures == {101: "ValueError: too hot"}
+    assert sorted(state.places) == [100, 102, 103]
+    assert failed(spec, ledger) == ["confirm/replay seed 101"]
+
+
+def test_a_failed_trial_of_several_seeds_is_taken_apart_at_once_and_only_once(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    apart = [(100,), (101,), (102,), (103,)]
+    assert confirm_all(spec, ledger, 1, hot) == [(100, 101, 102, 103), *apart]
+    assert confirm_all(spec, ledger, 1, hot) == [(101,)]  # the next run tries it again
+
+
+def test_a_failed_trial_of_several_seeds_is_no_seeds_failure(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    add(ledger, spec, "replay", seeds=(100, 101), **BROKEN)
+    assert state_of(spec, ledger).failures == {}
+    assert failed(spec, ledger) == []
+    assert groups(waiting(spec, ledger, slots=1)) == [(100,), (101,), (102, 103)]
 
 
 def test_a_diverged_seed_is_a_result_and_does_not_run_again(tmp_path):
@@ -284,7 +336,8 @@ def test_a_failed_trial_that_the_study_no_longer_asks_for_is_none(tmp_path, chan
 def test_a_failure_of_another_version_is_none(tmp_path, phase, monkeypatch):
     spec, ledger = make_spec({} if phase == "tune" else NOT_TUNED), Ledger(tmp_path)
     number = 0 if phase == "tune" else None
-    add(ledger, spec, "replay", phase, number=number, **BROKEN)
+    seeds = (100,) if phase == "confirm" else None
+    add(ledger, spec, "replay", phase, number=number, seeds=seeds, **BROKEN)
     assert failed(spec, ledger)
     monkeypatch.setattr(plan.find_learner("replay"), "version", 99)
     assert failed(spec, ledger) == []
@@ -324,7 +377,8 @@ def test_only_the_diverged_seeds_of_a_group_are_failures(tmp_path):
 @pytest.mark.parametrize("changes", [{"confirm.seeds": [200]}, OTHER_VALUE])
 def test_a_failed_seed_that_the_study_no_longer_asks_for_is_none(tmp_path, changes):
     ledger = Ledger(tmp_path)
-    add(ledger, make_spec(NOT_TUNED), "replay", seeds=(100, 101), **BROKEN)
+    for seed in (100, 101):
+        add(ledger, make_spec(NOT_TUNED), "replay", seeds=(seed,), **BROKEN)
     spec = make_spec(NOT_TUNED)
     add(ledger, spec, "replay", seeds=(102, 103), state="diverged", values=[float("nan")])
     assert len(failed(spec, ledger)) == 4

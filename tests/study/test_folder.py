@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from factory import add, admit, make_methods, make_spec
 
 from study.folder import Facts, Folder, Stack
+from study.mlflow_store import default_uri
 from study.results import study_record
+from study.run import data_hashes
+from study.tracking import rebuild
 from trainables.errors import InputError
+from trainables.streams import datasets
 
 HOLD = """
 import sys
@@ -204,8 +209,9 @@ def test_the_tuning_may_change_while_nothing_was_tuned(tmp_path, changes):
 def test_the_plan_changes_until_something_was_confirmed(tmp_path):
     run(tmp_path)
     run(tmp_path, {"confirm.seeds": [200, 201], "study.margin": 0.5})
-    planned = Folder.open(tmp_path)[0].facts.planned
-    assert (planned.seeds, planned.margin) == ([200, 201], 0.5)
+    facts = Folder.open(tmp_path)[0].facts
+    assert facts.planned.seeds == [200, 201]
+    assert [asked.question.margin for asked in facts.asked] == [0.5]
 
 
 def test_seeds_added_after_a_confirmation_are_visible(tmp_path):
@@ -223,13 +229,44 @@ def test_seeds_added_after_a_confirmation_are_visible(tmp_path):
         ({"study.margin": 0.5}, "margin was 0.01, now 0.5"),
         ({"study.alpha": 0.01}, "alpha was 0.05, now 0.01"),
         ({"study.failed": "worst"}, "failed was error, now worst"),
+        ({"tune.trials": 0}, "tune.trials was 4, now 0"),
     ],
 )
 def test_a_question_changed_after_a_confirmation_is_in_the_provenance(tmp_path, changes, noted):
     run(tmp_path, confirm=["replay"])
     assert "changed after looking" not in record_of(tmp_path).provenance
     run(tmp_path, changes)
-    assert record_of(tmp_path).provenance["changed after looking"] == noted
+    today = datetime.now(UTC).date().isoformat()
+    assert f"{noted} (changed {today})" in record_of(tmp_path).changes
+    assert noted in record_of(tmp_path).provenance["changed after looking"]
+
+
+def test_a_question_changed_and_changed_back_is_told(tmp_path):
+    run(tmp_path, confirm=["replay"])
+    run(tmp_path, {"study.alpha": 0.2, "study.margin": 0.5})
+    run(tmp_path, {"study.alpha": 0.2})
+    run(tmp_path)
+    run(tmp_path)
+    margin, alpha = (text.partition(" (changed")[0] for text in record_of(tmp_path).changes)
+    assert margin == "margin was 0.01, then 0.5, now 0.01"
+    assert alpha == "alpha was 0.05, then 0.2, now 0.05"
+    assert len(Folder.open(tmp_path)[0].facts.asked) == 4
+
+
+def test_the_data_a_run_used_is_kept_by_its_hash(tmp_path):
+    folder = run(tmp_path)
+    for digest in ("aaa", "aaa", "bbb", "aaa"):
+        folder.keep_data({"digits": digest})
+    run(tmp_path)
+    assert record_of(tmp_path).provenance["data"] == "digits aaa, bbb"
+
+
+def test_data_is_known_by_its_arrays(tmp_path):
+    spec, data = make_spec(), datasets.load("digits", tmp_path)
+    same = {name: {k: a.copy() for k, a in split.items()} for name, split in data.items()}
+    assert data_hashes(spec, data, same) == data_hashes(spec, same, data)
+    same["test"]["labels"][0] += 1
+    assert data_hashes(spec, data, same) != data_hashes(spec, data, data)
 
 
 def test_stack_sizes_are_kept_with_their_rates(tmp_path):
@@ -331,7 +368,7 @@ def test_a_study_json_with_an_empty_table_is_damaged(tmp_path, place):
     assert_damaged(tmp_path, json.dumps(facts).encode())
 
 
-@pytest.mark.parametrize("version", [1, 3, "2", 2.5])
+@pytest.mark.parametrize("version", [1, 2, 4, "3", 3.5])
 def test_a_study_json_of_another_version_is_named(tmp_path, version):
     run(tmp_path)
     facts = json.loads((tmp_path / "study.json").read_text())
@@ -379,3 +416,19 @@ def test_study_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "study.json").read_text()) == before
     run(tmp_path, {"tune.trials": 99})
     assert Folder.open(tmp_path)[1].tune.trials == 99
+
+
+def test_what_to_do_about_a_folder_that_cannot_be_written_is_for_the_command_to_say(
+    tmp_path, monkeypatch
+):
+    folder = run(tmp_path)
+
+    def refuse(*of, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("study.folder.FileLock", refuse)
+    with pytest.raises(InputError, match="or choose another folder with --dir"), folder.claim():
+        pass
+    with pytest.raises(InputError, match="Read-only file system") as caught:
+        rebuild(tmp_path, default_uri(tmp_path))
+    assert "--dir" not in str(caught.value)

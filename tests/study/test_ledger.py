@@ -181,6 +181,7 @@ def test_the_key_depends_on_nothing_else():
         "samples": 9,
         "resumed": 9,
         "ended": 9.0,
+        "reason": "x",
         "failure": "x",
         "digest": "x",
         "software": {"torch": "x"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from time import sleep
 
 import pytest
 import torch
@@ -75,16 +77,18 @@ def timed(monkeypatch, seconds):
         tried.append(size)
         if isinstance(seconds[size], Exception):
             raise seconds[size]
-        return seconds[size]
+        return seconds[size], 10 * seconds[size]
 
     monkeypatch.setattr(pilot, "Course", lambda work, seeds, data, device: len(seeds))
-    monkeypatch.setattr(pilot, "_seconds_per_step", time)
+    monkeypatch.setattr(pilot, "_timed", time)
     return tried
 
 
 def test_rates_are_seeds_over_time(monkeypatch):
     timed(monkeypatch, {1: 0.1, 2: 0.1, 5: 1.0})
-    assert measure(None, [1, 2, 5], {}) == Pilot(pytest.approx({1: 10.0, 2: 20.0, 5: 5.0}))
+    found = measure(None, [1, 2, 5], {})
+    assert found.rates == pytest.approx({1: 10.0, 2: 20.0, 5: 5.0})
+    assert found.ends == pytest.approx({1: 1.0, 2: 0.5, 5: 2.0})
 
 
 ERRORS = [MemoryError("full"), torch.OutOfMemoryError("full"), ValueError("full")]
@@ -232,3 +236,42 @@ def test_a_size_timed_on_another_kind_of_device_is_not_used(tmp_path):
     assert timed == [("cuda", ["finetune", "replay"])]
     assert sizes["replay"] == 5
     assert folder.facts.stacks["replay"].device == "cuda"
+
+
+@pytest.mark.parametrize("scenario", ["class", "task_free"])
+def test_steps_are_timed_when_there_is_something_to_remember(scenario, data, monkeypatch):
+    monkeypatch.setattr(pilot, "SECONDS", 0.002)
+    seen, kind = [], plan.find_learner("replay")
+    real = kind.observe
+
+    def observe(self, batch):
+        seen.append((batch.task._index, len(self.memory)))
+        return real(self, batch)
+
+    monkeypatch.setattr(kind, "observe", observe)
+    measure(assignment(name="replay", changes={"study.scenario": scenario}), [1], data)
+    tasks = [task for task, _ in seen]
+    assert tasks[: pilot.WARM_UP] == [0] * pilot.WARM_UP
+    assert set(tasks[pilot.WARM_UP :]) == {1}
+    assert all(held > 0 for _, held in seen[pilot.WARM_UP :])
+
+
+def test_the_time_to_end_a_task_is_not_that_of_its_steps(data, monkeypatch):
+    monkeypatch.setattr(pilot, "SECONDS", 0.01)
+    monkeypatch.setattr(plan.find_learner("finetune"), "end_task", lambda self, task: sleep(0.5))
+    found = measure(assignment(), [2], data)
+    assert found.ends[2] == pytest.approx(0.25, rel=0.1)
+    assert found.rates[2] > 2 / 0.1
+
+
+def test_a_stream_of_one_task_can_be_timed(data, monkeypatch):
+    monkeypatch.setattr(pilot, "SECONDS", 0.002)
+    work = dataclasses.replace(assignment(), tasks=1)
+    assert measure(work, [1], data).rates[1] > 0
+
+
+def test_a_learner_with_a_loop_of_its_own_is_known(monkeypatch):
+    assert not pilot.has_own_loop("replay")
+    assert not pilot.has_own_loop("joint")
+    monkeypatch.setattr(plan.find_learner("replay"), "learn", lambda self, task: None)
+    assert pilot.has_own_loop("replay")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from factory import Run, Tune, build_study, make_methods, make_spec, make_sweep
 
+from analysis.figures import pictures
+from analysis.tables import configuration_table, failure_table
 from study.confirm import failures
 from study.folder import Folder
 from study.ledger import Ledger
 from study.results import analyse_folder, write_report
 from study.run import complete
+from trainables import LEARNERS
 from trainables.errors import InputError
 
 
@@ -22,7 +26,82 @@ def test_a_smaller_family_and_another_margin_are_told_and_do_not_ease_the_test(t
     found = analyse_folder(tmp_path)
     assert found.rules.comparisons == 2
     assert "margin was 0.01, now 0.05" in found.notes[0]
-    assert "methods left out: ewc" in found.notes[0]
+    assert "methods confirmed and left out: ewc" in found.notes[0]
+
+
+def test_a_method_that_was_added_looked_at_and_left_out_is_told_and_stays_in_the_family(tmp_path):
+    more = {"methods": {"replay": {}, "finetune": {}, "ewc": {}}}
+    build_study(tmp_path, make_spec({"tune.trials": 0}))
+    build_study(tmp_path, make_spec({**more, "tune.trials": 0}))
+    build_study(tmp_path, make_spec({"tune.trials": 0}))
+    found = analyse_folder(tmp_path)
+    assert found.record.changes == ("methods confirmed and left out: ewc",)
+    assert found.rules.comparisons == 2
+
+
+def test_a_budget_raised_after_looking_is_told(tmp_path):
+    build_study(tmp_path, make_spec({"tune.trials": 1}))
+    build_study(tmp_path, make_spec({"tune.trials": 8}))
+    changed = analyse_folder(tmp_path).record.changes
+    assert changed[0].startswith("tune.trials was 1, now 8 (changed ")
+    before = "confirmed before with another configuration: finetune (4 seeds), replay (4 seeds)"
+    assert changed[1:] == (before,)
+
+
+def test_seeds_run_and_left_out_are_told(tmp_path):
+    build_study(tmp_path, make_spec({"tune.trials": 0}))
+    build_study(tmp_path, make_spec({"tune.trials": 0, "confirm.seeds.count": 7}))
+    build_study(tmp_path, make_spec({"tune.trials": 0, "confirm.seeds.count": 5}))
+    found = analyse_folder(tmp_path)
+    assert found.record.changes == ("seeds run and left out: 105, 106",)
+    assert "seeds run and left out: 105, 106" in found.notes[0]
+
+
+def test_a_sweep_that_has_not_ended_is_on_the_page(tmp_path):
+    spec, folder = make_spec({"tune.trials": 12}), Folder(tmp_path)
+    with folder.claim():
+        ledger = folder.ledger(repair=True)
+        folder.admit(spec, "x", ledger)
+        Tune(make_sweep(spec, "replay", ledger)).run(3)
+    notes = analyse_folder(tmp_path).notes
+    assert any("not ended: finetune 0 of 12 trials, replay 3 of 12 trials" in n for n in notes)
+
+
+def test_a_damaged_entry_is_on_the_page(tmp_path):
+    ledger = build_study(tmp_path, make_spec({"tune.trials": 0}))
+    entry = ledger.entries("confirm", "replay")[0]
+    (ledger.folder / entry.folder / "outcome.h5").write_bytes(b"cut")
+    (note,) = (n for n in analyse_folder(tmp_path).notes if "ledger" in n)
+    assert note.startswith(f"1 ledger entry cannot be read and is left out ({entry.folder}: trunc")
+
+
+def test_a_method_whose_sweep_failed_is_among_the_failures_and_not_the_configurations(tmp_path):
+    spec = make_spec({"tune.trials": 2})
+
+    def learn(work):
+        bad = work["phase"] == "tune" and work["learner"] == "finetune"
+        return Run(failure="Traceback\nValueError: too hot") if bad else Run()
+
+    build_study(tmp_path, spec, learn)
+    found = analyse_folder(tmp_path)
+    (row,) = failure_table(found).rows
+    assert (row[0], row[1]) == ("finetune", "none ran")
+    assert row[2].endswith("gave a configuration to confirm; ValueError: too hot")
+    assert [row[0] for row in configuration_table(found).rows] == ["replay"]
+    (history,) = (p for p in pictures(found) if p.name == "search-history")
+    assert "Not shown, because no trial has a value: finetune." in history.caption
+
+
+def test_a_method_of_a_package_that_is_gone_is_named_with_the_package(tmp_path, monkeypatch):
+    spec = make_spec({"tune.trials": 0})
+    ledger = build_study(tmp_path, spec)
+    for entry in ledger.entries("confirm", "replay"):
+        gone = replace(entry, software={"torch": "2", "rv-plug": "0.1"})
+        ledger.finish(gone, ledger.outcome_bytes(entry))
+    assert analyse_folder(tmp_path).record.provenance["rv-plug"] == "0.1"
+    monkeypatch.delitem(LEARNERS, "replay")
+    with pytest.raises(InputError, match=r"ran with rv-plug 0\.1, which is not installed here"):
+        analyse_folder(tmp_path)
 
 
 def test_a_method_added_later_is_told(tmp_path):

@@ -82,7 +82,7 @@ def test_a_diverged_seed_is_a_result_and_the_exit_code_says_so(tmp_path):
     assert [row["verdict"] for row in rows] == ["no verdict"]
     assert {e.state for e in entries(tmp_path) if e.method == "finetune"} == {"diverged"}
     assert [row["failed"] for row in progress(tmp_path / "small")] == [6, 0]
-    assert "6 trials failed: confirm/finetune seed 100" in done.stderr
+    assert "error: 6 failed: confirm/finetune seed 100" in done.stderr
     counted = run(tmp_path, *bad, *sets("study.failed=worst"))
     assert counted.returncode == 3
     rows = list(csv.DictReader(tables(tmp_path)[1].splitlines()))

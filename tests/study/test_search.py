@@ -53,8 +53,10 @@ def numbered(folder, method="replay"):
 # -- what is asked
 
 
-@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize(
+    ("name", "scenario"),
+    [(name, s) for name, kind in LEARNERS.items() for s in kind.scenarios if s != "task_free"],
+)
 def test_published_defaults_are_the_first_trial(name, scenario, tmp_path):
     changes = {"study.scenario": scenario, f"methods.{name}": {}}
     spec, method = make_method(changes, name)

@@ -11,7 +11,7 @@ from factory import Run, Tune, add, build_study, make_outcome, make_spec, make_s
 from study import plan
 from study.folder import Folder
 from study.ledger import Ledger
-from study.results import all_scores, pilot_differences, study_record
+from study.results import all_scores, seen_differences, study_record
 from study.search import importances
 from trainables.course import Assignment, Course
 from trainables.errors import InputError
@@ -48,6 +48,21 @@ def test_labels_of_a_diagnostic_are_joined_over_trials_by_seed(tmp_path):
     )
     assert found.labels == ("class 0", "class 1")
     assert found.values[102].tolist() == [[102 + i, 112 + i] for i in range(5)]
+
+
+def test_a_label_that_some_seeds_lack_is_nan_for_them(tmp_path):
+    spec = make_spec({"tune.trials": 0, "methods": {"replay": {}}})
+    ledger = build_study(tmp_path, spec)
+    first, second = ledger.entries("confirm", "replay")
+    whole = with_spikes(first.seeds)
+    ledger.finish(first, whole.to_bytes())
+    fewer = {"memory_classes: class 1": with_spikes(second.seeds).extras["memory_classes: class 1"]}
+    ledger.finish(second, dataclasses.replace(whole, extras=fewer).to_bytes())
+    (found,) = method_of(record_of(tmp_path, spec), "replay").diagnostics
+    assert found.labels == ("class 0", "class 1")
+    assert np.isnan(found.values[second.seeds[0]][:, 0]).all()
+    assert np.isfinite(found.values[second.seeds[0]][:, 1]).all()
+    assert np.isfinite(found.values[first.seeds[0]]).all()
 
 
 def test_a_learner_is_asked_after_each_task_and_its_memory_adds_up():
@@ -88,8 +103,11 @@ def test_published_figures_are_checked_and_carried_over(tmp_path):
             {"replay": {"retention_old": {"mean": 0.9, "readout": "slow"}}},
             "published.replay.retention_old.readout: .*Allowed: main",
         ),
-        ({"replay": {"retention_old": {"meen": 0.9}}}, "published.replay.retention_old: .*'mean'"),
-        ({"replay": {"retention_old": {}}}, "published.replay.retention_old.mean is missing"),
+        (
+            {"replay": {"retention_old": {"meen": 0.9}}},
+            "published.replay.retention_old.0: .*'mean'",
+        ),
+        ({"replay": {"retention_old": {}}}, "published.replay.retention_old.0.mean is missing"),
     ],
 )
 def test_a_published_figure_of_nothing_is_refused(published, told):
@@ -134,7 +152,7 @@ def test_the_accuracy_matrix_of_each_seed_is_there(tmp_path):
     np.testing.assert_allclose(found[101], np.arange(25).reshape(5, 5) / 100)
 
 
-def test_a_pilot_is_the_confirmation_or_else_the_best_trials(tmp_path):
+def test_the_differences_seen_are_those_of_the_confirmation_or_else_the_best_trials(tmp_path):
     spec = make_spec({"tune.trials": 2, "tune.seeds": [0, 1, 2]})
 
     def learn(work):
@@ -150,13 +168,13 @@ def test_a_pilot_is_the_confirmation_or_else_the_best_trials(tmp_path):
         folder.admit(spec, "x", ledger)
         for name in methods:
             Tune(make_sweep(spec, name, ledger), learn).run()
-    (found,) = pilot_differences(spec, methods, folder).items()
+    (found,) = seen_differences(spec, methods, folder).items()
     assert (found[0], found[1].source) == ("finetune", "the tuning seeds")
     assert found[1].differences == pytest.approx((-0.2, -0.18, -0.16))
     for name in methods:
         outcome = make_outcome(spec.confirm_seeds, 0.5 if name == "finetune" else 0.6)
         best = dict(ledger.entries("tune", name)[0].params)
         add(ledger, spec, name, params=best, outcome=outcome)
-    (found,) = pilot_differences(spec, methods, folder).values()
+    (found,) = seen_differences(spec, methods, folder).values()
     assert found.source == "the confirmation"
     assert found.differences == pytest.approx([-0.1] * 4)

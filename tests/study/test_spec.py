@@ -117,7 +117,7 @@ def test_every_key_is_read(write):
         "gpus_per_trial": 0.25,
         "seeds_per_stack": 4,
     }
-    figure = spec.published["replay"]["forgetting"]
+    (figure,) = spec.published["replay"]["forgetting"]
     assert (figure.mean, figure.sd, figure.n, figure.readout) == (0.9, 0.1, 5, None)
 
 
@@ -212,7 +212,7 @@ def test_the_last_of_two_overrides_wins(write):
 def test_an_override_may_hold_an_equals_sign(write):
     figure = "published.replay.forgetting"
     spec, _ = read(write(SMALLEST), [f"{figure}.mean=0.5", f"{figure}.source=a=b"])
-    assert spec.published["replay"]["forgetting"].source == "a=b"
+    assert spec.published["replay"]["forgetting"][0].source == "a=b"
 
 
 def test_overrides_reach_presets_too():
@@ -411,3 +411,12 @@ def test_a_wrong_override_names_its_key(write, override, wanted):
         read(write(SMALLEST), [override])
     for part in wanted:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["two words", "é", "-x", "x" * 65, "a/b"])
+def test_a_name_that_is_none_is_refused_in_words(name):
+    values = {"study": {"name": "s", "stream": "x", "reference": "x"}, "methods": {name: {}}}
+    with pytest.raises(InputError) as caught:
+        Spec.parse(values, "own.toml")
+    assert f"methods.{name}: '{name}' is no name. A name has letters" in str(caught.value)
+    assert "pattern" not in str(caught.value)

@@ -197,7 +197,8 @@ def test_a_diverged_seed_is_nan_and_a_failed_one_has_a_reason(tmp_path):
         diverged = make_outcome((100, 101), MATRIX, diverged=(101,))
         add(ledger, spec, "replay", seeds=(100, 101), state="diverged", outcome=diverged)
         trace = "Traceback\nValueError: too hot"
-        add(ledger, spec, "replay", seeds=(102, 103), state="failed", failure=trace)
+        for seed in (102, 103):
+            add(ledger, spec, "replay", seeds=(seed,), state="failed", failure=trace)
 
     record = record_of(tmp_path, DEFAULTS, fill)
     found = method(record)
@@ -242,6 +243,7 @@ def test_the_record_says_what_was_asked_and_how(tmp_path):
     assert (record.margin, record.alpha, record.failed_rule) == (0.01, 0.01, "worst")
     assert (record.protocol, record.phase) == ("first_tasks", "confirm")
     assert (record.planned_seeds, record.tune_seeds) == ([9, 7], [0, 1])
+    assert (record.dataset, record.sample_bytes) == ("digits", 64 + 1)
     assert record.provenance["command"] == "python -m study run own.toml"
     for name in ("python", "torch", "optuna", "continual-study", "study file"):
         assert record.provenance[name]
@@ -354,7 +356,7 @@ def test_one_seeds_matrices_are_shown_on_request(place, report, tmp_path):
     write_report(report, tmp_path, 100)
     assert (tmp_path / "figures" / "accuracy-matrix-seed-100.svg").exists()
     assert "Accuracy matrix of seed 100" in (tmp_path / "index.html").read_text()
-    with pytest.raises(InputError, match=r"--seed 7: .*no matrix of seed 7\. There are: \[100, "):
+    with pytest.raises(InputError, match=r"--seed 7: .*There are: 100, "):
         write_report(report, tmp_path, 7)
 
 

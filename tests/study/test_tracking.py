@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import signal
@@ -16,14 +17,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from factory import Run, add, build_study, make_spec
+from factory import Run, add, build_study, make_outcome, make_spec
 
 from analysis.metrics import METRICS, accuracy_matrix
 from analysis.results import analyse
 from study import mlflow_store, plan
 from study.console import shell
 from study.folder import Folder
-from study.mlflow_store import default_uri
+from study.mlflow_store import default_uri, metric_name
 from study.results import study_record, write_report
 from study.tracking import Mirror, Writer, rebuild
 from trainables.errors import InputError
@@ -594,3 +595,35 @@ def test_pages_need_a_database(small):
     with pytest.raises(InputError, match=rf"{small} has no mlflow\.db\. Give") as raised:
         mlflow_store.pages(small, 5000)
     assert shell("track", str(small)) in str(raised.value)
+
+
+def test_metrics_of_further_readouts_are_mirrored(tmp_path):
+    place, spec = tmp_path / "small", make_spec({"tune.trials": 0})
+    ledger = build_study(place, spec)
+    for entry in ledger.entries():
+        outcome = ledger.outcome(entry)
+        slow = make_outcome(entry.seeds, 0.6).counts["main"]
+        counts = {"fast": outcome.counts["main"], "slow": slow, "a/b & <c> [x]": slow}
+        ledger.finish(entry, dataclasses.replace(outcome, counts=counts).to_bytes())
+    folder, _ = Folder.open(place)
+    methods, uri = plan.resolve(spec, "x"), default_uri(place)
+    Writer(folder, spec, methods, folder.ledger(), uri).write(None)
+    seeds = [run for run in runs_of(uri, "small") if run.data.tags["role"] == "seed"]
+    assert len(seeds) == 8
+    for run in seeds:
+        assert run.data.metrics["average_accuracy/slow"] == pytest.approx(0.6)
+        assert run.data.metrics["average_accuracy/a_b _ _c_ _x_"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("name", "mirrored"),
+    [
+        ("forgetting", "forgetting"),
+        ("bytes.memory", "bytes.memory"),
+        ("forgetting [slow]", "forgetting/slow"),
+        ("forgetting [..]", "forgetting/_"),
+        ("forgetting [a//b]", "forgetting/a__b"),
+    ],
+)
+def test_names_that_mlflow_takes(name, mirrored):
+    assert metric_name(name) == mirrored

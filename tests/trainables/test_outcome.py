@@ -129,3 +129,24 @@ def test_mostly_empty_counts_are_kept_small():
     whole = outcome(seeds=tuple(range(30)), rows=5)
     raw = sum(c.nbytes for c in whole.counts.values())
     assert len(whole.to_bytes()) < raw / 4
+
+
+ODD = ("layer 1/2", "50%", "a%2Fb", ".", "..", "x\0y", "β & <b>", "[x]")
+
+
+def test_names_may_hold_what_a_file_takes_for_a_path():
+    whole = outcome(readouts=("a/b", "slow"))
+    whole = replace(whole, extras={f"spikes: {odd}": whole.finite * 1.0 for odd in ODD})
+    assert_same(Outcome.from_bytes(whole.to_bytes()), whole)
+    lone = replace(whole, extras=dict.fromkeys(ODD, whole.finite * 1.0))
+    assert list(Outcome.from_bytes(lone.to_bytes()).extras) == list(ODD)
+
+
+def test_a_label_that_one_stack_lacks_is_nan_there():
+    one, other = outcome((4, 7)), outcome((9,))
+    other = replace(other, extras={"spikes: layer 9": other.extras["spikes: layer 1"]})
+    joined = stacked([one, other]).extras
+    assert list(joined) == ["spikes: layer 1", "spikes: layer 2", "spikes: layer 9"]
+    assert np.isnan(joined["spikes: layer 1"][2]).all()
+    assert np.isnan(joined["spikes: layer 9"][:2]).all()
+    np.testing.assert_array_equal(joined["spikes: layer 2"][:2], one.extras["spikes: layer 2"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis import layout
+from analysis import table_columns
 from analysis.blocks import Table
 
 
@@ -30,21 +30,21 @@ def table(columns, *rows):
 )
 def test_number_columns(cells, expected):
     made = table(["m", "x"], *[("1", cell) for cell in cells])
-    assert layout.number_columns(made) == (False, expected)
+    assert table_columns.number_columns(made) == (False, expected)
 
 
 def test_a_table_without_rows_has_no_number_columns():
-    assert layout.number_columns(table(["m", "x"])) == (False, False)
+    assert table_columns.number_columns(table(["m", "x"])) == (False, False)
 
 
 @pytest.mark.parametrize("second", ["n", "100"])
 def test_parts_of_a_wide_table_hold_every_cell_once(second):
     columns = ["method", second, *(f"c{i}" for i in range(23))]
     made = table(columns, tuple(f"a{i}" for i in range(25)), tuple(f"b{i}" for i in range(25)))
-    parts = layout.split_columns(made)
+    parts = table_columns.split_columns(made)
     keep = 2 if second == "n" else 1
     assert [part.name for part in parts] == ["name", "name-2", "name-3"]
-    assert all(len(part.columns) <= keep + layout.MOST_COLUMNS for part in parts)
+    assert all(len(part.columns) <= keep + table_columns.MOST_COLUMNS for part in parts)
     assert [c for part in parts for c in part.columns[keep:]] == columns[keep:]
     assert [c for part in parts for c in part.rows[1][keep:]] == list(made.rows[1][keep:])
     assert {part.rows[0][0] for part in parts} == {"a0"}
@@ -53,4 +53,4 @@ def test_parts_of_a_wide_table_hold_every_cell_once(second):
 
 def test_a_narrow_table_stays_whole():
     made = table(["method", *"abcdefghij"])
-    assert layout.split_columns(made) == (made,)
+    assert table_columns.split_columns(made) == (made,)
