@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from search_spaces import ewc, finetune, joint, replay
+from search_spaces import agem, der, ewc, finetune, fssg, gdumb, gem, icarl, joint, lwf, replay, si
 from search_spaces.common import Suggest
 from trainables import find_plugin, load_plugin, unusable_plugin
 from trainables.streams import StreamInfo
@@ -18,10 +18,18 @@ from trainables.streams import StreamInfo
 Space = Callable[[Suggest, StreamInfo], dict[str, Any]]
 
 SPACES: dict[str, Space] = {
+    "agem": agem.space,
+    "der": der.space,
     "ewc": ewc.space,
     "finetune": finetune.space,
+    "fssg": fssg.space,
+    "gdumb": gdumb.space,
+    "gem": gem.space,
+    "icarl": icarl.space,
     "joint": joint.space,
+    "lwf": lwf.space,
     "replay": replay.space,
+    "si": si.space,
 }
 
 

@@ -9,15 +9,25 @@ from collections.abc import Container
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from trainables.der import DER
 from trainables.errors import InputError, unknown
 from trainables.ewc import EWC
 from trainables.finetune import Finetune
+from trainables.fssg import FSSG
+from trainables.gdumb import GDumb
+from trainables.gem import AGEM, GEM
+from trainables.icarl import ICaRL
 from trainables.joint import Joint
 from trainables.learner import Learner
+from trainables.lwf import LwF
 from trainables.replay import Replay
+from trainables.si import SI
 from trainables.streams import STREAMS, Stream
 
-LEARNERS: dict[str, type[Learner]] = {kind.name: kind for kind in (Finetune, Joint, Replay, EWC)}
+LEARNERS: dict[str, type[Learner]] = {
+    kind.name: kind
+    for kind in (Finetune, Joint, Replay, DER, EWC, SI, LwF, GEM, AGEM, ICaRL, GDumb, FSSG)
+}
 
 
 def learners() -> dict[str, type[Learner]]:

@@ -58,7 +58,7 @@ def _score(
     chunk = max(ROWS // len(index), 64)
     for start in range(0, index.shape[1], chunk):
         part = slice(start, start + chunk)
-        inputs, labels = stream.gather(index[:, part], task, scored=True)
+        inputs, labels = stream.gather(index[:, part], scored=True)
         weights = valid[:, part].flatten().float()
         for name, logits in learner.readout_logits(inputs, task_id).items():
             finite &= logits.isfinite().flatten(1).all(1)

@@ -26,6 +26,9 @@ class Training(Options):
 
     hidden: tuple[int, ...] = option((400, 400), "widths of the hidden layers", low=1)
     layer_norm: bool = option(False, "layer normalisation after each hidden layer")
+    standardise: bool = option(
+        False, "inputs less their mean over the data set, over its deviation, instead of 0 to 1"
+    )
     optimiser: str = option("adam", "how weights are updated", choices=("adam", "sgd"))
     lr: float = option(1e-3, "learning rate", low=0.0)
     momentum: float = option(0.0, "momentum of sgd", low=0.0, high=1.0)
@@ -79,6 +82,7 @@ class Learner(ABC):
         self.trained = 0  # samples each seed has trained on, replayed ones included
         # sum of each seed's losses in this task: one that was not finite leaves its mark
         self.losses = torch.zeros(len(seeds), device=self.device)
+        self._mean, self._std = self._by_feature(stream.mean), self._by_feature(stream.std)
         self.network = self.build_network("weights")
         self.optimiser = self.build_optimiser(self.network)
 
@@ -99,7 +103,7 @@ class Learner(ABC):
         if not task.free:
             self.begin_task(task)
         for batch in task.batches(self.config.epochs, self.config.batch_size):
-            self.observe(batch)
+            self.losses += self.observe(batch)
         if not task.free:
             self.end_task(task)
 
@@ -167,17 +171,29 @@ class Learner(ABC):
         network = MLP(stream.inputs, config.hidden, stream.outputs, draws, config.layer_norm)
         return network.to(self.device)
 
-    def build_optimiser(self, network: torch.nn.Module) -> torch.optim.Optimizer:
-        """Return the configured optimiser. Adam and SGD are element-wise, so seeds stay apart."""
+    def build_optimiser(
+        self, network: torch.nn.Module, lr: float | None = None
+    ) -> torch.optim.Optimizer:
+        """Return the configured optimiser, with the configured learning rate unless one is given.
+        Adam and SGD are element-wise, so seeds stay apart.
+        """
+        lr = self.config.lr if lr is None else lr
         if self.config.optimiser == "sgd":
             return torch.optim.SGD(
-                network.parameters(), lr=self.config.lr, momentum=self.config.momentum, fused=True
+                network.parameters(), lr=lr, momentum=self.config.momentum, fused=True
             )
-        return torch.optim.Adam(network.parameters(), lr=self.config.lr, fused=True)
+        return torch.optim.Adam(network.parameters(), lr=lr, fused=True)
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Turn stored bytes into what the network is given."""
-        return inputs.to(torch.float32).mul_(self.stream.scale)
+        scaled = inputs.to(torch.float32).mul_(self.stream.scale)
+        return scaled.sub_(self._mean).div_(self._std) if self.config.standardise else scaled
+
+    def _by_feature(self, channels: tuple[float, ...]) -> Tensor:
+        """Spread one number a channel over the features of a sample, channels last; [D]."""
+        return torch.tensor(channels, device=self.device).repeat(
+            self.stream.inputs // len(channels)
+        )
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Forward pass for training, [S, B, C]; counts the samples."""
@@ -190,13 +206,16 @@ class Learner(ABC):
         self.optimiser.zero_grad()
         loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call] # summed over seeds
         self.optimiser.step()
-        loss = loss.detach()
-        self.losses += loss
-        return loss
+        return loss.detach()
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy of each seed's batch, [S].
+    """Mean cross-entropy of each seed's batch, [S]; arguments as of :func:`cross_entropies`."""
+    return cross_entropies(logits, labels, mask).mean(1)
+
+
+def cross_entropies(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Cross-entropy of each sample, [S, B].
 
     Args:
         logits: [S, B, C].
@@ -206,4 +225,4 @@ def cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor | None = None) ->
     if mask is not None:
         logits = logits.masked_fill(~mask, -torch.inf)
     # with the classes in the middle softmax runs along the samples: several times faster
-    return F.cross_entropy(logits.mT, labels, reduction="none").mean(1)
+    return F.cross_entropy(logits.mT, labels, reduction="none")

@@ -8,9 +8,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from trainables.errors import InputError
-from trainables.learner import Learner, Training, cross_entropy
-from trainables.memory import BalancedMemory, Memory, ReservoirMemory
+from trainables.learner import Learner, cross_entropy
+from trainables.memory import (
+    BalancedMemory,
+    Memory,
+    Remembering,
+    ReservoirMemory,
+    capacity,
+    check_budget,
+)
 from trainables.options import Options, option
 from trainables.streams import Batch, StreamInfo, Task
 
@@ -28,13 +34,9 @@ class Replay(Learner):
     reference = "Chaudhry et al. 2019, On Tiny Episodic Memories in Continual Learning"
     diagnostics: ClassVar = {"memory_classes": ("Samples held of each class", "samples")}
 
-    class Config(Training):
+    class Config(Remembering):
         """Options of experience replay."""
 
-        memory_total: int = option(1000, "samples held over the whole stream", low=1)
-        memory_per_task: int | None = option(
-            None, "samples held per task; when given, it takes the place of memory_total", low=1
-        )
         memory_policy: str = option(
             "reservoir",
             "reservoir: uniform over the stream; balanced: equal shares of the finished tasks",
@@ -55,7 +57,7 @@ class Replay(Learner):
 
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
-        check_memory(config, stream)
+        check_budget(config, stream, shared=config.memory_policy == "balanced")
 
     def observe(self, batch: Batch) -> Tensor:
         inputs, labels = batch.inputs, batch.labels
@@ -85,23 +87,11 @@ class Replay(Learner):
         self.memory.load(state["memory"])
 
 
-def check_memory(config: Any, stream: StreamInfo) -> None:
-    """Refuse a memory that needs what a task-free stream hides, or that is too small to share."""
-    balanced = config.memory_policy == "balanced"
-    if stream.tasks is None and (balanced or config.memory_per_task is not None):
-        raise InputError(
-            "a task-free stream tells neither boundaries nor the number of tasks: "
-            "use memory_policy = 'reservoir' with memory_total"
-        )
-    if balanced and config.memory_per_task is None and config.memory_total < (stream.tasks or 0):
-        raise InputError(f"memory_total = {config.memory_total} is less than a sample a task")
-
-
 def build_memory(learner: Learner) -> Memory:
     """Return the memory a learner's configuration asks for."""
-    config, place = learner.config, (learner.seeds, learner.stream.inputs, learner.device)
-    if config.memory_policy == "balanced":
-        return BalancedMemory(*place, config.memory_total, config.memory_per_task)
-    if config.memory_per_task is not None:
-        return ReservoirMemory(*place, config.memory_per_task * (learner.stream.tasks or 1))
-    return ReservoirMemory(*place, config.memory_total)
+    config, place = learner.config, (learner.seeds, learner.stream, learner.device)
+    allowed = capacity(config, learner.stream)
+    if config.memory_policy == "reservoir":
+        return ReservoirMemory(*place, allowed)
+    per_task = config.memory_per_task if config.memory_bytes is None else None
+    return BalancedMemory(*place, allowed, per_task)

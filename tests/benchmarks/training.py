@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables import find_learner
-from trainables.streams import STREAMS, Stream, StreamOptions
+from trainables.streams import STREAMS, Stream
 from trainables.streams.datasets import DATASETS, Dataset, Split
 
 STACKS = (1, 2, 5, 10, 30)
@@ -51,21 +51,23 @@ class Setting:
 SETTINGS = (Setting("784-128-10", 784, 128, 64), Setting("64-64-10", 64, 64, 16))
 
 
-def random_stream(setting: Setting, stack: int) -> Stream:
-    """Return Split-MNIST's shape filled with noise: speed does not depend on the images."""
+def noise_stream(inputs: int, per_class: int, stack: int) -> Stream:
+    """Return a split stream of ten classes of noise: speed does not depend on the images."""
     rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(10, dtype=np.uint8), 6000)
-    images = rng.integers(0, 256, (len(labels), setting.inputs), dtype=np.uint8)
-    DATASETS["noise"] = Dataset("noise", "noise", 10, setting.inputs, 1 / 255, lambda root: {})
-    kind = type("noise", (STREAMS["split_mnist"],), {"dataset": "noise", "name": "noise"})
+    labels = np.repeat(np.arange(10, dtype=np.uint8), per_class)
+    images = rng.integers(0, 256, (len(labels), inputs), dtype=np.uint8)
+    DATASETS["noise"] = Dataset(
+        "noise", "noise", 10, (inputs,), 1 / 255, (0.0,), (1.0,), lambda root: {}
+    )
+    members = {"dataset": "noise", "name": "noise"}
+    kind: type[Stream] = type("noise", (STREAMS["split_mnist"],), members)
     data: dict[str, Split] = {"train": {"images": images, "labels": labels}}
-    stream: Stream = kind(data, "class", range(stack), "tune", StreamOptions.parse({}))
-    return stream
+    return kind(data, "class", range(stack), "tune", kind.Options.parse({}))
 
 
 def learner_step(name: str, setting: Setting, stack: int) -> Callable[[int], None]:
     """Return a function that takes so many steps of a learner, its memory full."""
-    stream = random_stream(setting, stack)
+    stream = noise_stream(setting.inputs, 6000, stack)
     kind = find_learner(name)
     values: dict[str, Any] = {"hidden": [setting.hidden], "batch_size": setting.batch}
     learner = kind(kind.Config.parse(values), stream.info, stream.seeds)

@@ -84,7 +84,7 @@ def predictions(learner: Learner, stream: Stream) -> list[Tensor]:
     """Return the logits [S, N, C] of each readout on the scored samples of each task."""
     found = []
     for task in range(stream.tasks):
-        inputs, _ = stream.gather(stream.scored(task)[0], task, scored=True)
+        inputs, _ = stream.gather(stream.scored(task)[0], scored=True)
         with torch.no_grad():
             task_id = task if stream.info.scenario == "task" else None
             found += list(learner.readout_logits(inputs, task_id).values())

@@ -9,7 +9,7 @@ from conformance import build, learn, make_stream
 from trainables import STREAMS, evaluation
 from trainables.evaluation import evaluate
 from trainables.finetune import Finetune
-from trainables.streams import SCENARIOS, StreamOptions
+from trainables.streams import SCENARIOS
 
 SEEDS = (11, 12, 13)
 QUICK = {"hidden": [8], "epochs": 1, "batch_size": 32, "lr": 0.01}
@@ -37,7 +37,7 @@ class Fixed:
 
 def shuffled_stream(digits, scenario, phase="confirm", seeds=SEEDS):
     """Return a stream whose tasks differ in size from seed to seed."""
-    options = StreamOptions(class_order="shuffled")
+    options = STREAMS["split_digits"].Options(class_order="shuffled")
     return STREAMS["split_digits"](digits, scenario, seeds, phase, options)
 
 

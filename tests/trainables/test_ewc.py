@@ -271,7 +271,7 @@ def test_a_stronger_penalty_moves_the_weights_less_and_forgets_less(options):
         learn(learner, stream, 1, 3)
         parts = zip(important, learner.network.parameters(), start, strict=True)
         distances.append(sum((f * (w - s).square()).sum().item() for f, w, s in parts))
-        inputs, labels = stream.gather(stream.scored(0)[0], 0, scored=True)
+        inputs, labels = stream.gather(stream.scored(0)[0], scored=True)
         logits = learner.predict(inputs, 0)[..., :2]
         kept.append((logits.argmax(-1) == labels).float().mean().item())
     assert distances[0] > distances[1] > distances[2]

@@ -5,16 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conformance import LearnerConformance, make_stream
+import torch
+from conformance import LearnerConformance, learn, make_stream, predictions
 
 from trainables import LEARNERS, InputError, find_learner
+from trainables.der import DER
+from trainables.evaluation import evaluate
 from trainables.ewc import EWC
 from trainables.finetune import Finetune
+from trainables.fssg import FSSG
+from trainables.gdumb import GDumb
+from trainables.gem import AGEM, GEM
+from trainables.icarl import ICaRL
 from trainables.joint import Joint
+from trainables.lwf import LwF
 from trainables.replay import Replay
+from trainables.si import SI
 from trainables.streams.datasets import load
 
 QUICK = {"hidden": [32], "epochs": 2, "batch_size": 6, "lr": 5e-3}
+GDUMB_QUICK = {
+    "hidden": [32],
+    "batch_size": 6,
+    "memory_total": 100,
+    "passes": 16,
+    "fit_batch_size": 8,
+}
 
 
 class TestFinetune(LearnerConformance):
@@ -74,6 +90,126 @@ class TestEWCOnline(LearnerConformance):
     forgets = True
 
 
+class TestDERPlusPlus(LearnerConformance):
+    learner = DER
+    options = QUICK | {"memory_total": 100, "optimiser": "adam", "layer_norm": True}
+
+
+class TestDER(LearnerConformance):
+    learner = DER
+    options = QUICK | {"memory_bytes": 10_000, "beta": 0.0, "lr": 0.03, "optimiser": "sgd"}
+
+
+FSSG_QUICK = {
+    "hidden": [32, 16],
+    "slow_hidden": [32],
+    "epochs": 3,
+    "batch_size": 6,
+    "lr": 2e-3,
+    "lr_slow": 5e-3,
+    "memory_per_task": 30,
+    "interval": 3,
+}
+
+
+class TestFSSG(LearnerConformance):
+    learner = FSSG
+    options = FSSG_QUICK | {"lam_consolidation": 0.3}
+
+    def auxiliary_bytes(self, learner):
+        """None: the slow network is live."""
+        return 0
+
+
+class TestFSSGGated(TestFSSG):
+    # Adam would blow up the rounding errors of weights whose gradient is zero (shifts of the keys)
+    options = FSSG_QUICK | {
+        "gated": True,
+        "neurons": 4,
+        "rounds": 2,
+        "top_k": 2,
+        "summary": False,
+        "optimiser": "sgd",
+        "momentum": 0.9,
+        "lr": 0.005,
+        "lr_slow": 0.02,
+    }
+
+
+class TestSI(LearnerConformance):
+    learner = SI
+    options = QUICK | {"c": 1.0}
+    forgets = True
+
+
+class TestSISGD(LearnerConformance):
+    learner = SI
+    options = QUICK | {"optimiser": "sgd", "lr": 0.01, "layer_norm": True, "c": 0.1, "xi": 0.5}
+    forgets = True
+
+
+class TestLwF(LearnerConformance):
+    learner = LwF
+    options = QUICK
+    forgets = True
+
+
+class TestICaRL(LearnerConformance):
+    learner = ICaRL
+    options = QUICK | {"memory_total": 100}
+
+
+class TestICaRLPerTask(LearnerConformance):
+    learner = ICaRL
+    options = QUICK | {"memory_per_task": 23, "layer_norm": True, "standardise": True}
+
+
+class TestGDumb(LearnerConformance):
+    learner = GDumb
+    options = GDUMB_QUICK
+
+    def test_a_diverged_seed_leaves_the_others_alone(self, scenario, monkeypatch):
+        """Every fit begins with fresh weights: what is hurt are these."""
+        stream = self.stream(scenario)
+        sane, hurt = self.build(stream), self.build(stream)
+
+        def hurt_network(name):
+            network = sane.build_network(name)
+            with torch.no_grad():
+                for weight in network.parameters():
+                    weight[1] = torch.nan
+            return network
+
+        monkeypatch.setattr(hurt, "build_network", hurt_network)
+        for learner in (sane, hurt):
+            learn(learner, stream, 0, 2)
+        for mine, theirs in zip(predictions(sane, stream), predictions(hurt, stream), strict=True):
+            assert torch.equal(mine[[0, 2]], theirs[[0, 2]])
+        assert evaluate(hurt, stream, 2).finite.tolist() == [True, False, True]
+        assert hurt.losses.isfinite().tolist() == [True, False, True]
+
+
+class TestGDumbCutMix(TestGDumb):
+    options = GDUMB_QUICK | {"cutmix": 0.5, "optimiser": "adam", "lr": 5e-3, "memory_bytes": 5000}
+
+
+class TestGEM(LearnerConformance):
+    learner = GEM
+    options = QUICK | {"lr": 0.05, "memory_total": 103}
+
+
+class TestGEMPerTask(LearnerConformance):
+    """More samples a task than some tasks have."""
+
+    learner = GEM
+    options = QUICK | {"lr": 0.05, "memory_per_task": 290, "gamma": 0.0}
+
+
+class TestAGEM(LearnerConformance):
+    learner = AGEM
+    options = QUICK | {"lr": 1e-3, "epochs": 4, "memory_total": 100, "ref_batch": 50}
+
+
 def test_every_learner_is_held_to_the_conformance_suite():
     tested = {kind.learner for kind in LearnerConformance.__subclasses__()}
     assert tested == set(LEARNERS.values())
@@ -90,8 +226,9 @@ def test_an_unknown_learner_is_refused_with_the_nearest_name():
 
 def test_learners_of_equal_networks_start_from_equal_weights():
     stream = make_stream("class")
+    options = QUICK | {"layer_norm": False}
     kinds = [
-        kind(kind.Config.parse(QUICK), stream.info, stream.seeds) for kind in LEARNERS.values()
+        kind(kind.Config.parse(options), stream.info, stream.seeds) for kind in LEARNERS.values()
     ]
     first = [w.tolist() for w in kinds[0].network.parameters()]
     assert all([w.tolist() for w in kind.network.parameters()] == first for kind in kinds)

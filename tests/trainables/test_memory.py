@@ -14,9 +14,11 @@ from scipy import stats
 from trainables import rng
 from trainables.memory import BalancedMemory, ReservoirMemory
 from trainables.rng import Draws
-from trainables.streams import Batch
+from trainables.streams import Batch, StreamInfo
+from trainables.streams.views import Views
 
 CPU = torch.device("cpu")
+TOY = StreamInfo("toy", "class", inputs=3, outputs=10, scale=1 / 255, tasks=5)
 
 
 def numbered(start, count, seeds):
@@ -60,7 +62,7 @@ def one_at_a_time(seed, capacity, sizes):
 )
 @settings(max_examples=150, deadline=None)
 def test_inserting_a_batch_equals_inserting_one_at_a_time(capacity, sizes, seeds):
-    memory = fill(ReservoirMemory(seeds, 3, CPU, capacity), seeds, sizes)
+    memory = fill(ReservoirMemory(seeds, TOY, CPU, capacity), seeds, sizes)
     held = len(memory)
     assert held == min(sum(sizes), capacity)
     for row, seed in enumerate(seeds):
@@ -72,7 +74,7 @@ def test_inserting_a_batch_equals_inserting_one_at_a_time(capacity, sizes, seeds
 
 def test_of_two_samples_of_a_batch_on_one_slot_the_later_stays(monkeypatch):
     monkeypatch.setattr(rng.Draws, "uniform", lambda self, count: torch.full((1, count), 0.3))
-    memory = fill(ReservoirMemory([0], 3, CPU, 4), [0], [4])
+    memory = fill(ReservoirMemory([0], TOY, CPU, 4), [0], [4])
     memory.observe(numbered(4, 3, [0]))  # slots int(.3 * 5) = 1, int(.3 * 6) = 1, int(.3 * 7) = 2
     assert places(memory.inputs)[0, :4].tolist() == [0, 5, 6, 3]
 
@@ -80,7 +82,7 @@ def test_of_two_samples_of_a_batch_on_one_slot_the_later_stays(monkeypatch):
 def test_every_sample_of_the_stream_is_equally_likely_to_be_held(monkeypatch):
     monkeypatch.setattr(rng, "BLOCK", 512)
     seeds, capacity, length = tuple(range(600)), 20, 203
-    memory = ReservoirMemory(seeds, 3, CPU, capacity)
+    memory = ReservoirMemory(seeds, TOY, CPU, capacity)
     fill(memory, seeds, [7] * (length // 7))
     held = places(memory.inputs)[:, :capacity]
     assert all(len(set(row)) == capacity for row in held.tolist())
@@ -95,7 +97,7 @@ def test_every_sample_of_the_stream_is_equally_likely_to_be_held(monkeypatch):
 def test_samples_are_drawn_uniformly_from_what_is_held(filled, monkeypatch):
     monkeypatch.setattr(rng, "BLOCK", 8192)
     seeds = (3, 4)
-    memory = fill(ReservoirMemory(seeds, 3, CPU, 20), seeds, [filled])
+    memory = fill(ReservoirMemory(seeds, TOY, CPU, 20), seeds, [filled])
     drawn = torch.cat([places(memory.sample(100)[0]) for _ in range(60)], dim=1)
     for row, held in zip(drawn, places(memory.inputs)[:, : len(memory)], strict=True):
         counts = [(row == place).sum().item() for place in held]
@@ -105,7 +107,7 @@ def test_samples_are_drawn_uniformly_from_what_is_held(filled, monkeypatch):
 
 def test_a_drawn_sample_keeps_its_label_and_its_seed():
     seeds = (3, 4)
-    memory = fill(ReservoirMemory(seeds, 3, CPU, 20), seeds, [50, 50])
+    memory = fill(ReservoirMemory(seeds, TOY, CPU, 20), seeds, [50, 50])
     inputs, labels = memory.sample(200)
     assert inputs.dtype == torch.uint8
     assert labels.dtype == torch.int64
@@ -116,8 +118,8 @@ def test_a_drawn_sample_keeps_its_label_and_its_seed():
 @pytest.mark.parametrize("order", [(5,), (6, 5), (7, 5, 9)])
 def test_a_reservoir_does_not_depend_on_its_stack(order):
     sizes = [13, 2, 30, 1]
-    memory = fill(ReservoirMemory(order, 3, CPU, 10), order, sizes)
-    alone = fill(ReservoirMemory((5,), 3, CPU, 10), (5,), sizes)
+    memory = fill(ReservoirMemory(order, TOY, CPU, 10), order, sizes)
+    alone = fill(ReservoirMemory((5,), TOY, CPU, 10), (5,), sizes)
     place = order.index(5)
     assert torch.equal(memory.inputs[place, :10], alone.inputs[0, :10])
     assert torch.equal(memory.sample(30)[0][place], alone.sample(30)[0][0])
@@ -125,12 +127,12 @@ def test_a_reservoir_does_not_depend_on_its_stack(order):
 
 @pytest.mark.parametrize("sizes", [[], [3], [7, 7], [40]])
 def test_footprint_counts_the_samples_held_with_their_labels(sizes):
-    memory = fill(ReservoirMemory((1, 2), 3, CPU, 10), (1, 2), sizes)
+    memory = fill(ReservoirMemory((1, 2), TOY, CPU, 10), (1, 2), sizes)
     assert memory.footprint() == min(sum(sizes), 10) * (3 + 1)
 
 
 def test_a_reservoir_resumes_where_it_was():
-    memory, other = (ReservoirMemory((1, 2), 3, CPU, 10) for _ in range(2))
+    memory, other = (ReservoirMemory((1, 2), TOY, CPU, 10) for _ in range(2))
     fill(memory, (1, 2), [8, 8])
     other.load(memory.state())
     for held in (memory, other):
@@ -147,7 +149,7 @@ def test_a_reservoir_resumes_where_it_was():
 def balanced(total, per_task=None, seeds=(1, 2), tasks=5):
     """Return a memory after each task of the digits stream, and the stream."""
     stream = make_stream("class", seeds)
-    memory = BalancedMemory(seeds, stream.info.inputs, CPU, total, per_task)
+    memory = BalancedMemory(seeds, stream.info, CPU, total, per_task)
     after = []
     for index in range(tasks):
         memory.end_task(stream.task(index))
@@ -192,7 +194,7 @@ def test_a_share_holds_different_samples_of_its_own_task():
     ):
         assert set(kinds.unique().tolist()) == {2 * task, 2 * task + 1}
         for row, seed_kinds, pool in zip(block, kinds, stream.pool(task)[0], strict=True):
-            images, classes = stream.gather(pool.unsqueeze(0), task)
+            images, classes = stream.gather(pool.unsqueeze(0))
             known = pairs(images[0], classes[0])
             held = pairs(row, seed_kinds)
             assert set(held) <= set(known)
@@ -234,3 +236,192 @@ def test_balanced_footprint_counts_samples_and_labels():
     _, memory, _ = balanced(103)
     held = memory.inputs[0].numel() + memory.labels[0].numel()
     assert memory.footprint() == held == 100 * (64 + 1)
+
+
+# -- drawn evenly from each task
+# -------------------------------------------------------------------------
+
+
+def of_tasks(shares, seeds=(1, 2)):
+    """Return a memory with so many samples of each task; labels tell the task, inputs the slot."""
+    memory = BalancedMemory(seeds, TOY, CPU, 0, 1)
+    memory.shares = list(shares)
+    memory.inputs = numbered(0, sum(shares), seeds).inputs
+    owners = [task for task, share in enumerate(shares) for _ in range(share)]
+    memory.labels = torch.tensor(owners, dtype=torch.uint8).repeat(len(seeds), 1)
+    return memory
+
+
+def counts_of(shares, count):
+    """How many a draw takes of each task, one sample at a time; and how many are still missing."""
+    tasks = len(shares)
+    taken = [0] * tasks
+    for task in range(tasks):
+        while taken[task] < max(1, count // tasks) and taken[task] < shares[task]:
+            if sum(taken) == count:
+                break
+            taken[task] += 1
+    for task in range(tasks):
+        while sum(taken) < count and taken[task] < shares[task]:
+            taken[task] += 1
+    return taken, count - sum(taken)
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=6),
+    st.integers(1, 80),
+    st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True),
+)
+@settings(max_examples=150, deadline=None)
+def test_as_many_are_drawn_of_each_task_and_none_twice_while_there_are_others(shares, count, seeds):
+    memory = of_tasks(shares, seeds)
+    slots = memory.draw_evenly(count)
+    assert slots.shape == (len(seeds), count)
+    wanted, missing = counts_of(shares, count)
+    owners = memory.gather(slots)[1]
+    for row, tasks in zip(slots.tolist(), owners.tolist(), strict=True):
+        assert all(0 <= slot < sum(shares) for slot in row)
+        first = count - missing
+        assert [tasks[:first].count(task) for task in range(len(shares))] == wanted
+        assert len(set(row[:first])) == first
+        assert not missing or set(row) == set(range(sum(shares)))
+    if not missing and min(shares) * len(shares) >= count:
+        assert max(wanted) - min(wanted) <= max(count % len(shares), count < len(shares))
+
+
+@pytest.mark.parametrize(
+    ("shares", "count", "expected"),
+    [
+        ([200], 64, [64]),
+        ([200] * 3, 64, [22, 21, 21]),
+        ([200] * 5, 64, [16, 12, 12, 12, 12]),
+        ([200] * 4, 64, [16, 16, 16, 16]),
+        ([22, 200, 200], 66, [22, 22, 22]),
+        ([10, 200, 30], 64, [10, 33, 21]),
+        ([5, 6, 40], 64, [5, 6, 40]),
+        ([200] * 5, 3, [1, 1, 1, 0, 0]),
+        ([200] * 5, 1, [1, 0, 0, 0, 0]),
+    ],
+    ids=str,
+)
+def test_counts_of_an_even_draw_by_hand(shares, count, expected):
+    memory = of_tasks(shares)
+    for _ in range(3):
+        tasks = memory.gather(memory.draw_evenly(count))[1][:, : sum(expected)]
+        assert all([row.count(t) for t in range(len(shares))] == expected for row in tasks.tolist())
+
+
+def test_what_an_even_draw_misses_is_drawn_from_all_that_is_held(monkeypatch):
+    monkeypatch.setattr(rng, "BLOCK", 4096)
+    memory = of_tasks([3, 9])
+    drawn = torch.cat([memory.draw_evenly(72)[:, 12:] for _ in range(40)], dim=1)
+    for row in drawn:
+        assert stats.chisquare(torch.bincount(row, minlength=12).numpy()).pvalue > 0.001
+
+
+def test_every_sample_of_a_task_is_equally_likely_in_an_even_draw(monkeypatch):
+    monkeypatch.setattr(rng, "BLOCK", 4096)
+    memory, draws = of_tasks([11, 20, 7]), 1500
+    drawn = torch.cat([memory.draw_evenly(12) for _ in range(draws)], dim=1)
+    for row in drawn:
+        counts = torch.bincount(row, minlength=38).double()
+        for part in counts.split([11, 20, 7]):
+            share = 4 / len(part)
+            # without replacement: the counts of a draw vary by n p (1 - p) and are dependent
+            expected = draws * share
+            statistic = ((part - expected).square() / (expected * (1 - share))).sum()
+            freedom = len(part) - 1
+            assert 0.001 < stats.chi2.sf(statistic.item() * freedom / len(part), freedom) < 0.999
+
+
+@pytest.mark.parametrize("order", [(5,), (6, 5), (7, 5, 9)])
+def test_an_even_draw_does_not_depend_on_its_stack(order):
+    memory, alone = of_tasks([20, 20, 20], order), of_tasks([20, 20, 20], (5,))
+    for count in (12, 64, 7):
+        found = memory.draw_evenly(count)
+        assert torch.equal(found[order.index(5)], alone.draw_evenly(count)[0])
+    assert memory.draws.position == alone.draws.position
+    assert len({tuple(row) for row in found.tolist()}) == len(order)
+
+
+def test_an_even_draw_is_new_each_time_and_resumes_where_it_was():
+    memory, other = of_tasks([20, 20]), of_tasks([1])
+    first, second = memory.draw_evenly(10), memory.draw_evenly(10)
+    assert not torch.equal(first, second)
+    other.load(memory.state())
+    assert torch.equal(other.draw_evenly(10), memory.draw_evenly(10))
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_drawing_from_another_stream_changes_nothing_afterwards(even):
+    memory, other = (of_tasks([20, 20]) for _ in range(2))
+
+    def draw(held):
+        return held.draw_evenly(10) if even else held.draw(10)
+
+    start = draw(memory)
+    assert torch.equal(draw(other), start)
+    with other.drawing("consolidation"):
+        apart = [draw(other), draw(other)]
+        other.views.draws.uniform(5)
+    assert torch.equal(draw(other), draw(memory))
+    assert other.views.draws.position == 0
+    assert not any(torch.equal(drawn, start) for drawn in apart)
+    with memory.drawing("consolidation"):
+        assert all(map(torch.equal, apart, [draw(memory), draw(memory)]))
+
+
+# -- what is held in slots
+# -------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=4, max_size=4), min_size=2, max_size=2))
+@settings(max_examples=30, deadline=None)
+def test_gathered_samples_are_those_in_the_slots_of_each_seed(slots):
+    seeds = (3, 4)
+    reservoir = fill(ReservoirMemory(seeds, TOY, CPU, 10), seeds, [7, 30])
+    for memory in (reservoir, of_tasks([6, 9], seeds)):
+        inputs, labels = memory.gather(torch.tensor(slots))
+        assert (inputs.dtype, labels.dtype) == (torch.uint8, torch.int64)
+        for row, own in enumerate(slots):
+            for place, slot in enumerate(own):
+                assert inputs[row, place].tolist() == memory.inputs[row, slot].tolist()
+                assert labels[row, place].item() == memory.labels[row, slot].item()
+
+
+def test_gathering_nothing_gives_nothing():
+    inputs, labels = of_tasks([6, 9]).gather(torch.empty(2, 0, dtype=torch.long))
+    assert inputs.shape == (2, 0, 3)
+    assert labels.shape == (2, 0)
+
+
+GREY = StreamInfo(
+    "toy",
+    "class",
+    inputs=16,
+    outputs=10,
+    scale=1.0,
+    tasks=5,
+    shape=(4, 4),
+    augmentation="crop_flip",
+)
+
+
+def test_what_is_kept_is_without_augmentation_and_what_is_sampled_is_a_view():
+    seeds = (3, 4)
+    memory = ReservoirMemory(seeds, GREY, CPU, 10)
+    originals = torch.arange(1, 161, dtype=torch.uint8).view(1, 10, 16).expand(2, -1, -1)
+    labels = torch.arange(10).expand(2, -1)
+    memory.observe(Batch(originals.flip(2), labels, None, originals))
+    assert torch.equal(memory.inputs[:, :10], originals)
+    slots, views = (
+        Draws(seeds, "memory", CPU),
+        Views("crop_flip", (4, 4), seeds, "memory views", CPU),
+    )
+    for _ in range(2):
+        chosen = (slots.uniform(6) * 10).long()
+        inputs, labels = memory.sample(6)
+        assert torch.equal(labels, chosen)
+        picked = torch.stack([own[slot] for own, slot in zip(originals, chosen, strict=True)])
+        assert torch.equal(inputs, views(picked))
+        assert not torch.equal(inputs, picked)

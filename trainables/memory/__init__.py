@@ -2,6 +2,19 @@
 
 from trainables.memory.balanced import BalancedMemory
 from trainables.memory.base import Memory
+from trainables.memory.budget import Remembering, capacity, check_budget, share
+from trainables.memory.greedy import GreedyMemory
+from trainables.memory.herded import HerdedMemory
 from trainables.memory.reservoir import ReservoirMemory
 
-__all__ = ["BalancedMemory", "Memory", "ReservoirMemory"]
+__all__ = [
+    "BalancedMemory",
+    "GreedyMemory",
+    "HerdedMemory",
+    "Memory",
+    "Remembering",
+    "ReservoirMemory",
+    "capacity",
+    "check_budget",
+    "share",
+]

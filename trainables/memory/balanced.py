@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainables.memory.base import Memory
-from trainables.streams import Task
+from trainables.streams import StreamInfo, Task
 
 
 class BalancedMemory(Memory):
@@ -22,12 +23,12 @@ class BalancedMemory(Memory):
     def __init__(
         self,
         seeds: Sequence[int],
-        width: int,
+        stream: StreamInfo,
         device: torch.device,
         total: int,
         per_task: int | None = None,
     ) -> None:
-        super().__init__(seeds, width, device)
+        super().__init__(seeds, stream, device)
         self.total, self.per_task = total, per_task
         self.shares: list[int] = []  # samples held of each task
 
@@ -42,6 +43,23 @@ class BalancedMemory(Memory):
         self.shares = [min(held, share) for held in self.shares] + [new.labels.shape[1]]
         self.inputs = torch.cat([*inputs, new.inputs], dim=1)
         self.labels = torch.cat([*labels, new.labels.to(torch.uint8)], dim=1)
+
+    def draw_evenly(self, count: int) -> Tensor:
+        """Choose slots, [S, count]: as many of each task, without replacement; what is left over
+        from the first task on; with replacement only where there are not enough.
+        """
+        tasks = len(self.shares)
+        wanted = [min(max(1, count // tasks), held) for held in self.shares][:count]
+        for task, share in enumerate(wanted):
+            wanted[task] += min(count - sum(wanted), self.shares[task] - share)
+        # sorting random keys within each task puts its slots in random order
+        owners = torch.cat([torch.full((n,), t) for t, n in enumerate(self.shares)])
+        keys = self.draws.uniform(len(self)) + owners.to(self.inputs.device)
+        starts = [sum(self.shares[:task]) for task in range(tasks)]
+        first = [torch.arange(a, a + n) for a, n in zip(starts, wanted, strict=False)]
+        chosen = keys.argsort(dim=1, stable=True)[:, torch.cat(first).to(self.inputs.device)]
+        missing = count - chosen.shape[1]
+        return torch.cat([chosen, self.draw(missing)], 1) if missing else chosen
 
     def state(self) -> dict[str, Any]:
         return super().state() | {"shares": self.shares}

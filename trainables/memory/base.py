@@ -6,26 +6,31 @@ S seeds, B batch, M samples held, D bytes of a sample.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainables.rng import Draws
-from trainables.streams import Batch, Task
+from trainables.streams import Batch, StreamInfo, Task
+from trainables.streams.views import Views
 
 
 class Memory(ABC):
-    """Samples of past tasks: inputs uint8 [S, M, D] as they came, labels uint8 [S, M].
+    """Samples of past tasks: inputs uint8 [S, M, D] without augmentation, labels uint8 [S, M].
 
-    All random numbers come from the stream ``memory`` of each seed.
+    Which are drawn comes from the stream ``memory`` of each seed; the views of them, where the
+    stream augments, from the stream ``memory views``.
     """
 
-    def __init__(self, seeds: Sequence[int], width: int, device: torch.device) -> None:
-        self.inputs = torch.empty(len(seeds), 0, width, dtype=torch.uint8, device=device)
-        self.labels = torch.empty(len(seeds), 0, dtype=torch.uint8, device=device)
+    def __init__(self, seeds: Sequence[int], stream: StreamInfo, device: torch.device) -> None:
+        stack, width = len(seeds), stream.inputs
+        self.inputs = torch.empty(stack, 0, width, dtype=torch.uint8, device=device)
+        self.labels = torch.empty(stack, 0, dtype=torch.uint8, device=device)
         self.draws = Draws(seeds, "memory", device)
+        self.views = Views(stream.augmentation, stream.shape, seeds, "memory views", device)
         self._seed = torch.arange(len(seeds), device=device).unsqueeze(1)
 
     @abstractmethod
@@ -42,11 +47,33 @@ class Memory(ABC):
         """Return ``count`` samples of each seed, with replacement: inputs [S, count, D], labels
         int64 [S, count].
         """
-        stack, slots, width = self.inputs.shape
-        chosen = (self.draws.uniform(count) * len(self)).long()
-        rows = chosen.add_(self._seed, alpha=slots).flatten()
-        inputs = self.inputs.view(-1, width).index_select(0, rows).view(stack, count, width)
-        return inputs, self.labels.view(-1).index_select(0, rows).view(stack, count).long()
+        inputs, labels = self.gather(self.draw(count))
+        return self.views(inputs), labels
+
+    def draw(self, count: int) -> Tensor:
+        """Choose slots, with replacement; [S, count]."""
+        return (self.draws.uniform(count) * len(self)).long()
+
+    @contextmanager
+    def drawing(self, name: str) -> Iterator[None]:
+        """Draw from the streams ``name`` and, for views, ``name views`` of each seed, from their
+        beginning: what is drawn meanwhile changes nothing afterwards.
+        """
+        kept = self.draws, self.views.draws
+        seeds, device = self.draws.seeds, self.draws.device
+        self.draws = Draws(seeds, name, device)
+        self.views.draws = Draws(seeds, f"{name} views", device)
+        try:
+            yield
+        finally:
+            self.draws, self.views.draws = kept
+
+    def gather(self, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is held in these slots of each seed: inputs [S, B, D], labels [S, B]."""
+        rows = torch.add(slots, self._seed, alpha=self.labels.shape[1]).flatten()
+        width = self.inputs.shape[-1]
+        inputs = self.inputs.flatten(0, 1).index_select(0, rows).view(*slots.shape, width)
+        return inputs, self.labels.flatten().index_select(0, rows).view(slots.shape).long()
 
     def class_counts(self, classes: int) -> Tensor:
         """Number of samples held of each class; [S, classes]."""
@@ -60,10 +87,16 @@ class Memory(ABC):
 
     def state(self) -> dict[str, Any]:
         """Return everything needed to continue."""
-        return {"inputs": self.inputs, "labels": self.labels, "position": self.draws.position}
+        return {
+            "inputs": self.inputs,
+            "labels": self.labels,
+            "position": self.draws.position,
+            "views": self.views.draws.position,
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from what :meth:`state` returned."""
         self.inputs = state["inputs"].to(self.inputs.device)
         self.labels = state["labels"].to(self.labels.device)
         self.draws.position = state["position"]
+        self.views.draws.position = state["views"]

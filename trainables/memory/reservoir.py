@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainables.memory.base import Memory
 from trainables.rng import Draws
-from trainables.streams import Batch
+from trainables.streams import Batch, StreamInfo
 
 AHEAD = 4096  # samples whose slots are found at once: a training step only looks them up
 
@@ -23,12 +23,12 @@ class ReservoirMemory(Memory):
     """
 
     def __init__(
-        self, seeds: Sequence[int], width: int, device: torch.device, capacity: int
+        self, seeds: Sequence[int], stream: StreamInfo, device: torch.device, capacity: int
     ) -> None:
-        super().__init__(seeds, width, device)
+        super().__init__(seeds, stream, device)
         self.capacity, self.seen = capacity, 0
         # one slot more than held: what is not kept is written there
-        self.inputs = self.inputs.new_zeros(len(seeds), capacity + 1, width)
+        self.inputs = self.inputs.new_zeros(len(seeds), capacity + 1, stream.inputs)
         self.labels = self.labels.new_zeros(len(seeds), capacity + 1)
         self._arrivals = Draws(seeds, "reservoir", device)
         self._first = self._seed * (capacity + 1)
@@ -38,13 +38,16 @@ class ReservoirMemory(Memory):
         return min(self.seen, self.capacity)
 
     def observe(self, batch: Batch) -> None:
-        width = batch.inputs.shape[-1]
-        rows = self._rows(batch.labels.shape[1]).flatten()
-        held, new = self.inputs.view(-1, width), batch.inputs.reshape(-1, width)
+        self.put(self.rows(batch.labels.shape[1]).flatten(), batch)
+
+    def put(self, rows: Tensor, batch: Batch) -> None:
+        """Store a batch in these rows of all seeds' slots."""
+        width = batch.kept.shape[-1]
+        held, new = self.inputs.view(-1, width), batch.kept.reshape(-1, width)
         words(held).index_copy_(0, rows, words(new))
         self.labels.view(-1).index_copy_(0, rows, batch.labels.flatten().to(torch.uint8))
 
-    def _rows(self, count: int) -> Tensor:
+    def rows(self, count: int) -> Tensor:
         """Where the next samples go, as rows of all seeds' slots; [S, count]."""
         if self.seen + count > self._start + self._ahead.shape[1]:
             self._look_ahead(max(count, AHEAD))

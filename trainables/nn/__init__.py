@@ -3,5 +3,18 @@ seed.
 """
 
 from trainables.nn.dense import MLP, LayerNorm, Linear, Stacked
+from trainables.nn.dropout import Dropout
+from trainables.nn.gated import GatedNetwork
+from trainables.nn.gradients import assign_gradients, clip_gradients, flat
 
-__all__ = ["MLP", "LayerNorm", "Linear", "Stacked"]
+__all__ = [
+    "MLP",
+    "Dropout",
+    "GatedNetwork",
+    "LayerNorm",
+    "Linear",
+    "Stacked",
+    "assign_gradients",
+    "clip_gradients",
+    "flat",
+]

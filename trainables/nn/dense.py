@@ -24,29 +24,42 @@ class Stacked(nn.Module, ABC):
 
 
 class Linear(Stacked):
-    """One matrix product for all seeds: weight [S, in, out], bias [S, 1, out].
+    """One matrix product for all seeds: weight [S, in, out], bias [S, 1, out] or none.
 
     Initial values are PyTorch's default for ``nn.Linear``, U(-1/sqrt(in), 1/sqrt(in)), drawn seed
     by seed.
     """
 
-    def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        generators: Sequence[torch.Generator],
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         bound = inputs**-0.5
-        weights = [
+        drawn = [
             torch.empty(inputs, outputs).uniform_(-bound, bound, generator=g) for g in generators
         ]
-        biases = [torch.empty(1, outputs).uniform_(-bound, bound, generator=g) for g in generators]
-        self.weight = nn.Parameter(torch.stack(weights))
-        self.bias = nn.Parameter(torch.stack(biases))
+        self.weight = nn.Parameter(torch.stack(drawn))
+        self.bias = None
+        if bias:
+            drawn = [
+                torch.empty(1, outputs).uniform_(-bound, bound, generator=g) for g in generators
+            ]
+            self.bias = nn.Parameter(torch.stack(drawn))
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if self.bias is None:
+            return inputs @ self.weight
         return torch.baddbmm(self.bias, inputs, self.weight)
 
     def squared_gradients(self, inputs: Tensor, squares: Tensor) -> list[Tensor]:
         # a sample's weight gradient is an outer product, so its square is the outer product of
         # squares
-        return [inputs.square().mT @ squares, squares.sum(1, keepdim=True)]
+        weight = inputs.square().mT @ squares
+        return [weight] if self.bias is None else [weight, squares.sum(1, keepdim=True)]
 
 
 class LayerNorm(Stacked):
@@ -66,8 +79,10 @@ class LayerNorm(Stacked):
 
 
 class MLP(nn.Module):
-    """Dense layers with ReLU between them; with ``layer_norm``, each hidden block is Linear, ReLU,
-    LayerNorm.
+    """Dense layers with ReLU between them.
+
+    A hidden block is Linear, ReLU, then LayerNorm where ``layer_norm`` says so, then ``dropout``
+    where it is given.
     """
 
     def __init__(
@@ -77,15 +92,27 @@ class MLP(nn.Module):
         outputs: int,
         generators: Sequence[torch.Generator],
         layer_norm: bool = False,
+        dropout: nn.Module | None = None,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for width in hidden:
             layers += [Linear(inputs, width, generators), nn.ReLU()]
             layers += [LayerNorm(width, len(generators))] if layer_norm else []
+            layers += [dropout] if dropout is not None else []
             inputs = width
         self.layers = nn.Sequential(*layers, Linear(inputs, outputs, generators))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.layers(inputs)
+    def features(self, inputs: Tensor) -> Tensor:
+        """What the last layer is given, [S, B, width of the last hidden layer]."""
+        for layer in self.layers[:-1]:
+            inputs = layer(inputs)
+        return inputs
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits [S, B, outputs] of features."""
+        logits: Tensor = self.layers[-1](features)
         return logits
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.classify(self.features(inputs))

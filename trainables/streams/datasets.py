@@ -31,10 +31,17 @@ class Dataset:
     name: str
     source: str
     classes: int
-    features: int
+    shape: tuple[int, ...]  # of one sample, channels last
     scale: float  # multiplies a stored byte to give the network's input
+    mean: tuple[float, ...]  # of the scaled training data, one number a channel
+    std: tuple[float, ...]
     build: Callable[[Path], dict[str, Split]]
     bundled: str = ""  # the installed package it comes with: nothing to download or cache
+
+    @property
+    def features(self) -> int:
+        """Numbers of one sample."""
+        return prod(self.shape)
 
 
 def load(name: str, root: Path, splits: tuple[str, ...] = ("train", "test")) -> dict[str, Split]:
@@ -172,11 +179,11 @@ def _digits(root: Path) -> dict[str, Split]:
     }
 
 
-def _torchvision(name: str, kind: str) -> Callable[[Path], dict[str, Split]]:
+def _torchvision(name: str, kind: str, folder: str) -> Callable[[Path], dict[str, Split]]:
     def build(root: Path) -> dict[str, Split]:
         import torchvision
 
-        data_set, raw = getattr(torchvision.datasets, kind), root / kind / "raw"
+        data_set, raw = getattr(torchvision.datasets, kind), root / folder
         try:
             return _checked(_arrays(data_set, root), name)
         except Exception as error:  # torchvision has many for a file that is not as expected
@@ -218,8 +225,10 @@ DATASETS = {
             "digits",
             "scikit-learn's handwritten digits (UCI, 1998), 8x8",
             10,
-            64,
+            (8, 8),
             1 / 16,
+            (0.3053,),
+            (0.3760,),
             _digits,
             bundled="scikit-learn",
         ),
@@ -227,9 +236,31 @@ DATASETS = {
             "mnist",
             "MNIST (LeCun, Cortes, Burges 1998), 28x28",
             10,
-            784,
+            (28, 28),
             1 / 255,
-            _torchvision("mnist", "MNIST"),
+            (0.1307,),
+            (0.3081,),
+            _torchvision("mnist", "MNIST", "MNIST/raw"),
+        ),
+        Dataset(
+            "fashion_mnist",
+            "Fashion-MNIST (Xiao, Rasul, Vollgraf 2017), 28x28",
+            10,
+            (28, 28),
+            1 / 255,
+            (0.2860,),
+            (0.3530,),
+            _torchvision("fashion_mnist", "FashionMNIST", "FashionMNIST/raw"),
+        ),
+        Dataset(
+            "cifar10",
+            "CIFAR-10 (Krizhevsky 2009), 32x32 in colour",
+            10,
+            (32, 32, 3),
+            1 / 255,
+            (0.4914, 0.4822, 0.4465),
+            (0.2023, 0.1994, 0.2010),
+            _torchvision("cifar10", "CIFAR10", "cifar-10-batches-py"),
         ),
     )
 }

@@ -59,6 +59,21 @@ class Scenario:
             return self._rivals.gather(1, index)
         return self._seen[:, task].unsqueeze(1) if active == "seen" else None
 
+    def outputs_of(self, task: int) -> Tensor:
+        """Outputs that answer for a task; [S, 1, outputs]."""
+        mine = self._current[:, task].unsqueeze(1)
+        return torch.ones_like(mine[..., : self.outputs]) if self.name == "domain" else mine
+
+    def old_outputs(self, task: int) -> list[Tensor]:
+        """Outputs of the tasks before ``task``, in groups that compete when tested; [S, 1,
+        outputs] each.
+        """
+        if self.name == "task":
+            return [self.outputs_of(old) for old in range(task)]
+        if task == 0:
+            return []
+        return [self.outputs_of(0) if self.name == "domain" else self._seen[:, task - 1, None]]
+
     def score_mask(self, learnt: int, scored: int) -> Tensor | None:
         """Outputs that compete when task ``scored`` is tested after learning ``learnt`` tasks; [S,
         1, outputs].

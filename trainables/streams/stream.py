@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,22 +22,25 @@ from trainables.options import Options, option
 from trainables.rng import generator
 from trainables.streams.datasets import DATASETS, Split
 from trainables.streams.scenario import Scenario
+from trainables.streams.views import AUGMENTATIONS, Views
 
 PHASES = ("tune", "confirm")
 Rows = NDArray[np.bool_]
 
 
 class StreamOptions(Options):
-    """Options of a stream, the table ``[stream]`` of a study file."""
+    """Options every stream has, in the table ``[stream]`` of a study file."""
 
-    class_order: str = option(
-        "fixed", "order of the classes over the tasks", choices=("fixed", "shuffled")
-    )
     active_classes: str = option(
         "all",
         "outputs that compete in the training loss (class scenario): all, those of the tasks seen "
         "so far, or those of the sample's own task",
         choices=("all", "seen", "current"),
+    )
+    augmentation: str = option(
+        "none",
+        "random views of images for training; crop_flip: shifted by up to 4 pixels and mirrored",
+        choices=AUGMENTATIONS,
     )
 
 
@@ -51,15 +54,28 @@ class StreamInfo:
     outputs: int  # columns of the logits
     scale: float  # multiplies a stored byte to give the network's input
     tasks: int | None  # None in a task-free stream: the learner is not to know
+    shape: tuple[int, ...] = ()  # of one sample, channels last
+    mean: tuple[float, ...] = (0.0,)  # of the scaled inputs, one number a channel
+    std: tuple[float, ...] = (1.0,)
+    augmentation: str = "none"  # random views that samples are trained on
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one task for every seed: inputs uint8 [S, B, D], labels int64 [S, B]."""
+    """Samples of one task for every seed: inputs uint8 [S, B, D], labels int64 [S, B].
+
+    Where the stream augments, ``inputs`` are random views of ``originals``; a memory keeps these.
+    """
 
     inputs: Tensor
     labels: Tensor
     task: Task
+    originals: Tensor | None = None
+
+    @property
+    def kept(self) -> Tensor:
+        """What a memory keeps of the inputs: the samples without augmentation."""
+        return self.inputs if self.originals is None else self.originals
 
 
 class Stream(ABC):
@@ -71,14 +87,15 @@ class Stream(ABC):
     Args:
         data: the splits the phase needs, as ``datasets.load`` returns them (no test split in phase
             ``tune``).
-        options: see :class:`StreamOptions`.
+        options: an instance of the class's ``Options``.
     """
 
     name: ClassVar[str]
     dataset: ClassVar[str]
     reference: ClassVar[str]
-    tasks: ClassVar[int]
+    tasks: int  # of the class: how many by default; of a stream: how many it has
     scenarios: ClassVar[tuple[str, ...]]
+    Options: ClassVar[type[StreamOptions]] = StreamOptions
     version: ClassVar[int] = (
         1  # raise it when results change: the ledger then runs everything again
     )
@@ -93,37 +110,70 @@ class Stream(ABC):
         device: torch.device | str = "cpu",
     ) -> None:
         self.seeds, self.device = tuple(seeds), torch.device(device)
-        self.options = options or StreamOptions.parse({})
+        self.options: Any = options or self.Options.parse({})
         self.classes = DATASETS[self.dataset].classes
+        self.info = self.describe(scenario, self.options)
+        self.tasks = self.length(self.options)
         held, learnt, scored = self.roles(data, phase)
         if held[0] == held[-1] and (learnt & scored).any():
             raise ValueError(
                 f"{self.name} would be scored on samples it has learnt, in phase '{phase}'"
             )
-        self._images, self._classes = [], []
+        self.images: list[Tensor] = []  # of the splits held: learnt first, scored last
+        self.labels: list[Tensor] = []
         for split in held:
             pixels = data[split]["images"].reshape(len(data[split]["labels"]), -1)
-            self._images.append(_tensor(pixels).to(self.device))
-            self._classes.append(_tensor(data[split]["labels"]).to(self.device, torch.long))
+            self.images.append(_tensor(pixels).to(self.device))
+            self.labels.append(_tensor(data[split]["labels"]).to(self.device, torch.long))
         labels = [data[split]["labels"] for split in held]
-        self._learn = self._pools(labels[0], learnt)
-        self._score = self._pools(labels[-1], scored)
+        self.pools_learnt = self._pools(labels[0], learnt)
+        self.pools_scored = self._pools(labels[-1], scored)
         self.task_classes = self.assign_classes()
         self.scenario = Scenario(
-            scenario, self.task_classes.to(self.device), self.classes, self.options.active_classes
+            scenario,
+            self.task_classes.to(self.device),
+            self.class_counts(scenario, self.options)[0],
+            self.options.active_classes,
         )
-        self.info = StreamInfo(
-            name=self.name,
+
+    @classmethod
+    def length(cls, options: Any) -> int:
+        """Number of tasks with these options."""
+        return cls.tasks
+
+    @classmethod
+    @abstractmethod
+    def class_counts(cls, scenario: str, options: Any) -> tuple[int, int]:
+        """Number of classes that are told apart over all tasks, and in one task."""
+
+    @classmethod
+    def describe(cls, scenario: str, options: Any) -> StreamInfo:
+        """Return what a learner is told of the stream; needs no data."""
+        dataset = DATASETS[cls.dataset]
+        classes, of_a_task = cls.class_counts(scenario, options)
+        return StreamInfo(
+            name=cls.name,
             scenario=scenario,
-            inputs=self._images[0].shape[1],
-            outputs=self.scenario.outputs,
-            scale=DATASETS[self.dataset].scale,
-            tasks=None if scenario == "task_free" else self.tasks,
+            inputs=dataset.features,
+            outputs=of_a_task if scenario == "domain" else classes,
+            scale=dataset.scale,
+            tasks=None if scenario == "task_free" else cls.length(options),
+            shape=dataset.shape,
+            mean=dataset.mean,
+            std=dataset.std,
+            augmentation=options.augmentation,
         )
 
     @abstractmethod
     def assign_classes(self) -> Tensor:
         """Return the classes of each task, [S, T, K]."""
+
+    @abstractmethod
+    def members(self, pools: Sequence[Tensor], index: int) -> list[dict[int, Tensor]]:
+        """Samples of each class of a task, for each seed, out of those of each class of the data.
+
+        A sample is named by a number, which tells its task too where tasks share samples.
+        """
 
     def roles(self, data: Mapping[str, Split], phase: str) -> tuple[tuple[str, ...], Rows, Rows]:
         """Return the splits held, which rows of the first are learnt, of the last scored."""
@@ -146,32 +196,35 @@ class Stream(ABC):
 
     def pool(self, index: int) -> tuple[list[Tensor], int]:
         """Samples to learn in a task: indices of each seed, and the size that fixes the steps."""
-        chosen = [
-            torch.cat([self._learn[c] for c in row]) for row in self.task_classes[:, index].tolist()
-        ]
-        if self.options.class_order == "fixed":
-            return chosen, len(chosen[0])
-        # as many steps for every seed as the largest task there can be: none misses a sample
-        sizes = sorted(len(members) for members in self._learn)
-        return chosen, sum(sizes[-self.task_classes.shape[2] :])
+        chosen = [torch.cat(list(m.values())) for m in self.members(self.pools_learnt, index)]
+        return chosen, self.largest(chosen)
+
+    def largest(self, pools: Sequence[Tensor]) -> int:
+        """Number of samples of a task, that of the largest there can be: no seed misses one."""
+        return len(pools[0])
+
+    def learnt_by_class(self, index: int) -> list[dict[int, Tensor]]:
+        """Samples to learn in a task, by class, for each seed."""
+        return self.members(self.pools_learnt, index)
+
+    @property
+    def smallest_class(self) -> int:
+        """Number of samples to learn of the smallest class of the data."""
+        return min(map(len, self.pools_learnt))
 
     def scored(self, index: int) -> tuple[Tensor, Tensor]:
         """Samples to score in a task: indices [S, N], padded, and which of them count."""
-        rows = [
-            torch.cat([self._score[c] for c in row]) for row in self.task_classes[:, index].tolist()
-        ]
-        longest = max(len(row) for row in rows)
-        wrapped = torch.stack([wrap(row, longest) for row in rows])
-        counts = torch.arange(longest) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
-        return wrapped.to(self.device), counts.to(self.device)
+        rows = [torch.cat(list(m.values())) for m in self.members(self.pools_scored, index)]
+        chosen, counts = padded(rows)
+        return chosen.to(self.device), counts.to(self.device)
 
-    def gather(self, index: Tensor, task: int, scored: bool = False) -> tuple[Tensor, Tensor]:
+    def gather(self, index: Tensor, scored: bool = False) -> tuple[Tensor, Tensor]:
         """Return inputs uint8 [S, B, D] and labels [S, B] of the samples at these indices."""
         source = -1 if scored else 0
         flat = index.reshape(-1)
-        inputs = self._images[source].index_select(0, flat).view(*index.shape, -1)
+        inputs = self.images[source].index_select(0, flat).view(*index.shape, -1)
         return inputs, self.scenario.labels(
-            self._classes[source].index_select(0, flat).view(index.shape)
+            self.labels[source].index_select(0, flat).view(index.shape)
         )
 
     def _pools(self, labels: NDArray[np.uint8], chosen: Rows) -> list[Tensor]:
@@ -214,15 +267,48 @@ class Task:
         """Outputs that compete in the loss of these labels; [S, B or 1, outputs], None for all."""
         return self._stream.scenario.loss_mask(labels, None if self._union else self._index)
 
+    @property
+    def outputs(self) -> Tensor:
+        """Outputs that answer for this task; bool [S, 1, outputs]."""
+        return self._stream.scenario.outputs_of(self.id)
+
+    @property
+    def old_outputs(self) -> list[Tensor]:
+        """Outputs of earlier tasks, in groups that compete when tested; bool [S, 1, outputs]."""
+        return self._stream.scenario.old_outputs(self.id)
+
+    @property
+    def smallest_class(self) -> int:
+        """Number of samples that any class of the stream has at least."""
+        return self._stream.smallest_class
+
+    def by_class(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield each class of the task: its label [S], its samples uint8 [S, N, D], and which of
+        them count [S, N], as seeds may have classes of unlike size. Not for use in a step.
+        """
+        stream = self._stream
+        for rows in zip(*(m.values() for m in stream.learnt_by_class(self._index)), strict=True):
+            index, counts = padded(rows)
+            inputs, labels = stream.gather(index.to(stream.device))
+            yield labels[:, 0], inputs, counts.to(stream.device)
+
+    def steps(self, batch_size: int) -> int:
+        """Number of batches of an epoch."""
+        return math.ceil(self.size / batch_size)
+
     def batches(self, epochs: int, batch_size: int) -> Iterator[Batch]:
-        """Yield ``ceil(size / batch_size)`` full batches an epoch.
+        """Yield ``steps(batch_size)`` full batches an epoch, augmented where the stream does that.
 
         Shuffled anew for each epoch and seed; a shuffle that ends early is gone through again from
         its front, so every seed takes the same number of steps. A task-free stream is passed over
         once, whatever ``epochs``.
         """
+        info, stream = self._stream.info, self._stream
+        name = f"views/{self._index}"
+        views = Views(info.augmentation, info.shape, stream.seeds, name, stream.device)
         for index in self._orders(1 if self.free else epochs, batch_size):
-            yield self._batch(index)
+            batch = self._batch(index)
+            yield replace(batch, inputs=views(batch.inputs), originals=batch.inputs)
             self.steps_done += 1
             self.samples += batch_size
             if self.after_step is not None:
@@ -234,7 +320,7 @@ class Task:
         return self._batch(torch.stack(rows).to(self._stream.device))
 
     def _batch(self, index: Tensor) -> Batch:
-        inputs, labels = self._stream.gather(index, self._index)
+        inputs, labels = self._stream.gather(index)
         return Batch(inputs, labels, self)
 
     def _rows(self) -> Iterator[tuple[Tensor, int]]:
@@ -245,7 +331,7 @@ class Task:
         return wrap(row[order], count)
 
     def _orders(self, epochs: int, batch_size: int) -> Iterator[Tensor]:
-        steps = math.ceil(self.size / batch_size)
+        steps = self.steps(batch_size)
         if self._union:
             yield from _union_orders(self._stream, self._union, self._index, epochs, batch_size)
             return
@@ -282,6 +368,13 @@ def _union_orders(
 def wrap(row: Tensor, length: int) -> Tensor:
     """Repeat a row from its front until it has the wanted length, or cut it."""
     return row.repeat(math.ceil(length / max(len(row), 1)))[:length]
+
+
+def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Stack rows, wrapped to the length of the longest, and say which of their items count."""
+    longest = max(map(len, rows))
+    counts = torch.arange(longest) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
+    return torch.stack([wrap(row, longest) for row in rows]), counts
 
 
 def validation_rows(labels: NDArray[np.uint8]) -> Rows:

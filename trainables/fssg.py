@@ -1,0 +1,311 @@
+"""FSSG-Net, renamed FSC-Net: a fast network that replays, a slow one that consolidates.
+
+Source: "FSC-Net: Fast-Slow Consolidation Networks" (arXiv 2511.11707) and its code, which differ;
+where they do, this is the code. With the fast network's logits z1 and summary s(x), the output of
+its last hidden layer, the slow network answers z2 = f(x, s(x)):
+
+    fast:  L1 = CE(z1, y)                                       at every step
+    slow:  L2 = (1 - lam) CE(z2, y) + lam tau^2 KL(p1 || p2)    at every tenth step, and in a phase
+                                                                of its own after a task
+
+with p = softmax(z / tau) and z clamped to [-20, 20]. Nothing flows from the slow to the fast one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainables.learner import Learner, cross_entropies
+from trainables.memory import BalancedMemory, Remembering, check_budget, share
+from trainables.nn import MLP, Dropout, GatedNetwork, clip_gradients
+from trainables.options import Options, option
+from trainables.rng import Draws, generator
+from trainables.streams import Batch, StreamInfo, Task
+
+LIMIT = 20.0  # of a logit, either side; its gradient is zero beyond
+FORBIDDEN = -1e4  # logit of an output that does not compete
+
+
+class FSSG(Learner):
+    """Fast and slow networks with replay, distillation, and consolidation after each task.
+
+    The fast network alone is experience replay; its accuracy is kept as the readout ``fast``.
+    Differences from the source: samples are stored without augmentation and augmented anew when
+    replayed (theirs keep one random view); a loss that is not finite marks its seed as diverged
+    (theirs skip the step).
+    """
+
+    name = "fssg"
+    reference = "FSC-Net: Fast-Slow Consolidation Networks, arXiv 2511.11707"
+    scenarios = ("task", "domain", "class")
+    readouts = ("slow", "fast")
+    diagnostics: ClassVar = {"memory_classes": ("Samples held of each class", "samples")}
+
+    class Config(Remembering):
+        """Options of FSSG-Net; defaults of its 30-seed Split-MNIST run."""
+
+        hidden: tuple[int, ...] = option(
+            (128, 64, 128, 64),
+            "widths of the fast network; the last is that of the summary",
+            low=1,
+        )
+        layer_norm: bool = option(True, "layer normalisation after each hidden layer of it")
+        slow_hidden: tuple[int, ...] = option((256, 128), "widths of the slow network", low=1)
+        standardise: bool = option(
+            True, "inputs less their mean over the data set, over its deviation"
+        )
+        lr: float = option(1e-3, "learning rate of the fast network", low=0.0)
+        lr_slow: float = option(5e-4, "learning rate of the slow network", low=0.0)
+        epochs: int = option(5, "passes over the data of a task", low=1)
+        batch_size: int = option(64, "new samples a step; samples of a consolidation step", low=1)
+        grad_clip: float = option(1.0, "largest norm of a gradient; 0: any", low=0.0)
+        memory_per_task: int | None = option(
+            200, "samples held per task; none: memory_total shared out", low=1
+        )
+        replay_probability: float = option(
+            0.3, "chance that a step replays, once there is a memory", low=0.0, high=1.0
+        )
+        replay_ratio: float = option(
+            1.0, "replayed samples per new sample, when it does", low=0.02, high=16.0
+        )
+        balanced_replay: bool = option(True, "replay as many samples of each task")
+        interval: int = option(10, "the slow network learns at every so manyeth step", low=1)
+        consolidation_epochs: int = option(
+            2,
+            "passes over the memory after a task, by the slow network; 0: no consolidation",
+            low=0,
+        )
+        lam_task: float = option(0.3, "share of distillation during a task", low=0.0, high=1.0)
+        lam_consolidation: float = option(
+            0.0, "share of distillation in consolidation", low=0.0, high=1.0
+        )
+        tau: float = option(2.0, "temperature of distillation", low=0.1)
+        dropout: float = option(0.2, "dropout of the slow network", low=0.0, high=0.9)
+        summary: bool = option(True, "give the slow network the summary; otherwise zeros")
+        gated: bool = option(
+            False,
+            "similarity-gated fast network (an ablation; theirs has hidden = [128, 64])",
+        )
+        neurons: int = option(16, "neurons of the gated network", low=1)
+        rounds: int = option(3, "rounds of messages in the gated network", low=1)
+        top_k: int = option(5, "neurons that each hears in the gated network", low=1)
+
+    def __init__(
+        self,
+        config: Options,
+        stream: StreamInfo,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(config, stream, seeds, device)
+        self.slow = self.build_slow()
+        self.slow_optimiser = self.build_optimiser(self.slow, self.config.lr_slow)
+        per_task = share(self.config, stream)
+        self.memory = BalancedMemory(self.seeds, stream, self.device, 0, per_task)
+        self.replayed = max(1, round(self.config.replay_ratio * self.config.batch_size))
+
+    @classmethod
+    def check(cls, config: Any, stream: StreamInfo) -> None:
+        check_budget(config, stream, shared=True)
+
+    # -- the two networks
+
+    def build_network(self, name: str) -> torch.nn.Module:
+        """Return the fast network."""
+        config = self.config
+        if not config.gated:
+            return super().build_network(name)
+        draws = [generator(seed, name) for seed in self.seeds]
+        sizes = (self.stream.inputs, config.hidden, self.stream.outputs)
+        routing = (config.neurons, config.rounds, min(config.top_k, config.neurons))
+        return GatedNetwork(*sizes, draws, *routing).to(self.device)
+
+    def build_slow(self) -> MLP:
+        """Return the slow network, on the input joined with the summary."""
+        config, stream = self.config, self.stream
+        draws = [generator(seed, "slow weights") for seed in self.seeds]
+        self.noise = Draws(self.seeds, "dropout", self.device)
+        inputs, dropout = stream.inputs + config.hidden[-1], Dropout(config.dropout, self.noise)
+        sizes = (inputs, config.slow_hidden, stream.outputs)
+        return MLP(*sizes, draws, layer_norm=True, dropout=dropout).to(self.device)
+
+    def fast(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and summary of encoded inputs."""
+        summary = self.network.features(inputs)  # type: ignore[operator]
+        logits = self.network.classify(summary)  # type: ignore[operator]
+        return logits.clamp(-LIMIT, LIMIT), summary
+
+    def slow_logits(self, inputs: Tensor, summary: Tensor) -> Tensor:
+        """Logits of the slow network; the summary is given, not learnt through."""
+        summary = summary.detach() if self.config.summary else torch.zeros_like(summary)
+        logits: Tensor = self.slow(torch.cat([inputs, summary], -1))
+        return logits.clamp(-LIMIT, LIMIT)
+
+    # -- during a task
+
+    def begin_task(self, task: Task) -> None:
+        """Draw in which steps of the task each seed replays, so that no step has to ask."""
+        steps = self.config.epochs * task.steps(self.config.batch_size)
+        drawn = [
+            torch.rand(steps, generator=generator(seed, "replay", task.id)) for seed in self.seeds
+        ]
+        replays = torch.stack(drawn) < self.config.replay_probability
+        self.anyone_replays: list[bool] = replays.any(0).tolist()
+        self.replays = replays.to(self.device, torch.float32)
+
+    def observe(self, batch: Batch) -> Tensor:
+        step, task = batch.task.steps_done, batch.task
+        slow_turn = step % task.steps(self.config.batch_size) % self.config.interval == 0
+        inputs, labels, weights = self.with_replay(batch, step % self.replays.shape[1], slow_turn)
+        inputs, mask = self.encode(inputs), task.loss_mask(labels)
+        logits, summary = self.fast(inputs)
+        loss = weighted_mean(cross_entropies(logits, labels, mask), weights)
+        total = self.descend_clipped(loss, self.network, self.optimiser)
+        if slow_turn:
+            logits = self.masked(logits.detach(), mask)
+            given = (inputs, labels, weights, mask, logits, summary)
+            total = total + self.slow_step(*given, self.config.lam_task)
+        return total
+
+    def with_replay(
+        self, batch: Batch, step: int, always: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Join the batch with replayed samples, which weigh nothing for a seed that does not replay
+        now: inputs [S, B', D], labels and weights [S, B'].
+
+        Where no seed replays the batch stays as it is, unless ``always``. Random numbers are drawn
+        either way: how many a seed draws does not depend on its company.
+        """
+        config, (stack, count) = self.config, batch.labels.shape
+        self.trained += count
+        if not len(self.memory) or not config.replay_probability:
+            return batch.inputs, batch.labels, None
+        # seeds replay in different steps: what is counted is what they replay on average
+        self.trained += round(config.replay_probability * self.replayed)
+        inputs, labels = self.remembered(self.replayed)
+        if not (always or self.anyone_replays[step]):
+            return batch.inputs, batch.labels, None
+        new = torch.ones(stack, count, device=self.device)
+        old = self.replays[:, step, None].expand(-1, self.replayed)
+        return (
+            torch.cat([batch.inputs, inputs], 1),
+            torch.cat([batch.labels, labels], 1),
+            torch.cat([new, old], 1),
+        )
+
+    def slow_step(
+        self,
+        inputs: Tensor,
+        labels: Tensor,
+        weights: Tensor | None,
+        mask: Tensor | None,
+        teacher: Tensor,
+        summary: Tensor,
+        lam: float,
+    ) -> Tensor:
+        """Teach the slow network by labels and, with weight ``lam``, by the fast network."""
+        self.slow.train()
+        logits = self.slow_logits(inputs, summary)
+        losses = cross_entropies(logits, labels, mask).mul(1 - lam)
+        if lam:
+            losses = losses + lam * distillation(
+                self.masked(logits, mask), teacher, self.config.tau
+            )
+        loss = weighted_mean(losses, weights)
+        return self.descend_clipped(loss, self.slow, self.slow_optimiser)
+
+    def descend_clipped(
+        self, loss: Tensor, network: torch.nn.Module, optimiser: torch.optim.Optimizer
+    ) -> Tensor:
+        """Take a step down the loss of each seed, its gradient clipped; return the loss."""
+        optimiser.zero_grad()
+        loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call]
+        if self.config.grad_clip:
+            clip_gradients(network.parameters(), self.config.grad_clip)
+        optimiser.step()
+        return loss.detach()
+
+    # -- after a task
+
+    def end_task(self, task: Task) -> None:
+        """Store samples of the task, then consolidate: the slow network learns from the memory.
+
+        It draws apart from replay, so the fast network learns the same however long this takes.
+        """
+        self.memory.end_task(task)
+        size = self.config.batch_size
+        with self.memory.drawing(f"consolidation/{task.id}"):
+            for _ in range(self.config.consolidation_epochs * -(-len(self.memory) // size)):
+                self.consolidate(task, size)
+
+    def consolidate(self, task: Task, size: int) -> None:
+        """One step of the slow network on as many remembered samples of each task."""
+        inputs, labels = self.remembered(size)
+        self.trained += size
+        inputs, mask = self.encode(inputs), task.loss_mask(labels)
+        with torch.no_grad():
+            teacher, summary = self.fast(inputs)
+        teacher, lam = self.masked(teacher, mask), self.config.lam_consolidation
+        self.slow_step(inputs, labels, None, mask, teacher, summary, lam)
+
+    def remembered(self, count: int) -> tuple[Tensor, Tensor]:
+        """Inputs and labels drawn from the memory, augmented where the stream augments."""
+        evenly = self.config.balanced_replay
+        slots = self.memory.draw_evenly(count) if evenly else self.memory.draw(count)
+        inputs, labels = self.memory.gather(slots)
+        return self.memory.views(inputs), labels
+
+    @staticmethod
+    def masked(logits: Tensor, mask: Tensor | None) -> Tensor:
+        return logits if mask is None else logits.masked_fill(~mask, FORBIDDEN)
+
+    # -- testing, and what is held
+
+    def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
+        return self.readout_logits(inputs, task_id)["slow"]
+
+    def readout_logits(self, inputs: Tensor, task_id: int | None) -> dict[str, Tensor]:
+        self.slow.eval()
+        inputs = self.encode(inputs)
+        logits, summary = self.fast(inputs)
+        return {"slow": self.slow_logits(inputs, summary), "fast": logits}
+
+    def diagnose(self) -> dict[str, dict[str, Tensor]]:
+        counts = self.memory.class_counts(self.stream.outputs)
+        return {"memory_classes": {f"class {c}": n for c, n in enumerate(counts.unbind(1))}}
+
+    def footprint(self) -> dict[str, int]:
+        held = super().footprint()
+        slow = sum(p.numel() * p.element_size() for p in self.slow.parameters())
+        held["parameters"] += slow // len(self.seeds)
+        return held | {"memory": self.memory.footprint()}
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {
+            "slow": self.slow.state_dict(),
+            "slow_optimiser": self.slow_optimiser.state_dict(),
+            "noise": self.noise.position,
+            "memory": self.memory.state(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        self.slow.load_state_dict(state["slow"])
+        self.slow_optimiser.load_state_dict(state["slow_optimiser"])
+        self.noise.position = state["noise"]
+        self.memory.load(state["memory"])
+
+
+def weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean over a batch of each seed's losses, [S]; samples of weight 0 do not count."""
+    return losses.mean(1) if weights is None else (losses * weights).sum(1) / weights.sum(1)
+
+
+def distillation(student: Tensor, teacher: Tensor, tau: float) -> Tensor:
+    """tau^2 KL(softmax(teacher / tau) || softmax(student / tau)) of each sample, [S, B]."""
+    log_p, log_q = (teacher / tau).log_softmax(-1), (student / tau).log_softmax(-1)
+    return tau**2 * (log_p.exp() * (log_p - log_q)).sum(-1)

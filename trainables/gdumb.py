@@ -1,0 +1,199 @@
+"""GDumb: greedy sampler and dumb learner (Prabhu et al. 2020).
+
+While the stream passes, once, samples are kept, as many of each class, and nothing is learnt. To
+answer, a fresh network is trained on what is kept, and on nothing else.
+
+    learning rate of the epochs: lr / 10, then cycles of 1, 2, 4, ... epochs, each from lr down to
+    lr / 100 along half a cosine: of the j-th epoch of n, lr/100 + 99/200 lr (1 + cos(pi j / n)).
+
+128 passes end with the cycle of 64, 256 with that of 128.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.errors import InputError
+from trainables.learner import Learner, cross_entropy
+from trainables.memory import GreedyMemory, Remembering, capacity, check_budget
+from trainables.memory.greedy import KEY_BYTES
+from trainables.nn import clip_gradients
+from trainables.nn.cutmix import cutmix
+from trainables.options import Options, option
+from trainables.rng import Draws, generator
+from trainables.streams import Batch, StreamInfo, Task
+from trainables.streams.views import Views
+
+
+class GDumb(Learner):
+    """A balanced memory, and a network trained from scratch on it whenever it is asked.
+
+    The published code reports the epoch that is best on the test set, keeps the first samples of
+    each class, and computes in half precision; here the last epoch counts and any sample of a class
+    may be kept. It also normalises every layer over the batch and shifts the images by up to 4
+    pixels in training, digits too: much of its advantage on small memories. Here views are random
+    where the stream augments, for every method alike.
+    """
+
+    name = "gdumb"
+    reference = "Prabhu et al. 2020, GDumb: A Simple Approach that Questions Our Progress"
+
+    class Config(Remembering):
+        """Options of GDumb: the training ones are those of a fit."""
+
+        optimiser: str = option("sgd", "how weights are updated", choices=("adam", "sgd"))
+        lr: float = option(0.05, "greatest learning rate of a fit", low=0.0)
+        momentum: float = option(0.9, "momentum of sgd", low=0.0, high=1.0)
+        weight_decay: float = option(1e-6, "weight decay", low=0.0)
+        clip: float = option(10.0, "greatest norm of a seed's gradient", low=0.0)
+        epochs: int = option(1, "has no effect: the stream is passed over once", low=1)
+        passes: int = option(128, "passes over the memory in a fit", low=1)
+        fit_batch_size: int = option(16, "samples of the memory a step of a fit", low=1)
+        cutmix: float = option(
+            0.0, "probability that a batch of a fit is mixed by CutMix", low=0.0, high=1.0
+        )
+
+    def __init__(
+        self,
+        config: Options,
+        stream: StreamInfo,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(config, stream, seeds, device)
+        allowed = capacity(self.config, stream, KEY_BYTES)
+        self.memory = GreedyMemory(self.seeds, stream, self.device, allowed)
+        self.fitted = 0  # samples the memory had seen when the network was trained on it
+        self._loss_mask: Callable[[Tensor], Tensor | None] = lambda labels: None
+
+    @classmethod
+    def published(cls, stream: StreamInfo) -> dict[str, Any]:
+        """More passes, with CutMix, for images in colour."""
+        return {"passes": 256, "cutmix": 0.5} if stream.shape[2:] == (3,) else {}
+
+    @classmethod
+    def check(cls, config: Any, stream: StreamInfo) -> None:
+        check_budget(config, stream, KEY_BYTES)
+        if config.cutmix and len(stream.shape) < 2:
+            raise InputError(f"cutmix = {config.cutmix} needs images: set it to 0 for this stream")
+
+    # -- the sampler
+
+    def learn(self, task: Task) -> None:
+        """Pass over a task once, and be ready to answer."""
+        if not task.free:
+            self.begin_task(task)
+        for batch in task.batches(1, self.config.batch_size):
+            self.observe(batch)
+        if not task.free:
+            self.end_task(task)
+        self.fit()
+
+    def observe(self, batch: Batch) -> Tensor:
+        """Let the memory see a batch: no optimisation step, and no loss."""
+        self.memory.observe(batch)
+        self._loss_mask = batch.task.loss_mask
+        return torch.zeros_like(self.losses)
+
+    # -- the learner
+
+    def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
+        self.fit()
+        return super().predict(inputs, task_id)
+
+    @torch.enable_grad()
+    def fit(self) -> None:
+        """Train a fresh network on the memory, unless that was done since the memory changed.
+
+        What a fit draws depends on how much of the stream had passed, not on earlier fits: it does
+        not matter when and how often the learner is tested.
+        """
+        if self.fitted == self.memory.seen:
+            return
+        seen = self.fitted = self.memory.seen
+        self.network = self.build_network("weights")
+        self.optimiser = self.build_optimiser(self.network)
+        self._mixing = Draws(self.seeds, f"cutmix/{seen}", self.device)
+        kind, shape = self.stream.augmentation, self.stream.shape
+        views = Views(kind, shape, self.seeds, f"fit views/{seen}", self.device)
+        total = torch.zeros_like(self.losses)
+        for epoch in range(self.config.passes):
+            for group in self.optimiser.param_groups:
+                group["lr"] = learning_rate(epoch, self.config.lr)
+            inputs, labels = self.memory.gather(self._order(seen, epoch))
+            total += self._pass(self.encode(views(inputs)), labels)
+        self.losses += 0.0 * total  # observing costs nothing, but what is not finite leaves a mark
+
+    def build_optimiser(
+        self, network: torch.nn.Module, lr: float | None = None
+    ) -> torch.optim.Optimizer:
+        optimiser = super().build_optimiser(network, lr)
+        for group in optimiser.param_groups:
+            group["weight_decay"] = self.config.weight_decay
+        return optimiser
+
+    def _order(self, seen: int, epoch: int) -> Tensor:
+        """Shuffle the memory of each seed; [S, M]."""
+        held = len(self.memory)
+        draws = [generator(seed, "fit", seen, epoch) for seed in self.seeds]
+        return torch.stack([torch.randperm(held, generator=g) for g in draws]).to(self.device)
+
+    def _pass(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Train on samples in their order; return the sum of each seed's losses, [S]."""
+        mask = self._loss_mask(labels)
+        if mask is not None:
+            mask = mask.expand(-1, labels.shape[1], -1)
+        total = torch.zeros_like(self.losses)
+        self.trained += labels.shape[1]
+        for start in range(0, labels.shape[1], self.config.fit_batch_size):
+            part = slice(start, start + self.config.fit_batch_size)
+            rivals = mask if mask is None else mask[:, part]
+            total += self._step(images[:, part], labels[:, part], rivals)
+        return total
+
+    def _step(self, images: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+        loss = self._loss(images, labels, mask)
+        self.optimiser.zero_grad()
+        loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call] # summed over seeds
+        clip_gradients(self.network.parameters(), self.config.clip)
+        self.optimiser.step()
+        return loss.detach()
+
+    def _loss(self, images: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+        if not self.config.cutmix:
+            return cross_entropy(self.network(images), labels, mask)
+        drawn = self._mixing.uniform(4 + labels.shape[1])
+        images, partners, share = cutmix(images, self.stream.shape, drawn, self.config.cutmix)
+        logits = self.network(images)
+        others = mask
+        if mask is not None:
+            others = mask.gather(1, partners.unsqueeze(2).expand_as(mask))
+        mine = cross_entropy(logits, labels, mask)
+        theirs = cross_entropy(logits, labels.gather(1, partners), others)
+        return share * mine + (1 - share) * theirs
+
+    # -- what is held
+
+    def footprint(self) -> dict[str, int]:
+        return super().footprint() | {"memory": self.memory.footprint()}
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"memory": self.memory.state(), "fitted": self.fitted}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        self.memory.load(state["memory"])
+        self.fitted = state["fitted"]
+
+
+def learning_rate(epoch: int, lr: float) -> float:
+    """Learning rate of an epoch, from 0: a warm-up, then cosine cycles of 1, 2, 4, ... epochs."""
+    if epoch == 0:
+        return lr / 10
+    length = 1 << (epoch.bit_length() - 1)  # the cycle of n epochs begins with epoch n
+    return lr / 100 + 0.99 / 2 * lr * (1 + math.cos(math.pi * (epoch - length) / length))

@@ -1,0 +1,66 @@
+"""How much a learner may keep of past data: in samples, or in bytes, so that methods compare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainables.errors import InputError
+from trainables.learner import Training
+from trainables.options import option
+from trainables.streams import StreamInfo
+
+
+class Remembering(Training):
+    """Options of every learner with a memory. ``memory_bytes`` goes before ``memory_per_task``,
+    which goes before ``memory_total``.
+    """
+
+    memory_total: int = option(1000, "samples held over the whole stream", low=1)
+    memory_per_task: int | None = option(
+        None, "samples held per task; when given, it takes the place of memory_total", low=1
+    )
+    memory_bytes: int | None = option(
+        None,
+        "bytes held over the whole stream, labels and all that is kept with a sample included; "
+        "when given, it takes the place of the numbers of samples",
+        low=1,
+    )
+
+
+def capacity(config: Any, stream: StreamInfo, extra: int = 0) -> int:
+    """Return how many samples a configuration allows over the whole stream.
+
+    Args:
+        config: options with those of :class:`Remembering`.
+        extra: bytes kept with a sample besides its input and label.
+    """
+    if config.memory_bytes is not None:
+        return int(config.memory_bytes // (stream.inputs + 1 + extra))
+    if config.memory_per_task is not None:
+        return int(config.memory_per_task * (stream.tasks or 1))
+    return int(config.memory_total)
+
+
+def share(config: Any, stream: StreamInfo, extra: int = 0) -> int:
+    """Return how many samples a configuration allows of each task."""
+    return capacity(config, stream, extra) // (stream.tasks or 1)
+
+
+def check_budget(config: Any, stream: StreamInfo, extra: int = 0, shared: bool = False) -> None:
+    """Refuse a memory that needs what a task-free stream hides, or that is too small.
+
+    Args:
+        shared: whether the memory is shared out among the tasks.
+    """
+    if stream.tasks is None and (shared or config.memory_per_task is not None):
+        raise InputError(
+            "a task-free stream tells neither boundaries nor the number of tasks: "
+            "use memory_policy = 'reservoir' with memory_total or memory_bytes"
+        )
+    allowed, least = capacity(config, stream, extra), (stream.tasks or 1) if shared else 1
+    if allowed < least:
+        key = "memory_total" if config.memory_bytes is None else "memory_bytes"
+        raise InputError(
+            f"{key} = {getattr(config, key)} is less than a sample{' a task' if shared else ''}"
+            f" ({stream.inputs + 1 + extra} bytes each)"
+        )

@@ -1,0 +1,92 @@
+"""A class-balanced random sample of everything seen, from one pass, without knowing tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.memory.base import Memory
+from trainables.memory.reservoir import words
+from trainables.rng import Draws
+from trainables.streams import Batch, StreamInfo
+
+KEY_BYTES = 4  # kept with each sample
+
+
+class GreedyMemory(Memory):
+    """Every sample gets a random key as it arrives. Of each class those with the smallest keys are
+    held: over all classes, the ``capacity`` samples of lowest rank within their class, the smaller
+    key first where ranks are equal.
+
+    So what is held of a class is a uniform sample of it, and class counts differ by at most one,
+    save for classes that are held whole. A sample once let go would never have been held again, so
+    a batch is inserted at once with the result of one at a time. Key n of the stream ``arrivals``
+    of a seed is that of its n-th sample.
+
+    The sampler of Prabhu et al. (2020) takes in a sample while its class has less than its share,
+    in place of a random one of the largest class: it holds the first samples of a class, ours any.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], stream: StreamInfo, device: torch.device, capacity: int
+    ) -> None:
+        super().__init__(seeds, stream, device)
+        self.capacity, self.seen = capacity, 0
+        # one slot more than held: what is not kept is written there
+        self.inputs = self.inputs.new_zeros(len(seeds), capacity + 1, stream.inputs)
+        self.labels = self.labels.new_zeros(len(seeds), capacity + 1)
+        self.keys = torch.zeros(len(seeds), capacity + 1, device=device)
+        self._arrivals = Draws(seeds, "arrivals", device)
+        self._classes = torch.arange(stream.outputs, device=device).repeat(len(seeds), 1)
+
+    def __len__(self) -> int:
+        return min(self.seen, self.capacity)
+
+    def observe(self, batch: Batch) -> None:
+        count, width = batch.labels.shape[1], batch.kept.shape[-1]
+        keys = self._arrivals.uniform(count)
+        slots = self.slots(keys, batch.labels)
+        self.seen += count
+        rows = torch.add(slots, self._seed, alpha=self.capacity + 1).flatten()
+        held, new = self.inputs.view(-1, width), batch.kept.reshape(-1, width)
+        words(held).index_copy_(0, rows, words(new))
+        self.labels.view(-1).index_copy_(0, rows, batch.labels.flatten().to(torch.uint8))
+        self.keys.view(-1).index_copy_(0, rows, keys.flatten())
+
+    def slots(self, keys: Tensor, labels: Tensor) -> Tensor:
+        """Where new samples go, [S, B]; the slot after the last for those that are not held."""
+        filled, free = len(self), self.capacity - len(self)
+        old, old_labels = self.keys[:, :filled], self.labels[:, :filled].long()
+        kept = self.lowest(torch.cat([old, keys], 1), torch.cat([old_labels, labels], 1))
+        taken = kept[:, filled:]
+        # free slots, then those let go
+        order = kept[:, :filled].long().argsort(dim=1, stable=True)
+        fresh = torch.arange(filled, filled + free, device=order.device).expand(len(order), -1)
+        open_slots = torch.cat([fresh, order], 1)
+        which = (taken.cumsum(1) - 1).clamp_(min=0)
+        return torch.where(taken, open_slots.gather(1, which), self.capacity)
+
+    def lowest(self, keys: Tensor, labels: Tensor) -> Tensor:
+        """Mark the ``capacity`` samples of lowest rank within their class; [S, N]."""
+        # keys are below 1: one sort puts classes in order and their samples too
+        ordered, order = (labels + keys.double()).sort(dim=1)
+        kinds = labels.gather(1, order)
+        firsts = torch.searchsorted(ordered, self._classes.double())
+        place = torch.arange(keys.shape[1], device=keys.device)
+        priority = place - firsts.gather(1, kinds) + keys.gather(1, order).double()
+        chosen = order.gather(1, priority.argsort(dim=1)[:, : self.capacity])
+        return torch.zeros_like(keys, dtype=torch.bool).scatter_(1, chosen, True)
+
+    def footprint(self) -> int:
+        return super().footprint() + len(self) * KEY_BYTES
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"keys": self.keys, "seen": self.seen}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        self.keys = state["keys"].to(self.keys.device)
+        self.seen = self._arrivals.position = state["seen"]
