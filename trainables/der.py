@@ -11,18 +11,19 @@ The mean is over samples and all outputs. beta = 0 is DER, beta > 0 is DER++.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainables.learner import Learner, cross_entropy
-from trainables.memory import Remembering, ReservoirMemory, capacity, check_budget
+from trainables.learner import cross_entropy
+from trainables.memory import ReservoirMemory, capacity, check_budget
 from trainables.options import Options, option
+from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
 
-class DER(Learner):
+class DER(Rehearsal):
     """Replay of a network's own logits, and of labels.
 
     Defaults: DER++ with 500 samples on Split-MNIST, in the protocol of its authors' code: widths
@@ -32,9 +33,8 @@ class DER(Learner):
 
     name = "der"
     reference = "Buzzega et al. 2020, Dark Experience for General Continual Learning"
-    diagnostics: ClassVar = {"memory_classes": ("Samples held of each class", "samples")}
 
-    class Config(Remembering):
+    class Config(Rehearsal.Config):
         """Options of dark experience replay."""
 
         hidden: tuple[int, ...] = option((100, 100), "widths of the hidden layers", low=1)
@@ -48,6 +48,8 @@ class DER(Learner):
         )
         alpha: float = option(1.0, "weight of the squared distance to stored logits", low=0.0)
         beta: float = option(0.5, "weight of stored labels; 0: DER, above: DER++", low=0.0)
+
+    memory: LogitMemory
 
     def __init__(
         self,
@@ -93,20 +95,6 @@ class DER(Learner):
     def labelled(self, logits: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Cross-entropy among the outputs that compete, [S]."""
         return cross_entropy(logits, labels, task.loss_mask(labels))
-
-    def diagnose(self) -> dict[str, dict[str, Tensor]]:
-        counts = self.memory.class_counts(self.stream.outputs)
-        return {"memory_classes": {f"class {c}": n for c, n in enumerate(counts.unbind(1))}}
-
-    def footprint(self) -> dict[str, int]:
-        return super().footprint() | {"memory": self.memory.footprint()}
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"memory": self.memory.state()}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.memory.load(state["memory"])
 
 
 class LogitMemory(ReservoirMemory):

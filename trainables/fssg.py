@@ -14,15 +14,16 @@ with p = softmax(z / tau) and z clamped to [-20, 20]. Nothing flows from the slo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainables.learner import Learner, cross_entropies
-from trainables.memory import BalancedMemory, Remembering, check_budget, share
+from trainables.learner import cross_entropies
+from trainables.memory import BalancedMemory, check_budget, share
 from trainables.nn import MLP, Dropout, GatedNetwork, clip_gradients
 from trainables.options import Options, option
+from trainables.rehearsal import Rehearsal
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, StreamInfo, Task
 
@@ -30,7 +31,7 @@ LIMIT = 20.0  # of a logit, either side; its gradient is zero beyond
 FORBIDDEN = -1e4  # logit of an output that does not compete
 
 
-class FSSG(Learner):
+class FSSG(Rehearsal):
     """Fast and slow networks with replay, distillation, and consolidation after each task.
 
     The fast network alone is experience replay; its accuracy is kept as the readout ``fast``.
@@ -43,9 +44,8 @@ class FSSG(Learner):
     reference = "FSC-Net: Fast-Slow Consolidation Networks, arXiv 2511.11707"
     scenarios = ("task", "domain", "class")
     readouts = ("slow", "fast")
-    diagnostics: ClassVar = {"memory_classes": ("Samples held of each class", "samples")}
 
-    class Config(Remembering):
+    class Config(Rehearsal.Config):
         """Options of FSSG-Net; defaults of its 30-seed Split-MNIST run."""
 
         hidden: tuple[int, ...] = option(
@@ -63,9 +63,6 @@ class FSSG(Learner):
         epochs: int = option(5, "passes over the data of a task", low=1)
         batch_size: int = option(64, "new samples a step; samples of a consolidation step", low=1)
         grad_clip: float = option(1.0, "largest norm of a gradient; 0: any", low=0.0)
-        memory_per_task: int | None = option(
-            200, "samples held per task; none: memory_total shared out", low=1
-        )
         replay_probability: float = option(
             0.3, "chance that a step replays, once there is a memory", low=0.0, high=1.0
         )
@@ -94,6 +91,8 @@ class FSSG(Learner):
         rounds: int = option(3, "rounds of messages in the gated network", low=1)
         top_k: int = option(5, "neurons that each hears in the gated network", low=1)
 
+    memory: BalancedMemory
+
     def __init__(
         self,
         config: Options,
@@ -107,6 +106,11 @@ class FSSG(Learner):
         per_task = share(self.config, stream)
         self.memory = BalancedMemory(self.seeds, stream, self.device, 0, per_task)
         self.replayed = max(1, round(self.config.replay_ratio * self.config.batch_size))
+
+    @classmethod
+    def published(cls, stream: StreamInfo) -> dict[str, Any]:
+        """200 samples of every task."""
+        return {"memory_total": 200 * (stream.tasks or 5)}
 
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
@@ -274,22 +278,17 @@ class FSSG(Learner):
         logits, summary = self.fast(inputs)
         return {"slow": self.slow_logits(inputs, summary), "fast": logits}
 
-    def diagnose(self) -> dict[str, dict[str, Tensor]]:
-        counts = self.memory.class_counts(self.stream.outputs)
-        return {"memory_classes": {f"class {c}": n for c, n in enumerate(counts.unbind(1))}}
-
     def footprint(self) -> dict[str, int]:
         held = super().footprint()
         slow = sum(p.numel() * p.element_size() for p in self.slow.parameters())
         held["parameters"] += slow // len(self.seeds)
-        return held | {"memory": self.memory.footprint()}
+        return held
 
     def state(self) -> dict[str, Any]:
         return super().state() | {
             "slow": self.slow.state_dict(),
             "slow_optimiser": self.slow_optimiser.state_dict(),
             "noise": self.noise.position,
-            "memory": self.memory.state(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -297,7 +296,6 @@ class FSSG(Learner):
         self.slow.load_state_dict(state["slow"])
         self.slow_optimiser.load_state_dict(state["slow_optimiser"])
         self.noise.position = state["noise"]
-        self.memory.load(state["memory"])
 
 
 def weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:

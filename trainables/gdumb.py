@@ -19,18 +19,19 @@ import torch
 from torch import Tensor
 
 from trainables.errors import InputError
-from trainables.learner import Learner, cross_entropy
-from trainables.memory import GreedyMemory, Remembering, capacity, check_budget
+from trainables.learner import cross_entropy
+from trainables.memory import GreedyMemory, capacity, check_budget
 from trainables.memory.greedy import KEY_BYTES
 from trainables.nn import clip_gradients
 from trainables.nn.cutmix import cutmix
 from trainables.options import Options, option
+from trainables.rehearsal import Rehearsal
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, StreamInfo, Task
 from trainables.streams.views import Views
 
 
-class GDumb(Learner):
+class GDumb(Rehearsal):
     """A balanced memory, and a network trained from scratch on it whenever it is asked.
 
     The published code reports the epoch that is best on the test set, keeps the first samples of
@@ -43,7 +44,7 @@ class GDumb(Learner):
     name = "gdumb"
     reference = "Prabhu et al. 2020, GDumb: A Simple Approach that Questions Our Progress"
 
-    class Config(Remembering):
+    class Config(Rehearsal.Config):
         """Options of GDumb: the training ones are those of a fit."""
 
         optimiser: str = option("sgd", "how weights are updated", choices=("adam", "sgd"))
@@ -57,6 +58,8 @@ class GDumb(Learner):
         cutmix: float = option(
             0.0, "probability that a batch of a fit is mixed by CutMix", low=0.0, high=1.0
         )
+
+    memory: GreedyMemory
 
     def __init__(
         self,
@@ -179,15 +182,11 @@ class GDumb(Learner):
 
     # -- what is held
 
-    def footprint(self) -> dict[str, int]:
-        return super().footprint() | {"memory": self.memory.footprint()}
-
     def state(self) -> dict[str, Any]:
-        return super().state() | {"memory": self.memory.state(), "fitted": self.fitted}
+        return super().state() | {"fitted": self.fitted}
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
-        self.memory.load(state["memory"])
         self.fitted = state["fitted"]
 
 

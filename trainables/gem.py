@@ -19,16 +19,17 @@ A-GEM: r is the gradient on one random batch of all that is kept. Where g . r < 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainables.learner import Learner, cross_entropy
-from trainables.memory import BalancedMemory, Remembering, capacity, check_budget, share
+from trainables.learner import cross_entropy
+from trainables.memory import BalancedMemory, capacity, check_budget, share
 from trainables.nn import assign_gradients, flat
 from trainables.options import Options, option
+from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
 RIDGE = 1e-3  # as in the published code: absolute, whatever the scale of the gradients
@@ -36,7 +37,7 @@ CHUNK = 16384  # numbers of a gradient multiplied at once, few enough for a core
 ROUNDS = 16  # Newton steps to solve for v; see `multipliers`
 
 
-class GEM(Learner):
+class GEM(Rehearsal):
     """A step may not raise the loss on the memory of any old task.
 
     Every task has the same share of the memory from the start, memory_total // tasks (as in the
@@ -53,7 +54,7 @@ class GEM(Learner):
     reference = "Lopez-Paz and Ranzato 2017, Gradient Episodic Memory for Continual Learning"
     scenarios = ("task", "domain", "class")
 
-    class Config(Remembering):
+    class Config(Rehearsal.Config):
         """Options of gradient episodic memory."""
 
         optimiser: str = option("sgd", "how weights are updated", choices=("adam", "sgd"))
@@ -61,6 +62,8 @@ class GEM(Learner):
         gamma: float = option(
             0.5, "least weight of an old task in a corrected step (memory strength)", low=0.0
         )
+
+    memory: BalancedMemory
 
     def __init__(
         self,
@@ -104,16 +107,6 @@ class GEM(Learner):
     def end_task(self, task: Task) -> None:
         self.memory.end_task(task)
 
-    def footprint(self) -> dict[str, int]:
-        return super().footprint() | {"memory": self.memory.footprint()}
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"memory": self.memory.state()}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.memory.load(state["memory"])
-
 
 class AGEM(GEM):
     """A step may not raise the loss on a random batch of the memory: GEM with one constraint.
@@ -126,7 +119,7 @@ class AGEM(GEM):
     name = "agem"
     reference = "Chaudhry et al. 2019, Efficient Lifelong Learning with A-GEM"
 
-    class Config(Remembering):
+    class Config(Rehearsal.Config):
         """Options of averaged gradient episodic memory."""
 
         ref_batch: int = option(128, "remembered samples that a step is held against", low=1)

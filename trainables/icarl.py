@@ -25,17 +25,17 @@ from torch import Tensor
 from torch.func import functional_call
 
 from trainables.errors import InputError
-from trainables.learner import Learner
-from trainables.memory import HerdedMemory, Remembering, capacity
+from trainables.memory import HerdedMemory, capacity
 from trainables.nn import MLP
 from trainables.options import Options
+from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
 CHUNK = 512  # samples a seed whose features are computed at once
 FAR = 1e6  # what keeps classes without exemplars behind all others; squared distances are up to 4
 
 
-class ICaRL(Learner):
+class ICaRL(Rehearsal):
     """Distilled sigmoids, herded exemplars, nearest mean of exemplars.
 
     The sum over classes is van de Ven's; a mean, as others take, divides the learning rate by the
@@ -51,10 +51,8 @@ class ICaRL(Learner):
     reference = "Rebuffi et al. 2017, iCaRL: Incremental Classifier and Representation Learning"
     scenarios = ("task", "class")
 
-    class Config(Remembering):
-        """Options of iCaRL."""
-
     network: MLP
+    memory: HerdedMemory
 
     def __init__(
         self,
@@ -149,11 +147,11 @@ class ICaRL(Learner):
     def footprint(self) -> dict[str, int]:
         held = [self.means, *self.teacher.values()]
         auxiliary = sum(t.numel() * t.element_size() for t in held) // len(self.seeds)
-        return super().footprint() | {"memory": self.memory.footprint(), "auxiliary": auxiliary}
+        return super().footprint() | {"auxiliary": auxiliary}
 
     def state(self) -> dict[str, Any]:
         own = {"teacher": self.teacher, "means": self.means, "means_of": self.means_of}
-        return super().state() | own | {"memory": self.memory.state()}
+        return super().state() | own
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
@@ -161,4 +159,3 @@ class ICaRL(Learner):
         self.teacher = {name: w.to(self.device, copy=True) for name, w in teacher}
         self.means.copy_(state["means"])
         self.means_of = state["means_of"]
-        self.memory.load(state["memory"])

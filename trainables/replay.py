@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainables.learner import Learner, cross_entropy
+from trainables.learner import cross_entropy
 from trainables.memory import (
     BalancedMemory,
     Memory,
-    Remembering,
     ReservoirMemory,
     capacity,
     check_budget,
 )
 from trainables.options import Options, option
+from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
 
-class Replay(Learner):
+class Replay(Rehearsal):
     """Each step trains on the current batch and a batch of remembered samples, joined.
 
     L = mean of the cross-entropy over current and replayed samples (as in Mammoth; van de Ven
@@ -32,9 +32,8 @@ class Replay(Learner):
 
     name = "replay"
     reference = "Chaudhry et al. 2019, On Tiny Episodic Memories in Continual Learning"
-    diagnostics: ClassVar = {"memory_classes": ("Samples held of each class", "samples")}
 
-    class Config(Remembering):
+    class Config(Rehearsal.Config):
         """Options of experience replay."""
 
         memory_policy: str = option(
@@ -72,22 +71,8 @@ class Replay(Learner):
     def end_task(self, task: Task) -> None:
         self.memory.end_task(task)
 
-    def diagnose(self) -> dict[str, dict[str, Tensor]]:
-        counts = self.memory.class_counts(self.stream.outputs)
-        return {"memory_classes": {f"class {c}": n for c, n in enumerate(counts.unbind(1))}}
 
-    def footprint(self) -> dict[str, int]:
-        return super().footprint() | {"memory": self.memory.footprint()}
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"memory": self.memory.state()}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.memory.load(state["memory"])
-
-
-def build_memory(learner: Learner) -> Memory:
+def build_memory(learner: Replay) -> Memory:
     """Return the memory a learner's configuration asks for."""
     config, place = learner.config, (learner.seeds, learner.stream, learner.device)
     allowed = capacity(config, learner.stream)

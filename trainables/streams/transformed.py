@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.errors import InputError
 from trainables.options import option
 from trainables.rng import generator
 from trainables.streams.datasets import DATASETS
@@ -131,6 +132,8 @@ class RotatedStream(TransformedStream):
 
     @classmethod
     def length(cls, options: Any) -> int:
+        if not options.angles:
+            raise InputError("angles = [] leaves no task: give an angle for each")
         return len(options.angles)
 
     def transformed(self, rows: Tensor, tasks: Tensor, source: int) -> Tensor:
