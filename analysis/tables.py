@@ -220,8 +220,8 @@ def published_table(analysis: Analysis) -> Table:
     return Table(
         "Published against measured",
         (
-            *("method", "metric", "published (mean ± sd)", "source"),
-            *("measured (mean ± sd)", "widened interval", "verdict"),
+            *("method", "metric", "published (mean ± sd)", "measured (mean ± sd)"),
+            *("verdict", "widened interval", "source"),
         ),
         tuple(_published_row(row) for row in analysis.published),
         "n: runs behind a figure. Reproduced: the published mean lies in our "
@@ -273,10 +273,10 @@ def _published_row(row: PublishedRow) -> tuple[str, ...]:
         row.method,
         row.metric,
         _counted(row.published, row.published_sd, row.published_n),
-        row.source,
         _counted(row.mean, row.sd, row.n),
-        wording.interval(row.low, row.high),
         f"{row.verdict}: {row.reason}" if row.verdict == NOT_COMPARABLE else row.verdict,
+        wording.interval(row.low, row.high),
+        row.source,
     )
 
 

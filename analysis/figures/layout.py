@@ -29,7 +29,7 @@ class Grid:
     count: int
     columns: int
     height: float
-    left: float = 0.62
+    left: float = 0.72
     right: float = 0.1
     top: float = 0.26
     bottom: float = 0.5

@@ -93,7 +93,11 @@ def _bytes_axis(axes: Axes, sizes: list[int]) -> None:
     if min(sizes) > 0:
         axes.set_xscale("log")
         axes.set_xlim(layout.log_limits(map(float, sizes)))
-        layout.log_ticks(axes.xaxis, 6)
+        if max(sizes) < 10 * min(sizes):  # there may be no decade to mark
+            axes.xaxis.set_major_locator(FixedLocator(sorted({min(sizes), max(sizes)})))
+            axes.xaxis.set_minor_locator(NullLocator())
+        else:
+            layout.log_ticks(axes.xaxis, 6)
     else:
         axes.set_xscale("symlog", linthresh=least, linscale=0.6)
         axes.set_xlim(-0.15 * least, 2 * max(sizes))

@@ -63,7 +63,7 @@ def _draw(analysis: Analysis) -> Figure:
     used = max(len(chosen(search, most)) for search in shown)
     columns = used if most == COLUMNS else COLUMNS
     cells = len(shown) * (columns if most == COLUMNS else most)
-    grid = Grid(cells, columns, 0.72, bottom=0.42, down=0.62)
+    grid = Grid(cells, columns, 0.72, right=0.06, across=0.1, bottom=0.42, down=0.62)
     figure = grid.sheet()
     looks = common.method_looks(analysis.record)
     everything = [y for s in shown for one in chosen(s, most) for _, y in one.points]
