@@ -124,7 +124,7 @@ class LogitMemory(ReservoirMemory):
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
-        self.logits = state["logits"].to(self.logits.device)
+        self.logits = state["logits"].to(self.logits.device, copy=True)
 
 
 def logit_bytes(stream: StreamInfo) -> int:

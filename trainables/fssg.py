@@ -240,8 +240,9 @@ class FSSG(Rehearsal):
 
         It draws apart from replay, so the fast network learns the same however long this takes.
         """
-        self.memory.end_task(task)
-        size = self.config.batch_size
+        size, config = self.config.batch_size, self.config
+        if config.replay_probability or config.consolidation_epochs:
+            self.memory.end_task(task)
         with self.memory.drawing(f"consolidation/{task.id}"):
             for _ in range(self.config.consolidation_epochs * -(-len(self.memory) // size)):
                 self.consolidate(task, size)

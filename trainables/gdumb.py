@@ -51,7 +51,7 @@ class GDumb(Rehearsal):
         lr: float = option(0.05, "greatest learning rate of a fit", low=0.0)
         momentum: float = option(0.9, "momentum of sgd", low=0.0, high=1.0)
         weight_decay: float = option(1e-6, "weight decay", low=0.0)
-        clip: float = option(10.0, "greatest norm of a seed's gradient", low=0.0)
+        clip: float = option(10.0, "greatest norm of a seed's gradient; 0: any", low=0.0)
         epochs: int = option(1, "has no effect: the stream is passed over once", low=1)
         passes: int = option(128, "passes over the memory in a fit", low=1)
         fit_batch_size: int = option(16, "samples of the memory a step of a fit", low=1)
@@ -114,7 +114,7 @@ class GDumb(Rehearsal):
         """Train a fresh network on the memory, unless that was done since the memory changed.
 
         What a fit draws depends on how much of the stream had passed, not on earlier fits: it does
-        not matter when and how often the learner is tested.
+        not matter when and how often the learner is tested, save that every fit counts as training.
         """
         if self.fitted == self.memory.seen:
             return
@@ -163,7 +163,8 @@ class GDumb(Rehearsal):
         loss = self._loss(images, labels, mask)
         self.optimiser.zero_grad()
         loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call] # summed over seeds
-        clip_gradients(self.network.parameters(), self.config.clip)
+        if self.config.clip:
+            clip_gradients(self.network.parameters(), self.config.clip)
         self.optimiser.step()
         return loss.detach()
 

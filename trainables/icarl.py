@@ -42,7 +42,8 @@ class ICaRL(Rehearsal):
     number of classes. The union of data and exemplars is stratified: every batch has its share of
     exemplars, drawn with replacement, so that an epoch goes about once through them. Means are of
     the exemplars as they are, not of mirror images too, as in public codes: digits have none.
-    A class cannot be answered before its task is done, when it gets exemplars.
+    A class cannot be answered before its task is done, when it gets exemplars. The classes seen
+    compete in the loss, whatever the stream's active_classes.
 
     Defaults: network and training of van de Ven et al. (2022), 4 epochs as in the other methods.
     """

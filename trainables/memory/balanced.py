@@ -31,6 +31,7 @@ class BalancedMemory(Memory):
         super().__init__(seeds, stream, device)
         self.total, self.per_task = total, per_task
         self.shares: list[int] = []  # samples held of each task
+        self._known: Any = (None, None)  # what the last even draw was laid out for, and how
 
     def __len__(self) -> int:
         return sum(self.shares)
@@ -48,18 +49,27 @@ class BalancedMemory(Memory):
         """Choose slots, [S, count]: as many of each task, without replacement; what is left over
         from the first task on; with replacement only where there are not enough.
         """
-        tasks = len(self.shares)
-        wanted = [min(max(1, count // tasks), held) for held in self.shares][:count]
-        for task, share in enumerate(wanted):
-            wanted[task] += min(count - sum(wanted), self.shares[task] - share)
+        owners, first = self._layout(count)
         # sorting random keys within each task puts its slots in random order
-        owners = torch.cat([torch.full((n,), t) for t, n in enumerate(self.shares)])
-        keys = self.draws.uniform(len(self)) + owners.to(self.inputs.device)
-        starts = [sum(self.shares[:task]) for task in range(tasks)]
-        first = [torch.arange(a, a + n) for a, n in zip(starts, wanted, strict=False)]
-        chosen = keys.argsort(dim=1, stable=True)[:, torch.cat(first).to(self.inputs.device)]
+        keys = self.draws.uniform(len(self)) + owners
+        chosen = keys.argsort(dim=1, stable=True)[:, first]
         missing = count - chosen.shape[1]
         return torch.cat([chosen, self.draw(missing)], 1) if missing else chosen
+
+    def _layout(self, count: int) -> tuple[Tensor, Tensor]:
+        """The task of each slot, and which slots of a task in order an even draw takes. They are
+        found once for a memory as it is: a step copies nothing to the device.
+        """
+        key = (count, tuple(self.shares))
+        if self._known[0] != key:
+            wanted = even_shares(count, self.shares)
+            starts = [sum(self.shares[:task]) for task in range(len(wanted))]
+            first = [torch.arange(a, a + n) for a, n in zip(starts, wanted, strict=True)]
+            owners = torch.arange(len(self.shares)).repeat_interleave(torch.tensor(self.shares))
+            device = self.inputs.device
+            self._known = (key, (owners.to(device), torch.cat(first).to(device)))
+        owners, slots = self._known[1]
+        return owners, slots
 
     def state(self) -> dict[str, Any]:
         return super().state() | {"shares": self.shares}
@@ -67,3 +77,11 @@ class BalancedMemory(Memory):
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
         self.shares = list(state["shares"])
+
+
+def even_shares(count: int, held: Sequence[int]) -> list[int]:
+    """Samples to draw of each task: equal shares, what is left over from the first task on."""
+    wanted = [min(max(1, count // len(held)), each) for each in held][:count]
+    for task, share in enumerate(wanted):
+        wanted[task] += min(count - sum(wanted), held[task] - share)
+    return wanted

@@ -96,7 +96,7 @@ class Memory(ABC):
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from what :meth:`state` returned."""
-        self.inputs = state["inputs"].to(self.inputs.device)
-        self.labels = state["labels"].to(self.labels.device)
+        self.inputs = state["inputs"].to(self.inputs.device, copy=True)
+        self.labels = state["labels"].to(self.labels.device, copy=True)
         self.draws.position = state["position"]
         self.views.draws.position = state["views"]

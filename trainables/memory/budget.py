@@ -53,9 +53,10 @@ def check_budget(config: Any, stream: StreamInfo, extra: int = 0, shared: bool =
         shared: whether the memory is shared out among the tasks.
     """
     if stream.tasks is None and (shared or config.memory_per_task is not None):
+        unshared = " and a memory that is not shared out among tasks" if shared else ""
         raise InputError(
             "a task-free stream tells neither boundaries nor the number of tasks: "
-            "use memory_policy = 'reservoir' with memory_total or memory_bytes"
+            f"give memory_total or memory_bytes{unshared}"
         )
     allowed, least = capacity(config, stream, extra), (stream.tasks or 1) if shared else 1
     if allowed < least:

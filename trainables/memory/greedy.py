@@ -88,5 +88,5 @@ class GreedyMemory(Memory):
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
-        self.keys = state["keys"].to(self.keys.device)
+        self.keys = state["keys"].to(self.keys.device, copy=True)
         self.seen = self._arrivals.position = state["seen"]

@@ -18,6 +18,7 @@ from trainables.streams.datasets import DATASETS
 from trainables.streams.stream import Stream, StreamOptions
 
 CHUNK = 4096  # images rotated at once
+MOST_CLASSES = 256  # labels are kept in a byte
 
 
 class TransformedStream(Stream):
@@ -32,8 +33,15 @@ class TransformedStream(Stream):
     @classmethod
     def class_counts(cls, scenario: str, options: Any) -> tuple[int, int]:
         classes = DATASETS[cls.dataset].classes
-        shared = scenario in ("domain", "task_free")
-        return classes if shared else classes * cls.length(options), classes
+        if scenario in ("domain", "task_free"):
+            return classes, classes
+        total = classes * cls.length(options)
+        if total > MOST_CLASSES:
+            raise InputError(
+                f"{cls.length(options)} tasks of {classes} classes each are {total} classes in the "
+                f"scenario '{scenario}'; allowed: {MOST_CLASSES}. Give fewer tasks."
+            )
+        return total, classes
 
     def assign_classes(self) -> Tensor:
         total, _ = self.class_counts(self.info.scenario, self.options)
@@ -68,7 +76,10 @@ class PermutedOptions(StreamOptions):
     """Options of a stream of permuted images."""
 
     tasks: int = option(
-        10, "number of permutations, the first of which changes nothing", low=1, high=25
+        10, "number of permutations, the first of which changes nothing", low=1, high=100
+    )
+    augmentation: str = option(
+        "none", "none: a permuted image cannot be shifted or mirrored", choices=("none",)
     )
 
 
