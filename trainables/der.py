@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trainables.learner import cross_entropy
 from trainables.memory import ReservoirMemory, capacity, check_budget
-from trainables.options import Options, option
+from trainables.options import option
 from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
@@ -51,18 +51,11 @@ class DER(Rehearsal):
 
     memory: LogitMemory
 
-    def __init__(
-        self,
-        config: Options,
-        stream: StreamInfo,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(config, stream, seeds, device)
-        held = capacity(self.config, stream, extra=logit_bytes(stream))
-        self.memory = LogitMemory(self.seeds, stream, self.device, held)
+    def prepare(self) -> None:
+        held = capacity(self.config, self.stream, extra=logit_bytes(self.stream))
+        self.memory = LogitMemory(self.seeds, self.stream, self.device, held)
         self.replayed = max(1, round(self.config.replay_ratio * self.config.batch_size))
-        self.draws = 2 if self.config.beta else 1
+        self.draws_a_step = 2 if self.config.beta else 1
 
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
@@ -71,7 +64,7 @@ class DER(Rehearsal):
     def observe(self, batch: Batch) -> Tensor:
         count, task = batch.labels.shape[1], batch.task
         # one forward pass for the batch and for all draws
-        slots = self.memory.draw(self.replayed * self.draws if len(self.memory) else 0)
+        slots = self.memory.draw(self.replayed * self.draws_a_step if len(self.memory) else 0)
         old, old_labels = self.memory.gather(slots)
         logits = self.logits(torch.cat([batch.inputs, self.memory.views(old)], 1))
         new = logits[:, :count]

@@ -13,7 +13,7 @@ Later tasks add
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trainables.learner import Learner, Training, cross_entropy
 from trainables.nn import Stacked
-from trainables.options import Options, option
+from trainables.options import option
 from trainables.streams import Batch, StreamInfo, Task
 
 CHUNK = 512  # samples a seed whose gradients are squared at once
@@ -53,14 +53,7 @@ class EWC(Learner):
             low=1,
         )
 
-    def __init__(
-        self,
-        config: Options,
-        stream: StreamInfo,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(config, stream, seeds, device)
+    def prepare(self) -> None:
         weights = list(self.network.parameters())
         self.precision = [torch.zeros_like(w) for w in weights]
         self.centre = [torch.zeros_like(w) for w in weights]

@@ -13,7 +13,7 @@ with p = softmax(z / tau) and z clamped to [-20, 20]. Nothing flows from the slo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 from trainables.learner import cross_entropies
 from trainables.memory import BalancedMemory, check_budget, share
 from trainables.nn import MLP, Dropout, GatedNetwork, clip_gradients
-from trainables.options import Options, option
+from trainables.options import option
 from trainables.rehearsal import Rehearsal
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, StreamInfo, Task
@@ -93,18 +93,11 @@ class FSSG(Rehearsal):
 
     memory: BalancedMemory
 
-    def __init__(
-        self,
-        config: Options,
-        stream: StreamInfo,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(config, stream, seeds, device)
+    def prepare(self) -> None:
         self.slow = self.build_slow()
         self.slow_optimiser = self.build_optimiser(self.slow, self.config.lr_slow)
-        per_task = share(self.config, stream)
-        self.memory = BalancedMemory(self.seeds, stream, self.device, 0, per_task)
+        per_task = share(self.config, self.stream)
+        self.memory = BalancedMemory(self.seeds, self.stream, self.device, 0, per_task)
         self.replayed = max(1, round(self.config.replay_ratio * self.config.batch_size))
 
     @classmethod

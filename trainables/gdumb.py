@@ -12,7 +12,7 @@ answer, a fresh network is trained on what is kept, and on nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from trainables.memory import GreedyMemory, capacity, check_budget
 from trainables.memory.greedy import KEY_BYTES
 from trainables.nn import clip_gradients
 from trainables.nn.cutmix import cutmix
-from trainables.options import Options, option
+from trainables.options import option
 from trainables.rehearsal import Rehearsal
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, StreamInfo, Task
@@ -61,16 +61,9 @@ class GDumb(Rehearsal):
 
     memory: GreedyMemory
 
-    def __init__(
-        self,
-        config: Options,
-        stream: StreamInfo,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(config, stream, seeds, device)
-        allowed = capacity(self.config, stream, KEY_BYTES)
-        self.memory = GreedyMemory(self.seeds, stream, self.device, allowed)
+    def prepare(self) -> None:
+        allowed = capacity(self.config, self.stream, KEY_BYTES)
+        self.memory = GreedyMemory(self.seeds, self.stream, self.device, allowed)
         self.fitted = 0  # samples the memory had seen when the network was trained on it
         self._loss_mask: Callable[[Tensor], Tensor | None] = lambda labels: None
 

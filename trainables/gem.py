@@ -28,7 +28,7 @@ from torch import Tensor
 from trainables.learner import cross_entropy
 from trainables.memory import BalancedMemory, capacity, check_budget, share
 from trainables.nn import assign_gradients, flat
-from trainables.options import Options, option
+from trainables.options import option
 from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
@@ -65,16 +65,13 @@ class GEM(Rehearsal):
 
     memory: BalancedMemory
 
-    def __init__(
-        self,
-        config: Options,
-        stream: StreamInfo,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(config, stream, seeds, device)
+    def prepare(self) -> None:
         self.memory = BalancedMemory(
-            self.seeds, stream, self.device, capacity(config, stream), share(config, stream)
+            self.seeds,
+            self.stream,
+            self.device,
+            capacity(self.config, self.stream),
+            share(self.config, self.stream),
         )
 
     @classmethod

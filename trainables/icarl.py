@@ -16,7 +16,7 @@ have the nearest mean,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -27,7 +27,6 @@ from torch.func import functional_call
 from trainables.errors import InputError
 from trainables.memory import HerdedMemory, capacity
 from trainables.nn import MLP
-from trainables.options import Options
 from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
@@ -55,19 +54,12 @@ class ICaRL(Rehearsal):
     network: MLP
     memory: HerdedMemory
 
-    def __init__(
-        self,
-        config: Options,
-        stream: StreamInfo,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(config, stream, seeds, device)
-        allowed = capacity(self.config, stream)
-        self.memory = HerdedMemory(self.seeds, stream, self.device, allowed, self.features)
+    def prepare(self) -> None:
+        allowed = capacity(self.config, self.stream)
+        self.memory = HerdedMemory(self.seeds, self.stream, self.device, allowed, self.features)
         self.teacher: dict[str, Tensor] = {}  # weights by name; none before a task is done
-        width = (stream.inputs, *self.config.hidden)[-1]
-        self.means = torch.zeros(len(self.seeds), stream.outputs, width, device=self.device)
+        width = (self.stream.inputs, *self.config.hidden)[-1]
+        self.means = torch.zeros(len(self.seeds), self.stream.outputs, width, device=self.device)
         self.means_of = 0  # the network they belong to, by the samples it had trained on
 
     @classmethod

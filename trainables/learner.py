@@ -85,6 +85,10 @@ class Learner(ABC):
         self._mean, self._std = self._by_feature(stream.mean), self._by_feature(stream.std)
         self.network = self.build_network("weights")
         self.optimiser = self.build_optimiser(self.network)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Build what the method needs besides its network and optimiser: memories, importances."""
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:

@@ -18,7 +18,7 @@ later version of that code weighs CE and KD equally there: alpha would be 1 / (t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from trainables.learner import Learner, Training, cross_entropy
-from trainables.options import Options, option
-from trainables.streams import Batch, StreamInfo, Task
+from trainables.options import option
+from trainables.streams import Batch, Task
 
 
 class LwF(Learner):
@@ -45,14 +45,7 @@ class LwF(Learner):
             1.0, "weight of the distillation besides 1 - 1/t, for task t; 1: published", low=0.0
         )
 
-    def __init__(
-        self,
-        config: Options,
-        stream: StreamInfo,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(config, stream, seeds, device)
+    def prepare(self) -> None:
         self.teacher: dict[str, Tensor] = {}  # weights by name; none before a task is done
 
     def observe(self, batch: Batch) -> Tensor:

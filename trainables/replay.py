@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from trainables.memory import (
     capacity,
     check_budget,
 )
-from trainables.options import Options, option
+from trainables.options import option
 from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
@@ -43,14 +42,7 @@ class Replay(Rehearsal):
         )
         replay_ratio: float = option(1.0, "replayed samples per new sample", low=0.0, high=16.0)
 
-    def __init__(
-        self,
-        config: Options,
-        stream: StreamInfo,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(config, stream, seeds, device)
+    def prepare(self) -> None:
         self.memory = build_memory(self)
         self.replayed = round(self.config.replay_ratio * self.config.batch_size)
 

@@ -20,14 +20,14 @@ cut off.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainables.learner import Learner, Training, cross_entropy
-from trainables.options import Options, option
+from trainables.options import option
 from trainables.streams import Batch, StreamInfo, Task
 
 
@@ -50,14 +50,7 @@ class SI(Learner):
             0.1, "added to the squared distance that importance is divided by", low=1e-12
         )
 
-    def __init__(
-        self,
-        config: Options,
-        stream: StreamInfo,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(config, stream, seeds, device)
+    def prepare(self) -> None:
         weights = [w.detach() for w in self.network.parameters()]
         self.path = [torch.zeros_like(w) for w in weights]  # w of the equations
         self.importance = [torch.zeros_like(w) for w in weights]  # Omega

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import optuna
 import pytest
 
 from search_spaces import SPACES, find_space
+from study.search import SpaceTrial
 from trainables import LEARNERS
 from trainables.streams import StreamInfo
 
@@ -20,12 +23,16 @@ RANGES = {
         "lr": (1e-4, 5e-3),
         "lr_slow": (5e-5, 2e-3),
         "replay_probability": (0.1, 1.0),
+        "replay_ratio": (0.25, 2.0),
         "interval": (1, 50),
         "consolidation_epochs": (0, 20),
         "lam_task": (0.0, 1.0),
         "lam_consolidation": (0.0, 1.0),
         "tau": (1.0, 6.0),
         "dropout": (0.0, 0.5),
+        "grad_clip": (0.1, 10.0),
+        "hidden": [[128, 16, 128, 16], [128, 128, 128, 128]],  # the summary has 16 to 128
+        "slow_hidden": [[64, 64], [1024, 512]],  # 64 to 1,024
     },
     "gem": {"lr": (3e-3, 0.3), "gamma": (0.0, 1.0)},
     "agem": {"lr": (1e-4, 1e-2), "ref_batch": (10, 256)},
@@ -43,7 +50,8 @@ def info(scenario="class"):
 
 def suggested(name, scenario="class"):
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
-    return find_space(name)(trial, info(scenario)), trial.distributions
+    values = SpaceTrial(trial, {}, {}, name).sample(find_space(name), info(scenario))
+    return values, trial.distributions
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -63,6 +71,10 @@ def test_spaces_span_the_published_ranges(name):
     values, distributions = suggested(name)
     assert set(values) == set(distributions) == set(RANGES[name])
     for key, (low, high) in RANGES[name].items():
+        if isinstance(low, list):
+            choices = [json.loads(text) for text in distributions[key].choices]
+            assert (choices[0], choices[-1]) == (low, high)
+            continue
         assert (distributions[key].low, distributions[key].high) == (low, high)
         linear = low == 0 or key == "replay_probability"  # there is no log scale from zero
         assert distributions[key].log != linear
