@@ -60,6 +60,23 @@ def test_many_seeds_are_resampled_reproducibly_and_close_to_t():
     assert extreme == inference.exact_floor(30)
 
 
+@pytest.mark.parametrize("n", [2, 9, 16, 17, 30])
+def test_sign_flips_agree_with_scipy(n):
+    d = np.random.default_rng(n).normal(0.4, 1, n)
+    drawn = n > 16
+    theirs = stats.permutation_test(
+        (d,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=inference.RESAMPLES,
+        batch=10_000,
+        rng=np.random.default_rng(1),
+    )
+    # two independent draws of 99,999 flips: five standard errors of their difference
+    error = 5 * np.sqrt(2 * theirs.pvalue / inference.RESAMPLES) if drawn else 1e-12
+    assert inference.sign_flip_p(d) == pytest.approx(theirs.pvalue, abs=error)
+
+
 def test_sixteen_seeds_are_still_enumerated():
     d = np.arange(1.0, 17)
     assert inference.sign_flip_p(d) == 2.0**-15 == inference.exact_floor(16)
