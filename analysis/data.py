@@ -9,13 +9,15 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+import numpy as np
+
 from analysis.published import PublishedRow
 from analysis.results import Analysis, Comparison, MemoryPoint, SecondaryRow
-from analysis.trajectories import Band
+from analysis.trajectories import Band, MapPanel
 
 Rows = list[dict[str, Any]]
 
@@ -38,6 +40,10 @@ OPTION_FIELDS = ("method", "option", "importance", "default", "chosen")
 _EVIDENCE_FIELDS = (
     *("method", "reference", "n", "sd", "p_floor", "p_exact", "p_t", "p_t_holm", "p_tost"),
     *("hedges_g", "g_low", "g_high", "rho", "mde", "seeds_needed", "test_dependent"),
+)
+_MAP_FIELDS = (
+    *("method", "diagnostic", "label", "unit", "after_task", "row", "column"),
+    *("n", "mean", "seed", "value"),
 )
 _BAND_FIELDS = ("mean", "sd", "low", "high")
 
@@ -136,6 +142,25 @@ def point_rows(analysis: Analysis) -> Rows:
     return rows
 
 
+def map_rows(analysis: Analysis) -> Rows:
+    """Each cell of each map after each task: its mean, or one seed's value."""
+    return [row for panel in analysis.maps for row in _map_rows(panel)]
+
+
+def _map_rows(panel: MapPanel) -> Iterator[dict[str, Any]]:
+    of = panel.of
+    about = {"method": panel.method, "diagnostic": of.name, "label": panel.label, "unit": of.unit}
+    none = dict.fromkeys(_MAP_FIELDS)
+    for task, row, column in np.ndindex(panel.counts.shape):
+        place = {"after_task": task + 1, "row": row + 1, "column": column + of.first_column}
+        value = panel.values[task][row][column]
+        if panel.seed is None:
+            found = {"n": panel.counts[task, row, column], "mean": value}
+        else:
+            found = {"seed": panel.seed, "value": value}
+        yield none | about | place | found
+
+
 def plain(value: Any) -> Any:
     """The value in what JSON knows: null for NaN and infinity, lists for tuples and arrays."""
     if hasattr(value, "tolist"):  # numpy scalars and arrays
@@ -178,6 +203,7 @@ def _files(
         "pareto": (("method", "trial", *objectives, "place"), point_rows),
         "importance": (OPTION_FIELDS, option_rows),
         "diagnostics": (diagnosed, _diagnostics),
+        "maps": (_MAP_FIELDS, map_rows),
         "secondary": (_names(SecondaryRow), _rows_of("secondary", SecondaryRow)),
         "configurations": (("method", "learner", "configuration"), _methods),
         "footprint": (("method", *kinds, "memory_samples"), _footprints),

@@ -1,6 +1,6 @@
 """What the analysis reads: one study's confirmation and tuning, as filled from the ledger.
 
-Shape legend: T tasks, I tasks learnt (rows), K values of a diagnostic.
+Shape legend: T tasks, I tasks learnt (rows), K values of a diagnostic, R x C cells of a map.
 """
 
 from __future__ import annotations
@@ -59,6 +59,26 @@ class DiagnosticRecord:
 
 
 @dataclass(frozen=True)
+class MapRecord:
+    """A matrix that a method measured about itself after each task, in panels, such as the activity
+    of each layer by class.
+    """
+
+    name: str
+    title: str
+    unit: str
+    rows: str  # what a row is; numbered from 1
+    columns: str  # what a column is; numbered from 1, classes from 0
+    averaged: bool  # whether a mean over seeds has a meaning
+    panels: dict[str, dict[int, Array]]  # label -> seed -> [I, R, C], NaN where there is no value
+
+    @property
+    def first_column(self) -> int:
+        """The number of the first column."""
+        return 0 if self.columns == "class" else 1
+
+
+@dataclass(frozen=True)
 class PublishedRecord:
     """A published figure to set beside ours; `metric` names its definition."""
 
@@ -85,6 +105,7 @@ class MethodRecord:
     tuning: TuningRecord = field(default_factory=TuningRecord)
     matrices: dict[int, Array] = field(default_factory=dict)  # seed -> accuracy matrix [I, T]
     diagnostics: tuple[DiagnosticRecord, ...] = ()
+    maps: tuple[MapRecord, ...] = ()
     unconfirmed: str = ""  # why there is nothing to confirm; empty where there is
     offline: bool = False  # given all tasks at once: an offline bound
     readouts: tuple[str, ...] = ()  # the first is the primary one

@@ -28,7 +28,7 @@ from analysis.pareto import Front, Point
 from analysis.published import PublishedRow
 from analysis.records import MethodRecord, StudyRecord, TuningRecord
 from analysis.searches import Search, TuningRow
-from analysis.trajectories import Diagnostic, Trajectory
+from analysis.trajectories import Diagnostic, MapPanel, Trajectory
 from analysis.verdicts import FEWEST_FOR_VERDICT, Comparison, Rules, compare_family
 
 Item = TypeVar("Item")
@@ -133,6 +133,7 @@ class Analysis:
     notes: tuple[str, ...]
     trajectories: tuple[Trajectory, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
+    maps: tuple[MapPanel, ...] = ()
     memory: tuple[MemoryPoint, ...] = ()
     searches: tuple[Search, ...] = ()
     fronts: tuple[Front, ...] = ()  # of sweeps with several objectives
@@ -175,6 +176,7 @@ def analyse(record: StudyRecord) -> Analysis:
         diagnostics=tuple(
             row for m in record.methods for row in trajectories.diagnostics(m, rules.confidence)
         ),
+        maps=tuple(panel for m in record.methods for panel in trajectories.map_panels(m)),
         memory=_memory(rows, rules),
         searches=_some(searches.search(m, rules.sign) for m in record.methods),
         fronts=_fronts(record),

@@ -12,7 +12,7 @@ from analysis.blocks import Block, Bullets, Code, Paragraph, Picture, Section, T
 from analysis.results import Analysis, Comparison
 
 FEW = 6  # comparisons up to which their sentences need no summary
-DIAGNOSTICS = "diagnostics-"  # how the names of a method's own pictures begin
+DIAGNOSTICS = ("diagnostics-", "maps-")  # how the names of a method's own pictures begin
 
 
 def sections(analysis: Analysis, pictures: Sequence[Picture] = ()) -> tuple[Section, ...]:
@@ -43,7 +43,7 @@ def sections(analysis: Analysis, pictures: Sequence[Picture] = ()) -> tuple[Sect
         ),
         section(
             "Method diagnostics",
-            *shelf.take_all(DIAGNOSTICS),
+            *(picture for prefix in DIAGNOSTICS for picture in shelf.take_all(prefix)),
             *filled(tables.diagnostic_table(analysis)),
         ),
         _secondary(analysis),

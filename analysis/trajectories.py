@@ -1,7 +1,7 @@
 """How accuracy moves along the stream: curves, accuracy matrices, single tasks, diagnostics.
 
-Shape legend: S seeds, I tasks learnt (rows), T tasks, K values of a diagnostic. A method with a
-failed seed has no means here: those of its survivors would flatter it.
+Shape legend: S seeds, I tasks learnt (rows), T tasks, K values of a diagnostic, R x C cells of a
+map. A method with a failed seed has no means here: those of its survivors would flatter it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import numpy as np
 from analysis import effects
 from analysis.effects import Array
 from analysis.metrics import accuracy_curve
-from analysis.records import DiagnosticRecord, MethodRecord
+from analysis.records import DiagnosticRecord, MapRecord, MethodRecord
 
 Numbers = tuple[float | None, ...]
+Matrix = tuple[Numbers, ...]
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Trajectory:
     n: int
     curve: Band
     tasks: Band
-    matrix: tuple[Numbers, ...]
-    seeds: dict[int, tuple[Numbers, ...]]
+    matrix: Matrix
+    seeds: dict[int, Matrix]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,23 @@ class Diagnostic:
     label: str
     n: int
     band: Band
+
+
+@dataclass(frozen=True)
+class MapPanel:
+    """One panel of one method's map, after each task.
+
+    `values` are means over those of the `n` seeds that have a value in a cell, `counts` of them, or
+    where a mean has no meaning those of one `seed`, the first.
+    """
+
+    method: str
+    of: MapRecord
+    label: str
+    n: int
+    seed: int | None
+    values: tuple[Matrix, ...]  # [I, R, C]
+    counts: Array  # [I, R, C]
 
 
 def trajectory(method: MethodRecord, confidence: float) -> Trajectory | None:
@@ -100,6 +118,33 @@ def _diagnostic(
     ]
 
 
+def map_panels(method: MethodRecord) -> list[MapPanel]:
+    """Every panel of a method's maps."""
+    if method.failed_seeds:
+        return []
+    return [
+        _panel(method.method, record, label)
+        for record in method.maps
+        for label, known in record.panels.items()
+        if known
+    ]
+
+
+def _panel(method: str, record: MapRecord, label: str) -> MapPanel:
+    known = record.panels[label]
+    first = min(seed for of in record.panels.values() for seed in of)
+    one = None if record.averaged else first
+    nothing = np.full(next(iter(known.values())).shape, np.nan)
+    shown = list(known.values()) if one is None else [known.get(one, nothing)]
+    stack = np.stack(shown).astype(np.float64)  # [S, I, R, C]
+    finite = np.isfinite(stack)
+    counts = finite.sum(axis=0)
+    sums = np.where(finite, stack, 0.0).sum(axis=0)
+    means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    values = tuple(_rows(matrix) for matrix in means)
+    return MapPanel(method, record, label, len(known), one, values, counts)
+
+
 def band(values: Array, confidence: float) -> Band:
     """Estimates of each column of [S, N] over its seeds."""
     found = [effects.estimate(column, confidence) for column in values.T]
@@ -111,7 +156,7 @@ def band(values: Array, confidence: float) -> Band:
     )
 
 
-def _rows(matrix: Array) -> tuple[Numbers, ...]:
+def _rows(matrix: Array) -> Matrix:
     return tuple(_numbers(row.tolist()) for row in matrix)
 
 

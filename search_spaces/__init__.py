@@ -10,7 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from search_spaces import agem, der, ewc, finetune, fssg, gdumb, gem, icarl, joint, lwf, replay, si
+from search_spaces import (
+    agem,
+    der,
+    ewc,
+    finetune,
+    fssg,
+    gdumb,
+    gem,
+    icarl,
+    icarl_sleep,
+    joint,
+    lwf,
+    merging,
+    replay,
+    si,
+    sleep_replay,
+    wake_joint,
+)
 from search_spaces.common import Suggest
 from trainables import find_plugin, load_plugin, unusable_plugin
 from trainables.streams import StreamInfo
@@ -26,10 +43,14 @@ SPACES: dict[str, Space] = {
     "gdumb": gdumb.space,
     "gem": gem.space,
     "icarl": icarl.space,
+    "icarl_sleep": icarl_sleep.space,
     "joint": joint.space,
     "lwf": lwf.space,
+    "merging": merging.space,
     "replay": replay.space,
     "si": si.space,
+    "sleep_replay": sleep_replay.space,
+    "wake_joint": wake_joint.space,
 }
 
 

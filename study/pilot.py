@@ -24,6 +24,7 @@ SIZES = (1, 2, 5, 10, 20, 30, 50, 100)
 SECONDS = 0.25  # of timed steps, per size
 WARM_UP = 5  # steps
 BETWEEN = 5  # steps between two looks at the clock
+LONG = 5.0  # seconds after which a size has taken so long that a larger one has nothing to gain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,17 +68,20 @@ def sizes(spec: Spec, method: Method) -> list[int]:
 def measure(
     work: Assignment, sizes: Sequence[int], data: dict[str, Split], device: str = "cpu"
 ) -> Pilot:
-    """Time training steps of a learner with stacks of growing size, until one cannot be trained:
-    too large for the memory, or the learner raises.
+    """Time training steps of a learner with stacks of growing size, until one takes long or cannot
+    be trained: too large for the memory, or the learner raises.
     """
     rates: dict[int, float] = {}
     ends: dict[int, float] = {}
     for size in sizes:
+        started = time.perf_counter()
         try:
             step, ending = _timed(Course(work, range(size), data, device))
         except Exception as error:
             return Pilot(rates, reason(error), ends)
         rates[size], ends[size] = size / step, ending / size
+        if time.perf_counter() - started > LONG:
+            break
     return Pilot(rates, ends=ends)
 
 

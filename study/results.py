@@ -24,6 +24,7 @@ from analysis.metrics import (
 )
 from analysis.records import (
     DiagnosticRecord,
+    MapRecord,
     MethodRecord,
     PublishedRecord,
     StudyRecord,
@@ -41,9 +42,12 @@ from study.plan import Method
 from study.search import importances
 from study.spec import Spec
 from study.sweep import best_trial, within_budget
-from trainables import find_learner, find_stream
+from trainables import Map, find_learner, find_stream
 from trainables.errors import InputError
 from trainables.outcome import Array, Outcome
+
+# diagnostic -> label -> seed -> what it measured after each task: [I], or [I, R, C] of a map
+Labels = dict[str, dict[str, dict[int, Array]]]
 
 
 def study_record(
@@ -240,6 +244,7 @@ def _method_record(
         matrices[seed] = accuracy_matrix(counts)[0]
         for name, column in outcome.extras.items():
             extras.setdefault(name, {})[seed] = column[position]
+    labels = _by_label(extras)
     return MethodRecord(
         method=method.name,
         learner=method.learner,
@@ -250,21 +255,38 @@ def _method_record(
         footprint=footprint,
         tuning=_tuning_record(spec, method, ledger),
         matrices=matrices,
-        diagnostics=_diagnostics(method, extras),
+        diagnostics=_diagnostics(method, labels),
+        maps=_maps(method, labels),
         unconfirmed=unconfirmed(spec, method, ledger),
         offline=kind.offline,
         readouts=kind.readouts,
     )
 
 
-def _diagnostics(
-    method: Method, extras: Mapping[str, Mapping[int, Array]]
-) -> tuple[DiagnosticRecord, ...]:
-    """Join the labels of each diagnostic: [I] of each into [I, K]; NaN where a seed lacks one."""
-    labels: dict[str, dict[str, Mapping[int, Array]]] = {}
+def _by_label(extras: Mapping[str, dict[int, Array]]) -> Labels:
+    """Return what seeds measured by the name of its diagnostic and by label."""
+    labels: Labels = {}
     for name, column in extras.items():
         diagnostic, label = name.split(": ", 1)
         labels.setdefault(diagnostic, {})[label] = column
+    return labels
+
+
+def _is_map(columns: Mapping[str, Mapping[int, Array]]) -> bool:
+    return any(values.ndim > 1 for column in columns.values() for values in column.values())
+
+
+def _maps(method: Method, labels: Labels) -> tuple[MapRecord, ...]:
+    known = find_learner(method.learner).maps
+    return tuple(
+        MapRecord(name=name, panels=of, **known.get(name, Map(name, "", "row", "column"))._asdict())
+        for name, of in labels.items()
+        if _is_map(of)
+    )
+
+
+def _diagnostics(method: Method, labels: Labels) -> tuple[DiagnosticRecord, ...]:
+    """Join the labels of each diagnostic: [I] of each into [I, K]; NaN where a seed lacks one."""
     known = find_learner(method.learner).diagnostics
     return tuple(
         DiagnosticRecord(
@@ -275,6 +297,7 @@ def _diagnostics(
             values=_joined(list(of.values())),
         )
         for name, of in labels.items()
+        if not _is_map(of)
     )
 
 

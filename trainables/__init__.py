@@ -18,15 +18,21 @@ from trainables.gdumb import GDumb
 from trainables.gem import AGEM, GEM
 from trainables.icarl import ICaRL
 from trainables.joint import Joint
-from trainables.learner import Learner
+from trainables.learner import Learner, Map
 from trainables.lwf import LwF
+from trainables.merging import Merging
 from trainables.replay import Replay
 from trainables.si import SI
+from trainables.sleep_replay import ICaRLSleep, SleepReplay
 from trainables.streams import STREAMS, Stream
+from trainables.wake import WakeJoint
 
 LEARNERS: dict[str, type[Learner]] = {
     kind.name: kind
-    for kind in (Finetune, Joint, Replay, DER, EWC, SI, LwF, GEM, AGEM, ICaRL, GDumb, FSSG)
+    for kind in (
+        *(Finetune, Joint, Replay, DER, EWC, SI, LwF, GEM, AGEM, ICaRL, GDumb, FSSG),
+        *(SleepReplay, ICaRLSleep, Merging, WakeJoint),
+    )
 }
 
 
@@ -119,6 +125,7 @@ __all__ = [
     "STREAMS",
     "InputError",
     "Learner",
+    "Map",
     "find_learner",
     "find_plugin",
     "find_stream",

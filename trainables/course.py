@@ -14,6 +14,7 @@ from torch import Tensor
 from trainables import find_learner, find_stream
 from trainables.errors import InputError
 from trainables.evaluation import Evaluation, evaluate
+from trainables.learner import Learner
 from trainables.outcome import Array, Outcome, united
 from trainables.streams import Task
 from trainables.streams.datasets import Split
@@ -84,7 +85,7 @@ class Course:
         self._counts.append(_arrays(result))
         finite = result.finite & learner.losses.isfinite()
         self._finite.append(finite.cpu().numpy())
-        self._extras.append(_labelled(learner.diagnose()))
+        self._extras.append(self._diagnosed())
         row = {"samples": task.samples, "trained": learner.trained - trained, **learner.footprint()}
         self._rows.append({"seconds": time.perf_counter() - started, **row})
 
@@ -106,6 +107,17 @@ class Course:
                 self.learner.readouts[0]
             ]
             self._between.append((index, counts))
+
+    def _diagnosed(self) -> dict[str, Array]:
+        found = _labelled(self.learner)
+        for name, values in found.items():
+            for known in (row[name].shape for row in self._extras if name in row):
+                if known != values.shape:
+                    raise InputError(
+                        f"diagnostic '{name}': of shape {values.shape} after this task and "
+                        f"{known} after another; a label has one size."
+                    )
+        return found
 
     def outcome(self) -> Outcome:
         """Return what was measured so far."""
@@ -152,15 +164,27 @@ class Course:
         self._between = [(int(task), counts[:, e]) for e, task in enumerate(tasks)]
 
 
-def _labelled(diagnosis: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Array]:
+def _labelled(learner: Learner) -> dict[str, Array]:
+    diagnosis = learner.diagnose()
     for name in diagnosis:
         if ": " in name:
             raise InputError(f"diagnostic '{name}': a name must not hold ': '; labels may.")
     return {
-        f"{name}: {label}": values.cpu().numpy()
+        f"{name}: {label}": _checked(f"{name}: {label}", values, learner, name in learner.maps)
         for name, labels in diagnosis.items()
         for label, values in labels.items()
     }
+
+
+def _checked(name: str, values: Tensor, learner: Learner, is_map: bool) -> Array:
+    stack = len(learner.seeds)
+    if values.shape[:1] != (stack,) or values.dim() != (3 if is_map else 1):
+        wanted = f"[{stack}, rows, columns], as of a map" if is_map else f"[{stack}]"
+        raise InputError(
+            f"diagnostic '{name}' of {learner.name}: of shape {list(values.shape)}; it must be "
+            f"{wanted}. A name is of a map where the learner's `maps` has it."
+        )
+    return values.detach().cpu().numpy().copy()  # it may be what the learner goes on with
 
 
 def _arrays(evaluation: Evaluation) -> dict[str, Array]:

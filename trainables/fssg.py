@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.learner import cross_entropies
+from trainables.learner import cross_entropies, descend
 from trainables.memory import BalancedMemory, check_budget, share
-from trainables.nn import MLP, Dropout, GatedNetwork, clip_gradients
+from trainables.nn import MLP, Dropout, GatedNetwork
 from trainables.options import option
 from trainables.rehearsal import Rehearsal
 from trainables.rng import Draws, generator
@@ -96,8 +96,8 @@ class FSSG(Rehearsal):
     def prepare(self) -> None:
         self.slow = self.build_slow()
         self.slow_optimiser = self.build_optimiser(self.slow, self.config.lr_slow)
-        per_task = share(self.config, self.stream)
-        self.memory = BalancedMemory(self.seeds, self.stream, self.device, 0, per_task)
+        each = share(self.config, self.stream)
+        self.memory = BalancedMemory(self.seeds, self.stream, self.device, lambda tasks: each)
         self.replayed = max(1, round(self.config.replay_ratio * self.config.batch_size))
 
     @classmethod
@@ -161,10 +161,9 @@ class FSSG(Rehearsal):
         inputs, mask = self.encode(inputs), task.loss_mask(labels)
         logits, summary = self.fast(inputs)
         loss = weighted_mean(cross_entropies(logits, labels, mask), weights)
-        total = self.descend_clipped(loss, self.network, self.optimiser)
+        total = descend(loss, self.optimiser, self.config.grad_clip)
         if slow_turn:
-            logits = self.masked(logits.detach(), mask)
-            given = (inputs, labels, weights, mask, logits, summary)
+            given = (inputs, labels, weights, mask, logits.detach(), summary)
             total = total + self.slow_step(*given, self.config.lam_task)
         return total
 
@@ -209,22 +208,10 @@ class FSSG(Rehearsal):
         logits = self.slow_logits(inputs, summary)
         losses = cross_entropies(logits, labels, mask).mul(1 - lam)
         if lam:
-            losses = losses + lam * distillation(
-                self.masked(logits, mask), teacher, self.config.tau
-            )
+            student, teacher = self.masked(logits, mask), self.masked(teacher, mask)
+            losses = losses + lam * distillation(student, teacher, self.config.tau)
         loss = weighted_mean(losses, weights)
-        return self.descend_clipped(loss, self.slow, self.slow_optimiser)
-
-    def descend_clipped(
-        self, loss: Tensor, network: torch.nn.Module, optimiser: torch.optim.Optimizer
-    ) -> Tensor:
-        """Take a step down the loss of each seed, its gradient clipped; return the loss."""
-        optimiser.zero_grad()
-        loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call]
-        if self.config.grad_clip:
-            clip_gradients(network.parameters(), self.config.grad_clip)
-        optimiser.step()
-        return loss.detach()
+        return descend(loss, self.slow_optimiser, self.config.grad_clip)
 
     # -- after a task
 
@@ -237,7 +224,7 @@ class FSSG(Rehearsal):
         if config.replay_probability or config.consolidation_epochs:
             self.memory.end_task(task)
         with self.memory.drawing(f"consolidation/{task.id}"):
-            for _ in range(self.config.consolidation_epochs * -(-len(self.memory) // size)):
+            for _ in range(config.consolidation_epochs * -(-len(self.memory) // size)):
                 self.consolidate(task, size)
 
     def consolidate(self, task: Task, size: int) -> None:
@@ -247,8 +234,7 @@ class FSSG(Rehearsal):
         inputs, mask = self.encode(inputs), task.loss_mask(labels)
         with torch.no_grad():
             teacher, summary = self.fast(inputs)
-        teacher, lam = self.masked(teacher, mask), self.config.lam_consolidation
-        self.slow_step(inputs, labels, None, mask, teacher, summary, lam)
+        self.slow_step(inputs, labels, None, mask, teacher, summary, self.config.lam_consolidation)
 
     def remembered(self, count: int) -> tuple[Tensor, Tensor]:
         """Inputs and labels drawn from the memory, augmented where the stream augments."""

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 from trainables.errors import InputError
-from trainables.learner import cross_entropy
+from trainables.learner import cross_entropy, descend
 from trainables.memory import GreedyMemory, capacity, check_budget
 from trainables.memory.greedy import KEY_BYTES
-from trainables.nn import clip_gradients
 from trainables.nn.cutmix import cutmix
 from trainables.options import option
 from trainables.rehearsal import Rehearsal
@@ -52,7 +51,7 @@ class GDumb(Rehearsal):
         momentum: float = option(0.9, "momentum of sgd", low=0.0, high=1.0)
         weight_decay: float = option(1e-6, "weight decay", low=0.0)
         clip: float = option(10.0, "greatest norm of a seed's gradient; 0: any", low=0.0)
-        epochs: int = option(1, "has no effect: the stream is passed over once", low=1)
+        epochs: int = option(1, "passes over the stream, which is seen once", low=1, high=1)
         passes: int = option(128, "passes over the memory in a fit", low=1)
         fit_batch_size: int = option(16, "samples of the memory a step of a fit", low=1)
         cutmix: float = option(
@@ -82,12 +81,7 @@ class GDumb(Rehearsal):
 
     def learn(self, task: Task) -> None:
         """Pass over a task once, and be ready to answer."""
-        if not task.free:
-            self.begin_task(task)
-        for batch in task.batches(1, self.config.batch_size):
-            self.observe(batch)
-        if not task.free:
-            self.end_task(task)
+        super().learn(task)
         self.fit()
 
     def observe(self, batch: Batch) -> Tensor:
@@ -149,17 +143,9 @@ class GDumb(Rehearsal):
         for start in range(0, labels.shape[1], self.config.fit_batch_size):
             part = slice(start, start + self.config.fit_batch_size)
             rivals = mask if mask is None else mask[:, part]
-            total += self._step(images[:, part], labels[:, part], rivals)
+            loss = self._loss(images[:, part], labels[:, part], rivals)
+            total += descend(loss, self.optimiser, self.config.clip)
         return total
-
-    def _step(self, images: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
-        loss = self._loss(images, labels, mask)
-        self.optimiser.zero_grad()
-        loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call] # summed over seeds
-        if self.config.clip:
-            clip_gradients(self.network.parameters(), self.config.clip)
-        self.optimiser.step()
-        return loss.detach()
 
     def _loss(self, images: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
         if not self.config.cutmix:

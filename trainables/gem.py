@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from trainables.learner import cross_entropy
-from trainables.memory import BalancedMemory, capacity, check_budget, share
+from trainables.memory import BalancedMemory, check_budget, share
 from trainables.nn import assign_gradients, flat
 from trainables.options import option
 from trainables.rehearsal import Rehearsal
@@ -66,13 +66,8 @@ class GEM(Rehearsal):
     memory: BalancedMemory
 
     def prepare(self) -> None:
-        self.memory = BalancedMemory(
-            self.seeds,
-            self.stream,
-            self.device,
-            capacity(self.config, self.stream),
-            share(self.config, self.stream),
-        )
+        each = share(self.config, self.stream)
+        self.memory = BalancedMemory(self.seeds, self.stream, self.device, lambda tasks: each)
 
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
@@ -106,7 +101,8 @@ class GEM(Rehearsal):
 
 
 class AGEM(GEM):
-    """A step may not raise the loss on a random batch of the memory: GEM with one constraint.
+    """A step may not raise the loss on a random batch of the memory, drawn with replacement: GEM
+    with one constraint.
 
     Its memory is that of GEM, every task's share filled (some public code keeps only one batch of a
     task). Defaults are those of replay, Adam 1e-3, as van de Ven et al. (2022) train it: the

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.nn import MLP
+from trainables.nn import MLP, clip_gradients
 from trainables.options import Options, option
 from trainables.rng import generator
 from trainables.streams import Batch, StreamInfo, Task
@@ -34,6 +34,25 @@ class Training(Options):
     momentum: float = option(0.0, "momentum of sgd", low=0.0, high=1.0)
     epochs: int = option(4, "passes over the data of a task", low=1)
     batch_size: int = option(128, "new samples a step", low=1)
+
+
+class Map(NamedTuple):
+    """What a matrix that a learner tells of itself shows.
+
+    Attributes:
+        title: of the figure.
+        unit: of the values; empty for none.
+        rows, columns: what a row and a column is, such as "layer" and "class". Rows are counted
+            from 1; columns too, unless they are classes, which begin at 0.
+        averaged: whether a mean over seeds has a meaning; where it has none, as for principal
+            components, which turn with the seed, the first seed is shown.
+    """
+
+    title: str
+    unit: str
+    rows: str
+    columns: str
+    averaged: bool = True
 
 
 class Learner(ABC):
@@ -60,6 +79,7 @@ class Learner(ABC):
     readouts: ClassVar[tuple[str, ...]] = ("main",)  # the first is the primary one
     max_stack: ClassVar[int | None] = None  # 1 for a learner that cannot be stacked
     diagnostics: ClassVar[dict[str, tuple[str, str]]] = {}  # name -> title, unit; see `diagnose`
+    maps: ClassVar[dict[str, Map]] = {}  # other names -> what they show; see `diagnose`
     offline: ClassVar[bool] = (
         False  # given the union of all tasks at every step: an upper bound, not a method
     )
@@ -137,7 +157,11 @@ class Learner(ABC):
 
     def diagnose(self) -> dict[str, dict[str, Tensor]]:
         """Return what the method tells of itself after a task, such as spikes of each layer: of
-        each of its ``diagnostics``, by label, a number for every seed, [S].
+        each of its ``diagnostics``, by label, a number for every seed, [S]; of each of its
+        ``maps``, by label, a matrix for every seed, [S, R, C], NaN where a seed has no value.
+
+        Names and labels may be left out after any task; a matrix of a label has one size, whatever
+        the task and the seed.
         """
         return {}
 
@@ -207,10 +231,22 @@ class Learner(ABC):
 
     def descend(self, loss: Tensor) -> Tensor:
         """Take a gradient step on the loss of each seed, [S], and return it without its graph."""
-        self.optimiser.zero_grad()
-        loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call] # summed over seeds
-        self.optimiser.step()
-        return loss.detach()
+        return descend(loss, self.optimiser)
+
+
+def descend(loss: Tensor, optimiser: torch.optim.Optimizer, clip: float = 0.0) -> Tensor:
+    """Take a step down the loss of each seed, [S], and return it without its graph.
+
+    Args:
+        optimiser: of the weights that take the step.
+        clip: greatest norm of a seed's gradient; 0 for any.
+    """
+    optimiser.zero_grad()
+    loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call] # summed over seeds
+    if clip:
+        clip_gradients((w for group in optimiser.param_groups for w in group["params"]), clip)
+    optimiser.step()
+    return loss.detach()
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -32,8 +32,8 @@ class Outcome:
         seconds, samples, trained: of each task, [I]: time of the whole stack, new samples and
             samples trained on by a seed.
         footprint: bytes a seed holds after each task, [I], by kind.
-        extras: what the learner measured about itself after each task, [S, I], by
-            ``"diagnostic: label"``; NaN where a label was not there after that task.
+        extras: what the learner measured about itself after each task, by ``"diagnostic: label"``:
+            [S, I], or [S, I, R, C] of a map; NaN where a label was not there after that task.
         between: counts of the primary readout within tasks, [S, E, T, C, C], and the task being
             learnt then, [E].
     """
@@ -111,15 +111,23 @@ def _escaped(name: str) -> str:
     return "%2E" if safe == "." else safe
 
 
-def united(rows: Sequence[Mapping[str, Array]], shapes: Sequence[tuple[int, ...]]) -> Columns:
-    """Return, of each name that any row has, its arrays in order; NaN where a row lacks it."""
-    names = dict.fromkeys(name for row in rows for name in row)
+def united(rows: Sequence[Mapping[str, Array]], leads: Sequence[tuple[int, ...]]) -> Columns:
+    """Return, of each name that any row has, its arrays in order; NaN where a row lacks it.
+
+    Args:
+        leads: of each row, the first axes of its arrays; the others are those of the name.
+    """
+    sizes = {
+        name: array.shape[len(lead) :]
+        for row, lead in zip(rows, leads, strict=True)
+        for name, array in row.items()
+    }
     return {
         name: [
-            row[name] if name in row else np.full(shape, np.nan)
-            for row, shape in zip(rows, shapes, strict=True)
+            row[name] if name in row else np.full(lead + size, np.nan)
+            for row, lead in zip(rows, leads, strict=True)
         ]
-        for name in names
+        for name, size in sizes.items()
     }
 
 

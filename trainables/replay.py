@@ -70,5 +70,6 @@ def build_memory(learner: Replay) -> Memory:
     allowed = capacity(config, learner.stream)
     if config.memory_policy == "reservoir":
         return ReservoirMemory(*place, allowed)
-    per_task = config.memory_per_task if config.memory_bytes is None else None
-    return BalancedMemory(*place, allowed, per_task)
+    if config.memory_bytes is None and config.memory_per_task is not None:
+        return BalancedMemory(*place, lambda tasks: config.memory_per_task)
+    return BalancedMemory(*place, lambda tasks: allowed // tasks)

@@ -14,6 +14,7 @@ from analysis.figures import (
     fronts,
     history,
     importance,
+    maps,
     memory,
     paired,
     slices,
@@ -36,6 +37,7 @@ _IN_ORDER: tuple[Callable[[Analysis], Iterator[Picture]], ...] = (
     importance.pictures,
     slices.pictures,
     diagnostics.pictures,
+    maps.pictures,
 )
 
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
-import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import QuadMesh
-from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
 from analysis.blocks import Picture
-from analysis.figures import common, layout
+from analysis.figures import common, heat, layout
 from analysis.figures.layout import Grid
 from analysis.results import Analysis
-from analysis.trajectories import Numbers
+from analysis.trajectories import Matrix
 
-Matrix = Sequence[Numbers]
-LEVELS = 40  # a colour bar with more is drawn as pixels
-NUMBER = 0.25  # inches that a cell's number takes
-SCALE = Normalize(0, 1)
+COLOURS = heat.one_way(0, 1)
 BAR = 0.5
 
 
@@ -76,16 +67,17 @@ def _draw(analysis: Analysis, seed: int | None) -> Figure:
     columns = layout.columns_for(len(shown))
     grid = _grid(len(shown), columns, next(iter(shown.values())))
     figure = grid.sheet()
-    colours = matplotlib.colormaps["cividis"].resampled(LEVELS)
     for axes, (name, matrix) in zip(grid.panels(figure), shown.items(), strict=True):
-        _heat(axes, matrix, colours)
+        if any(value is None for row in matrix for value in row):
+            axes.patch.set(hatch="/////", edgecolor=common.GREY, facecolor="none", linewidth=0)
+        heat.draw(axes, matrix, COLOURS)
         cell = min(grid.width / len(matrix[0]), grid.height / len(matrix))
-        if cell >= NUMBER:
-            _write(axes, matrix, colours)
+        if cell >= heat.NUMBER:
+            heat.write(axes, matrix, COLOURS, lambda value: heat.short(f"{value:.2f}"))
         layout.panel_title(axes, name, grid.width + 0.05)
     layout.side_label(figure, grid, "tasks learnt")
     layout.below_label(figure, grid, "task tested")
-    _bar(figure, grid, colours)
+    _bar(figure, grid)
     return figure
 
 
@@ -96,61 +88,10 @@ def _grid(count: int, columns: int, matrix: Matrix) -> Grid:
     return Grid(count, columns, max(height, 0.4), left=0.45, right=0.1 + BAR, down=0.24)
 
 
-def _heat(axes: Axes, matrix: Matrix, colours: Colormap) -> QuadMesh:
-    values = np.array([common.numbers(row) for row in matrix], dtype=float)
-    if not np.all(np.isfinite(values)):
-        axes.patch.set(hatch="/////", edgecolor=common.GREY, facecolor="none", linewidth=0)
-    rows, columns = values.shape
-    mesh = axes.pcolormesh(
-        np.arange(columns + 1) + 0.5,
-        np.arange(rows + 1) + 0.5,
-        np.ma.masked_invalid(values),
-        cmap=colours,
-        norm=SCALE,
-        edgecolors="face",
-        linewidth=0.5,
-    )
-    axes.set(xlim=(0.5, columns + 0.5), ylim=(rows + 0.5, 0.5))
-    for axis in (axes.xaxis, axes.yaxis):
-        layout.simple_ticks(axis, 5, integer=True)
-    axes.tick_params(length=0)
-    return mesh
-
-
-def _write(axes: Axes, matrix: Matrix, colours: Colormap) -> None:
-    for row, values in enumerate(matrix, start=1):
-        for column, value in enumerate(values, start=1):
-            if value is not None:
-                axes.text(
-                    column,
-                    row,
-                    _short(value),
-                    ha="center",
-                    va="center",
-                    fontsize=common.SMALL,
-                    color=_contrast(colours(SCALE(value))),
-                )
-
-
-def _short(value: float) -> str:
-    text = f"{value:.2f}"
-    return text[1:] if text.startswith("0") else text
-
-
-def _contrast(colour: Sequence[float]) -> str:
-    red, green, blue = colour[:3]
-    light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
-    return common.NEAR_BLACK if light else "white"
-
-
-def _bar(figure: Figure, grid: Grid, colours: Colormap) -> None:
+def _bar(figure: Figure, grid: Grid) -> None:
     height = min(grid.total - grid.top - grid.bottom, 2.0)
-    left = common.WIDTH - grid.right + 0.12
     bottom = grid.total - grid.top - height
-    place = (left / common.WIDTH, bottom / grid.total, 0.1 / common.WIDTH, height / grid.total)
-    axes = figure.add_axes(place)
-    figure.colorbar(ScalarMappable(SCALE, colours), cax=axes)
-    layout.simple_ticks(axes.yaxis, 4)
+    heat.bar(figure, grid, COLOURS, bottom, height)
     edge = 1 - 0.03 / common.WIDTH
     below = (bottom - 0.08) / grid.total
     figure.text(edge, below, "accuracy", ha="right", va="top", fontsize=common.SMALL)

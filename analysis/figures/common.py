@@ -243,6 +243,15 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "figure"
 
 
+def own_name(start: str, taken: set[str]) -> str:
+    """A file name of its own, which is then taken: names may differ in odd characters only."""
+    free, number = start, 2
+    while free.lower() in taken:
+        free, number = f"{start}-{number}", number + 1
+    taken.add(free.lower())
+    return free
+
+
 def save(picture: Picture, folder: Path) -> list[Path]:
     """Write the picture as SVG, PNG and PDF, drawn once; the same picture gives the same bytes."""
     figure = picture.draw()

@@ -21,7 +21,7 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
     for name, rows in by_name(analysis).items():
         title = f"{common.clean(rows[0].title) or common.words(name)} after each task"
         yield Picture(
-            _file_name(name, taken),
+            common.own_name(f"diagnostics-{common.slug(name)}", taken),
             title[:1].upper() + title[1:],
             _caption(analysis, rows),
             partial(_draw, analysis, name),
@@ -35,16 +35,6 @@ def by_name(analysis: Analysis) -> dict[str, list[Diagnostic]]:
         if layout.finite(row.band.mean):
             found.setdefault(row.name, []).append(row)
     return found
-
-
-def _file_name(name: str, taken: set[str]) -> str:
-    """A name of its own for each diagnostic, also where two differ in odd characters only."""
-    start = f"diagnostics-{common.slug(name)}"
-    free, number = start, 2
-    while free.lower() in taken:
-        free, number = f"{start}-{number}", number + 1
-    taken.add(free.lower())
-    return free
 
 
 def _caption(analysis: Analysis, rows: list[Diagnostic]) -> str:

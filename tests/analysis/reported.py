@@ -31,7 +31,7 @@ OTHERS = ("average_incremental_accuracy", "retention_old", "forgetting", "recenc
 PICTURES = (
     *("paired-seeds", "forest", "accuracy-after-each-task", "accuracy-matrix"),
     *("memory-accuracy", "search-history", "importance", "slices", "pareto"),
-    *("diagnostics-spikes", "of-my-own"),
+    *("diagnostics-spikes", "maps-activity", "of-my-own"),
 )
 
 

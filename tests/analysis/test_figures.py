@@ -284,8 +284,13 @@ def test_few_seeds_give_points_and_no_band(seeds):
 @pytest.mark.parametrize("seeds", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("tasks", [1, 2])
 def test_small_studies_can_be_drawn(seeds, tasks):
-    for found in pictures(analysis_of(seeds=seeds, tasks=tasks, objectives=2, methods=3)):
-        found.draw().draw_without_rendering()
+    analysis = analysis_of(seeds=seeds, tasks=tasks, objectives=2, methods=3)
+    shown = [name for name in IN_ORDER if tasks > 1 or name != "accuracy-after-each-task"]
+    assert sorted(names(analysis)) == sorted([*shown, "pareto"])
+    for found in pictures(analysis):
+        figure = found.draw()
+        figure.draw_without_rendering()
+        assert any(axes.has_data() for axes in figure.axes), found.name
 
 
 def test_a_failed_seed():

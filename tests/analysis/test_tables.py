@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from reported import whole_study
 
 from analysis import data, tables
 from analysis.blocks import Table
-from analysis.records import TrialRecord, TuningRecord
+from analysis.records import MapRecord, TrialRecord, TuningRecord
 from analysis.results import analyse
 from analysis.sections import sections
 from analysis.tuning_tables import importance_table, quantity
@@ -114,6 +115,39 @@ def test_every_table_of_the_report_has_a_file_with_unrounded_numbers():
     assert float(texts["evidence.csv"][0]["rho"]) == analysis.comparisons[0].rho
     assert float(texts["expected_best.csv"][1]["expected"]) == analysis.searches[0].expected[1]
     assert json.loads(texts["search-history.csv"][2]["params"])["lr"] == 0.01
+
+
+@pytest.mark.parametrize("averaged", [True, False])
+def test_every_cell_of_a_map_after_every_task_has_a_row(averaged):
+    rng = np.random.default_rng(3)
+    seeds = {seed: rng.normal(size=(3, 2, 4)) for seed in range(100, 108)}
+    seeds[101][1, 0, 2] = math.nan
+    for values in seeds.values():
+        values[0, 1, 3] = math.nan
+    record = MapRecord("sleep", "", "mV", "layer", "class", averaged, {"a": seeds})
+    study = whole_study()
+    methods = [replace(study.methods[0], maps=(record,)), *study.methods[1:]]
+    rows = read(data.to_csv(analyse(replace(study, methods=methods)))["maps.csv"])
+    assert len(rows) == 3 * 2 * 4
+    found = {(int(r["after_task"]), int(r["row"]), int(r["column"])): r for r in rows}
+    for (task, row, column), cell in found.items():
+        assert (cell["method"], cell["diagnostic"], cell["label"]) == ("replay", "sleep", "a")
+        assert cell["unit"] == "mV"
+        known = [v[task - 1, row - 1, column] for v in seeds.values()]
+        finite = [x for x in known if math.isfinite(x)]
+        if averaged:
+            assert (int(cell["n"]), cell["seed"], cell["value"]) == (len(finite), "", "")
+            expected = sum(finite) / len(finite) if finite else None
+        else:
+            assert (cell["n"], cell["seed"], cell["mean"]) == ("", "100", "")
+            expected = known[0] if finite else None
+        shown = cell["mean" if averaged else "value"]
+        assert shown == "" if expected is None else float(shown) == pytest.approx(expected)
+    assert (3, 2, 0) in found  # classes begin at 0
+
+
+def test_a_study_without_maps_has_no_file_of_them():
+    assert "maps.csv" not in data.to_csv(analyse(whole_study()))
 
 
 def test_pareto_file_has_every_trial_in_its_place():

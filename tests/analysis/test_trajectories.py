@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.records import DiagnosticRecord, MethodRecord
-from analysis.trajectories import band, diagnostics, trajectory
+from analysis.records import DiagnosticRecord, MapRecord, MethodRecord
+from analysis.trajectories import band, diagnostics, map_panels, trajectory
 
 NAN = float("nan")
 MATRICES = {
@@ -71,3 +71,40 @@ def test_each_value_of_a_diagnostic_has_a_band_of_its_own():
 
 def test_a_band_of_nothing_is_empty():
     assert band(np.full((3, 2), NAN), 0.95).mean == (None, None)
+
+
+def map_of(panels, averaged=True):
+    return MapRecord("activity", "Activity", "spikes", "layer", "class", averaged, panels)
+
+
+ASLEEP = {  # seed -> [I, R, C] = [2, 1, 3]
+    7: np.array([[[1.0, NAN, NAN]], [[1.0, 2.0, NAN]]], dtype=np.float32),
+    3: np.array([[[4.0, NAN, NAN]], [[5.0, NAN, NAN]]], dtype=np.float32),
+}
+
+
+def test_a_cell_of_a_map_is_the_mean_of_the_seeds_that_have_a_value():
+    (panel,) = map_panels(method(maps=(map_of({"asleep": ASLEEP}),)))
+    assert (panel.method, panel.label, panel.n, panel.seed) == ("ewc", "asleep", 2, None)
+    assert panel.values == (((2.5, None, None),), ((3.0, 2.0, None),))
+    assert panel.counts.tolist() == [[[2, 0, 0]], [[2, 1, 0]]]
+
+
+def test_a_map_without_a_meaningful_mean_is_that_of_the_first_seed():
+    panels = {"before": ASLEEP, "after": {7: ASLEEP[7]}, "never": {}}
+    before, after = map_panels(method(maps=(map_of(panels, averaged=False),)))
+    assert (before.seed, before.n, after.seed, after.n) == (3, 2, 3, 1)
+    assert before.values[-1] == ((5.0, None, None),)
+    assert after.values[-1] == ((None, None, None),)  # not another seed's
+
+
+@pytest.mark.parametrize("averaged", [True, False])
+def test_survivors_of_a_failure_make_no_map(averaged):
+    record = map_of({"asleep": ASLEEP}, averaged)
+    assert map_panels(method(maps=(record,), failures={9: "boom"})) == []
+
+
+def test_columns_of_classes_begin_at_0():
+    assert map_of({}).first_column == 0
+    other = MapRecord("x", "", "", "class", "component", True, {})
+    assert other.first_column == 1

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import json
-
 import optuna
 import pytest
 
 from search_spaces import SPACES, find_space
-from study.search import SpaceTrial
+from study.search import SpaceTrial, encoded
 from trainables import LEARNERS
 from trainables.streams import StreamInfo
 
-# methods/baselines: ranges to search for baselines
+SLEEP = {
+    "sleep_steps": (50, 20_000),
+    "sleep_growth": [0.0, 1 / 3, 0.5],
+    "inc": (1e-4, 0.1),
+    "dec_ratio": (1e-3, 1.0),
+    "beta_first": (0.3, 60.0),
+    "beta_hidden": (0.3, 60.0),
+    "beta_last": (0.3, 60.0),
+    "max_rate": (20.0, 500.0),
+    "mask_keep": (0.05, 1.0),
+    "decay": [0.9, 0.99, 0.999, 1.0],
+    "gate": ["logistic", "matlab", "none"],
+    "normalisation": ["fixed", "consistent", "reference_code"],
+}
+# the methods' tables of what to search: low and high, or a list of choices
 RANGES = {
     "finetune": {"lr": (1e-4, 1e-2)},
     "joint": {"lr": (1e-4, 1e-2)},
@@ -31,8 +43,8 @@ RANGES = {
         "tau": (1.0, 6.0),
         "dropout": (0.0, 0.5),
         "grad_clip": (0.1, 10.0),
-        "hidden": [[128, 16, 128, 16], [128, 128, 128, 128]],  # the summary has 16 to 128
-        "slow_hidden": [[64, 64], [1024, 512]],  # 64 to 1,024
+        "hidden": [[128, n, 128, n] for n in (16, 32, 64, 128)],  # the summary has n
+        "slow_hidden": [[64, 64], [128, 64], [256, 128], [512, 256], [1024, 512]],
     },
     "gem": {"lr": (3e-3, 0.3), "gamma": (0.0, 1.0)},
     "agem": {"lr": (1e-4, 1e-2), "ref_batch": (10, 256)},
@@ -40,6 +52,10 @@ RANGES = {
     "gdumb": {"lr": (0.01, 0.1), "passes": (30, 256)},
     "si": {"lr": (1e-4, 1e-2), "c": (0.1, 1e5), "xi": (0.01, 1.0)},
     "lwf": {"lr": (1e-4, 1e-2), "alpha": (0.1, 10.0), "tau": (1.0, 4.0)},
+    "sleep_replay": {"lr": (1e-3, 0.3)} | SLEEP,
+    "icarl_sleep": {"lr": (1e-4, 1e-2)} | SLEEP,
+    "merging": {"lr": (1e-3, 0.3)},
+    "wake_joint": {"lr": (1e-3, 0.3)},
 }
 
 
@@ -70,13 +86,13 @@ def test_every_learner_has_a_space_of_its_name():
 def test_spaces_span_the_published_ranges(name):
     values, distributions = suggested(name)
     assert set(values) == set(distributions) == set(RANGES[name])
-    for key, (low, high) in RANGES[name].items():
-        if isinstance(low, list):
-            choices = [json.loads(text) for text in distributions[key].choices]
-            assert (choices[0], choices[-1]) == (low, high)
+    for key, allowed in RANGES[name].items():
+        if isinstance(allowed, list):
+            assert distributions[key].choices == tuple(map(encoded, allowed))
             continue
+        low, high = allowed
         assert (distributions[key].low, distributions[key].high) == (low, high)
-        linear = low == 0 or key == "replay_probability"  # there is no log scale from zero
+        linear = low == 0 or key in ("replay_probability", "mask_keep")
         assert distributions[key].log != linear
 
 

@@ -131,30 +131,40 @@ def test_help_says_what_there_is(study, command):
         assert name in out
 
 
-def test_every_command_has_help(study):
-    script = """
+HELP = """
+import json
 from typer.testing import CliRunner
 from study.cli import app
-wanted = {
-    "run": ["--set", "--dir", "--data", "--tracking-uri", "--address"],
-    "plan": ["--set", "--dir", "--data", "--address", "--json"],
-    "status": ["DIR", "--json"],
-    "report": ["DIR", "--json"],
-    "track": ["DIR", "--tracking-uri"],
-    "ui": ["DIR", "--port"],
-    "presets": ["--json"],
-    "methods": ["--json"],
-    "streams": ["--json"],
-    "doctor": ["--data", "--address", "--json"],
-}
-assert {c.name or c.callback.__name__ for c in app.registered_commands} == set(wanted)
-for command, parts in wanted.items():
-    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
-    assert result.exit_code == 0, command
-    for part in parts:
-        assert part in result.stdout, (command, part)
+helped = {}
+for command in app.registered_commands:
+    name = command.name or command.callback.__name__
+    result = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"})
+    helped[name] = [result.exit_code, result.stdout]
+print(json.dumps(helped))
 """
-    subprocess.run([sys.executable, "-c", script], cwd=study.work, check=True)
+
+
+def test_every_command_has_help(study):
+    wanted = {
+        "run": ["--set", "--dir", "--data", "--tracking-uri", "--address"],
+        "plan": ["--set", "--dir", "--data", "--address", "--json"],
+        "status": ["DIR", "--json"],
+        "report": ["DIR", "--json"],
+        "track": ["DIR", "--tracking-uri"],
+        "ui": ["DIR", "--port"],
+        "presets": ["--json"],
+        "methods": ["--json"],
+        "streams": ["--json"],
+        "doctor": ["--data", "--address", "--json"],
+    }
+    script = [sys.executable, "-c", HELP]
+    found = subprocess.run(script, cwd=study.work, capture_output=True, text=True, check=True)
+    helped = json.loads(found.stdout)
+    assert set(helped) == set(wanted)
+    for command, (code, text) in helped.items():
+        assert code == 0, command
+        for part in wanted[command]:
+            assert part in text, (command, part)
 
 
 # -- plan

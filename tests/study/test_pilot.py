@@ -91,6 +91,14 @@ def test_rates_are_seeds_over_time(monkeypatch):
     assert found.ends == pytest.approx({1: 1.0, 2: 0.5, 5: 2.0})
 
 
+def test_a_size_that_takes_long_is_the_last(monkeypatch):
+    tried = timed(monkeypatch, {1: 0.1, 2: 0.1, 5: 1.0})
+    clock = iter([0.0, 1.0, 1.0, 1.0 + 2 * pilot.LONG])
+    monkeypatch.setattr(pilot.time, "perf_counter", lambda: next(clock))
+    assert measure(None, [1, 2, 5], {}).problem == ""
+    assert tried == [1, 2]
+
+
 ERRORS = [MemoryError("full"), torch.OutOfMemoryError("full"), ValueError("full")]
 
 

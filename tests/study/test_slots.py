@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 
 import numpy as np
 import pytest
 from factory import Run, Tune, add, build_study, make_outcome, make_spec, make_sweep
 
+from analysis.results import analyse
 from study import plan
 from study.folder import Folder
 from study.ledger import Ledger
-from study.results import all_scores, seen_differences, study_record
+from study.results import all_scores, seen_differences, study_record, write_report
 from study.search import importances
 from trainables.course import Assignment, Course
 from trainables.errors import InputError
+from trainables.learner import Map
+from trainables.replay import Replay
 from trainables.streams import datasets
 
 
@@ -63,6 +67,65 @@ def test_a_label_that_some_seeds_lack_is_nan_for_them(tmp_path):
     assert np.isnan(found.values[second.seeds[0]][:, 0]).all()
     assert np.isfinite(found.values[second.seeds[0]][:, 1]).all()
     assert np.isfinite(found.values[first.seeds[0]]).all()
+
+
+def with_map(seeds):
+    """Seed s has s + layer after each task, NaN for the class 1 until the last."""
+    values = np.broadcast_to(
+        np.array(seeds, dtype=float)[:, None, None, None] + np.arange(3)[:, None],
+        (len(seeds), 5, 3, 2),
+    ).copy()
+    values[:, :-1, :, 1] = np.nan
+    extras = with_spikes(seeds).extras | {"activity: asleep": values}
+    return dataclasses.replace(make_outcome(seeds), extras=extras)
+
+
+@pytest.fixture
+def mapped_study(tmp_path, monkeypatch):
+    """A study whose replay tells of a map."""
+    shown = Map("Change of activity", "spikes", "layer", "class")
+    monkeypatch.setattr(Replay, "maps", {"activity": shown})
+    spec = make_spec({"tune.trials": 0})
+    ledger = build_study(tmp_path, spec)
+    for entry in ledger.entries("confirm", "replay"):
+        ledger.finish(entry, with_map(entry.seeds).to_bytes())
+    return tmp_path, spec
+
+
+def test_a_map_is_joined_over_trials_by_seed(mapped_study):
+    record = record_of(*mapped_study)
+    replay, finetune = method_of(record, "replay"), method_of(record, "finetune")
+    (found,) = replay.maps
+    assert (found.name, found.title, found.unit) == ("activity", "Change of activity", "spikes")
+    assert (found.rows, found.columns, found.averaged) == ("layer", "class", True)
+    assert sorted(found.panels["asleep"]) == [100, 101, 102, 103]
+    assert found.panels["asleep"][102][-1].tolist() == [[102 + r] * 2 for r in range(3)]
+    assert [d.name for d in replay.diagnostics] == ["memory_classes"]
+    assert finetune.maps == ()
+
+
+def test_a_map_that_is_declared_no_more_is_shown_under_its_name(mapped_study, monkeypatch):
+    monkeypatch.setattr(Replay, "maps", {})
+    (found,) = method_of(record_of(*mapped_study), "replay").maps
+    assert (found.title, found.rows, found.columns) == ("activity", "row", "column")
+
+
+def test_maps_are_in_the_report_beside_the_curves(mapped_study):
+    place, spec = mapped_study
+    analysis = analyse(record_of(place, spec))
+    write_report(analysis, place / "report")
+    assert (place / "report/figures/maps-activity.svg").exists()
+    page = (place / "report/report.md").read_text("utf-8")
+    part = page.partition("## Method diagnostics")[2].partition("\n## ")[0]
+    assert "figures/maps-activity.svg" in part
+    assert "mean over 4 seeds" in part
+    rows = list(csv.DictReader((place / "report/tables/maps.csv").open(encoding="utf-8")))
+    assert len(rows) == 5 * 3 * 2
+    assert {row["diagnostic"] for row in rows} == {"activity"}
+    assert (rows[-1]["row"], rows[-1]["column"], rows[-1]["mean"]) == ("3", "1", "103.5")
+    table = (place / "report/tables/diagnostics.csv").read_text("utf-8")
+    assert "memory_classes" in table
+    assert "activity" not in table
 
 
 def test_a_learner_is_asked_after_each_task_and_its_memory_adds_up():

@@ -20,7 +20,6 @@ import math
 import multiprocessing
 import random
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from search_spaces import find_space
 from trainables import STREAMS, InputError, Learner
 from trainables.evaluation import evaluate
 from trainables.finetune import Finetune
@@ -293,6 +293,9 @@ class LearnerConformance:
         expected = predictions(learner, self.stream(scenario))
         assert len(found["predictions"]) == len(expected)
         assert all(map(torch.equal, found["predictions"], expected))
+        if learnt < TASKS:  # a trial asks after a task it has learnt, and after no other
+            exactly = {"rtol": 0, "atol": 0, "equal_nan": True}
+            torch.testing.assert_close(found["diagnosis"], learner.diagnose(), **exactly)
 
     def test_state_survives_a_round_trip(self, scenario: str) -> None:
         run, stream = self.run(scenario), self.stream(scenario)
@@ -302,6 +305,15 @@ class LearnerConformance:
         assert all(map(torch.equal, predictions(other, stream), predictions(learner, stream)))
         assert other.footprint() == learner.footprint()
 
+    def test_what_it_tells_of_itself_is_declared_and_of_every_seed(self, scenario: str) -> None:
+        learner = self.run(scenario).learner
+        for name, labels in learner.diagnose().items():
+            assert (name in learner.diagnostics) is not (name in learner.maps), name
+            axes = 3 if name in learner.maps else 1
+            for label, values in labels.items():
+                assert values.dim() == axes, f"{name}: {label}"
+                assert len(values) == len(self.stack), f"{name}: {label}"
+
     # -- what is held
     # ---------------------------------------------------------------------------------------
 
@@ -310,7 +322,8 @@ class LearnerConformance:
         learner = self.build(stream)
         for learnt in range(TASKS + 1):
             networks = {id(m): m for m in vars(learner).values() if isinstance(m, torch.nn.Module)}
-            live = {id(p): p for m in networks.values() for p in m.parameters()}
+            parameters = (p for m in networks.values() for p in m.parameters())
+            live = {id(p): p for p in parameters if not p.is_meta}  # those have no values
             held = {
                 "parameters": tensor_bytes(list(live.values())) // len(stream.seeds),
                 "memory": self.memory_bytes(learner),
@@ -531,28 +544,24 @@ class LearnerConformance:
     def test_the_search_space_gives_valid_configurations(self, scenario: str) -> None:
         import optuna
 
-        from search_spaces import find_space
+        from study.search import SpaceTrial
 
-        space, stream = find_space(self.learner.name), self.stream(scenario)
+        space, info = find_space(self.learner.name), self.stream(scenario).info
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=5))
         for _ in range(20):
-            values = space(search.ask(), stream.info)
+            values = SpaceTrial(search.ask(), {}, {}, self.learner.name).sample(space, info)
             assert values, "an empty search space: nothing would be tuned"
-            self.learner.Config.parse({**self.learner.published(stream.info), **values})
+            self.learner.Config.parse({**self.learner.published(info), **values})
 
     def test_the_search_space_contains_the_published_defaults(self, scenario: str) -> None:
-        import optuna
+        from study.search import Remembered, SpaceTrial, encoded
 
-        from search_spaces import find_space
-
-        info = self.stream(scenario).info
-        published = self.learner.published(info)
-        defaults = self.learner.Config.parse(published).plain()
-        trial = optuna.trial.FixedTrial(defaults)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Optuna only warns of a value out of its range
-            assert find_space(self.learner.name)(trial, info).items() <= defaults.items()
+        space, info = find_space(self.learner.name), self.stream(scenario).info
+        defaults = self.learner.Config.parse(self.learner.published(info)).plain()
+        given = Remembered({name: encoded(value) for name, value in defaults.items()})
+        trial = SpaceTrial(given, {}, {}, self.learner.name)  # refuses a value out of its range
+        assert trial.sample(space, info).items() <= defaults.items()
 
 
 def go_on(
@@ -571,7 +580,11 @@ def go_on(
             learner = build(kind, options, stream, device)
             learner.load(torch.load(folder / f"{scenario}-{learnt}.pt", weights_only=True))
             learn(learner, stream, learnt)
-            found = {"state": learner.state(), "predictions": predictions(learner, stream)}
+            found = {
+                "state": learner.state(),
+                "predictions": predictions(learner, stream),
+                "diagnosis": learner.diagnose(),
+            }
             torch.save(found, folder / f"{scenario}-{learnt}-done.pt")
     except BaseException:
         (folder / "error.txt").write_text(traceback.format_exc())

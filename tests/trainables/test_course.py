@@ -11,7 +11,7 @@ import pytest
 import torch
 from conformance import assert_same_state
 
-from trainables import LEARNERS, InputError
+from trainables import LEARNERS, InputError, Map
 from trainables.course import Assignment, Course
 from trainables.evaluation import evaluate
 from trainables.finetune import Finetune
@@ -380,3 +380,84 @@ def test_a_diagnostic_whose_name_looks_like_name_and_label_is_refused(digits, mo
     quick = {"hidden": [8], "epochs": 1, "batch_size": 128}
     with pytest.raises(InputError, match="'growth: steps': a name must not hold ': '"):
         finished(digits, learner="growing", configuration=quick)
+
+
+class Mapped(Finetune):
+    """A learner that tells of a matrix, layers by classes, from its second task on."""
+
+    name = "mapped"
+    maps = {"activity": Map("Activity", "spikes", "layer", "class")}  # noqa: RUF012
+
+    def diagnose(self):
+        if self.trained < 400:  # the first task has fewer samples, two have more
+            return {"loss": {"last": self.losses}}
+        grown = self.losses[:, None, None] + torch.arange(6.0).view(2, 3)
+        grown[1, 0, 2] = math.nan
+        return {"activity": {"asleep": grown}, "loss": {"last": self.losses}}
+
+
+@pytest.fixture
+def mapped(monkeypatch):
+    """What a course of a learner with maps is, one epoch a task."""
+    monkeypatch.setitem(LEARNERS, "mapped", Mapped)
+    return {"learner": "mapped", "configuration": {"hidden": [8], "epochs": 1, "batch_size": 16}}
+
+
+def test_a_map_is_kept_by_seed_and_task(digits, mapped):
+    extras = finished(digits, **mapped).outcome().extras
+    activity, losses = extras["activity: asleep"], extras["loss: last"]
+    assert activity.shape == (2, 5, 2, 3)
+    first = int(np.isfinite(activity[0, :, 0, 0]).argmax())
+    assert first == 1
+    assert np.isnan(activity[:, :first]).all()
+    for task in range(first, 5):
+        for seed in range(2):
+            expected = losses[seed, task] + np.arange(6, dtype=np.float32).reshape(2, 3)
+            if seed == 1:
+                expected[0, 2] = np.nan
+            np.testing.assert_array_equal(activity[seed, task], expected)
+
+
+@pytest.mark.parametrize("cut", range(1, 6))
+def test_maps_continue_bit_for_bit(cut, digits, mapped):
+    whole, first = finished(digits, **mapped), course(digits, **mapped)
+    for _ in range(cut):
+        first.advance()
+    second = course(digits, **mapped)
+    second.restore(Outcome.from_bytes(first.outcome().to_bytes()), first.learner.state())
+    while not second.done:
+        second.advance()
+    assert_same_outcome(second.outcome(), whole.outcome())
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"activity": {"x": torch.ones(2)}}, r"'activity: x' of mapped: of shape \[2\].*a map"),
+        ({"activity": {"x": torch.ones(3, 2, 2)}}, r"'activity: x'.*must be \[2, rows, columns\]"),
+        ({"loss": {"x": torch.ones(2, 3, 4)}}, r"'loss: x'.*must be \[2\]\. .*`maps`"),
+        ({"loss": {"x": torch.tensor(1.0)}}, r"'loss: x'.*of shape \[\]; it must be \[2\]"),
+    ],
+)
+def test_a_diagnostic_of_a_wrong_shape_is_refused(found, told, digits, mapped, monkeypatch):
+    monkeypatch.setattr(Mapped, "diagnose", lambda self: found)
+    with pytest.raises(InputError, match=told):
+        course(digits, **mapped).advance()
+
+
+def test_a_map_that_changes_its_size_is_refused(digits, mapped, monkeypatch):
+    rows = iter((2, 3))
+    grow = lambda self: {"activity": {"x": torch.ones(2, next(rows), 4)}}  # noqa: E731
+    monkeypatch.setattr(Mapped, "diagnose", grow)
+    growing = course(digits, **mapped)
+    growing.advance()
+    with pytest.raises(InputError, match=r"'activity: x': of shape \(2, 3, 4\) .* one size"):
+        growing.advance()
+
+
+def test_a_diagnostic_may_be_of_weights_that_learn(digits, mapped, monkeypatch):
+    weights = lambda self: {"size": {"first": next(self.network.parameters()).sum((1, 2))}}  # noqa: E731
+    monkeypatch.setattr(Mapped, "diagnose", weights)
+    found = course(digits, **mapped)
+    found.advance()
+    assert np.isfinite(found.outcome().extras["size: first"]).all()

@@ -19,9 +19,12 @@ from trainables.gem import AGEM, GEM
 from trainables.icarl import ICaRL
 from trainables.joint import Joint
 from trainables.lwf import LwF
+from trainables.merging import Merging
 from trainables.replay import Replay
 from trainables.si import SI
+from trainables.sleep_replay import ICaRLSleep, SleepReplay
 from trainables.streams.datasets import load
+from trainables.wake import WakeJoint
 
 QUICK = {"hidden": [32], "epochs": 2, "batch_size": 6, "lr": 5e-3}
 GDUMB_QUICK = {
@@ -210,8 +213,129 @@ class TestAGEM(LearnerConformance):
     options = QUICK | {"lr": 1e-3, "epochs": 4, "memory_total": 100, "ref_batch": 50}
 
 
+WAKE_QUICK = {"hidden": [32], "epochs": 2, "batch_size": 6, "lr": 0.05}
+
+
+class SleepConformance(LearnerConformance):
+    """Bytes of what sleep keeps of past data, which is no memory object."""
+
+    def memory_bytes(self, learner):
+        """What a memory holds, and the mean image or the samples so far."""
+        of_sleep = (learner.state()[name] for name in ("mean", "meant", "seen"))
+        kept = sum(t[0].numel() * t.element_size() for t in of_sleep)
+        return super().memory_bytes(learner) + kept
+
+    def auxiliary_bytes(self, learner):
+        """What else the state has, without what sleep keeps of past data."""
+        of_sleep = (learner.state()[name] for name in ("mean", "meant", "seen"))
+        kept = sum(t[0].numel() * t.element_size() for t in of_sleep)
+        return super().auxiliary_bytes(learner) - kept
+
+
+class TestSleepReplay(SleepConformance):
+    """Sleep needs wide networks to bring anything back: 32 units cannot hold more than a task."""
+
+    learner = SleepReplay
+    options = WAKE_QUICK | {"sleep_steps": 40, "inc": 3e-3, "beta_first": 4.0, "beta_last": 2.0}
+    forgets = True
+
+
+class TestSleepReplayAuthors(SleepConformance):
+    """As the authors' code has it: its gate, loss, velocity, dropout, window, data and factors."""
+
+    learner = SleepReplay
+    options = WAKE_QUICK | {
+        "hidden": [24, 16],
+        "loss": "squared_relu",
+        "keep_velocity": True,
+        "inverted_dropout": False,
+        "sleep_steps": 40,
+        "inc": 1e-3,
+        "gate": "matlab",
+        "normalisation": "reference_code",
+        "alpha_scale": 4.0,
+        "beta_first": 4.0,
+        "beta_hidden": 4.0,
+        "beta_last": 2.0,
+        "mask": "window",
+        "mask_window": 4,
+        "sleep_data": "seen",
+        "probe": 3,
+    }
+    forgets = True  # see above
+
+
+class TestSleepReplayRehearsal(SleepConformance):
+    """Forty samples that are rehearsed: these are what remembers."""
+
+    learner = SleepReplay
+    options = WAKE_QUICK | {
+        "bias": True,
+        "memory_total": 40,
+        "sleep_steps": 40,
+        "inc": 3e-3,
+        "normalisation": "consistent",
+        "alpha_scale": 4.0,
+        "beta_first": 1.0,
+        "beta_last": 1.0,
+        "reset": "subtract",
+        "sleep_data": "mean",
+    }
+
+
+class TestICaRLSleep(SleepConformance):
+    learner = ICaRLSleep
+    options = QUICK | {
+        "memory_total": 100,
+        "sleep_steps": 40,
+        "inc": 3e-3,
+        "beta_first": 4.0,
+        "beta_last": 2.0,
+        "sleep_data": "seen",
+        "probe": 2,
+    }
+
+
+class TestMerging(LearnerConformance):
+    """Networks of a task each know little of the others' classes: 32 units merge to a third."""
+
+    learner = Merging
+    options = WAKE_QUICK
+    forgets = True
+
+    def test_a_diverged_seed_leaves_the_others_alone(self, scenario, monkeypatch):
+        """Every task begins with fresh weights: what is hurt are those merged."""
+        stream = self.stream(scenario)
+        sane, hurt = self.build(stream), self.build(stream)
+        for learner in (sane, hurt):
+            learn(learner, stream, 0, 1)
+            if learner is hurt:
+                for weight in hurt.total.values():
+                    weight[1] = torch.nan
+            learn(learner, stream, 1, 3)
+        for mine, theirs in zip(predictions(sane, stream), predictions(hurt, stream), strict=True):
+            assert torch.equal(mine[[0, 2]], theirs[[0, 2]])
+        assert evaluate(hurt, stream, 3).finite.tolist() == [True, False, True]
+
+
+class TestMergingLowRank(TestMerging):
+    options = WAKE_QUICK | {"bias": True, "rank": 16, "merge": "sum", "shared_start": False}
+
+
+class TestWakeJoint(LearnerConformance):
+    learner = WakeJoint
+    options = WAKE_QUICK
+
+    def memory_bytes(self, learner):
+        """All the training data, from the first step on: 8 x 8 pixels and a label a sample."""
+        samples = load("digits", Path())["train"]["labels"].size
+        return samples * (64 + 1) if learner.trained else 0
+
+
 def test_every_learner_is_held_to_the_conformance_suite():
-    tested = {kind.learner for kind in LearnerConformance.__subclasses__()}
+    direct = LearnerConformance.__subclasses__()
+    kinds = [*direct, *SleepConformance.__subclasses__()]
+    tested = {kind.learner for kind in kinds if kind is not SleepConformance}
     assert tested == set(LEARNERS.values())
 
 
@@ -226,9 +350,10 @@ def test_an_unknown_learner_is_refused_with_the_nearest_name():
 
 def test_learners_of_equal_networks_start_from_equal_weights():
     stream = make_stream("class")
-    options = QUICK | {"layer_norm": False}
-    kinds = [
-        kind(kind.Config.parse(options), stream.info, stream.seeds) for kind in LEARNERS.values()
-    ]
+    options = {"hidden": [32], "layer_norm": False}
+    kinds = []
+    for kind in LEARNERS.values():
+        same = {"bias": True} if "bias" in kind.Config.fields() else {}
+        kinds.append(kind(kind.Config.parse(options | same), stream.info, stream.seeds))
     first = [w.tolist() for w in kinds[0].network.parameters()]
     assert all([w.tolist() for w in kind.network.parameters()] == first for kind in kinds)

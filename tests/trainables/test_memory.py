@@ -146,10 +146,10 @@ def test_a_reservoir_resumes_where_it_was():
 # ---------------------------------------------------------------------------------------
 
 
-def balanced(total, per_task=None, seeds=(1, 2), tasks=5):
+def balanced(total, seeds=(1, 2), tasks=5, share=None):
     """Return a memory after each task of the digits stream, and the stream."""
     stream = make_stream("class", seeds)
-    memory = BalancedMemory(seeds, stream.info, CPU, total, per_task)
+    memory = BalancedMemory(seeds, stream.info, CPU, share or (lambda done: total // done))
     after = []
     for index in range(tasks):
         memory.end_task(stream.task(index))
@@ -167,8 +167,8 @@ def test_each_finished_task_has_an_equal_share_of_the_total(total):
 
 
 @pytest.mark.parametrize("per_task", [1, 20, 239, 10_000])
-def test_per_task_takes_the_place_of_the_total(per_task):
-    stream, _, after = balanced(7, per_task)
+def test_a_share_can_stay_the_same(per_task):
+    stream, _, after = balanced(None, share=lambda done: per_task)
     for done, (shares, _, labels) in enumerate(after, start=1):
         assert shares == [min(per_task, stream.task(k).size) for k in range(done)]
         assert labels.shape[1] == sum(shares)
@@ -244,7 +244,7 @@ def test_balanced_footprint_counts_samples_and_labels():
 
 def of_tasks(shares, seeds=(1, 2)):
     """Return a memory with so many samples of each task; labels tell the task, inputs the slot."""
-    memory = BalancedMemory(seeds, TOY, CPU, 0, 1)
+    memory = BalancedMemory(seeds, TOY, CPU, None)
     memory.shares = list(shares)
     memory.inputs = numbered(0, sum(shares), seeds).inputs
     owners = [task for task, share in enumerate(shares) for _ in range(share)]

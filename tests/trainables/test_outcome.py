@@ -36,7 +36,10 @@ def outcome(seeds=(4, 7, 9), rows=3, between=2, readouts=("slow", "fast")):
             "auxiliary": np.zeros(rows, dtype=int),
         },
         between={"task": np.arange(between), "counts": counts(between)},
-        extras={f"spikes: layer {k}": np.stack([d.random(rows) for d in draws]) for k in (1, 2)},
+        extras={
+            **{f"spikes: layer {k}": np.stack([d.random(rows) for d in draws]) for k in (1, 2)},
+            "activity: asleep": np.stack([d.random((rows, 3, OUTPUTS)) for d in draws]),
+        },
     )
 
 
@@ -146,7 +149,18 @@ def test_a_label_that_one_stack_lacks_is_nan_there():
     one, other = outcome((4, 7)), outcome((9,))
     other = replace(other, extras={"spikes: layer 9": other.extras["spikes: layer 1"]})
     joined = stacked([one, other]).extras
-    assert list(joined) == ["spikes: layer 1", "spikes: layer 2", "spikes: layer 9"]
+    layers = [name for name in joined if name.startswith("spikes")]
+    assert layers == ["spikes: layer 1", "spikes: layer 2", "spikes: layer 9"]
     assert np.isnan(joined["spikes: layer 1"][2]).all()
     assert np.isnan(joined["spikes: layer 9"][:2]).all()
     np.testing.assert_array_equal(joined["spikes: layer 2"][:2], one.extras["spikes: layer 2"])
+
+
+def test_a_map_that_one_stack_lacks_is_nan_there():
+    one, other = outcome((4, 7)), outcome((9,))
+    for parts in ([one, replace(other, extras={})], [replace(other, extras={}), one]):
+        found = stacked(parts).extras["activity: asleep"]
+        assert found.shape == (3, 3, 3, OUTPUTS)
+        lacking = [s not in one.seeds for s in stacked(parts).seeds]
+        assert np.isnan(found).all((1, 2, 3)).tolist() == lacking
+        np.testing.assert_array_equal(found[~np.array(lacking)], one.extras["activity: asleep"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,11 +13,13 @@ from trainables.streams import StreamInfo, Task
 
 
 class BalancedMemory(Memory):
-    """After task t, ``total // t`` random samples of each of the t tasks; or, given ``per_task``,
-    that many of each.
+    """After task t, ``share(t)`` random samples of each of the t tasks.
 
     A task's samples are stored in random order, so a smaller share is its first part: no second
     draw.
+
+    Args:
+        share: how many samples are held of each task, by the number of finished tasks.
     """
 
     def __init__(
@@ -25,11 +27,10 @@ class BalancedMemory(Memory):
         seeds: Sequence[int],
         stream: StreamInfo,
         device: torch.device,
-        total: int,
-        per_task: int | None = None,
+        share: Callable[[int], int],
     ) -> None:
         super().__init__(seeds, stream, device)
-        self.total, self.per_task = total, per_task
+        self.share = share
         self.shares: list[int] = []  # samples held of each task
         self._known: Any = (None, None)  # what the last even draw was laid out for, and how
 
@@ -37,7 +38,7 @@ class BalancedMemory(Memory):
         return sum(self.shares)
 
     def end_task(self, task: Task) -> None:
-        share = self.per_task or self.total // (len(self.shares) + 1)
+        share = self.share(len(self.shares) + 1)
         new = task.sample(min(share, task.size), "kept")
         inputs = [block[:, :share] for block in torch.split(self.inputs, self.shares, dim=1)]
         labels = [block[:, :share] for block in torch.split(self.labels, self.shares, dim=1)]

@@ -100,3 +100,36 @@ class Memory(ABC):
         self.labels = state["labels"].to(self.labels.device, copy=True)
         self.draws.position = state["position"]
         self.views.draws.position = state["views"]
+
+
+class SlotMemory(Memory):
+    """A memory of ``capacity`` slots that sees the stream batch by batch."""
+
+    def __init__(
+        self, seeds: Sequence[int], stream: StreamInfo, device: torch.device, capacity: int
+    ) -> None:
+        super().__init__(seeds, stream, device)
+        self.capacity, self.seen = capacity, 0
+        # one slot more than held: what is not kept is written there
+        self.inputs = self.inputs.new_zeros(len(seeds), capacity + 1, stream.inputs)
+        self.labels = self.labels.new_zeros(len(seeds), capacity + 1)
+        self._first = self._seed * (capacity + 1)  # in all seeds' slots, the first of each seed
+
+    def __len__(self) -> int:
+        return min(self.seen, self.capacity)
+
+    def put(self, rows: Tensor, batch: Batch) -> None:
+        """Store a batch in these rows of all seeds' slots."""
+        width = batch.kept.shape[-1]
+        # rows of 8-byte words are copied 7 times faster than rows of bytes
+        word = torch.int64 if width % 8 == 0 else torch.uint8
+        held, new = self.inputs.view(-1, width), batch.kept.reshape(-1, width)
+        held.view(word).index_copy_(0, rows, new.view(word))
+        self.labels.view(-1).index_copy_(0, rows, batch.labels.flatten().to(torch.uint8))
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"seen": self.seen}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        self.seen = state["seen"]

@@ -8,15 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.memory.base import Memory
-from trainables.memory.reservoir import words
+from trainables.memory.base import SlotMemory
 from trainables.rng import Draws
 from trainables.streams import Batch, StreamInfo
 
 KEY_BYTES = 4  # kept with each sample
 
 
-class GreedyMemory(Memory):
+class GreedyMemory(SlotMemory):
     """Every sample gets a random key as it arrives. Of each class those with the smallest keys are
     held: over all classes, the ``capacity`` samples of lowest rank within their class, the smaller
     key first where ranks are equal.
@@ -33,27 +32,16 @@ class GreedyMemory(Memory):
     def __init__(
         self, seeds: Sequence[int], stream: StreamInfo, device: torch.device, capacity: int
     ) -> None:
-        super().__init__(seeds, stream, device)
-        self.capacity, self.seen = capacity, 0
-        # one slot more than held: what is not kept is written there
-        self.inputs = self.inputs.new_zeros(len(seeds), capacity + 1, stream.inputs)
-        self.labels = self.labels.new_zeros(len(seeds), capacity + 1)
+        super().__init__(seeds, stream, device, capacity)
         self.keys = torch.zeros(len(seeds), capacity + 1, device=device)
         self._arrivals = Draws(seeds, "arrivals", device)
         self._classes = torch.arange(stream.outputs, device=device).repeat(len(seeds), 1)
 
-    def __len__(self) -> int:
-        return min(self.seen, self.capacity)
-
     def observe(self, batch: Batch) -> None:
-        count, width = batch.labels.shape[1], batch.kept.shape[-1]
-        keys = self._arrivals.uniform(count)
-        slots = self.slots(keys, batch.labels)
-        self.seen += count
-        rows = torch.add(slots, self._seed, alpha=self.capacity + 1).flatten()
-        held, new = self.inputs.view(-1, width), batch.kept.reshape(-1, width)
-        words(held).index_copy_(0, rows, words(new))
-        self.labels.view(-1).index_copy_(0, rows, batch.labels.flatten().to(torch.uint8))
+        keys = self._arrivals.uniform(batch.labels.shape[1])
+        rows = (self._first + self.slots(keys, batch.labels)).flatten()
+        self.seen += keys.shape[1]
+        self.put(rows, batch)
         self.keys.view(-1).index_copy_(0, rows, keys.flatten())
 
     def slots(self, keys: Tensor, labels: Tensor) -> Tensor:
@@ -84,9 +72,9 @@ class GreedyMemory(Memory):
         return super().footprint() + len(self) * KEY_BYTES
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"keys": self.keys, "seen": self.seen}
+        return super().state() | {"keys": self.keys}
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
         self.keys = state["keys"].to(self.keys.device, copy=True)
-        self.seen = self._arrivals.position = state["seen"]
+        self._arrivals.position = self.seen

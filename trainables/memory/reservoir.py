@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.memory.base import Memory
+from trainables.memory.base import SlotMemory
 from trainables.rng import Draws
 from trainables.streams import Batch, StreamInfo
 
 AHEAD = 4096  # samples whose slots are found at once: a training step only looks them up
 
 
-class ReservoirMemory(Memory):
+class ReservoirMemory(SlotMemory):
     """Holds ``capacity`` samples; the n-th sample of the stream (from 0) takes a free slot while n
     < capacity, else slot r ~ U{0..n} if r < capacity. A whole batch is inserted at once, with the
     result of one at a time. The slots come from the stream ``reservoir`` of each seed, number n for
@@ -25,27 +25,12 @@ class ReservoirMemory(Memory):
     def __init__(
         self, seeds: Sequence[int], stream: StreamInfo, device: torch.device, capacity: int
     ) -> None:
-        super().__init__(seeds, stream, device)
-        self.capacity, self.seen = capacity, 0
-        # one slot more than held: what is not kept is written there
-        self.inputs = self.inputs.new_zeros(len(seeds), capacity + 1, stream.inputs)
-        self.labels = self.labels.new_zeros(len(seeds), capacity + 1)
+        super().__init__(seeds, stream, device, capacity)
         self._arrivals = Draws(seeds, "reservoir", device)
-        self._first = self._seed * (capacity + 1)
         self._look_ahead(AHEAD)
-
-    def __len__(self) -> int:
-        return min(self.seen, self.capacity)
 
     def observe(self, batch: Batch) -> None:
         self.put(self.rows(batch.labels.shape[1]).flatten(), batch)
-
-    def put(self, rows: Tensor, batch: Batch) -> None:
-        """Store a batch in these rows of all seeds' slots."""
-        width = batch.kept.shape[-1]
-        held, new = self.inputs.view(-1, width), batch.kept.reshape(-1, width)
-        words(held).index_copy_(0, rows, words(new))
-        self.labels.view(-1).index_copy_(0, rows, batch.labels.flatten().to(torch.uint8))
 
     def rows(self, count: int) -> Tensor:
         """Where the next samples go, as rows of all seeds' slots; [S, count]."""
@@ -70,15 +55,6 @@ class ReservoirMemory(Memory):
         self._next = torch.full_like(slots, count).scatter_(1, order[:, :-1], following)
         self._ahead = self._first + slots
 
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"seen": self.seen}
-
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
-        self.seen = state["seen"]
         self._look_ahead(AHEAD)
-
-
-def words(rows: Tensor) -> Tensor:
-    """View rows of bytes as rows of 8-byte words, in place: these are copied 7 times faster."""
-    return rows.view(torch.int64) if rows.shape[-1] % 8 == 0 else rows

@@ -26,8 +26,8 @@ class Stacked(nn.Module, ABC):
 class Linear(Stacked):
     """One matrix product for all seeds: weight [S, in, out], bias [S, 1, out] or none.
 
-    Initial values are PyTorch's default for ``nn.Linear``, U(-1/sqrt(in), 1/sqrt(in)), drawn seed
-    by seed.
+    Initial values are U(-bound, bound), drawn seed by seed; PyTorch's default for ``nn.Linear``,
+    1/sqrt(in), unless told.
     """
 
     def __init__(
@@ -36,9 +36,10 @@ class Linear(Stacked):
         outputs: int,
         generators: Sequence[torch.Generator],
         bias: bool = True,
+        bound: float | None = None,
     ) -> None:
         super().__init__()
-        bound = inputs**-0.5
+        bound = inputs**-0.5 if bound is None else bound
         drawn = [
             torch.empty(inputs, outputs).uniform_(-bound, bound, generator=g) for g in generators
         ]
@@ -82,7 +83,8 @@ class MLP(nn.Module):
     """Dense layers with ReLU between them.
 
     A hidden block is Linear, ReLU, then LayerNorm where ``layer_norm`` says so, then ``dropout``
-    where it is given.
+    where it is given. ``bias`` and ``bound`` are those of the Linear layers, each of which is two
+    in a row, through ``rank`` units, where that is given.
     """
 
     def __init__(
@@ -93,15 +95,30 @@ class MLP(nn.Module):
         generators: Sequence[torch.Generator],
         layer_norm: bool = False,
         dropout: nn.Module | None = None,
+        bias: bool = True,
+        bound: float | None = None,
+        rank: int = 0,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
+
+        def linear(inputs: int, width: int) -> nn.Module:
+            if not rank:
+                return Linear(inputs, width, generators, bias, bound)
+            first = Linear(inputs, rank, generators, False, bound)
+            return nn.Sequential(first, Linear(rank, width, generators, bias, bound))
+
         for width in hidden:
-            layers += [Linear(inputs, width, generators), nn.ReLU()]
+            layers += [linear(inputs, width), nn.ReLU()]
             layers += [LayerNorm(width, len(generators))] if layer_norm else []
             layers += [dropout] if dropout is not None else []
             inputs = width
-        self.layers = nn.Sequential(*layers, Linear(inputs, outputs, generators))
+        self.layers = nn.Sequential(*layers, linear(inputs, outputs))
+
+    @property
+    def dense(self) -> list[Linear]:
+        """The layers with weights, from the input on."""
+        return [layer for layer in self.layers if isinstance(layer, Linear)]
 
     def features(self, inputs: Tensor) -> Tensor:
         """What the last layer is given, [S, B, width of the last hidden layer]."""

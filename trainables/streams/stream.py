@@ -6,6 +6,8 @@ S seeds, B batch, N samples of the pool, D features.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +38,9 @@ class StreamOptions(Options):
         "outputs that compete in the training loss (class scenario): all, those of the tasks seen "
         "so far, or those of the sample's own task",
         choices=("all", "seen", "current"),
+    )
+    samples_per_task: int = option(
+        0, "learn only the first so many samples of each task, in the data's order; 0: all", low=0
     )
     augmentation: str = option(
         "none",
@@ -196,8 +201,9 @@ class Stream(ABC):
 
     def pool(self, index: int) -> tuple[list[Tensor], int]:
         """Samples to learn in a task: indices of each seed, and the size that fixes the steps."""
-        chosen = [torch.cat(list(m.values())) for m in self.members(self.pools_learnt, index)]
-        return chosen, self.largest(chosen)
+        chosen = [torch.cat(list(m.values())) for m in self.learnt_by_class(index)]
+        largest, most = self.largest(chosen), self.options.samples_per_task
+        return chosen, min(largest, most) if most else largest
 
     def largest(self, pools: Sequence[Tensor]) -> int:
         """Number of samples of a task, that of the largest there can be: no seed misses one."""
@@ -205,12 +211,19 @@ class Stream(ABC):
 
     def learnt_by_class(self, index: int) -> list[dict[int, Tensor]]:
         """Samples to learn in a task, by class, for each seed."""
-        return self.members(self.pools_learnt, index)
+        found = self.members(self.pools_learnt, index)
+        most = self.options.samples_per_task
+        return [_first(classes, most) for classes in found] if most else found
 
-    @property
+    @functools.cached_property
     def smallest_class(self) -> int:
-        """Number of samples to learn of the smallest class of the data."""
-        return min(map(len, self.pools_learnt))
+        """Number of samples to learn of the smallest class, whichever classes share its task."""
+        most, of_a_task = self.options.samples_per_task, self.task_classes.shape[2]
+        if not most:
+            return min(map(len, self.pools_learnt))
+        tasks = itertools.combinations(range(self.classes), of_a_task)
+        cut = (_first({c: self.pools_learnt[c] for c in task}, most) for task in tasks)
+        return min(len(rows) for classes in cut for rows in classes.values())
 
     def scored(self, index: int) -> tuple[Tensor, Tensor]:
         """Samples to score in a task: indices [S, N], padded, and which of them count."""
@@ -279,7 +292,11 @@ class Task:
 
     @property
     def smallest_class(self) -> int:
-        """Number of samples that any class of the stream has at least."""
+        """Number of samples that any class of the stream has at least.
+
+        The same in every task, for every seed and any order of the classes: like the number of
+        classes it is known before the stream begins, and tells nothing of what comes next.
+        """
         return self._stream.smallest_class
 
     def by_class(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -363,6 +380,15 @@ def _union_orders(
         rows.append(everything[torch.cat(orders)][start : start + last - first])
     order = torch.stack(rows).view(len(rows), steps[task], batch_size).transpose(0, 1)
     yield from order.contiguous().to(stream.device)
+
+
+def _first(classes: Mapping[int, Tensor], most: int) -> dict[int, Tensor]:
+    """The first samples of some classes, in the order of their numbers, ``most`` in all."""
+    rows = torch.cat(list(classes.values()))
+    if len(rows) <= most:
+        return dict(classes)
+    last = rows.sort().values[most - 1]
+    return {label: row[row <= last] for label, row in classes.items()}
 
 
 def wrap(row: Tensor, length: int) -> Tensor:
