@@ -132,9 +132,9 @@ class Sleeping(Learner):
             )
 
     def end_task(self, task: Task) -> None:
-        self.before_sleep(task)
         steps = sleep_steps(self.config, task.id)
         if steps:
+            self.before_sleep(task)
             with self.watched(task):
                 self.sleep(task, steps)
         super().end_task(task)
