@@ -24,25 +24,31 @@ SIZES = (1, 2, 5, 10, 20, 30, 50, 100)
 SECONDS = 0.25  # of timed steps, per size
 WARM_UP = 5  # steps
 BETWEEN = 5  # steps between two looks at the clock
-LONG = 5.0  # seconds after which a size has taken so long that a larger one has nothing to gain
+LONG = 10.0  # seconds after which a size has taken so long that a larger one has nothing to gain
 
 
 @dataclasses.dataclass(frozen=True)
 class Pilot:
     """Seed-steps per second of each stack size that could be trained, and what stopped the next;
-    ``ends``: seconds it takes a seed to end a task, such as to choose what is kept of it.
+    ``ends``: seconds it takes a seed to end a task, such as to choose what is kept of it; ``steps``
+    of a task.
     """
 
     rates: dict[int, float]
     problem: str = ""
     ends: dict[int, float] = dataclasses.field(default_factory=dict)
+    steps: float = 1.0
 
     @property
     def fastest(self) -> int:
-        """The stack size with the most seed-steps per second; one seed where nothing could be
+        """The stack size that takes a seed least time for a task; one seed where nothing could be
         timed, so that the trials themselves tell why.
         """
-        return max(self.rates, key=lambda size: self.rates[size], default=1)
+
+        def seconds(size: int) -> float:
+            return self.steps / self.rates[size] + self.ends.get(size, 0.0)
+
+        return min(self.rates, key=seconds, default=1)
 
 
 def pilot_work(spec: Spec, method: Method, phase: str = "confirm") -> Assignment:
@@ -73,16 +79,17 @@ def measure(
     """
     rates: dict[int, float] = {}
     ends: dict[int, float] = {}
+    steps = 1.0
     for size in sizes:
         started = time.perf_counter()
         try:
-            step, ending = _timed(Course(work, range(size), data, device))
+            step, ending, steps = _timed(Course(work, range(size), data, device))
         except Exception as error:
-            return Pilot(rates, reason(error), ends)
+            return Pilot(rates, reason(error), ends, steps)
         rates[size], ends[size] = size / step, ending / size
         if time.perf_counter() - started > LONG:
             break
-    return Pilot(rates, ends=ends)
+    return Pilot(rates, ends=ends, steps=steps)
 
 
 def has_own_loop(learner: str) -> bool:
@@ -98,15 +105,17 @@ def steps_per_trial(course: Course) -> int:
     return sum(config.epochs * -(-size // config.batch_size) for size in sizes)
 
 
-def _timed(course: Course) -> tuple[float, float]:
-    """Return the seconds of a step of the second task, and those it takes to end the first.
+def _timed(course: Course) -> tuple[float, float, float]:
+    """Return the seconds of a step of the second task, those it takes to end the first, and the
+    steps of a task.
 
     While the first task is learnt, memories are empty and there is nothing to protect.
     """
     learner, first, second = course.learner, course.task(0), course.task(min(1, course.tasks - 1))
+    steps = steps_per_trial(course) / course.tasks
     if first.free:
         _steps(course, first, WARM_UP, 0.0)
-        return _steps(course, second, WARM_UP, SECONDS), 0.0
+        return _steps(course, second, WARM_UP, SECONDS), 0.0, steps
     learner.begin_task(first)
     _steps(course, first, WARM_UP, 0.0)
     started = time.perf_counter()
@@ -114,7 +123,7 @@ def _timed(course: Course) -> tuple[float, float]:
     _wait(course)
     ending = time.perf_counter() - started
     learner.begin_task(second)
-    return _steps(course, second, WARM_UP, SECONDS), ending
+    return _steps(course, second, WARM_UP, SECONDS), ending, steps
 
 
 def _steps(course: Course, task: Task, unmeasured: int, seconds: float) -> float:

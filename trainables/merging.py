@@ -48,7 +48,7 @@ class Merging(Wake):
 
     def prepare(self) -> None:
         super().prepare()
-        self.total: dict[str, Tensor] = {}  # of the networks' weights, by name
+        self.weights: dict[str, Tensor] = {}  # merged, by name
         self.merged = 0
         # of full rank, without values: it is given those merged
         self.shape = self.draw_network("weights", rank=0).to("meta")
@@ -63,32 +63,32 @@ class Merging(Wake):
                 weight.copy_(start)
 
     def end_task(self, task: Task) -> None:
-        """Add the weights of the network to those of the earlier ones."""
-        new = multiplied(self.network)
-        self.total = {n: self.total[n] + w for n, w in new.items()} if self.total else new
+        """Merge the weights of the network with those of the earlier ones."""
+        new, old = multiplied(self.network), self.weights
         self.merged += 1
+        part = 1 / self.merged if self.config.merge == "mean" else 1.0
+        kept = 1 - part if self.config.merge == "mean" else 1.0
+        self.weights = {n: kept * old[n] + part * w for n, w in new.items()} if old else new
 
     def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
         if not self.merged:
             return super().predict(inputs, task_id)
-        count = self.merged if self.config.merge == "mean" else 1
-        weights = {name: weight / count for name, weight in self.total.items()}
         self.shape.eval()
-        logits: Tensor = functional_call(self.shape, weights, (self.encode(inputs),))
+        logits: Tensor = functional_call(self.shape, self.weights, (self.encode(inputs),))
         return self.answers(logits)
 
     # -- what is held
 
     def footprint(self) -> dict[str, int]:
-        held = sum(w.numel() * w.element_size() for w in self.total.values())
+        held = sum(w.numel() * w.element_size() for w in self.weights.values())
         return super().footprint() | {"auxiliary": held // len(self.seeds)}
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"total": self.total, "merged": self.merged}
+        return super().state() | {"weights": self.weights, "merged": self.merged}
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
-        self.total = {n: w.to(self.device, copy=True) for n, w in state["total"].items()}
+        self.weights = {n: w.to(self.device, copy=True) for n, w in state["weights"].items()}
         self.merged = state["merged"]
 
 

@@ -70,7 +70,24 @@ class Probe:
         for layer, pair in enumerate(zip(before[:-1], after[:-1], strict=True), 1):
             for when, means in zip(TIMES, self.components(*pair), strict=True):
                 panels[f"layer {layer} {when}"] = means
-        return {"moved": {"change": self.moved(before, after)}, "components": panels}
+        outputs = [self.means(answers) for answers in (before[-1], after[-1])]
+        outputs.append(outputs[1] - outputs[0])
+        return {
+            "moved": {"change": self.moved(before, after)},
+            "outputs": dict(zip(TIMES, outputs, strict=True)),
+            "components": panels,
+        }
+
+    def means(self, outputs: Tensor) -> Tensor:
+        """Mean outputs for each class, [S, outputs, C]."""
+        return outputs.mean(2).masked_fill(~self.known.unsqueeze(2), torch.nan).mT
+
+    def silent(self, outputs: Tensor) -> Tensor:
+        """Share of the samples that no output is above zero for, [S]: where outputs are rectified
+        these are taken for the first class.
+        """
+        silent = (outputs <= 0).all(-1).double().mean(2)
+        return (silent * self.known).sum(1) / self.known.sum(1)
 
     def moved(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
         """One less the mean cosine of each class's activity before and after, [S, L, C]."""

@@ -30,9 +30,10 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
     """A network that sleeps after each task; with a memory, if wanted, that is rehearsed awake.
 
     The readout ``before`` is the network as training left it, before the sleep. ``sleep_steps =
-    0`` is plain training, or plain rehearsal. Differences from the sources: no sample is looked at
-    that is not kept (``sleep_data``); rehearsed samples are spread evenly over the batches; random
-    numbers are each seed's own.
+    0`` is plain training, or plain rehearsal. Differences from the sources: no sample of an earlier
+    task is looked at that is not kept (``sleep_data``), and kept samples count as memory; rehearsed
+    samples are spread evenly over the batches; random numbers are each seed's own. A seed with
+    fewer samples in a task than others may have (shuffled classes) has some of them twice.
     """
 
     name = "sleep_replay"
@@ -51,8 +52,11 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
         super().prepare()
         allowed = capacity(self.config, self.stream)
         self.rehearses = allowed > 0
-        place = (self.seeds, self.stream, self.device)
-        self.memory = BalancedMemory(*place, lambda tasks: allowed // tasks)
+        each, place = self.config.memory_per_task, (self.seeds, self.stream, self.device)
+        if self.config.memory_bytes is not None or each is None:
+            self.memory = BalancedMemory(*place, lambda tasks: allowed // tasks)
+        else:
+            self.memory = BalancedMemory(*place, lambda tasks: each)
         self.unslept: dict[str, Tensor] = {}  # weights before the last sleep, by name
 
     @classmethod

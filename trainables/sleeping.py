@@ -26,7 +26,7 @@ from trainables.streams import StreamInfo, Task
 STEP = 1e-3  # seconds
 CHUNK = 64  # steps whose inputs are drawn at once; samples of a seed whose activity is measured
 # factors of the port, of some network 1,200 wide; it uses them for one 4,000 wide
-FIXED = (0.268131, 4.530536, 0.139055)
+FIXED = tuple(alpha / 55.882454 for alpha in (14.983829, 253.17746, 7.770772))
 
 
 class SleepOptions(Options):
@@ -68,8 +68,10 @@ class SleepOptions(Options):
         "part of the mean image that a step sees: pixels by chance, or a square",
         choices=("pixels", "window"),
     )
-    mask_keep: float = option(0.25, "share of the pixels seen", low=0.0, high=1.0)
-    mask_window: int = option(11, "side of the square seen", low=1)
+    mask_keep: float = option(
+        0.25, "share of the pixels seen, for mask = pixels", low=0.0, high=1.0
+    )
+    mask_window: int = option(11, "side of the square seen, for mask = window", low=1)
     sleep_data: str = option(
         "current",
         "what mean image and factors are of: the samples of the task just learnt; all tasks by one "
@@ -94,9 +96,11 @@ class Sleeping(Learner):
     diagnostics: ClassVar = {
         "spikes": ("Spikes asleep", "spikes"),
         "stable_rank": ("Stable rank of the weights before and after sleep", ""),
+        "silent": ("Share of samples that no output answers to, before and after sleep", ""),
     }
     maps: ClassVar = {
         "moved": Map("Change of activity asleep, 1 - cosine", "", "layer", "class"),
+        "outputs": Map("Outputs before and after sleep", "", "output", "class"),
         "components": Map(
             "Activity along the first principal components", "", "component", "class", False
         ),
@@ -116,11 +120,14 @@ class Sleeping(Learner):
         shape = (len(self.seeds), self.stream.outputs, self.stream.inputs)
         self.probe = Probe(self.config.probe, *shape) if self.config.probe else None
         self.ranks: dict[str, Tensor] = {}  # of the last sleep, [S]
+        self.silent: dict[str, Tensor] = {}  # likewise
         self.compared: dict[str, dict[str, Tensor]] = {}  # maps of the last sleep
 
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
         super().check(config, stream)
+        if not config.sleep_steps:
+            return
         if config.layer_norm:
             raise InputError("layer_norm = true: a network with layer normalisation cannot sleep")
         if config.standardise:
@@ -164,6 +171,10 @@ class Sleeping(Learner):
         yield
         after = self.probe.look(self.network, self.encode)
         self.compared = self.probe.maps(before, after)
+        self.silent = {
+            "before": self.probe.silent(before[-1]),
+            "after": self.probe.silent(after[-1]),
+        }
         self.ranks = {f"{layer} before": rank for layer, rank in ranks.items()}
         self.ranks |= {f"{layer} after": rank for layer, rank in self.stable_ranks().items()}
 
@@ -227,7 +238,7 @@ class Sleeping(Learner):
             kept: Tensor = draws.uniform(count * size) < self.config.mask_keep
             return kept.view(stack, count, size)
         high, wide, *channels = self.stream.shape
-        down, right = draws.uniform(2 * count).view(stack, 2, count).unbind(1)
+        down, right = draws.uniform(2 * count).view(stack, count, 2).unbind(2)
         rows = _within(down, self.config.mask_window, high)
         columns = _within(right, self.config.mask_window, wide)
         seen = rows.unsqueeze(3) & columns.unsqueeze(2)
@@ -299,7 +310,7 @@ class Sleeping(Learner):
 
     def diagnose(self) -> dict[str, dict[str, Tensor]]:
         spikes = {f"layer {i}": n for i, n in enumerate(self.spikes, 1)}
-        own = {"spikes": spikes, "stable_rank": self.ranks, **self.compared}
+        own = {"spikes": spikes, "stable_rank": self.ranks, "silent": self.silent, **self.compared}
         return super().diagnose() | {name: found for name, found in own.items() if found}
 
     def footprint(self) -> dict[str, int]:

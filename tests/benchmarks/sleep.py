@@ -1,7 +1,7 @@
 """What a sleep costs beside the training of the same task, alone and ten seeds at once.
 
     python tests/benchmarks/sleep.py DATA              the port's settings, DATA holding MNIST
-    python tests/benchmarks/sleep.py DATA --tasks 5    to the end of the stream
+    python tests/benchmarks/sleep.py DATA --tasks 1    the first task alone
 
 784-4000-4000-10, 5,000 images a task, two epochs in batches of 100; sleeps of 500 steps and more.
 One thread; processor time a seed. Without tests.
@@ -57,7 +57,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--tasks", type=int, default=2)
+    parser.add_argument("--tasks", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data = load("mnist", arguments.data)

@@ -11,13 +11,13 @@ from trainables import LEARNERS
 from trainables.streams import StreamInfo
 
 SLEEP = {
-    "sleep_steps": (50, 20_000),
+    "sleep_steps": (50, 2000),
     "sleep_growth": [0.0, 1 / 3, 0.5],
     "inc": (1e-4, 0.1),
     "dec_ratio": (1e-3, 1.0),
-    "beta_first": (0.3, 60.0),
-    "beta_hidden": (0.3, 60.0),
-    "beta_last": (0.3, 60.0),
+    "beta_first": (3.0, 1000.0),
+    "beta_hidden": (3.0, 1000.0),
+    "beta_last": (3.0, 1000.0),
     "max_rate": (20.0, 500.0),
     "mask_keep": (0.05, 1.0),
     "decay": [0.9, 0.99, 0.999, 1.0],
@@ -100,6 +100,13 @@ def test_spaces_span_the_published_ranges(name):
 def test_a_space_is_the_same_in_every_scenario(name):
     spaces = [suggested(name, scenario)[1] for scenario in LEARNERS[name].scenarios]
     assert all(space == spaces[0] for space in spaces)
+
+
+def test_without_sleep_nothing_of_it_is_searched():
+    trial = optuna.create_study().ask()
+    given = SpaceTrial(trial, {"sleep_steps": 0}, {}, "sleep_replay")
+    assert set(given.sample(find_space("sleep_replay"), info())) == {"lr"}
+    assert set(trial.params) == {"lr"}
 
 
 def test_the_memory_budget_is_not_searched():

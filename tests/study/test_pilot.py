@@ -65,6 +65,13 @@ def test_the_fastest_is_that_with_the_most_seed_steps_a_second():
     assert Pilot({1: 10.0}).fastest == 1
 
 
+def test_the_end_of_a_task_counts_among_its_steps():
+    """A hundred steps: 10 s and 4 s alone, 5 s and 12 s in pairs, which is 14 s against 17 s."""
+    ends = {1: 4.0, 2: 12.0}
+    assert Pilot({1: 10.0, 2: 20.0}, ends=ends, steps=100.0).fastest == 1
+    assert Pilot({1: 10.0, 2: 20.0}, ends=ends, steps=300.0).fastest == 2
+
+
 def test_one_seed_at_a_time_where_nothing_could_be_timed():
     assert Pilot({}, "ValueError: too hot").fastest == 1
 
@@ -77,7 +84,7 @@ def timed(monkeypatch, seconds):
         tried.append(size)
         if isinstance(seconds[size], Exception):
             raise seconds[size]
-        return seconds[size], 10 * seconds[size]
+        return seconds[size], 10 * seconds[size], 3.0
 
     monkeypatch.setattr(pilot, "Course", lambda work, seeds, data, device: len(seeds))
     monkeypatch.setattr(pilot, "_timed", time)
@@ -89,6 +96,7 @@ def test_rates_are_seeds_over_time(monkeypatch):
     found = measure(None, [1, 2, 5], {})
     assert found.rates == pytest.approx({1: 10.0, 2: 20.0, 5: 5.0})
     assert found.ends == pytest.approx({1: 1.0, 2: 0.5, 5: 2.0})
+    assert found.steps == 3.0
 
 
 def test_a_size_that_takes_long_is_the_last(monkeypatch):

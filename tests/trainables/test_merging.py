@@ -62,8 +62,8 @@ def test_the_mean_is_that_of_networks_trained_apart_from_one_start(tasks):
     learner, stream = merging(tasks)
     apart = [whole_weights(network) for network in trained_apart(stream, tasks)]
     mean = [sum(layers) / tasks for layers in zip(*apart, strict=True)]
-    for mine, theirs in zip(learner.total.values(), mean, strict=True):
-        torch.testing.assert_close(mine / tasks, theirs)
+    for mine, theirs in zip(learner.weights.values(), mean, strict=True):
+        torch.testing.assert_close(mine, theirs)
     torch.testing.assert_close(learner.predict(scored(stream), None), answers(mean, scored(stream)))
     if tasks > 1:
         assert not torch.allclose(apart[0][0], apart[1][0], atol=1e-2)
@@ -94,7 +94,7 @@ def test_the_sum_is_the_network_whose_factors_are_concatenated():
     torch.testing.assert_close(
         learner.predict(scored(stream), None), expected, rtol=1e-4, atol=1e-5
     )
-    ranks = torch.linalg.matrix_rank(learner.total["layers.0.weight"])
+    ranks = torch.linalg.matrix_rank(learner.weights["layers.0.weight"])
     assert ranks.tolist() == [12, 12]
 
 

@@ -349,12 +349,13 @@ def test_a_rate_above_one_spike_a_step_is_clipped():
     assert not found[..., :20].any()
 
 
-def test_inputs_do_not_depend_on_how_many_are_drawn_at_once(monkeypatch):
-    options = {"images_per_step": 3, "mask_keep": 0.3}
+@pytest.mark.parametrize("mask", [{"mask_keep": 0.3}, {"mask": "window", "mask_window": 3}])
+def test_inputs_do_not_depend_on_how_many_are_drawn_at_once(monkeypatch, mask):
+    info, options = window_info(5, 8), {"images_per_step": 3} | mask
     task = toy_task(11)
-    whole = dreamt(toy(**options), task, task.sample(11, "").inputs, 150)
+    whole = dreamt(toy(info, **options), task, task.sample(11, "").inputs, 150)
     monkeypatch.setattr(sleeping, "CHUNK", 7)
-    parts = dreamt(toy(**options), task, task.sample(11, "").inputs, 150)
+    parts = dreamt(toy(info, **options), task, task.sample(11, "").inputs, 150)
     assert torch.equal(whole, parts)
 
 
@@ -649,6 +650,31 @@ def test_currents_of_biases_shrink_with_the_part_of_the_inputs_seen(fired):
     for mine, theirs in zip(rates, activity, strict=True):
         for seed in range(3):
             assert np.corrcoef(mine[seed], theirs[seed])[0, 1] > 0.95
+
+
+def test_currents_of_biases_shrink_with_the_window(monkeypatch):
+    given = []
+    monkeypatch.setattr(sleeping, "sleep", lambda layers, inputs, rule: given.append(layers) or [])
+    for mask in ({"mask_keep": 0.125}, {"mask": "window", "mask_window": 4}):
+        toy(window_info(8, 16), bias=True, **mask).sleep(toy_task(3, 128), 1)
+    for pixels, window in zip(*given, strict=True):  # 4 x 4 of 8 x 16 are an eighth
+        torch.testing.assert_close(window.current, pixels.current)
+
+
+@pytest.mark.parametrize("data", ["current", "seen"])
+def test_factors_are_of_the_samples_that_sleep_may_look_at(monkeypatch, data):
+    given = []
+    monkeypatch.setattr(sleeping, "sleep", lambda layers, inputs, rule: given.append(layers) or [])
+    learner = lively(toy(sleep_data=data, normalisation="consistent", alpha_scale=1.0))
+    tasks = [toy_task(30, name="one"), toy_task(30, name="two", index=1)]
+    for task in tasks:
+        learner.sleep(task, 1)
+    old, new = (task.sample(30, "").inputs for task in tasks)
+    samples = torch.cat([old, new], 1) if data == "seen" else new
+    expected, apart = learner.factors(samples), learner.factors(old)
+    for layer, factor, other in zip(given[1], expected, apart, strict=True):
+        torch.testing.assert_close(layer.scale, factor)
+        assert not torch.allclose(layer.scale, other, rtol=1e-3)
 
 
 # -- how long, by what rule, and in what company

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conformance import accuracies, assert_same_state, build, learn, make_stream
+from torch.func import functional_call
 
 from trainables import STREAMS, InputError
 from trainables.evaluation import evaluate
@@ -380,12 +381,36 @@ def test_diagnostics_tell_spikes_ranks_and_change_only_where_asked():
     assert set(found["spikes"]) == {"layer 1", "layer 2"}
     learner, _ = learnt(1, probe=3)
     found = learner.diagnose()
-    assert set(found) == {"spikes", "stable_rank", "moved", "components"}
+    assert set(found) == {"spikes", "stable_rank", "silent", "moved", "outputs", "components"}
     assert set(found) <= set(learner.diagnostics) | set(learner.maps)
     assert list(found["stable_rank"]) == [
         f"layer {n} {when}" for when in ("before", "after") for n in (1, 2)
     ]
     assert found["moved"]["change"].shape == (2, 2, 10)
+
+
+def test_before_and_after_are_the_network_before_and_after_its_sleep():
+    learner, _ = learnt(2, probe=3)
+    found, probe = learner.diagnose(), learner.probe
+    now = {name: weight.detach() for name, weight in learner.network.named_parameters()}
+    samples = learner.encode(probe.samples.flatten(1, 2))
+    for when, weights in (("before", learner.unslept), ("after", now)):
+        logits = functional_call(learner.network.eval(), weights, (samples,))
+        expected = logits.unflatten(1, probe.samples.shape[1:3])[:, :4].mean(2).mT
+        torch.testing.assert_close(found["outputs"][when][..., :4], expected)
+        assert found["outputs"][when][..., 4:].isnan().all()
+        values = torch.linalg.svdvals(weights["layers.0.weight"])
+        rank = values.square().sum(1) / values[:, 0].square()
+        torch.testing.assert_close(found["stable_rank"][f"layer 1 {when}"], rank, rtol=0.02, atol=0)
+        silent = (logits <= 0).all(2).unflatten(1, probe.samples.shape[1:3])[:, :4]
+        torch.testing.assert_close(found["silent"][when], silent.double().mean((1, 2)))
+    change = found["stable_rank"]["layer 1 after"] / found["stable_rank"]["layer 1 before"] - 1
+    assert (change.abs() > 0.05).all(), "ranks that cannot be told apart"
+
+
+def test_memory_per_task_is_held_of_each_task_from_the_first_on():
+    sizes = [len(learnt(tasks, memory_per_task=7)[0].memory) for tasks in (1, 2)]
+    assert sizes == [7, 14]
 
 
 def test_looking_at_a_network_does_not_change_it():
