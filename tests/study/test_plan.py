@@ -361,7 +361,7 @@ def test_the_protocol_changes_what_is_tuned_on_and_not_what_is_confirmed(
     for work, phase, seeds in ((tuning, "tune", (0, 1)), (confirming, "confirm", (100,))):
         assert (work.learner, work.configuration) == ("replay", {"lr": 0.1})
         assert (work.phase, work.seeds, work.scenario) == (phase, seeds, "class")
-        others = {"active_classes": "all", "augmentation": "none"}
+        others = {"active_classes": "all", "augmentation": "none", "samples_per_task": 0}
         assert work.options == {"class_order": "shuffled"} | others
 
 
