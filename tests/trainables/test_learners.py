@@ -310,7 +310,7 @@ class TestMerging(LearnerConformance):
         for learner in (sane, hurt):
             learn(learner, stream, 0, 1)
             if learner is hurt:
-                for weight in hurt.total.values():
+                for weight in hurt.weights.values():
                     weight[1] = torch.nan
             learn(learner, stream, 1, 3)
         for mine, theirs in zip(predictions(sane, stream), predictions(hurt, stream), strict=True):
