@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.nn import MLP
+from trainables.nn import MLP, Linear
 from trainables.rng import generator
 from trainables.streams import Task
 
@@ -120,7 +120,7 @@ def activities(network: MLP, inputs: Tensor) -> list[Tensor]:
     found = []
     for layer in network.layers:
         inputs = layer(inputs)
-        if layer in network.dense:
+        if isinstance(layer, Linear):
             found.append(inputs)
     return found
 

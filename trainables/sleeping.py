@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainables.errors import InputError
 from trainables.learner import Learner, Map
-from trainables.nn import MLP
+from trainables.nn import MLP, Linear
 from trainables.nn.sleep import GATES, Plasticity, SpikingLayer, sleep
 from trainables.options import Options, option
 from trainables.probe import Probe, stable_rank
@@ -284,13 +284,12 @@ class Sleeping(Learner):
 
     def activity(self, samples: Tensor) -> list[Tensor]:
         """What each layer hands on, the outputs rectified as well; [S, N, width] each."""
-        values, found = self.encode(samples), []
+        values, given = self.encode(samples), []
         for layer in self.network.layers:
+            if isinstance(layer, Linear):
+                given.append(values)
             values = layer(values)
-            found.append(values)
-        ends = [i for i, layer in enumerate(self.network.layers) if layer in self.network.dense]
-        after = [*[start - 1 for start in ends[1:]], len(found) - 1]
-        return [found[i].relu() for i in after]
+        return [*given[1:], values.relu()]
 
     def spiking_layers(self, factors: list[Tensor]) -> list[SpikingLayer]:
         """The layers asleep. A bias is a current that keeps its share of the layer's input: it is
