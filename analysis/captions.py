@@ -17,7 +17,7 @@ SEED_VARIES = (
 
 LOWER = ("forgetting", "recency_bias", GAP)  # secondary metrics of which less is better
 
-# of what is computed from more than the accuracy matrix
+# of what is computed from more than the confusion counts
 FURTHER = {
     "forward_transfer": "Accuracy on a task before it is learnt, above that of the untrained "
     "network: (1/(T-1)) sum_{j>1} (R[j-1,j] - b_j).",

@@ -60,6 +60,8 @@ def document(analysis: Analysis) -> dict[str, Any]:
         "study": record.study,
         "metric": record.metric,
         "phase": record.phase,
+        "unit": record.unit,
+        "unit_seeds": record.unit_seeds,
         "methods": [_fields(row, METHOD_FIELDS) for row in analysis.methods],
         "comparisons": [_comparison_fields(c) for c in analysis.comparisons],
         "tuning": [_fields(row, TUNING_FIELDS) for row in analysis.tuning],

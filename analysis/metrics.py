@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Counts = NDArray[np.generic]
 
 RATIO_FLOOR = 1e-6  # keeps the retention ratio finite for a task that was never learnt
 RATIO_LIMITS = (0.0, 1.5)
 
 
-def accuracy_matrix(counts: NDArray[np.generic]) -> Array:
+def accuracy_matrix(counts: Counts) -> Array:
     """Accuracy of each seed, after each task, on each task.
 
     Args:
@@ -34,17 +35,22 @@ def accuracy_matrix(counts: NDArray[np.generic]) -> Array:
     Returns:
         R [S, I, T] in [0, 1]; NaN where a task has no samples.
     """
-    whole = np.asarray(counts, dtype=np.float64)
-    if whole.ndim != 5 or whole.shape[-1] != whole.shape[-2]:
-        raise ValueError(f"confusion counts must have shape [S, I, T, C, C], not {whole.shape}")
-    correct = np.trace(whole, axis1=-2, axis2=-1)  # [S, I, T]
-    samples = whole.sum(axis=(-2, -1))  # [S, I, T]
-    return _share(correct, samples)
+    return _share(*_correct_and_all(counts))
 
 
 def average_accuracy(matrix: Array) -> Array:
     """ACC [S] = (1/T) sum_j R[T,j]: mean accuracy over all tasks at the end of the stream."""
     return _mean(_final_row(matrix))
+
+
+def pooled_accuracy(counts: Counts) -> Array:
+    """Accuracy [S] over the test samples of all tasks together, at the end of the stream.
+
+    sum_j n_j R[T,j] / sum_j n_j with the n_j test samples of task j: each sample counts the same,
+    where `average_accuracy` has each task count the same. Needs the counts [S, T, T, C, C].
+    """
+    correct, samples = (_final_row(of).sum(axis=-1) for of in _correct_and_all(counts))
+    return _share(correct, samples)
 
 
 def accuracy_curve(matrix: Array) -> Array:
@@ -89,6 +95,11 @@ def learning_accuracy(matrix: Array) -> Array:
     return _mean(_diagonal(matrix))
 
 
+def newest_accuracy(matrix: Array) -> Array:
+    """R[T,T] [S]: accuracy on the newest task just after learning it."""
+    return _diagonal(matrix)[:, -1].copy()
+
+
 def backward_transfer(matrix: Array) -> Array:
     """BWT [S] = (1/(T-1)) sum_{j<T} (R[T,j] - R[j,j]) (Lopez-Paz and Ranzato 2017, GEM).
 
@@ -126,7 +137,7 @@ def forgetting(matrix: Array) -> Array:
     return _mean(best - matrix[:, -1, :-1])
 
 
-def recency_bias(counts: NDArray[np.generic], task_classes: NDArray[np.bool_]) -> Array:
+def recency_bias(counts: Counts, task_classes: NDArray[np.bool_]) -> Array:
     """Share [S] of the old tasks' test samples predicted as a class of the newest task, at the end.
 
     Args:
@@ -204,18 +215,18 @@ def unknown_name(kind: str, name: str, allowed: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric computed from the accuracy matrix alone: one a study may name as its primary."""
+    """A metric computed from confusion counts alone: one a study may name as its primary."""
 
     name: str
     higher_is_better: bool
     unit: str
     description: str
-    function: Callable[[Array], Array]
+    function: Callable[[Counts], Array]
     worst: float | None = None  # what a failed seed counts as; None: the chance level
 
-    def __call__(self, matrix: Array) -> Array:
-        """The metric of each seed [S] from the accuracy matrix [S, I, T]."""
-        return self.function(matrix)
+    def __call__(self, counts: Counts) -> Array:
+        """The metric of each seed [S] from confusion counts [S, T, T, C, C]."""
+        return self.function(counts)
 
 
 def find_metric(name: str) -> Metric:
@@ -223,6 +234,19 @@ def find_metric(name: str) -> Metric:
     if name not in METRICS:
         raise ValueError(unknown_name("metric", name, list(METRICS)))
     return METRICS[name]
+
+
+def _correct_and_all(counts: Counts) -> tuple[Array, Array]:
+    """Right answers, and samples, of each seed after each task on each task; both [S, I, T]."""
+    whole = np.asarray(counts, dtype=np.float64)
+    if whole.ndim != 5 or whole.shape[-1] != whole.shape[-2]:
+        raise ValueError(f"confusion counts must have shape [S, I, T, C, C], not {whole.shape}")
+    return np.trace(whole, axis1=-2, axis2=-1), whole.sum(axis=(-2, -1))
+
+
+def _of_matrix(function: Callable[[Array], Array]) -> Callable[[Counts], Array]:
+    """The function of confusion counts that goes through their accuracy matrix."""
+    return lambda counts: function(accuracy_matrix(counts))
 
 
 def _square(matrix: Array) -> Array:
@@ -291,28 +315,36 @@ METRICS: dict[str, Metric] = {
             True,
             _ACCURACY,
             "Mean accuracy over all tasks at the end of the stream: (1/T) sum_j R[T,j].",
-            average_accuracy,
+            _of_matrix(average_accuracy),
+        ),
+        Metric(
+            "pooled_accuracy",
+            True,
+            _ACCURACY,
+            "Accuracy over the test samples of all tasks together at the end of the stream: "
+            "sum_j n_j R[T,j] / sum_j n_j, n_j test samples of task j.",
+            pooled_accuracy,
         ),
         Metric(
             "average_incremental_accuracy",
             True,
             _ACCURACY,
             "Mean over the stream of the accuracy on the tasks learnt so far: (1/T) sum_i A_i.",
-            average_incremental_accuracy,
+            _of_matrix(average_incremental_accuracy),
         ),
         Metric(
             "retention_old",
             True,
             _ACCURACY,
             "Final accuracy on all tasks but the newest: (1/(T-1)) sum_{j<T} R[T,j].",
-            retention_old,
+            _of_matrix(retention_old),
         ),
         Metric(
             "retention_first",
             True,
             _ACCURACY,
             "Final accuracy on the first task: R[T,1].",
-            retention_first,
+            _of_matrix(retention_first),
         ),
         Metric(
             "retention_ratio",
@@ -320,7 +352,7 @@ METRICS: dict[str, Metric] = {
             "ratio, 0 to 1.5",
             "Final accuracy relative to that just after learning, old tasks: "
             "(1/(T-1)) sum_{j<T} R[T,j]/R[j,j].",
-            retention_ratio,
+            _of_matrix(retention_ratio),
             worst=0.0,
         ),
         Metric(
@@ -328,7 +360,14 @@ METRICS: dict[str, Metric] = {
             True,
             _ACCURACY,
             "Accuracy on each task just after learning it: (1/T) sum_j R[j,j].",
-            learning_accuracy,
+            _of_matrix(learning_accuracy),
+        ),
+        Metric(
+            "newest_accuracy",
+            True,
+            _ACCURACY,
+            "Accuracy on the newest task just after learning it: R[T,T].",
+            _of_matrix(newest_accuracy),
         ),
         Metric(
             "backward_transfer",
@@ -336,7 +375,7 @@ METRICS: dict[str, Metric] = {
             _CHANGE,
             "Change of the old tasks' accuracy since they were learnt: "
             "(1/(T-1)) sum_{j<T} (R[T,j] - R[j,j]).",
-            backward_transfer,
+            _of_matrix(backward_transfer),
             worst=-1.0,
         ),
         Metric(
@@ -345,7 +384,7 @@ METRICS: dict[str, Metric] = {
             _CHANGE,
             "Loss from the best earlier accuracy on the old tasks: "
             "(1/(T-1)) sum_{j<T} (max_{j<=i<T} R[i,j] - R[T,j]).",
-            forgetting,
+            _of_matrix(forgetting),
             worst=1.0,
         ),
     )

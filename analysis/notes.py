@@ -18,9 +18,11 @@ def write(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) 
         *_changes(record),
         *_unfinished(record),
         *_nothing_to_compare(record),
+        *_units(record),
         *_floors(comparisons, rules),
         *_smallest_differences(comparisons, rules),
-        *_seeds(record),
+        *_added_seeds(record),
+        *_reused_seeds(record),
         *_failed_seeds(record),
         *_budgets(record),
         *_no_space(record),
@@ -83,6 +85,24 @@ def _nothing_to_compare(record: StudyRecord) -> list[str]:
     return found
 
 
+def _units(record: StudyRecord) -> list[str]:
+    """What is paired where it is not seeds, and what of it tuning may share."""
+    if not record.unit_seeds:
+        return []
+    units = wording.plural(record.unit)
+    few, many = (of(map(len, record.unit_seeds.values())) for of in (min, max))
+    size = f"{few} to {many} seeds" if few < many else wording.count(few, "seed")
+    said = (
+        f"Each {record.unit} is the mean of {size}; the tests pair {units} and not seeds, so n is "
+        f"the number of {units}."
+    )
+    shared = (
+        f" Tuning may have met the same {units}, with other seeds and other samples to score "
+        "(validation, not test)."
+    )
+    return [said + shared if record.tune_seeds else said]
+
+
 def _floors(comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
     """What the exact test could reach, for each number of seeds that cannot reach alpha."""
     few = sorted({c.n for c in comparisons if not c.refusal and rules.capped(c.n)})
@@ -120,25 +140,30 @@ def _smallest_differences(comparisons: Sequence[Comparison], rules: Rules) -> li
     ]
 
 
-def _seeds(record: StudyRecord) -> list[str]:
-    found = []
-    units = wording.plural(record.unit)
+def _added_seeds(record: StudyRecord) -> list[str]:
     planned = set(record.planned_seeds)
     run = set[int]().union(*(m.attempted for m in record.methods))
-    later = run - planned
-    if later and planned:
-        found.append(
-            f"{wording.begin(units)} were added after looking ({wording.seed_list(later)}; "
-            f"planned {len(planned)}, run {len(run)}): p-values are too small then, a true null is "
-            "rejected in 16 to 23 % of studies that look again and again."
-        )
-    both = set(record.tune_seeds) & {s for m in record.methods for s in m.attempted}
-    if both:
-        found.append(
-            f"{wording.begin(units)} {wording.seed_list(both)} served tuning and confirmation; "
-            f"nothing is judged on them. Give the study fresh confirmation {units}."
-        )
-    return found
+    later, counted = run - planned, f"; planned {len(planned)}, run {len(run)}"
+    if record.unit_seeds:
+        later, counted = set(record.added_seeds), ""
+    if not later or not planned:
+        return []
+    return [
+        f"{wording.begin(pairing.seeds_noun(record))} were added after looking "
+        f"({wording.seed_list(later)}{counted}): p-values are too small then, a true null is "
+        "rejected in 16 to 23 % of studies that look again and again."
+    ]
+
+
+def _reused_seeds(record: StudyRecord) -> list[str]:
+    both = record.tuned_on & {s for m in record.methods for s in m.attempted}
+    if not both:
+        return []
+    return [
+        f"{wording.begin(pairing.seeds_noun(record))} {wording.seed_list(both)} served tuning and "
+        "confirmation; nothing is judged on them. Give the study fresh confirmation "
+        f"{pairing.seeds_noun(record)}."
+    ]
 
 
 def _failed_seeds(record: StudyRecord) -> list[str]:

@@ -51,6 +51,12 @@ def worst_score(study: StudyRecord) -> float:
     return min([start, *seen]) if metric.higher_is_better else max([start, *seen])
 
 
+def seeds_noun(study: StudyRecord) -> str:
+    """What tuning and confirmation must not share, in the plural: seeds, or those of the units."""
+    units = wording.plural(study.unit)
+    return f"seeds of {units}" if study.unit_seeds else units
+
+
 def pair(study: StudyRecord, method: MethodRecord, reference: MethodRecord) -> Pairs:
     """The seeds both methods have, in ascending order, with the gate's refusal if there is one."""
     first, second = usable_scores(study, method), usable_scores(study, reference)
@@ -75,9 +81,10 @@ def _refusal(study: StudyRecord, method: MethodRecord, reference: MethodRecord) 
     if study.phase != "confirm":
         return f"the scores are from phase `{study.phase}`; only phase `confirm` is judged"
     units = wording.plural(study.unit)
-    tuned_on = set(study.tune_seeds) & (method.attempted | reference.attempted)
+    tuned_on = study.tuned_on & (method.attempted | reference.attempted)
     if tuned_on:
-        return f"{units} used for tuning and for confirmation: {wording.seed_list(tuned_on)}"
+        shared = wording.seed_list(tuned_on)
+        return f"{seeds_noun(study)} used for tuning and for confirmation: {shared}"
     expected = set(study.planned_seeds) | (method.attempted & reference.attempted)
     reasons = [_failed(study, m) for m in both] + [_missing(m, expected, units) for m in both]
     return "; ".join(reason for reason in reasons if reason) or None

@@ -148,5 +148,20 @@ class StudyRecord:
     changes: tuple[str, ...] = ()  # of the question, since something was confirmed
     damaged: tuple[str, ...] = ()  # ledger entries that are left out, and why
     unit: str = "seed"  # what is paired: a seed, a speaker, a class
+    unit_seeds: dict[int, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # seeds that a unit is the mean of; none where seeds are paired
+    added_seeds: tuple[int, ...] = ()  # of the units, after the first confirmation
     dataset: str = ""  # what the stream is made from
     sample_bytes: int = 0  # of a raw sample with its label; 0: unknown
+
+    @property
+    def tuned_on(self) -> set[int]:
+        """Seeds that served tuning, or units of which a seed did.
+
+        A unit may serve both phases with seeds of its own in each: unit numbers tell nothing here.
+        """
+        tuning = set(self.tune_seeds)
+        if not self.unit_seeds:
+            return tuning
+        return {unit for unit, seeds in self.unit_seeds.items() if tuning & set(seeds)}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -296,9 +296,9 @@ def _secondary_row(
     d = np.array([scores[seed] - theirs[seed] for seed in shared], dtype=float)
     judged = whole and not (reference and reference.failed_seeds)
     usable = judged and len(d) > 0 and bool(np.all(np.isfinite(d)))
-    # cl_gap is average accuracy on another scale: the same hypothesis must not count twice
-    own = metric.partition(" [")[0] != bounds.GAP
-    testable = own and usable and len(d) >= FEWEST_FOR_VERDICT and not effects.all_identical(d)
+    enough = usable and len(d) >= FEWEST_FOR_VERDICT and not effects.all_identical(d)
+    # the same hypothesis must not count twice
+    testable = enough and reference and not _repeats(metric, (method, reference))
     return SecondaryRow(
         method=method.method,
         metric=metric,
@@ -309,3 +309,24 @@ def _secondary_row(
         p_exact=inference.sign_flip_p(d, EXPLORATORY_RESAMPLES) if testable else None,
         q=None,
     )
+
+
+def _repeats(metric: str, methods: tuple[MethodRecord, MethodRecord]) -> bool:
+    """Whether a metric tells of both methods what the primary one or one before it does.
+
+    `cl_gap` is average accuracy on another scale; pooled accuracy is average accuracy where tasks
+    are of one size, and has the same scores there.
+    """
+    if metric.partition(" [")[0] == bounds.GAP:
+        return True
+    names = list(methods[0].other_metrics)
+    mine = [_rounded(m.other_metrics.get(metric, {})) for m in methods]
+    before = [[_rounded(m.scores) for m in methods]] + [
+        [_rounded(m.other_metrics.get(name, {})) for m in methods]
+        for name in names[: names.index(metric)]
+    ]
+    return mine in before
+
+
+def _rounded(scores: Mapping[int, float]) -> dict[int, float]:
+    return {seed: round(score, effects.DECIMALS) for seed, score in scores.items()}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from analysis import captions, table_columns, tables, tuning_tables, wording
 from analysis.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
-from analysis.results import Analysis, Comparison
+from analysis.results import Analysis, Comparison, StudyRecord
 
 FEW = 6  # comparisons up to which their sentences need no summary
 DIAGNOSTICS = ("diagnostics-", "maps-")  # how the names of a method's own pictures begin
@@ -173,13 +173,22 @@ def _along_the_stream(analysis: Analysis, shelf: Shelf) -> list[Section]:
 def _seeds(analysis: Analysis) -> Section:
     record = analysis.record
     run = {seed for method in record.methods for seed in method.attempted}
+    tuning = "tuning seeds" if record.unit_seeds else "tuning"
     lines = (
-        f"tuning: {wording.seed_list(record.tune_seeds)}",
+        f"{tuning}: {wording.seed_list(record.tune_seeds)}",
         f"confirmation, planned: {wording.seed_list(record.planned_seeds)}",
         f"confirmation, run: {wording.seed_list(run)}",
+        *_seeds_of_units(record),
     )
     title = wording.begin(captions.units(analysis))
     return section(title, Bullets(lines), *filled(tables.seed_table(analysis)))
+
+
+def _seeds_of_units(record: StudyRecord) -> list[str]:
+    return [
+        f"seeds of {record.unit} {unit}: {wording.seed_list(seeds)}"
+        for unit, seeds in record.unit_seeds.items()
+    ]
 
 
 def _tuning(analysis: Analysis, shelf: Shelf) -> Section:

@@ -153,7 +153,12 @@ def report(
         bool, typer.Option("--power", help="What more or fewer seeds would show.")
     ] = False,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Show the accuracy matrices of this seed too.")
+        int | None,
+        typer.Option(
+            "--seed",
+            help="Show the accuracy matrices of this seed too, or of this unit (a speaker, a "
+            "class) where the stream pairs those.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,

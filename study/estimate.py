@@ -16,6 +16,7 @@ from study.results import opened, seen_differences
 from study.run import Data, load_data
 from study.spec import Spec
 from study.sweep import best_trial, finished_trials
+from trainables import find_stream
 from trainables.course import Course
 
 
@@ -102,19 +103,23 @@ def _time_notes(
 
 
 def _power_notes(spec: Spec, methods: Mapping[str, Method], place: Path) -> list[str]:
-    """What the seeds can show, in the metric's units where the folder has paired scores."""
+    """What the seeds, or their units, can show; in the metric's own units where the folder has
+    paired scores.
+    """
     compared = [name for name in methods if name != spec.study.reference]
     seen = seen_differences(spec, methods, Folder.open(place)[0]) if _begun(place) else {}
-    seeds, comparisons = len(spec.confirm_seeds), len(compared)
+    paired = {plan.unit_of(spec, seed) for seed in spec.confirm_seeds}
+    unit = find_stream(spec.study.stream).unit(plan.stream_options(spec))
     known = [name for name in compared if name in seen]
     notes = []
     for name in known or [""]:
         plan_ = plan_seeds(
-            seeds,
-            comparisons,
+            len(paired),
+            len(compared),
             seen[name].differences if known else (),
             margins(spec.study.margin) if known else (),
             spec.study.alpha,
+            unit=unit,
         )
         source = f"{name}, from {seen[name].source}: " if known else ""
         notes += [f"{source}{sentence}" for sentence in plan_.sentences]

@@ -73,6 +73,12 @@ def tasks_of(spec: Spec, stream: str | None = None) -> int:
     return kind.length(stream_options(spec, stream))
 
 
+def unit_of(spec: Spec, seed: int, stream: str | None = None) -> int:
+    """Return the unit of a seed, which the tests pair: the seed itself in most streams."""
+    kind = find_stream(stream or spec.study.stream)
+    return kind.unit_of(seed, stream_options(spec, stream))
+
+
 def tune_stream(spec: Spec) -> str:
     """Name of the stream a sweep learns."""
     return (
@@ -187,7 +193,7 @@ def _check_tune(spec: Spec) -> None:
 
 
 def _needs_two_tasks(metric: str) -> bool:
-    return bool(np.isnan(METRICS[metric].function(np.full((1, 1, 1), 0.5)))[0])
+    return bool(np.isnan(METRICS[metric](np.ones((1, 1, 1, 1, 1))))[0])
 
 
 def _check_seeds(spec: Spec) -> None:

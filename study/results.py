@@ -33,11 +33,12 @@ from analysis.records import (
 )
 from analysis.renderings import across_files, files
 from analysis.results import Analysis, analyse
+from analysis.units import by_unit, grouped, means
 from study import installed, plan, software
 from study.changes import changes, confirmed_methods
 from study.confirm import confirmed, unconfirmed
 from study.folder import Folder, Planned
-from study.ledger import Entry, Ledger
+from study.ledger import PRETRAINING, Entry, Ledger
 from study.plan import Method
 from study.search import importances
 from study.spec import Spec
@@ -53,7 +54,17 @@ Labels = dict[str, dict[str, dict[int, Array]]]
 def study_record(
     spec: Spec, methods: Mapping[str, Method], ledger: Ledger, folder: Folder
 ) -> StudyRecord:
-    """Return everything the analysis may know of a study."""
+    """Return everything the analysis may know of a study, by what its stream pairs."""
+    record = _seed_record(spec, methods, ledger, folder)
+    unit = find_stream(spec.study.stream).unit(plan.stream_options(spec))
+    if unit == record.unit:
+        return record
+    return by_unit(record, unit, lambda seed: plan.unit_of(spec, seed))
+
+
+def _seed_record(
+    spec: Spec, methods: Mapping[str, Method], ledger: Ledger, folder: Folder
+) -> StudyRecord:
     stream = find_stream(spec.study.stream)
     classes = stream.class_counts(spec.study.scenario, plan.stream_options(spec))
     planned = folder.facts.planned
@@ -123,17 +134,28 @@ def seen_differences(
     """
     ledger = folder.ledger()
     scores = {name: _seen(spec, method, ledger) for name, method in methods.items()}
-    confirmed_, tuned = ({name: s[i] for name, s in scores.items()} for i in (0, 1))
+    sources = (
+        ("the confirmation", spec.study.stream),
+        ("the tuning seeds", plan.tune_stream(spec)),
+    )
     found = {}
     for name in methods:
-        for known, source in ((confirmed_, "the confirmation"), (tuned, "the tuning seeds")):
-            mine, theirs = known[name], known[spec.study.reference]
-            shared = sorted(set(mine) & set(theirs))
-            if name != spec.study.reference and len(shared) > 1:
-                differences = tuple(mine[seed] - theirs[seed] for seed in shared)
+        pairs = zip(scores[name], scores[spec.study.reference], sources, strict=True)
+        for mine, theirs, (source, stream) in pairs:
+            differences = _unit_differences(spec, mine, theirs, stream)
+            if name != spec.study.reference and len(differences) > 1:
                 found[name] = SeenDifferences(differences, source)
                 break
     return found
+
+
+def _unit_differences(
+    spec: Spec, mine: Mapping[int, float], theirs: Mapping[int, float], stream: str
+) -> tuple[float, ...]:
+    """Return the mean difference of each unit, over the seeds that both methods have."""
+    differences = {seed: mine[seed] - theirs[seed] for seed in set(mine) & set(theirs)}
+    units = grouped(set(differences), lambda seed: plan.unit_of(spec, seed, stream))
+    return tuple(means(differences, units).values())
 
 
 def differences_of(place: Path) -> dict[str, tuple[float, ...]]:
@@ -178,9 +200,7 @@ class _Reader:
 def seed_scores(outcome: Outcome, metric: str, readout: str | None = None) -> list[float]:
     """Return a metric of each seed; NaN for a seed that diverged."""
     counts = outcome.counts[readout] if readout else next(iter(outcome.counts.values()))
-    matrix = accuracy_matrix(counts)[:, :, : outcome.rows]
-    scores = METRICS[metric].function(matrix)
-    return _masked(outcome, scores)
+    return _masked(outcome, METRICS[metric](counts[:, :, : outcome.rows]))
 
 
 def _masked(outcome: Outcome, scores: Array) -> list[float]:
@@ -371,7 +391,8 @@ def _provenance(
 def _software(ledger: Ledger) -> dict[str, list[str]]:
     """Return the versions that trials ran with; those of now where there are none."""
     found: dict[str, list[str]] = {}
-    for each in [entry.software for entry in ledger.entries() if entry.software] or [software()]:
+    entries = [*ledger.entries(), *ledger.entries(method=PRETRAINING)]
+    for each in [entry.software for entry in entries if entry.software] or [software()]:
         for name, version in each.items():
             if version not in found.setdefault(name, []):
                 found[name].append(version)
@@ -420,12 +441,13 @@ def write_report(analysis: Analysis, place: Path, seed: int | None = None) -> No
 
 
 def check_seed(analysis: Analysis, seed: int) -> None:
-    """Raise when a study has no accuracy matrix of a seed."""
+    """Raise when a study has no accuracy matrix of a seed, or of what it pairs instead."""
     known = sorted({s for t in analysis.trajectories for s in t.seeds})
     if seed not in known:
         listed = ", ".join(map(str, known)) or "none"
         raise InputError(
-            f"--seed {seed}: {analysis.record.study} has no accuracy matrix of that seed. "
+            f"--seed {seed}: {analysis.record.study} has no accuracy matrix of that "
+            f"{analysis.record.unit}. "
             f"There are: {listed}."
         )
 

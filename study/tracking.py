@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from analysis import wording
 from analysis.metrics import accuracy_curve, accuracy_matrix
 from analysis.results import Analysis, analyse
 from study.console import shell
@@ -278,7 +279,7 @@ class Writer:
                 "confirm_mean": row.mean,
                 "confirm_sd": row.sd,
                 "confirm_standard_error": error,
-                "confirm_seeds": row.n,
+                f"confirm_{wording.plural(analysis.record.unit)}": row.n,
                 "tune_best": tuning.best_value,
                 "tune_default": tuning.default_value,
                 "tune_trials": tuning.trials,

@@ -82,9 +82,12 @@ def _over(analysis: Analysis, panels: Sequence[MapPanel]) -> str:
         counts = {int(n) for panel in panels for n in panel.counts[-1].flat if n}
         return f"mean over {common.several(counts, record.unit)}; {common.varies(record)}"
     seeds = sorted({panel.seed for panel in panels if panel.seed is not None})
-    first = " or ".join(map(str, seeds))
+    first = f"{record.unit} {' or '.join(map(str, seeds))}"
+    if record.unit_seeds:
+        own = " or ".join(str(record.unit_seeds[seed][0]) for seed in seeds)
+        first = f"seed {own} of {first}"
     every = common.several({panel.n for panel in panels}, record.unit)
-    return f"{record.unit} {first} alone, the first of {every}, whose mean would have no meaning"
+    return f"{first} alone, the first of {every}, whose mean would have no meaning"
 
 
 @common.styled

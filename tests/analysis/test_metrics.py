@@ -25,19 +25,54 @@ HAND = np.array([[[0.9, 0.1, 0.0], [0.6, 0.8, 0.2], [0.3, 0.5, 1.0]]])
 
 HAND_VALUES = {
     "average_accuracy": 1.8 / 3,
+    "pooled_accuracy": (1 * 0.3 + 2 * 0.5 + 3 * 1.0) / 6,
     "average_incremental_accuracy": (0.9 + 0.7 + 0.6) / 3,
     "retention_old": 0.4,
     "retention_first": 0.3,
     "retention_ratio": (0.3 / 0.9 + 0.5 / 0.8) / 2,
     "learning_accuracy": 0.9,
+    "newest_accuracy": 1.0,
     "backward_transfer": (-0.6 - 0.3) / 2,
     "forgetting": (0.6 + 0.3) / 2,
 }
 
 
+def counts_with(matrix):
+    """Confusion counts [S, I, T, 2, 2] of these accuracies: j samples of task j, none where NaN."""
+    right = np.nan_to_num(matrix)
+    wrong = np.where(np.isnan(matrix), 0.0, 1 - right)
+    counts = np.zeros((*matrix.shape, 2, 2))
+    counts[..., 0, 0], counts[..., 0, 1] = right, wrong
+    return counts * np.arange(1, matrix.shape[-1] + 1)[:, None, None]
+
+
 @pytest.mark.parametrize(("name", "value"), HAND_VALUES.items())
 def test_a_hand_computed_case(name, value):
-    assert metrics.METRICS[name](HAND) == pytest.approx([value])
+    assert metrics.METRICS[name](counts_with(HAND)) == pytest.approx([value])
+
+
+def test_pooled_accuracy_by_hand():
+    counts = np.zeros((1, 2, 2, 3, 3))
+    counts[0, 0, 0] = [[9, 0, 0], [0, 9, 0], [0, 0, 0]]  # not of the end: does not count
+    counts[0, 1, 0] = [[40, 5, 5], [0, 20, 20], [0, 0, 0]]  # 90 samples, 60 right
+    counts[0, 1, 1] = [[0, 0, 0], [0, 0, 0], [1, 0, 9]]  # 10 samples, 9 right
+    [pooled] = metrics.METRICS["pooled_accuracy"](counts)
+    [average] = metrics.METRICS["average_accuracy"](counts)
+    assert (pooled, average) == pytest.approx((69 / 100, (60 / 90 + 9 / 10) / 2))
+
+
+def test_pooled_accuracy_is_the_average_where_tasks_are_of_one_size():
+    right = np.random.default_rng(0).integers(0, 51, (4, 3, 3))
+    counts = np.zeros((4, 3, 3, 2, 2), dtype=np.uint32)
+    counts[..., 0, 0], counts[..., 0, 1] = right, 50 - right
+    expected = metrics.METRICS["average_accuracy"](counts)
+    assert metrics.METRICS["pooled_accuracy"](counts) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("metric", metrics.METRICS.values(), ids=lambda m: m.name)
+def test_a_metric_is_refused_where_tasks_were_not_learnt(metric):
+    with pytest.raises(ValueError, match=r"\[S, T, T\]"):
+        metric(counts_with(HAND)[:, :2])
 
 
 def test_every_primary_metric_has_a_hand_computed_case():
@@ -70,11 +105,14 @@ def brute(matrix, name):
     old = range(1, tasks)
     return {
         "average_accuracy": sum(r(tasks, j) for j in range(1, tasks + 1)) / tasks,
+        "pooled_accuracy": sum(j * r(tasks, j) for j in range(1, tasks + 1))
+        / sum(range(1, tasks + 1)),
         "average_incremental_accuracy": sum(curve) / tasks,
         "retention_old": sum(r(tasks, j) for j in old) / (tasks - 1),
         "retention_first": r(tasks, 1),
         "retention_ratio": sum(min(max(r(tasks, j) / max(r(j, j), 1e-6), 0), 1.5) for j in old)
         / (tasks - 1),
+        "newest_accuracy": r(tasks, tasks),
         "learning_accuracy": sum(r(j, j) for j in range(1, tasks + 1)) / tasks,
         "backward_transfer": sum(r(tasks, j) - r(j, j) for j in old) / (tasks - 1),
         "forgetting": sum(max(r(i, j) for i in range(j, tasks)) - r(tasks, j) for j in old)
@@ -87,7 +125,7 @@ def brute(matrix, name):
 @given(matrix=matrices())
 def test_brute_force_agrees(name, matrix):
     expected = [brute(matrix, name) for matrix in matrix]
-    assert metrics.METRICS[name](matrix) == pytest.approx(expected, abs=1e-12)
+    assert metrics.METRICS[name](counts_with(matrix)) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=40, deadline=None)
@@ -129,33 +167,48 @@ def test_perfect_forgetting(diagonal):
 @settings(max_examples=20, deadline=None)
 @given(matrix=matrices())
 def test_seeds_do_not_mix_and_input_is_untouched(metric, matrix):
-    before = matrix.copy()
-    whole = metric(matrix)
-    alone = [metric(matrix[s : s + 1])[0] for s in range(len(matrix))]
+    counts = counts_with(matrix)
+    before = counts.copy()
+    whole = metric(counts)
+    alone = [metric(counts[s : s + 1])[0] for s in range(len(matrix))]
     assert whole.shape == (len(matrix),)
     assert whole.tolist() == alone
-    assert np.array_equal(matrix, before)
-    whole += 1  # the result is no window into the input either
-    assert np.array_equal(matrix, before)
+    assert np.array_equal(counts, before)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(metrics.average_accuracy, metrics.retention_old, metrics.retention_first),
+        *(metrics.learning_accuracy, metrics.newest_accuracy, metrics.forgetting),
+    ],
+)
+def test_a_result_is_no_window_into_the_matrix(function):
+    matrix = HAND.copy()
+    found = function(matrix)
+    found += 1
+    assert np.array_equal(matrix, HAND)
 
 
 @pytest.mark.parametrize("metric", metrics.METRICS.values(), ids=lambda m: m.name)
 def test_a_lost_seed_stays_visible_and_alone(metric):
     matrix = np.concatenate([HAND, HAND * np.nan])
-    assert np.isnan(metric(matrix)).tolist() == [False, True]
+    assert np.isnan(metric(counts_with(matrix))).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("metric", metrics.METRICS.values(), ids=lambda m: m.name)
 def test_unseen_tasks_may_be_undefined(metric):
     matrix = np.where(np.tril(np.ones((3, 3), dtype=bool)), HAND, np.nan)
-    assert metric(matrix) == pytest.approx(metric(HAND))
+    assert metric(counts_with(matrix)) == pytest.approx(metric(counts_with(HAND)))
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_stream_of_one_task():
     matrix = np.array([[[0.7]], [[0.9]]])
     undefined = {
-        name for name, metric in metrics.METRICS.items() if np.all(np.isnan(metric(matrix)))
+        name
+        for name, metric in metrics.METRICS.items()
+        if np.all(np.isnan(metric(counts_with(matrix))))
     }
     assert undefined == {
         "retention_old",

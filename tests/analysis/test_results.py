@@ -208,6 +208,30 @@ def test_secondary_metrics_are_exploratory(make_method, make_study):
     assert (row.n, row.mean, row.difference, row.q) == (1, None, None, None)
 
 
+def test_a_metric_that_repeats_another_is_not_tested_twice(make_method, make_study):
+    def named(name, level, pooled=0.0, old=0.0):
+        scores = {100 + i: level * (1 + 0.01 * i * i) for i in range(8)}
+        others = {
+            "pooled_accuracy": {seed: x + pooled * seed for seed, x in scores.items()},
+            "retention_old": {seed: x * x for seed, x in scores.items()},
+            "retention_first": {seed: x * x + old * seed for seed, x in scores.items()},
+        }
+        return make_method(name, list(scores.values()), other_metrics=others)
+
+    def tested(*methods):
+        rows = [row for row in analyse(make_study(methods)).secondary if row.method == "ewc"]
+        assert all(row.difference for row in rows)
+        return {row.metric for row in rows if row.q is not None}
+
+    assert tested(named("replay", 0.6), named("ewc", 0.5)) == {"retention_old"}
+    assert tested(named("replay", 0.6), named("ewc", 0.5, 1e-5)) == {
+        *("pooled_accuracy", "retention_old")
+    }
+    assert tested(named("replay", 0.6, old=1e-5), named("ewc", 0.5)) == {
+        *("retention_old", "retention_first")
+    }
+
+
 def test_unknown_metric(make_study):
     with pytest.raises(ValueError, match="did you mean `average_accuracy`"):
         analyse(make_study(metric="average_acuracy"))

@@ -6,17 +6,20 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from matplotlib.text import Text
-from reported import whole_study
+from reported import NAMES, whole_study
 
 from analysis.across import compare_streams, streams_of
 from analysis.across_sections import across_sections
 from analysis.blocks import Bullets, Code, Paragraph, Picture, Table
 from analysis.figures import across_pictures, matrix_picture, pictures
 from analysis.planning import plans, power_table
+from analysis.records import MapRecord
 from analysis.results import analyse
 from analysis.sections import sections
+from analysis.units import by_unit
 
 # truly random: those a sweep trains on, and that of the bootstrap's generator
 RANDOM = re.compile(r"tuning seeds?|seeds per trial|generator PCG64 with seed")
@@ -100,6 +103,52 @@ def test_plans_over_speakers(n, seen):
     for method, plan in plans(analysis, {"ewc": seen}).items():
         assert_speakers("\n".join(plan.sentences))
         assert_speakers("\n".join(texts(power_table(method, plan))))
+
+
+CELLS = {  # of seeds 100 and 101, 102 and 103, 104
+    100: [[[1.0, math.nan, 2.0]]],
+    101: [[[3.0, math.nan, math.nan]]],
+    102: [[[5.0, 5.0, 5.0]]],
+    103: [[[7.0, 6.0, 5.0]]],
+    104: [[[9.0, 9.0, 9.0]]],
+}
+MEANS = {50: [2.0, math.nan, 2.0], 51: [6.0, 5.5, 5.0], 52: [9.0, 9.0, 9.0]}
+FIRSTS = {50: [1.0, math.nan, 2.0], 51: [5.0, 5.0, 5.0], 52: [9.0, 9.0, 9.0]}
+
+
+@pytest.mark.parametrize(("averaged", "expected"), [(True, MEANS), (False, FIRSTS)])
+@pytest.mark.filterwarnings("error")
+def test_a_map_of_speakers(averaged, expected):
+    panels = {"layer 1": {seed: np.array(cells) for seed, cells in CELLS.items()}}
+    record = MapRecord("activity", "Activity", "", "cell", "class", averaged, panels)
+    study = whole_study(NAMES[:1], n=5)
+    [method] = study.methods
+    study = replace(study, methods=[replace(method, maps=(record,))])
+    found = by_unit(study, "speaker", lambda seed: seed // 2)
+    [united] = found.methods[0].maps
+    assert {u: of.tolist() for u, of in united.panels["layer 1"].items()} == {
+        unit: [[pytest.approx(row, nan_ok=True)]] for unit, row in expected.items()
+    }
+    [picture] = [p for p in pictures(analyse(found)) if p.name.startswith("maps")]
+    alone = "seed 100 of speaker 50 alone, the first of 3 speakers"
+    assert (alone in picture.caption) is not averaged
+
+
+def test_units_of_one_seed_are_the_seeds_under_other_numbers():
+    study = whole_study()
+    found = by_unit(study, "speaker", lambda seed: seed - 100)
+    for before, after in zip(study.methods, found.methods, strict=True):
+        assert after.scores == {seed - 100: score for seed, score in before.scores.items()}
+    old, new = analyse(study), analyse(found)
+    for before, after in zip(old.comparisons, new.comparisons, strict=True):
+        assert (after.n, after.p_exact, after.verdict) == (before.n, before.p_exact, before.verdict)
+
+
+def test_speakers_with_diverged_seeds_are_told_and_not_averaged_away():
+    study = failing(whole_study())
+    found = by_unit(study, "speaker", lambda seed: seed // 4)
+    assert found.methods[1].failures == {25: "seed 100: diverged"}
+    assert analyse(found).comparisons[0].verdict == "no verdict"
 
 
 def several(*studies, **fields):

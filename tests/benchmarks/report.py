@@ -30,9 +30,11 @@ def method(number: int, rng: np.random.Generator) -> MethodRecord:
         100 + s: np.clip(0.9 - pace * age + rng.normal(0, 0.01, age.shape), 0, 1)
         for s in range(SEEDS)
     }
-    stack = np.stack(list(matrices.values()))
+    right = np.stack(list(matrices.values()))
+    counts = np.zeros((*right.shape, 2, 2))
+    counts[..., 0, 0], counts[..., 0, 1] = right, 1 - right
     metrics = {
-        name: dict(zip(matrices, kind.function(stack).tolist(), strict=True))
+        name: dict(zip(matrices, kind(counts).tolist(), strict=True))
         for name, kind in METRICS.items()
     }
     values = rng.uniform(0.5, 0.9, TRIALS).tolist()

@@ -28,6 +28,7 @@ from analysis.results import analyse
 from study.ledger import Ledger
 from study.results import all_scores, analyse_folder, seed_scores, study_record, write_report
 from trainables.errors import InputError
+from trainables.trial import objective_values
 
 DEFAULTS = {"tune.trials": 0}
 
@@ -104,6 +105,15 @@ def test_a_seed_that_diverged_early_has_no_score_even_if_it_came_back():
 def test_a_shorter_stream_is_scored_on_the_tasks_learnt():
     outcome = make_outcome((0,), MATRIX[:2], rows=2)
     assert seed_scores(outcome, "average_accuracy") == pytest.approx([0.85])
+
+
+def test_pooled_accuracy_is_over_the_samples_of_the_tasks_learnt():
+    outcome = make_outcome((0,), MATRIX[:2], rows=2)
+    outcome.counts["main"][:, :, 1] *= 3
+    pooled = (0.8 + 3 * 0.9) / 4
+    assert seed_scores(outcome, "pooled_accuracy") == pytest.approx([pooled])
+    assert objective_values(outcome, ["pooled_accuracy"], 2) == pytest.approx([pooled])
+    assert objective_values(outcome, ["pooled_accuracy"], 1) == pytest.approx([0.9])
 
 
 def test_the_first_readout_counts_unless_another_is_named():

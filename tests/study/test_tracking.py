@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from factory import Run, add, build_study, make_outcome, make_spec
 
-from analysis.metrics import METRICS, accuracy_matrix
+from analysis.metrics import METRICS
 from analysis.results import analyse
 from study import mlflow_store, plan
 from study.console import shell
@@ -201,9 +201,9 @@ def test_numbers_are_those_of_the_ledger(study):
             continue
         outcome = study.ledger.outcome(entry)
         assert data.metrics["bytes.memory"] == outcome.footprint["memory"][-1]
-        matrix = accuracy_matrix(outcome.counts["main"])[:, :, : outcome.rows]
+        counts = outcome.counts["main"][:, :, : outcome.rows]
         for name, metric in METRICS.items():
-            expected = metric.function(matrix).mean() if outcome.finite.all() else np.nan
+            expected = metric(counts).mean() if outcome.finite.all() else np.nan
             assert data.metrics[name] == pytest.approx(expected, nan_ok=True)
         assert data.params["lr"] == str(entry.work["configuration"]["lr"])
         assert data.params["seeds"] == ", ".join(map(str, entry.seeds))
