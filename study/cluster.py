@@ -26,6 +26,7 @@ from ray.tune.search import Searcher
 from study.ledger import Entry, Ledger
 from study.spec import ResourcesSection
 from trainables.errors import InputError
+from trainables.foundation import Foundation
 from trainables.streams.datasets import Split
 
 OBJECT_STORE_BYTES = 2 * 1024**3
@@ -205,7 +206,8 @@ class Source(Searcher, ABC):  # type: ignore[misc]
             running.entry, steps=running.steps, **summary(result, running.entry, self.tasks)
         )
         outcome = b"" if entry.state == "failed" else result["outcome"]
-        self.written(self.ledger.finish(self.finished(entry), outcome))
+        foundation = result.get("foundation", b"") if entry.state == "complete" else b""
+        self.written(self.ledger.finish(self.finished(entry), outcome, foundation))
 
     def save(self, checkpoint_path: str) -> None:
         # the ledger is the only state; Tune insists on a file
@@ -259,6 +261,7 @@ def fit(
     source: Source,
     name: str,
     data: dict[str, Split],
+    pretrained: Mapping[str, Foundation],
     resources: ResourcesSection,
     storage: Path,
     count: int,
@@ -266,6 +269,8 @@ def fit(
     scheduler: TrialScheduler | None = None,
 ) -> None:
     """Run a source's trials to the end.
+
+    ``pretrained`` are first tasks that need not be learnt again, by ``foundation_key``.
 
     A killed driver leaves the trials' checkpoints in ``storage``; the next run of the same trials
     goes on from them.
@@ -275,7 +280,7 @@ def fit(
     bundle = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
     request = classmethod(lambda cls, config: tune.PlacementGroupFactory([bundle]))
     named = type(name, (Trial,), {"default_resource_request": request})
-    trainable = tune.with_parameters(named, data=data)
+    trainable = tune.with_parameters(named, data=data, pretrained=dict(pretrained))
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

@@ -16,6 +16,7 @@ from study.ledger import Entry, Ledger, entry_for
 from study.plan import Method
 from study.spec import Spec
 from study.sweep import best_trial, finished_trials, within_budget
+from trainables.foundation import Foundation
 from trainables.streams.datasets import Split
 
 NOTHING_TO_CONFIRM = "no trial of its sweep gave a configuration to confirm"
@@ -163,7 +164,7 @@ def pending(spec: Spec, methods: list[Method], ledger: Ledger, slots: int) -> li
             lacking[method.name] = (method, state.configuration, rest)
     for method, configuration, missing in lacking.values():
         parts = min(len(missing), math.ceil(slots / len(lacking)))
-        for seeds in _spread(missing, parts):
+        for seeds in spread(missing, parts):
             queue.append(_entry(spec, method, configuration, seeds))
     return queue
 
@@ -173,6 +174,7 @@ def run_confirmation(
     methods: Mapping[str, Method],
     ledger: Ledger,
     data: dict[str, Split],
+    pretrained: Mapping[str, Foundation],
     settings: Mapping[str, Any],
     stacks: Mapping[str, int],
     slots: int,
@@ -189,7 +191,7 @@ def run_confirmation(
     for queue in rounds(spec, list(methods.values()), ledger, slots):
         source = Confirmation(spec, queue, ledger, settings, stacks, console)
         console.phase("confirm", len(queue), 0)
-        fit(source, "confirm", data, spec.resources, storage, len(queue), console.say)
+        fit(source, "confirm", data, pretrained, spec.resources, storage, len(queue), console.say)
         lost += source.lost
     return lost
 
@@ -215,7 +217,7 @@ def _belongs(spec: Spec, method: Method, configuration: Mapping[str, Any], entry
     return entry.key == _entry(spec, method, configuration, entry.seeds).key
 
 
-def _spread(seeds: list[int], parts: int) -> list[tuple[int, ...]]:
+def spread(seeds: list[int], parts: int) -> list[tuple[int, ...]]:
     """Cut seeds into parts whose sizes differ by at most one."""
     size, longer = divmod(len(seeds), parts)
     starts = [i * size + min(i, longer) for i in range(parts + 1)]

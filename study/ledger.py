@@ -2,10 +2,12 @@
 
     <study>/ledger/<phase>/<method>/<entry>/trial.json    what it was
                                            outcome.h5    what it measured
+                                           foundation.h5 what a pre-training leaves to others
     <study>/ledger/running/<entry>.json                  asked for, not finished
     <study>/ledger/set_aside/                            entries that could not be trusted
 
-An entry appears whole or not at all. There is one writer, the driver.
+An entry appears whole or not at all. There is one writer, the driver. Pre-trainings are kept as a
+method of their own, which is none of the study's.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainables.course import Assignment
+from trainables.course import Assignment, key_of
 from trainables.errors import InputError
+from trainables.foundation import Foundation
 from trainables.outcome import Outcome
 
 STATES = ("complete", "pruned", "diverged", "failed")
 FORMAT = 2
+PRETRAINING = "_pretraining"  # no method of a study has this name: those begin otherwise
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Entry:
         resumed: tasks that were learnt when the last worker took over; 0: never interrupted.
         ended: when it finished, in seconds since 1970.
         failure, reason: of a failed trial, the traceback and its gist in a line.
-        digest: SHA-256 of ``outcome.h5``; empty when there is none.
+        digest, foundation: SHA-256 of ``outcome.h5`` and ``foundation.h5``; empty when there is
+            none.
     """
 
     work: dict[str, Any]
@@ -68,6 +73,7 @@ class Entry:
     reason: str = ""
     digest: str = ""
     software: dict[str, str] = field(default_factory=dict)
+    foundation: str = ""
 
     @property
     def key(self) -> str:
@@ -103,12 +109,6 @@ def entry_for(work: Assignment, method: str, number: int | None) -> Entry:
     )
 
 
-def key_of(work: dict[str, Any], versions: dict[str, int]) -> str:
-    """Hash of what a trial computes."""
-    text = json.dumps({"work": work, "versions": versions}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 class Ledger:
     """The entries of one study.
 
@@ -140,9 +140,13 @@ class Ledger:
             ) from None
 
     def entries(self, phase: str | None = None, method: str | None = None) -> list[Entry]:
-        """Return finished trials, in the order of their names."""
+        """Return finished trials, in the order of their names.
+
+        Pre-trainings are among them only where they are asked for by their method.
+        """
         found = (self._entries[name] for name in sorted(self._entries))
-        return [e for e in found if phase in (None, e.phase) and method in (None, e.method)]
+        asked = (e for e in found if phase in (None, e.phase))
+        return [e for e in asked if (e.method == method if method else e.method != PRETRAINING)]
 
     def running(self) -> list[Entry]:
         """Return trials that were asked for and have not finished."""
@@ -169,15 +173,18 @@ class Ledger:
         """Forget that a trial has been asked for."""
         self._claim_of(entry).unlink(missing_ok=True)
 
-    def finish(self, entry: Entry, outcome: bytes = b"") -> Entry:
+    def finish(self, entry: Entry, outcome: bytes = b"", foundation: bytes = b"") -> Entry:
         """Write a finished trial, whole or not at all."""
-        digest = hashlib.sha256(outcome).hexdigest() if outcome else ""
-        entry = dataclasses.replace(entry, digest=digest, ended=time.time())
+        entry = dataclasses.replace(
+            entry, digest=_digest(outcome), foundation=_digest(foundation), ended=time.time()
+        )
         target = self.folder / entry.folder
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))
         if outcome:
             _write(partial / "outcome.h5", outcome)
+        if foundation:
+            _write(partial / "foundation.h5", foundation)
         _write(partial / "trial.json", _encode(entry).encode())
         if target.exists():  # a failed trial that ran again
             shutil.rmtree(target)
@@ -192,6 +199,10 @@ class Ledger:
     def outcome(self, entry: Entry) -> Outcome:
         """Read what a trial measured."""
         return Outcome.from_bytes((self.folder / entry.folder / "outcome.h5").read_bytes())
+
+    def foundation(self, entry: Entry) -> Foundation:
+        """Read what a pre-training leaves to others."""
+        return Foundation.from_bytes((self.folder / entry.folder / "foundation.h5").read_bytes())
 
     def outcome_bytes(self, entry: Entry) -> bytes:
         """Return the file of what a trial measured; empty for a failed trial."""
@@ -208,7 +219,8 @@ class Ledger:
                 continue
             problem, entry = _inspect(place)
             if entry is None:
-                self.damaged.append(f"{place.relative_to(self.folder)}: {problem}")
+                if place.parts[-2] != PRETRAINING:  # of which nothing shows in a report
+                    self.damaged.append(f"{place.relative_to(self.folder)}: {problem}")
                 self._set_aside(place, problem)
             else:
                 yield entry
@@ -237,13 +249,25 @@ def _inspect(place: Path) -> tuple[str, Entry | None]:
         return "truncated or not an entry", None
     if entry.state not in STATES or Path(entry.folder).parts != place.parts[-3:]:
         return "foreign (its content belongs elsewhere)", None
+    files = {"outcome.h5": entry.digest, "foundation.h5": entry.foundation}
+    problems = [_damage(place / name, digest) for name, digest in files.items() if digest]
+    problem = next(filter(None, problems), "")
+    return problem, None if problem else entry
+
+
+def _damage(path: Path, digest: str) -> str:
+    """Return what is wrong with a file of an entry, if anything."""
     try:
-        outcome = (place / "outcome.h5").read_bytes() if entry.digest else b""
+        content = path.read_bytes()
     except OSError:
-        return "without its outcome.h5", None
-    if entry.digest and hashlib.sha256(outcome).hexdigest() != entry.digest:
-        return "truncated or altered (outcome.h5 does not match its checksum)", None
-    return "", entry
+        return f"without its {path.name}"
+    if _digest(content) != digest:
+        return f"truncated or altered ({path.name} does not match its checksum)"
+    return ""
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest() if content else ""
 
 
 def _encode(entry: Entry) -> str:

@@ -20,6 +20,7 @@ from study.folder import Folder, Stack
 from study.ledger import Ledger
 from study.pilot import Pilot, measure, pilot_work, sizes
 from study.plan import Method
+from study.pretraining import before_confirmation, before_sweeps, run_pretraining
 from study.spec import Spec
 from study.sweep import finished_trials, run_sweep
 from trainables import find_stream
@@ -113,21 +114,19 @@ def _run_phases(
     with connected(spec.resources) as has:
         stacks = _stack_sizes(spec, methods, folder, {"train": confirming["train"]}, console)
         settings = {"objectives": spec.objectives, "gpus": spec.resources.gpus_per_trial}
+        size, storage = slots(spec.resources, has), folder.storage
+        where = (settings, stacks, size, storage, console)
+        wanted = before_sweeps(spec, methods, ledger)
+        pretrained, failed = run_pretraining(spec, wanted, ledger, tuning, *where)
+        lost += failed
         for name, method in methods.items():
             own = {**settings, "stack": stacks[name]}
-            lost += run_sweep(spec, method, ledger, tuning, own, folder.storage, console)
+            lost += run_sweep(spec, method, ledger, tuning, pretrained, own, storage, console)
             mirror.poke()
-        lost += run_confirmation(
-            spec,
-            methods,
-            ledger,
-            confirming,
-            settings,
-            stacks,
-            slots(spec.resources, has),
-            folder.storage,
-            console,
-        )
+        wanted = before_confirmation(spec, methods, ledger)
+        pretrained, failed = run_pretraining(spec, wanted, ledger, confirming, *where)
+        lost += failed
+        lost += run_confirmation(spec, methods, ledger, confirming, pretrained, *where)
         mirror.poke()
     _forget(ledger, lost)
     return lost

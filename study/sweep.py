@@ -21,6 +21,7 @@ from study.plan import Method
 from study.search import Published, Remembered, Search, SpaceTrial, described
 from study.spec import Spec
 from trainables.errors import InputError
+from trainables.foundation import Foundation
 from trainables.streams.datasets import Split
 
 
@@ -131,6 +132,7 @@ def run_sweep(
     method: Method,
     ledger: Ledger,
     data: dict[str, Split],
+    pretrained: Mapping[str, Foundation],
     settings: Mapping[str, Any],
     storage: Path,
     console: Console,
@@ -144,6 +146,7 @@ def run_sweep(
             sweep,
             name,
             data,
+            pretrained,
             spec.resources,
             storage,
             len(sweep.missing),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from torch import Tensor
 from trainables import find_learner, find_stream
 from trainables.errors import InputError
 from trainables.evaluation import Evaluation, evaluate
+from trainables.foundation import Foundation
 from trainables.learner import Learner
 from trainables.outcome import Array, Outcome, united
 from trainables.streams import Task
@@ -42,8 +46,50 @@ class Assignment:
         }
 
 
+def key_of(work: Mapping[str, Any], versions: Mapping[str, int]) -> str:
+    """Hash of what a trial computes."""
+    text = json.dumps({"work": work, "versions": versions}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def seedless_key(work: Mapping[str, Any], versions: Mapping[str, int]) -> str:
+    """Hash of what a trial computes for whichever seeds."""
+    return key_of({**work, "seeds": []}, versions)
+
+
+def pretraining_of(work: Assignment) -> Assignment | None:
+    """Return the trial whose only task leaves behind what the first one of this trial would; None
+    where it has that in common with no other.
+
+    A trial that is tested within tasks learns the first one itself: there is a curve to record.
+    """
+    kind = find_learner(work.learner)
+    shared = kind.pretraining(kind.Config.parse(work.configuration))
+    if shared is None or work.evaluate_every:
+        return None
+    name, options = shared
+    config = find_learner(name).Config.parse(options, f"pre-training of {kind.name}")
+    return replace(work, learner=name, configuration=config.plain(), tasks=1)
+
+
+def foundation_key(work: Assignment) -> str | None:
+    """Return what the pre-training of a trial is found under, whatever its seeds; None where it has
+    none in common with others.
+    """
+    first = pretraining_of(work)
+    return None if first is None else seedless_key(dataclasses.asdict(first), first.versions())
+
+
 class Course:
-    """One stack of seeds on its way through a stream, task by task."""
+    """One stack of seeds on its way through a stream, task by task.
+
+    Args:
+        work: what is computed.
+        seeds: those of the stack.
+        data: what the phase may read of the data set.
+        pretrained: what the first task left behind in another trial, [S, ...], by name; None: it
+            is learnt here.
+    """
 
     def __init__(
         self,
@@ -51,6 +97,7 @@ class Course:
         seeds: Sequence[int],
         data: Mapping[str, Split],
         device: torch.device | str = "cpu",
+        pretrained: Mapping[str, Array] | None = None,
     ) -> None:
         kind, stream = find_learner(work.learner), find_stream(work.stream)
         self.work = work
@@ -58,6 +105,10 @@ class Course:
         self.stream = stream(data, work.scenario, seeds, work.phase, options, device)
         config = kind.Config.parse(work.configuration)
         self.learner = kind(config, self.stream.info, seeds, device)
+        if pretrained is not None:
+            self.learner.pretrained = {
+                name: torch.tensor(array, device=device) for name, array in pretrained.items()
+            }
         self.tasks = work.tasks or self.stream.tasks
         self._initial: dict[str, Array] = {}
         self._counts: list[dict[str, Array]] = []
@@ -143,6 +194,25 @@ class Course:
                 name: np.stack(values, axis=1)
                 for name, values in united(self._extras, [(stack,)] * len(self._extras)).items()
             },
+        )
+
+    def foundation(self) -> Foundation:
+        """Return what the first task left behind; to be asked after it, and before the second."""
+        name, found = self.learner.name, self.learner.foundation()
+        if not found:
+            raise InputError(
+                f"foundation of {name}: empty; return what its first task leaves behind, or let "
+                "`pretraining` return None."
+            )
+        for label, tensor in found.items():
+            if tensor.shape[:1] != (len(self.learner.seeds),):
+                raise InputError(
+                    f"foundation '{label}' of {name}: of shape {list(tensor.shape)}; its first "
+                    f"axis must be that of the {len(self.learner.seeds)} seeds."
+                )
+        return Foundation(
+            seeds=np.array(self.learner.seeds),
+            arrays={label: tensor.detach().cpu().numpy().copy() for label, tensor in found.items()},
         )
 
     def restore(self, outcome: Outcome, state: Mapping[str, Any]) -> None:

@@ -88,6 +88,8 @@ class Learner(ABC):
         """Options of the learner, with their published defaults."""
 
     config: Any  # an instance of the class's own Config
+    # what another trial's first task left behind, see `pretraining`; None: `learn` trains
+    pretrained: dict[str, Tensor] | None = None
 
     def __init__(
         self,
@@ -118,6 +120,29 @@ class Learner(ABC):
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
         """Raise :class:`InputError` for a configuration that the stream cannot serve."""
+
+    # -- a long first task that trials share
+    # -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def pretraining(cls, config: Any) -> tuple[str, dict[str, Any]] | None:
+        """Return whose first task leaves behind what this learner's would: the name of a learner,
+        maybe its own, and its configuration, where an option left out has the default of its
+        ``Config``. None: the first task depends on too much to be shared.
+
+        A study runs such a task once for all trials that it serves, and gives each what
+        :meth:`foundation` of the learner named has returned, as ``pretrained``. :meth:`learn` then
+        takes that instead of training, and must leave exactly what training would: the learner's
+        state, its diagnostics, and the counts ``task.samples`` and ``trained``.
+
+        Args:
+            config: an instance of the class's ``Config``.
+        """
+        return None
+
+    def foundation(self) -> dict[str, Tensor]:
+        """Return what the first task has left behind, for other trials: tensors [S, ...]."""
+        return {}
 
     # -- learning
     # ---------------------------------------------------------------------------------------------

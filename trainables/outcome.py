@@ -20,7 +20,49 @@ Columns = dict[str, list[Array]]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Stored:
+    """Arrays, and arrays by name, that are kept in an HDF5 file."""
+
+    def to_bytes(self) -> bytes:
+        """Return the HDF5 file that holds it."""
+        import h5py
+
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w") as file:
+            for field in fields(self):
+                value = getattr(self, field.name)
+                if not isinstance(value, dict):
+                    file[field.name] = value
+                    continue
+                group = file.create_group(field.name, track_order=True)
+                for name, array in value.items():
+                    # counts are mostly zeros
+                    packed = (
+                        {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+                        if array.size > 64
+                        else {}
+                    )
+                    group.create_dataset(_escaped(name), data=array, **packed)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Read what :meth:`to_bytes` returned; ``OSError`` or ``KeyError`` when it is damaged."""
+        import h5py
+
+        with h5py.File(io.BytesIO(content)) as file:
+            values: dict[str, Any] = {}
+            for field in fields(cls):
+                item = file[field.name]
+                mapping = isinstance(item, h5py.Group)
+                values[field.name] = (
+                    {unquote(k): v[()] for k, v in item.items()} if mapping else item[()]
+                )
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Outcome(Stored):
     """Arrays of a trial; those with an axis S can be joined over trials of the same configuration.
 
     Attributes:
@@ -66,43 +108,6 @@ class Outcome:
             between=self.between | {"counts": self.between["counts"][part]},
             extras={name: values[part] for name, values in self.extras.items()},
         )
-
-    def to_bytes(self) -> bytes:
-        """Return the HDF5 file that holds it."""
-        import h5py
-
-        buffer = io.BytesIO()
-        with h5py.File(buffer, "w") as file:
-            for field in fields(self):
-                value = getattr(self, field.name)
-                if not isinstance(value, dict):
-                    file[field.name] = value
-                    continue
-                group = file.create_group(field.name, track_order=True)
-                for name, array in value.items():
-                    # counts are mostly zeros
-                    packed = (
-                        {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-                        if array.size > 64
-                        else {}
-                    )
-                    group.create_dataset(_escaped(name), data=array, **packed)
-        return buffer.getvalue()
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Self:
-        """Read what :meth:`to_bytes` returned; ``OSError`` or ``KeyError`` when it is damaged."""
-        import h5py
-
-        with h5py.File(io.BytesIO(content)) as file:
-            values: dict[str, Any] = {}
-            for field in fields(cls):
-                item = file[field.name]
-                mapping = isinstance(item, h5py.Group)
-                values[field.name] = (
-                    {unquote(k): v[()] for k, v in item.items()} if mapping else item[()]
-                )
-        return cls(**values)
 
 
 def _escaped(name: str) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from ray import tune
 
-from analysis.metrics import METRICS, accuracy_matrix
+from analysis.metrics import METRICS
 from trainables import find_learner
-from trainables.course import Assignment, Course
+from trainables.course import Assignment, Course, foundation_key
+from trainables.foundation import joined
 from trainables.outcome import Outcome, stacked
 
 CHECKPOINT_SECONDS = 1.0  # a checkpoint costs about a tenth of that
@@ -25,16 +26,18 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
     Configuration: ``work`` (fields of an :class:`Assignment`), ``name`` (of its folder), ``stack``
     (seeds trained at once), ``objectives`` (what a sweep optimises), ``storage`` (folder of the
-    experiment). ``data`` comes from the object store.
+    experiment), ``foundation`` (whether others want what the first task leaves behind). ``data``
+    and ``pretrained`` (first tasks that were learnt before, by :func:`foundation_key`) come from
+    the object store.
 
     Each step reports ``task`` (tasks learnt), ``scores`` (the objectives so far, means over seeds),
     ``score`` (the first one), ``curve`` (the first one after each task) and ``outcome`` (everything
-    measured so far). An exception inside a learner is a result too: ``failure`` (its traceback) and
-    ``reason`` (a line).
+    measured so far); the last one of a pre-training ``foundation`` too. An exception inside a
+    learner is a result too: ``failure`` (its traceback) and ``reason`` (a line).
     """
 
-    def setup(self, config: dict[str, Any], data: Any = None) -> None:
-        self.data = data
+    def setup(self, config: dict[str, Any], data: Any = None, pretrained: Any = None) -> None:
+        self.data, self.pretrained = data, pretrained or {}
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -61,7 +64,11 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         limit = find_learner(self.work.learner).max_stack or len(self.work.seeds)
         size = max(min(self.settings["stack"], limit), 1)
         stacks = [self.work.seeds[i : i + size] for i in range(0, len(self.work.seeds), size)]
-        self.courses = [Course(self.work, stack, self.data, self.device) for stack in stacks]
+        found = self.pretrained.get(foundation_key(self.work))
+        self.courses = [
+            Course(self.work, stack, self.data, self.device, found and found.of(stack))
+            for stack in stacks
+        ]
 
     def step(self) -> dict[str, Any]:
         if not self.failure:
@@ -84,6 +91,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         objectives = self.settings["objectives"]
         scores = objective_values(outcome, objectives, outcome.rows)
         due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
+        wanted = self.settings.get("foundation")
+        parts = [course.foundation() for course in self.courses] if wanted else []
         return {
             "task": outcome.rows,
             "score": scores[0],
@@ -96,6 +105,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             "done": self.courses[0].done,
             "should_checkpoint": due and not self.courses[0].done,
             "resumed": self.resumed,
+            "foundation": joined(parts).to_bytes() if parts else b"",
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -140,12 +150,12 @@ def reason(error: BaseException) -> str:
 
 def objective_values(outcome: Outcome, objectives: list[str], tasks: int) -> list[float]:
     """Mean over seeds of each objective after so many tasks; NaN once a seed diverged."""
-    matrix = accuracy_matrix(next(iter(outcome.counts.values())))[:, :tasks, :tasks]
+    counts = next(iter(outcome.counts.values()))[:, :tasks, :tasks]
     finite = outcome.finite[:, :tasks].all()
     values = []
     for name in objectives:
         if name == "memory_bytes":
             values.append(float(outcome.footprint["memory"][tasks - 1]))
         else:
-            values.append(float(np.mean(METRICS[name].function(matrix))) if finite else np.nan)
+            values.append(float(np.mean(METRICS[name](counts))) if finite else np.nan)
     return values

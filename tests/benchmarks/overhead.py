@@ -77,8 +77,8 @@ def trial() -> dict[str, float]:
     learn = Course.learn
 
     class Local(Trial):
-        def setup(self, config: dict[str, Any], data: Any = data) -> None:
-            super().setup(config, data)
+        def setup(self, config: dict[str, Any], data: Any = data, pretrained: Any = None) -> None:
+            super().setup(config, data, pretrained)
 
     def timed(course: Course, task: Task) -> None:
         nonlocal spent
@@ -127,7 +127,8 @@ def noop() -> dict[str, float]:
         work = [assignment("finetune", "split_digits", ONE_STEP, (seed,)) for seed in range(count)]
         queue = [entry_for(item, "finetune", number) for number, item in enumerate(work)]
         source = Listed(Ledger(Path(folder) / "ledger"), settings, queue)
-        fit(source, "noop", datasets.load("digits", Path(folder)), resources, storage, count, print)
+        data = datasets.load("digits", Path(folder))
+        fit(source, "noop", data, {}, resources, storage, count, print)
     between = np.diff(source.times)
     return {
         "first_trial_seconds": float(between[0]),

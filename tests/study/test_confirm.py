@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from study import plan
 from study.confirm import (
     Confirmation,
-    _spread,
     best_configuration,
     confirmed,
     failures,
     pending,
     rounds,
+    spread,
 )
 from study.ledger import Ledger
 
@@ -128,7 +128,7 @@ def test_trials_tuned_on_other_seeds_do_not_choose(tmp_path):
 @given(st.lists(st.integers(), min_size=1, max_size=40, unique=True), st.data())
 def test_seeds_are_spread_over_parts_that_differ_by_at_most_one(seeds, data):
     parts = data.draw(st.integers(1, len(seeds)))
-    cut = _spread(seeds, parts)
+    cut = spread(seeds, parts)
     sizes = [len(part) for part in cut]
     assert [seed for part in cut for seed in part] == seeds
     assert len(cut) == parts

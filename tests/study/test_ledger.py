@@ -184,6 +184,7 @@ def test_the_key_depends_on_nothing_else():
         "reason": "x",
         "failure": "x",
         "digest": "x",
+        "foundation": "x",
         "software": {"torch": "x"},
     }
     assert set(others) | {"work", "versions"} == {f.name for f in dataclasses.fields(Entry)}

@@ -34,6 +34,7 @@ from study.ledger import Ledger
 from study.search import Search, described, frozen, new_study
 from study.sweep import Halving, belongs, best_trial, finished_trials, run_sweep
 from trainables import LEARNERS
+from trainables.spiking import SpikingNaive
 
 TWO = ["average_accuracy", "memory_bytes"]
 
@@ -59,6 +60,9 @@ def numbered(folder, method="replay"):
 )
 def test_published_defaults_are_the_first_trial(name, scenario, tmp_path):
     changes = {"study.scenario": scenario, f"methods.{name}": {}}
+    if issubclass(LEARNERS[name], SpikingNaive):
+        streams = {"domain": "speaker_incremental", "class": "class_incremental_one"}
+        changes |= {"study.stream": f"{streams[scenario]}_spoken_digits", "study.reference": name}
     spec, method = make_method(changes, name)
     sweep, tune = sweep_of(tmp_path, changes, name)
     tune.ask()
@@ -816,7 +820,7 @@ def test_trials_are_stopped_only_when_asked_for(pruner, kind, tmp_path, monkeypa
     given = []
     monkeypatch.setattr("study.sweep.fit", lambda *arguments: given.append(arguments[-1]))
     spec, method = make_method({"tune.pruner": pruner})
-    run_sweep(spec, method, Ledger(tmp_path), {}, {}, tmp_path, Silent())
+    run_sweep(spec, method, Ledger(tmp_path), {}, {}, {}, tmp_path, Silent())
     assert [type(scheduler) for scheduler in given] == [kind]
 
 

@@ -1,0 +1,177 @@
+"""Long first tasks that trials of a study have in common, each learnt once.
+
+Which pre-training a trial would take is decided where it runs, by what it computes; here it is only
+foreseen, so that nothing worse than a first task learnt twice comes of a wrong guess.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study import plan
+from study.cluster import Source, fit
+from study.confirm import confirmed, spread
+from study.console import Console
+from study.ledger import PRETRAINING, Entry, Ledger, entry_for
+from study.plan import Method
+from study.search import new_study
+from study.spec import Spec
+from study.sweep import finished_trials, suggested
+from trainables.course import Assignment, pretraining_of, seedless_key
+from trainables.foundation import Foundation, joined
+from trainables.streams.datasets import Split
+
+DRAWS = 10  # configurations that tell whether a pre-training depends on what is searched
+OBJECTIVE = "average_accuracy"  # a metric that one task has: a score is asked of every trial
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A pre-training that trials have in common.
+
+    Attributes:
+        work: what it computes, for all the seeds those trials need.
+        method: the first of theirs, whose size of a stack it takes.
+    """
+
+    work: Assignment
+    method: str
+
+    @property
+    def key(self) -> str:
+        """What trials find it under."""
+        return seedless_key(dataclasses.asdict(self.work), self.work.versions())
+
+
+def before_sweeps(spec: Spec, methods: Mapping[str, Method], ledger: Ledger) -> list[Shared]:
+    """Return the pre-trainings of the sweeps that have not ended."""
+    return _merged(
+        (method.name, _of_any_trial(spec, method))
+        for method in methods.values()
+        if len(finished_trials(spec, method, ledger)) < spec.tune.trials
+    )
+
+
+def before_confirmation(spec: Spec, methods: Mapping[str, Method], ledger: Ledger) -> list[Shared]:
+    """Return the pre-trainings of the seeds that have not been confirmed."""
+    found: list[tuple[str, Assignment | None]] = []
+    for method in methods.values():
+        state = confirmed(spec, method, ledger)
+        missing = tuple(seed for seed in spec.confirm_seeds if seed not in state.places)
+        if state.configuration is not None and missing:
+            work = plan.assignment(spec, method, state.configuration, "confirm", missing)
+            found.append((method.name, pretraining_of(work)))
+    return _merged(found)
+
+
+def _of_any_trial(spec: Spec, method: Method) -> Assignment | None:
+    """Return the pre-training of a method's trials; None where it depends on what is searched."""
+    search = new_study()
+    drawn = [suggested(spec, method, search.ask()) for _ in range(DRAWS)]
+    first, *others = (
+        pretraining_of(plan.assignment(spec, method, configuration, "tune", spec.tune_seeds))
+        for configuration in drawn
+    )
+    return first if all(other == first for other in others) else None
+
+
+def _merged(found: Iterable[tuple[str, Assignment | None]]) -> list[Shared]:
+    """Join what methods need: equal pre-trainings are one, with the seeds of all of them."""
+    merged: dict[str, Shared] = {}
+    for method, work in found:
+        if work is None:
+            continue
+        new = Shared(work, method)
+        known = merged.setdefault(new.key, new)
+        seeds = tuple(dict.fromkeys((*known.work.seeds, *work.seeds)))
+        merged[new.key] = Shared(dataclasses.replace(work, seeds=seeds), known.method)
+    return list(merged.values())
+
+
+class Pretraining(Source):
+    """Proposes the pre-trainings of a queue, each with the size of its stacks."""
+
+    def __init__(
+        self,
+        queue: Iterable[tuple[Entry, int]],
+        ledger: Ledger,
+        settings: Mapping[str, Any],
+        console: Console,
+    ) -> None:
+        super().__init__(ledger, {**settings, "objectives": [OBJECTIVE], "foundation": True}, 1)
+        self.console, self.queue = console, list(queue)
+        self.stacks = {entry.folder: stack for entry, stack in self.queue}
+
+    def propose(self) -> Entry | None:
+        return self.queue.pop(0)[0] if self.queue else None
+
+    def settings_of(self, entry: Entry) -> dict[str, Any]:
+        return {**self.settings, "stack": self.stacks[entry.folder]}
+
+    def written(self, entry: Entry) -> None:
+        self.console.trial_done(entry, None)
+
+
+def finished(shared: Shared, ledger: Ledger) -> list[Entry]:
+    """Return the trials of a pre-training that need not run again."""
+    entries = ledger.entries(shared.work.phase, PRETRAINING)
+    done = [e for e in entries if e.state != "failed" and {*e.seeds} & {*shared.work.seeds}]
+    return [e for e in done if seedless_key(e.work, e.versions) == shared.key]
+
+
+def pending(wanted: Sequence[Shared], ledger: Ledger, slots: int) -> list[tuple[Entry, str]]:
+    """Return the missing trials, their seeds spread over slots, and the method of each."""
+    lacking = []
+    for shared in wanted:
+        done = {seed for entry in finished(shared, ledger) for seed in entry.seeds}
+        if missing := [seed for seed in shared.work.seeds if seed not in done]:
+            lacking.append((shared, missing))
+    queue = []
+    for shared, missing in lacking:
+        for seeds in spread(missing, min(len(missing), math.ceil(slots / len(lacking)))):
+            work = dataclasses.replace(shared.work, seeds=seeds)
+            queue.append((entry_for(work, PRETRAINING, None), shared.method))
+    return queue
+
+
+def run_pretraining(
+    spec: Spec,
+    wanted: Sequence[Shared],
+    ledger: Ledger,
+    data: dict[str, Split],
+    settings: Mapping[str, Any],
+    stacks: Mapping[str, int],
+    slots: int,
+    storage: Path,
+    console: Console,
+) -> tuple[dict[str, Foundation], list[str]]:
+    """Run the pre-trainings that the ledger lacks, each once; return what all of them have left
+    behind, by what trials find it under, and the trials that were lost.
+
+    Where one has left nothing, trials learn the first task themselves.
+    """
+    if not wanted:
+        return {}, []
+    phase = wanted[0].work.phase
+    queue = [(entry, stacks[method]) for entry, method in pending(wanted, ledger, slots)]
+    done = sum(len(finished(shared, ledger)) for shared in wanted)
+    console.phase(f"pretrain {phase}", done + len(queue), done)
+    name = f"pretrain-{phase}"
+    source = Pretraining(queue, ledger, {**settings, "storage": str(storage / name)}, console)
+    if queue:
+        fit(source, name, data, {}, spec.resources, storage, len(queue), console.say)
+    return _left_behind(wanted, ledger), source.lost
+
+
+def _left_behind(wanted: Sequence[Shared], ledger: Ledger) -> dict[str, Foundation]:
+    kept = {shared.key: [e for e in finished(shared, ledger) if e.foundation] for shared in wanted}
+    return {
+        key: joined([ledger.foundation(entry) for entry in entries])
+        for key, entries in kept.items()
+        if entries
+    }
