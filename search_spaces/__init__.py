@@ -21,11 +21,14 @@ from search_spaces import (
     icarl,
     icarl_sleep,
     joint,
+    latent_replay,
     lwf,
     merging,
     replay,
     si,
     sleep_replay,
+    spiking_naive,
+    spiking_rehearsal,
     wake_joint,
 )
 from search_spaces.common import Suggest
@@ -45,11 +48,14 @@ SPACES: dict[str, Space] = {
     "icarl": icarl.space,
     "icarl_sleep": icarl_sleep.space,
     "joint": joint.space,
+    "latent_replay": latent_replay.space,
     "lwf": lwf.space,
     "merging": merging.space,
     "replay": replay.space,
     "si": si.space,
     "sleep_replay": sleep_replay.space,
+    "spiking_naive": spiking_naive.space,
+    "spiking_rehearsal": spiking_rehearsal.space,
     "wake_joint": wake_joint.space,
 }
 

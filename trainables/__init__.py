@@ -18,12 +18,14 @@ from trainables.gdumb import GDumb
 from trainables.gem import AGEM, GEM
 from trainables.icarl import ICaRL
 from trainables.joint import Joint
+from trainables.latent_replay import LatentReplay, SpikingRehearsal
 from trainables.learner import Learner, Map
 from trainables.lwf import LwF
 from trainables.merging import Merging
 from trainables.replay import Replay
 from trainables.si import SI
 from trainables.sleep_replay import ICaRLSleep, SleepReplay
+from trainables.spiking import SpikingNaive
 from trainables.streams import STREAMS, Stream
 from trainables.wake import WakeJoint
 
@@ -32,6 +34,7 @@ LEARNERS: dict[str, type[Learner]] = {
     for kind in (
         *(Finetune, Joint, Replay, DER, EWC, SI, LwF, GEM, AGEM, ICaRL, GDumb, FSSG),
         *(SleepReplay, ICaRLSleep, Merging, WakeJoint),
+        *(LatentReplay, SpikingRehearsal, SpikingNaive),
     )
 }
 

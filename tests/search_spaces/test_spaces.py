@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import optuna
 import pytest
 
 from search_spaces import SPACES, find_space
 from study.search import SpaceTrial, encoded
 from trainables import LEARNERS
+from trainables.spiking import SpikingNaive
 from trainables.streams import StreamInfo
 
 SLEEP = {
@@ -24,6 +27,13 @@ SLEEP = {
     "gate": ["logistic", "matlab", "none"],
     "normalisation": ["fixed", "consistent", "reference_code"],
 }
+NAIVE = {
+    "lr": (5e-5, 1e-2),
+    "epochs": (5, 100),
+    "new_class_mean": (1e-4, 3e-2),
+    "new_class_std": (1e-4, 3e-2),
+}
+REHEARSAL = {"ratio": [1, 2, 5, 10, 20], "order": ["sequential", "interleaved", "mixed"]}
 # the methods' tables of what to search: low and high, or a list of choices
 RANGES = {
     "finetune": {"lr": (1e-4, 1e-2)},
@@ -56,12 +66,15 @@ RANGES = {
     "icarl_sleep": {"lr": (1e-4, 1e-2)} | SLEEP,
     "merging": {"lr": (1e-3, 0.3)},
     "wake_joint": {"lr": (1e-3, 0.3)},
+    "spiking_naive": NAIVE,
+    "spiking_rehearsal": NAIVE | REHEARSAL,
+    "latent_replay": NAIVE | REHEARSAL | {"depth": [1, 2, 3], "codec": ["binary", "sums"]},
 }
 
 
 def info(scenario="class"):
     tasks = None if scenario == "task_free" else 5
-    return StreamInfo("split_digits", scenario, 64, 10, 1 / 16, tasks)
+    return StreamInfo("split_digits", scenario, 64, 10, 1 / 16, tasks, steps=100)
 
 
 def suggested(name, scenario="class"):
@@ -99,7 +112,18 @@ def test_spaces_span_the_published_ranges(name):
 @pytest.mark.parametrize("name", RANGES)
 def test_a_space_is_the_same_in_every_scenario(name):
     spaces = [suggested(name, scenario)[1] for scenario in LEARNERS[name].scenarios]
+    if issubclass(LEARNERS[name], SpikingNaive):  # but for what concerns new classes
+        assert spaces[0].keys() == {k for k in spaces[1] if not k.startswith("new_class")}
+        spaces = [{key: space[key] for key in spaces[0]} for space in spaces]
     assert all(space == spaces[0] for space in spaces)
+
+
+def test_a_ratio_that_does_not_divide_the_steps_is_not_searched():
+    trial = optuna.create_study().ask()
+    SpaceTrial(trial, {}, {}, "latent_replay").sample(
+        find_space("latent_replay"), replace(info(), steps=50)
+    )
+    assert trial.distributions["ratio"].choices == (1, 2, 5, 10)
 
 
 def test_without_sleep_nothing_of_it_is_searched():

@@ -6,8 +6,8 @@ A package that adds a learner inherits the checks in a test module of its own::
         learner = Mine
         options = {"hidden": [32], "epochs": 3, "batch_size": 16}
 
-They run on ``split_digits``, real data that needs no download, in every scenario that the learner
-supports, on one thread.
+They run on ``split_digits``, real data that needs no download, or on another stream of its tasks
+that is made from it, in every scenario that the learner supports, on one thread.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ import torch
 from torch import Tensor
 
 from search_spaces import find_space
-from trainables import STREAMS, InputError, Learner
+from trainables import STREAMS, InputError, Learner, find_learner
 from trainables.evaluation import evaluate
 from trainables.finetune import Finetune
 from trainables.streams import SCENARIOS, Stream, Task
 from trainables.streams.datasets import Split, load
 
 SEEDS = (11, 12, 13)
-TASKS = STREAMS["split_digits"].tasks
+DIGITS = STREAMS["split_digits"]
+TASKS = DIGITS.tasks
 # new processes that need not import these again, a matter of seconds each time
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["sklearn.datasets", "torch", "torch._dynamo"])
@@ -50,9 +51,14 @@ def _digits() -> dict[str, Split]:
     return load("digits", Path())
 
 
-def make_stream(scenario: str, seeds: Sequence[int] = SEEDS, device: str = "cpu") -> Stream:
+def make_stream(
+    scenario: str,
+    seeds: Sequence[int] = SEEDS,
+    device: str = "cpu",
+    kind: type[Stream] = DIGITS,
+) -> Stream:
     """Return the digits stream, learnt on all training data and scored on the test data."""
-    return STREAMS["split_digits"](_digits(), scenario, seeds, "confirm", device=device)
+    return kind(_digits(), scenario, seeds, "confirm", device=device)
 
 
 def build(
@@ -102,9 +108,14 @@ class Run:
 
 @functools.cache
 def _run(
-    kind: type[Learner], options: str, scenario: str, seeds: tuple[int, ...], device: str
+    kind: type[Learner],
+    options: str,
+    scenario: str,
+    seeds: tuple[int, ...],
+    device: str,
+    source: type[Stream] = DIGITS,
 ) -> Run:
-    stream = make_stream(scenario, seeds, device)
+    stream = make_stream(scenario, seeds, device, source)
     learner = build(kind, json.loads(options), stream, device)
     rows, saved = [], []
     for index in range(TASKS):
@@ -159,6 +170,7 @@ class LearnerConformance:
         forgets: whether it does not claim to remember in the class scenario.
         only: the scenarios these options support, where they are fewer than the learner's own.
         device: where it runs.
+        source: the stream, of ``TASKS`` tasks of two digits.
     """
 
     learner: ClassVar[type[Learner]]
@@ -166,6 +178,7 @@ class LearnerConformance:
     forgets: ClassVar[bool] = False
     only: ClassVar[tuple[str, ...] | None] = None
     device: ClassVar[str] = "cpu"
+    source: ClassVar[type[Stream]] = DIGITS
 
     # -- tools
     # ----------------------------------------------------------------------------------------------
@@ -184,7 +197,8 @@ class LearnerConformance:
         return SEEDS[: self.learner.max_stack]
 
     def stream(self, scenario: str, seeds: Sequence[int] | None = None) -> Stream:
-        return make_stream(scenario, self.stack if seeds is None else seeds, self.device)
+        seeds = self.stack if seeds is None else seeds
+        return make_stream(scenario, seeds, self.device, self.source)
 
     def build(self, stream: Stream, **changes: Any) -> Learner:
         return build(self.learner, {**self.options, **changes}, stream, self.device)
@@ -193,7 +207,8 @@ class LearnerConformance:
     def run(cls, scenario: str, seeds: tuple[int, ...] | None = None) -> Run:
         """Learn the whole stream; kept, so that several checks look at one run."""
         seeds = SEEDS[: cls.learner.max_stack] if seeds is None else seeds
-        return _run(cls.learner, json.dumps(cls.options), scenario, seeds, cls.device)
+        options = json.dumps(cls.options)
+        return _run(cls.learner, options, scenario, seeds, cls.device, cls.source)
 
     def needs_a_stack(self) -> None:
         if len(self.stack) < len(SEEDS):
@@ -225,6 +240,23 @@ class LearnerConformance:
         learn(again, stream)
         assert_same_state(again.state(), run.learner.state())
         assert torch.equal(accuracies(again, stream, TASKS), run.matrix[:, -1])
+
+    def test_a_first_task_learnt_by_another_trial_leaves_the_same(self, scenario: str) -> None:
+        shared = self.learner.pretraining(self.learner.Config.parse(self.options))
+        if shared is None:
+            pytest.skip("has no first task in common with other trials")
+        stream = self.stream(scenario)
+        kind = self.learner if shared[0] == self.learner.name else find_learner(shared[0])
+        other = build(kind, shared[1], stream, self.device)
+        learn(other, stream, 0, 1)
+        alone, given = self.build(stream), self.build(stream)
+        given.pretrained = {name: tensor.clone() for name, tensor in other.foundation().items()}
+        tasks = [task_of(each, stream, 0) for each in (alone, given)]
+        for each, task in zip((alone, given), tasks, strict=True):
+            each.learn(task)
+        assert tasks[1].samples == tasks[0].samples
+        assert given.footprint() == alone.footprint()
+        assert_same_state(given.state(), alone.state())
 
     def test_different_seeds_give_different_results(self, scenario: str) -> None:
         self.needs_a_stack()
@@ -273,9 +305,10 @@ class LearnerConformance:
             for learnt, content in enumerate(cls.run(scenario).saved, start=1):
                 (folder / f"{scenario}-{learnt}.pt").write_bytes(content)
         seeds = SEEDS[: cls.learner.max_stack]
+        source = None if cls.source is DIGITS else cls.source  # made on the fly: not pickled
         other = PROCESSES.Process(
             target=go_on,
-            args=(folder, cls.learner, cls.options, cls.supported(), seeds, cls.device),
+            args=(folder, cls.learner, cls.options, cls.supported(), seeds, cls.device, source),
         )
         other.start()
         other.join(300)
@@ -571,12 +604,13 @@ def go_on(
     scenarios: Sequence[str],
     seeds: Sequence[int],
     device: str,
+    source: type[Stream] | None,
 ) -> None:
     """Load each saved state into a new learner, learn the tasks left, save what came of it."""
     torch.set_num_threads(1)
     try:
         for scenario, learnt in itertools.product(scenarios, range(1, TASKS + 1)):
-            stream = make_stream(scenario, seeds, device)
+            stream = make_stream(scenario, seeds, device, source or DIGITS)
             learner = build(kind, options, stream, device)
             learner.load(torch.load(folder / f"{scenario}-{learnt}.pt", weights_only=True))
             learn(learner, stream, learnt)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conformance import LearnerConformance, learn, make_stream, predictions
+from spiking_digits import SpikingDigits
 
 from trainables import LEARNERS, InputError, find_learner
 from trainables.der import DER
@@ -18,11 +19,13 @@ from trainables.gdumb import GDumb
 from trainables.gem import AGEM, GEM
 from trainables.icarl import ICaRL
 from trainables.joint import Joint
+from trainables.latent_replay import LatentReplay, SpikingRehearsal
 from trainables.lwf import LwF
 from trainables.merging import Merging
 from trainables.replay import Replay
 from trainables.si import SI
 from trainables.sleep_replay import ICaRLSleep, SleepReplay
+from trainables.spiking import SpikingNaive
 from trainables.streams.datasets import load
 from trainables.wake import WakeJoint
 
@@ -33,6 +36,17 @@ GDUMB_QUICK = {
     "memory_total": 100,
     "passes": 16,
     "fit_batch_size": 8,
+}
+
+
+SPIKING_QUICK = {
+    "hidden": [64, 32],
+    "weight_scale": 1.0,
+    "batch_size": 32,
+    "pretrain_epochs": 8,
+    "pretrain_lr": 0.005,
+    "epochs": 6,
+    "lr": 0.01,
 }
 
 
@@ -352,8 +366,33 @@ def test_learners_of_equal_networks_start_from_equal_weights():
     stream = make_stream("class")
     options = {"hidden": [32], "layer_norm": False}
     kinds = []
-    for kind in LEARNERS.values():
+    for kind in (kind for kind in LEARNERS.values() if not issubclass(kind, SpikingNaive)):
         same = {"bias": True} if "bias" in kind.Config.fields() else {}
         kinds.append(kind(kind.Config.parse(options | same), stream.info, stream.seeds))
     first = [w.tolist() for w in kinds[0].network.parameters()]
     assert all([w.tolist() for w in kind.network.parameters()] == first for kind in kinds)
+
+
+class TestSpikingNaive(LearnerConformance):
+    learner = SpikingNaive
+    options = SPIKING_QUICK
+    source = SpikingDigits
+    forgets = True
+
+
+class TestSpikingRehearsal(LearnerConformance):
+    learner = SpikingRehearsal
+    options = SPIKING_QUICK | {"memory_total": 200, "ratio": 2, "order": "interleaved"}
+    source = SpikingDigits
+
+
+class TestLatentReplay(LearnerConformance):
+    learner = LatentReplay
+    options = SPIKING_QUICK | {"memory_total": 200, "depth": 1}
+    source = SpikingDigits
+
+
+class TestLatentReplayOfCurrents(LearnerConformance):
+    learner = LatentReplay
+    options = SPIKING_QUICK | {"memory_total": 200, "depth": 0, "ratio": 2, "order": "mixed"}
+    source = SpikingDigits

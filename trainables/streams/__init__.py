@@ -2,6 +2,7 @@
 
 from trainables.streams.datasets import DATASETS
 from trainables.streams.scenario import SCENARIOS, Scenario
+from trainables.streams.spiking import spiking_streams
 from trainables.streams.split import PhotographOptions, SplitStream
 from trainables.streams.stream import Batch, Stream, StreamInfo, StreamOptions, Task
 from trainables.streams.transformed import PermutedStream, RotatedStream
@@ -30,6 +31,7 @@ STREAMS: dict[str, type[Stream]] = {
     "split_cifar10": SplitStream.of("cifar10", "split_cifar10", PhotographOptions),
     "permuted_mnist": PermutedMNIST,
     "rotated_mnist": RotatedMNIST,
+    **spiking_streams(),
 }
 
 __all__ = [

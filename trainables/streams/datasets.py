@@ -1,6 +1,7 @@
 """Data sets as plain arrays, cached once as one HDF5 file each: ``<root>/<name>.h5``.
 
-Groups ``train`` and ``test``; in each, ``images`` uint8 [N, ...] and ``labels`` uint8 [N].
+Groups ``train`` and ``test``; in each, ``images`` uint8 [N, ...] and ``labels`` uint8 [N], or
+the arrays of spike trains (:mod:`trainables.streams.spikes`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.errors import InputError, unknown
+from trainables.streams import spikes
 
-Split = dict[str, NDArray[np.uint8]]
+Split = dict[str, NDArray[Any]]
 
 ELSEWHERE = "name another data root with --data or STUDY_DATA"
 
@@ -37,6 +39,8 @@ class Dataset:
     std: tuple[float, ...]
     build: Callable[[Path], dict[str, Split]]
     bundled: str = ""  # the installed package it comes with: nothing to download or cache
+    arrays: tuple[str, ...] = ("images", "labels")  # of each split
+    speakers: int = 0  # of speech: who spoke; 0: not speech
 
     @property
     def features(self) -> int:
@@ -99,7 +103,7 @@ def _read(path: Path, name: str, splits: tuple[str, ...]) -> dict[str, Split]:
 
     try:
         with h5py.File(path) as file:
-            data = {s: {key: file[s][key][:] for key in ("images", "labels")} for s in splits}
+            data = {s: {key: file[s][key][:] for key in DATASETS[name].arrays} for s in splits}
         return _checked(data, name)
     except Exception as error:  # h5py has many for a file that is not as expected
         mend = "Delete it; it is built again on the next run."
@@ -134,6 +138,8 @@ def _hdf5(data: Mapping[str, Split]) -> memoryview:
 def _checked(data: dict[str, Split], name: str) -> dict[str, Split]:
     """Return the arrays as they are, or raise ValueError where they are not this data set's."""
     dataset = DATASETS[name]
+    if dataset.speakers:
+        return {split: spikes.checked(arrays) for split, arrays in data.items()}
     for split, arrays in data.items():
         images, labels = arrays["images"], arrays["labels"]
         if images.dtype != np.uint8 or labels.dtype != np.uint8:
@@ -218,6 +224,28 @@ def _downloaded(data_set: Any, raw: Path, root: Path, name: str) -> dict[str, Sp
         ) from None
 
 
+def _speech(
+    name: str,
+    source: str,
+    classes: int,
+    speakers: int,
+    build: Callable[[Path], dict[str, Split]],
+) -> Dataset:
+    """Spike trains: the shape is that of a step, counts of spikes."""
+    return Dataset(
+        name,
+        source,
+        classes,
+        (spikes.CHANNELS,),
+        1.0,
+        (0.0,),
+        (1.0,),
+        build,
+        arrays=spikes.ARRAYS,
+        speakers=speakers,
+    )
+
+
 DATASETS = {
     dataset.name: dataset
     for dataset in (
@@ -261,6 +289,14 @@ DATASETS = {
             (0.4914, 0.4822, 0.4465),
             (0.2023, 0.1994, 0.2010),
             _torchvision("cifar10", "CIFAR10", "cifar-10-batches-py"),
+        ),
+        _speech("shd", "Spiking Heidelberg Digits (Cramer et al. 2020)", 20, 12, spikes.shd),
+        _speech(
+            "spoken_digits",
+            "Free Spoken Digit Dataset (Jackson et al. 2018), as spikes of a cochlea model",
+            10,
+            6,
+            spikes.spoken_digits,
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,43 @@ class PhotographOptions(SplitOptions):
     )
 
 
-class SplitStream(Stream):
+class ClassStream(Stream):
+    """A stream whose tasks share the classes of the data out: `task_classes` says how."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether all seeds have the classes in one order."""
+        return bool(self.options.class_order == "fixed")
+
+    def members(self, pools: Sequence[Tensor], index: int) -> list[dict[int, Tensor]]:
+        return [{c: pools[c] for c in row} for row in self.task_classes[:, index].tolist()]
+
+    def largest(self, pools: Sequence[Tensor], index: int) -> int:
+        if self.settled:
+            return len(pools[0])
+        classes = len(set(self.task_classes[0, index].tolist()))
+        return sum(sorted(map(len, self.pools_learnt))[-classes:])
+
+    @functools.cached_property
+    def smallest_class(self) -> int:
+        if not self.settled:
+            return super().smallest_class
+        return min(map(self.smallest_of, range(self.tasks)))
+
+    def smallest_of(self, index: int) -> int:
+        if not self.settled:
+            return self.smallest_class
+        return min(map(len, self.learnt_by_class(index)[0].values()))
+
+    def orders(self) -> Tensor:
+        """The classes of the data in the order of each seed, [S, C]."""
+        if self.settled:
+            return torch.arange(self.classes).expand(len(self.seeds), -1)
+        drawn = [torch.randperm(self.classes, generator=generator(s, "order")) for s in self.seeds]
+        return torch.stack(drawn)
+
+
+class SplitStream(ClassStream):
     """Five tasks of two classes each, in the data's own order or in an order of each seed's own."""
 
     tasks = 5
@@ -46,22 +83,7 @@ class SplitStream(Stream):
         return classes, classes // cls.tasks
 
     def assign_classes(self) -> Tensor:
-        if self.options.class_order == "fixed":
-            orders = [torch.arange(self.classes) for _ in self.seeds]
-        else:
-            orders = [
-                torch.randperm(self.classes, generator=generator(s, "order")) for s in self.seeds
-            ]
-        return torch.stack(orders).view(len(self.seeds), self.tasks, -1)
-
-    def members(self, pools: Sequence[Tensor], index: int) -> list[dict[int, Tensor]]:
-        return [{c: pools[c] for c in row} for row in self.task_classes[:, index].tolist()]
-
-    def largest(self, pools: Sequence[Tensor]) -> int:
-        if self.options.class_order == "fixed":
-            return len(pools[0])
-        sizes = sorted(map(len, self.pools_learnt))
-        return sum(sizes[-self.task_classes.shape[2] :])
+        return self.orders().reshape(len(self.seeds), self.tasks, -1)
 
     @staticmethod
     def of(

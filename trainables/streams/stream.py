@@ -63,6 +63,8 @@ class StreamInfo:
     mean: tuple[float, ...] = (0.0,)  # of the scaled inputs, one number a channel
     std: tuple[float, ...] = (1.0,)
     augmentation: str = "none"  # random views that samples are trained on
+    steps: int | None = None  # of a sample in time, the first axis of its shape; None: no sequence
+    bits: int = 8  # that a number of a sample takes
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,7 @@ class Stream(ABC):
         self.images: list[Tensor] = []  # of the splits held: learnt first, scored last
         self.labels: list[Tensor] = []
         for split in held:
-            pixels = data[split]["images"].reshape(len(data[split]["labels"]), -1)
-            self.images.append(_tensor(pixels).to(self.device))
+            self.images.append(self.hold(data[split]).to(self.device))
             self.labels.append(_tensor(data[split]["labels"]).to(self.device, torch.long))
         labels = [data[split]["labels"] for split in held]
         self.pools_learnt = self._pools(labels[0], learnt)
@@ -141,10 +142,28 @@ class Stream(ABC):
             self.options.active_classes,
         )
 
+    def hold(self, split: Split) -> Tensor:
+        """Return the samples of a split as they are kept on the device, uint8 [N, ...]."""
+        return _tensor(split["images"].reshape(len(split["labels"]), -1))
+
     @classmethod
     def length(cls, options: Any) -> int:
         """Number of tasks with these options."""
         return cls.tasks
+
+    @classmethod
+    def unit(cls, options: Any) -> str:
+        """What the tests pair, in the singular: a seed, or what several seeds draw samples of,
+        such as the speaker or the class that a seed leaves out of the first task.
+
+        Results are then those of the units, each the mean of its seeds, and their number is n.
+        """
+        return "seed"
+
+    @classmethod
+    def unit_of(cls, seed: int, options: Any) -> int:
+        """The number of a seed's unit, as the report shows it."""
+        return seed
 
     @classmethod
     @abstractmethod
@@ -184,7 +203,7 @@ class Stream(ABC):
         """Return the splits held, which rows of the first are learnt, of the last scored."""
         train = data["train"]["labels"]
         if phase == "tune":
-            validation = validation_rows(train)
+            validation = validation_rows(self.groups(data["train"]))
             return ("train",), ~validation, validation
         if phase == "confirm":
             test = data["test"]["labels"]
@@ -195,6 +214,10 @@ class Stream(ABC):
             )
         raise unknown("phase", phase, PHASES)
 
+    def groups(self, split: Split) -> NDArray[Any]:
+        """What the validation data are the last 10 % of, a number for each sample: its class."""
+        return split["labels"]
+
     def task(self, index: int, union: int = 0) -> Task:
         """Return task ``index``; with ``union``, its steps draw from the first so many tasks."""
         return Task(self, index, union)
@@ -202,18 +225,25 @@ class Stream(ABC):
     def pool(self, index: int) -> tuple[list[Tensor], int]:
         """Samples to learn in a task: indices of each seed, and the size that fixes the steps."""
         chosen = [torch.cat(list(m.values())) for m in self.learnt_by_class(index)]
-        largest, most = self.largest(chosen), self.options.samples_per_task
+        largest, most = self.largest(chosen, index), self.options.samples_per_task
         return chosen, min(largest, most) if most else largest
 
-    def largest(self, pools: Sequence[Tensor]) -> int:
+    def largest(self, pools: Sequence[Tensor], index: int) -> int:
         """Number of samples of a task, that of the largest there can be: no seed misses one."""
         return len(pools[0])
 
     def learnt_by_class(self, index: int) -> list[dict[int, Tensor]]:
         """Samples to learn in a task, by class, for each seed."""
-        found = self.members(self.pools_learnt, index)
+        return [self.cut(classes) for classes in self.members(self.pools_learnt, index)]
+
+    def cut(self, classes: dict[int, Tensor]) -> dict[int, Tensor]:
+        """The samples of a task that are learnt."""
         most = self.options.samples_per_task
-        return [_first(classes, most) for classes in found] if most else found
+        return _first(classes, most) if most else classes
+
+    def smallest_of(self, index: int) -> int:
+        """Number of samples to learn that any class of a task has at least, whatever the seed."""
+        return self.smallest_class
 
     @functools.cached_property
     def smallest_class(self) -> int:
@@ -299,6 +329,16 @@ class Task:
         """
         return self._stream.smallest_class
 
+    @property
+    def classes(self) -> int:
+        """Number of classes of this task."""
+        return len(self._stream.members(self._stream.pools_learnt, self._index)[0])
+
+    @property
+    def smallest_here(self) -> int:
+        """Number of samples that any class of this task has at least, the same for every seed."""
+        return self._stream.smallest_of(self._index)
+
     def by_class(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield each class of the task: its label [S], its samples uint8 [S, N, D], and which of
         them count [S, N], as seeds may have classes of unlike size. Not for use in a step.
@@ -326,10 +366,16 @@ class Task:
         for index in self._orders(1 if self.free else epochs, batch_size):
             batch = self._batch(index)
             yield replace(batch, inputs=views(batch.inputs), originals=batch.inputs)
-            self.steps_done += 1
-            self.samples += batch_size
-            if self.after_step is not None:
-                self.after_step(self)
+            self.stepped(batch_size)
+
+    def stepped(self, samples: int) -> None:
+        """Count a step on so many samples of the task: by those who keep them, and go through them
+        without :meth:`batches`.
+        """
+        self.steps_done += 1
+        self.samples += samples
+        if self.after_step is not None:
+            self.after_step(self)
 
     def sample(self, count: int, name: str) -> Batch:
         """Return ``count`` samples for each seed, drawn without replacement under ``name``."""
@@ -403,7 +449,7 @@ def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.stack([wrap(row, longest) for row in rows]), counts
 
 
-def validation_rows(labels: NDArray[np.uint8]) -> Rows:
+def validation_rows(labels: NDArray[Any]) -> Rows:
     """Mark the last 10 % (at least one) of each class, in file order."""
     chosen = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

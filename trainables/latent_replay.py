@@ -1,0 +1,165 @@
+"""Compressed latent replay, and replay of what was seen (rehearsal).
+
+Source: Dequino et al. 2024, "Compressed latent replays for lightweight continual learning on
+spiking neural networks", and its code. The network is cut in two. After pre-training what is below
+stays as it is; of old samples only the spikes that cross the cut are kept, compressed in time, and
+while the part above learns new samples it sees them again, expanded to all steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.errors import InputError
+from trainables.memory.compressed import Codec, CompressedMemory, Packed
+from trainables.options import option
+from trainables.spiking import SpikingNaive
+from trainables.streams import StreamInfo, Task
+
+ORDERS = ("sequential", "interleaved", "mixed")
+
+
+class SpikingRehearsal(SpikingNaive):
+    """All weights learn the new task, and samples of the old ones as they came, or with the spikes
+    of a window added up and put at its first step.
+    """
+
+    name = "spiking_rehearsal"
+    reference = "rehearsal of Dequino et al. 2024, Compressed Latent Replays"
+
+    class Config(SpikingNaive.Config):
+        """Options of replay. ``memory_bytes`` goes before ``memory_per_class``, which goes before
+        ``memory_total``.
+        """
+
+        memory_total: int = option(2560, "samples held, as many of each class", low=1)
+        memory_per_class: int | None = option(
+            None, "samples held of each class of each task; takes the place of memory_total", low=1
+        )
+        memory_bytes: int | None = option(
+            None,
+            "bytes held, a byte for each label included; takes the place of the numbers of samples",
+            low=1,
+        )
+        ratio: int = option(1, "steps of a window of which one number a unit is kept", low=1)
+        order: str = option(
+            "sequential",
+            "of an epoch: new batches and then replayed ones, both in turn, or batches that have "
+            "their share of both",
+            choices=ORDERS,
+        )
+
+    @classmethod
+    def check(cls, config: Any, stream: StreamInfo) -> None:
+        super().check(config, stream)
+        if stream.steps is not None and stream.steps % config.ratio:
+            fit = [n for n in range(1, stream.steps + 1) if stream.steps % n == 0]
+            raise InputError(
+                f"ratio = {config.ratio} does not divide the {stream.steps} steps of the stream; "
+                f"allowed: {', '.join(map(str, fit))}"
+            )
+
+    def prepare(self) -> None:
+        codec, place = self.codec(self.config.ratio), self.device
+        self.memory = CompressedMemory(self.seeds, codec, place, self.share, self.compressed)
+
+    def share(self, classes: int) -> int:
+        """Samples held of each class when so many have been seen."""
+        config = self.config
+        total: int = config.memory_total
+        if config.memory_bytes is not None:
+            total = config.memory_bytes // (self.codec(config.ratio).size + 1)
+        elif config.memory_per_class is not None:
+            return int(config.memory_per_class)
+        return total // classes
+
+    def end_task(self, task: Task) -> None:
+        self.memory.end_task(task)
+
+    def parts(self, new: Packed, *key: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        if self.config.order == "mixed":
+            yield from self._mixed(new, *key)
+            return
+        size, old = self.config.batch_size, self.memory.held
+        steps = math.ceil(len(old) / size)
+        fresh = super().parts(new, *key)
+        replayed = ((*old.gather(s), 0) for s in self.orders("replay", len(old), steps, size, *key))
+        for replays in self._turns(math.ceil(len(new) / size), steps):
+            yield next(replayed if replays else fresh)
+
+    def _turns(self, new: int, old: int) -> list[bool]:
+        """Which steps of an epoch replay, of so many with new and with old samples."""
+        if self.config.order == "sequential":
+            return [False] * new + [True] * old
+        places = [((k + 0.5) / new, False) for k in range(new)]
+        places += [((k + 0.5) / old, True) for k in range(old)]
+        return [replays for _, replays in sorted(places)]
+
+    def _mixed(self, new: Packed, *key: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Batches with as large a share of new samples as there are among all."""
+        size, old = self.config.batch_size, self.memory.held
+        fresh = max(round(size * len(new) / (len(new) + len(old))), 1)
+        steps = math.ceil(len(new) / fresh)
+        mine = self.orders("batches", len(new), steps, fresh, *key)
+        theirs = self.orders("replay", len(old), steps, size - fresh, *key)
+        for slots, others in zip(mine, theirs, strict=True):
+            both = zip(new.gather(slots), old.gather(others), strict=True)
+            sequences, labels = (torch.cat(pair, dim=1) for pair in both)
+            yield sequences, labels, fresh
+
+    def footprint(self) -> dict[str, int]:
+        return super().footprint() | {"memory": self.memory.footprint()}
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"memory": self.memory.state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        self.memory.load(state["memory"])
+
+
+class LatentReplay(SpikingRehearsal):
+    """What is below the cut is frozen; above it new samples and compressed spikes of old ones are
+    learnt.
+    """
+
+    name = "latent_replay"
+    reference = "Dequino et al. 2024, Compressed Latent Replays for Spiking Neural Networks"
+
+    class Config(SpikingRehearsal.Config):
+        """Options of latent replay."""
+
+        depth: int = option(
+            3,
+            "where the network is cut: after this layer; 0: after the weights of the first one, "
+            "whose currents are kept as floats",
+            low=0,
+        )
+        codec: str = option(
+            "binary",
+            "what is kept of the spikes of a window: whether there was one, or how many",
+            choices=("binary", "sums"),
+        )
+
+    @classmethod
+    def check(cls, config: Any, stream: StreamInfo) -> None:
+        super().check(config, stream)
+        if config.depth > len(config.hidden):
+            raise InputError(
+                f"depth = {config.depth}: there are {len(config.hidden)} layers (hidden = "
+                f"{list(config.hidden)}); allowed: 0 to {len(config.hidden)}"
+            )
+
+    def prepare(self) -> None:
+        self.cut = self.config.depth
+        super().prepare()
+
+    def codec(self, ratio: int) -> Codec:
+        depth, steps = self.config.depth, self.stream.shape[0]
+        units = self.config.hidden[max(depth - 1, 0)]
+        return Codec(self.config.codec if depth else "currents", steps, units, ratio)

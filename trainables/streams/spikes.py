@@ -1,0 +1,227 @@
+"""Spike trains from HDF5 files in the layout of the Spiking Heidelberg Digits (SHD).
+
+Source: Cramer et al. 2020, "The Heidelberg spiking data sets for the systematic evaluation of
+spiking neural networks". In a file, ragged rows ``spikes/times`` (seconds) and ``spikes/units``
+(channels), ``labels`` and ``extra/speaker``, one each a sample; a file may be gzipped.
+
+In memory the spikes of all samples stand one after the other: ``times``, in the file's own type,
+and ``units`` uint16 [E]; ``ends`` [N], where each sample's spikes end; ``labels`` and ``speakers``
+uint8 [N].
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.errors import InputError
+
+Array = NDArray[Any]
+SpikeTrains = dict[str, Array]
+
+CHANNELS = 700  # of the cochlea model
+PARTS = ("spikes/times", "spikes/units", "labels", "extra/speaker")
+ARRAYS = ("times", "units", "ends", "labels", "speakers")
+SHD_SITE = "https://zenkelab.org/datasets"
+
+
+def read(path: Path, classes: int, speakers: int) -> SpikeTrains:
+    """Return the spike trains of one file.
+
+    Raises:
+        InputError: naming the file and, where there is one, the row that is not as it must be.
+    """
+    import h5py
+
+    try:
+        content = io.BytesIO(gzip.decompress(path.read_bytes())) if path.suffix == ".gz" else path
+        with h5py.File(content) as file:
+            missing = [name for name in PARTS if name not in file]
+            if missing:
+                raise _unusable(path, f"it has no '{missing[0]}'; needed: {', '.join(PARTS)}")
+            columns = [file[name][:] for name in PARTS]
+    except InputError:
+        raise
+    except Exception as error:  # h5py and gzip have many for a file that is cut off
+        raise _unusable(path, " ".join(str(error).split())) from None
+    times, units, labels, speaker = columns
+    lengths = {name: len(column) for name, column in zip(PARTS, columns, strict=True)}
+    if len(set(lengths.values())) > 1 or not len(labels):
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise _unusable(path, f"its columns must have as many rows, at least one: {listed}")
+    _check_numbers(path, labels, "labels", classes)
+    _check_numbers(path, speaker, "extra/speaker", speakers)
+    for row, (when, where) in enumerate(zip(times, units, strict=True)):
+        _check_row(path, row, np.asarray(when, dtype=np.float32), np.asarray(where))
+    return {
+        "times": np.concatenate(times),
+        "units": np.concatenate(units).astype(np.uint16),
+        "ends": np.cumsum([len(row) for row in times]),
+        "labels": labels.astype(np.uint8),
+        "speakers": speaker.astype(np.uint8),
+    }
+
+
+def _check_numbers(path: Path, column: Array, name: str, count: int) -> None:
+    if column.ndim != 1 or not np.issubdtype(column.dtype, np.integer):
+        raise _unusable(path, f"{name} must be a whole number a row, not {column.dtype}")
+    wrong = np.flatnonzero((column < 0) | (column >= count))
+    if len(wrong):
+        found = f"row {wrong[0]}: {name} is {column[wrong[0]]}"
+        raise _unusable(path, f"{found}; allowed: 0 to {count - 1}")
+
+
+def _check_row(path: Path, row: int, times: Array, units: Array) -> None:
+    problem = ""
+    if times.shape != units.shape or times.ndim != 1:
+        problem = f"{times.size} times, but {units.size} units"
+    elif not times.size:
+        return
+    elif not np.isfinite(times).all() or times.min() < 0:
+        problem = "a spike's time is negative or not finite"
+    elif (np.diff(times) < 0).any():
+        problem = "its spikes are not in order of time"
+    elif not np.issubdtype(units.dtype, np.integer) or units.min() < 0 or units.max() >= CHANNELS:
+        problem = f"unit {units.max()}; allowed: whole numbers from 0 to {CHANNELS - 1}"
+    if problem:
+        raise _unusable(path, f"row {row}: {problem}")
+
+
+def _unusable(path: Path, why: str) -> InputError:
+    return InputError(f"{path} cannot be used: {why}. Put a whole file in its place.")
+
+
+def checked(trains: SpikeTrains) -> SpikeTrains:
+    """Return the arrays of a cache file as they are, or raise ValueError where they do not fit."""
+    spikes, samples = trains["ends"][-1], len(trains["labels"])
+    fitting = len(trains["ends"]) == len(trains["speakers"]) == samples
+    if not fitting or not spikes == len(trains["times"]) == len(trains["units"]):
+        raise ValueError("its arrays are not of one length")
+    return trains
+
+
+def joined(parts: list[SpikeTrains]) -> SpikeTrains:
+    """Join files: the samples of the first, then those of the second."""
+    shifts = np.cumsum([0, *(part["ends"][-1] for part in parts)])
+    ends = [part["ends"] + shift for part, shift in zip(parts, shifts[:-1], strict=True)]
+    columns = ("times", "units", "labels", "speakers")
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in columns}
+    return whole | {"ends": np.concatenate(ends)}
+
+
+def selected(trains: SpikeTrains, rows: Array) -> SpikeTrains:
+    """Return the samples that ``rows``, bool [N], marks."""
+    lengths = np.diff(trains["ends"], prepend=0)
+    spikes = np.repeat(rows, lengths)
+    chosen = {name: trains[name][spikes] for name in ("times", "units")}
+    of_samples = {name: trains[name][rows] for name in ("labels", "speakers")}
+    return chosen | of_samples | {"ends": np.cumsum(lengths[rows])}
+
+
+def groups(trains: Mapping[str, Array]) -> Array:
+    """Number each sample's pair of speaker and label, [N]: what splits are balanced over."""
+    pairs: Array = trains["speakers"].astype(np.int64) * 256 + trains["labels"]
+    return pairs
+
+
+def counts(trains: Mapping[str, Array], steps: int, seconds: float, most: int) -> Iterator[Array]:
+    """Yield the number of spikes of each step and channel, uint8 [n, steps * CHANNELS], for some
+    samples at a time.
+
+    The authors' bins: a time falls into step ``digitize(t, linspace(0, seconds, steps))``, so step
+    0 stays empty; spikes after ``seconds`` are left out. More than ``most`` count as so many.
+    """
+    edges, cells = np.linspace(0, seconds, steps), steps * CHANNELS
+    starts = np.concatenate([[0], trains["ends"]])
+    for first in range(0, len(trains["ends"]), CHUNK):
+        bounds = starts[first : first + CHUNK + 1]
+        spikes = slice(bounds[0], bounds[-1])
+        sample = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        step = np.digitize(trains["times"][spikes].astype(np.float32), edges)
+        cell = sample * cells + step * CHANNELS + trains["units"][spikes]
+        found = np.bincount(cell[step < steps], minlength=(len(bounds) - 1) * cells)
+        yield np.minimum(found, most).astype(np.uint8).reshape(-1, cells)
+
+
+CHUNK = 64  # samples binned at once
+
+
+def spoken_digits(root: Path) -> dict[str, SpikeTrains]:
+    """The spoken digits under the data root, with the split they come with."""
+    folder = root / "spoken_digits"
+    return {split: read(_found(folder, split), 10, 6) for split in ("train", "test")}
+
+
+def shd(root: Path) -> dict[str, SpikeTrains]:
+    """SHD, downloaded on first use; both files joined as in the source, then split by sample.
+
+    Of each speaker's samples of a class, in the order of the joined file, every fifth is for
+    testing. The official test set, most of it of two speakers, is not kept apart.
+    """
+    folder = root / "shd"
+    names = ("shd_train", "shd_test")
+    if not all(_there(folder, name) for name in names):
+        _download(folder, [f"{name}.h5.gz" for name in names])
+    whole = joined([read(_found(folder, name), 20, 12) for name in names])
+    test = every_fifth(groups(whole))
+    return {"train": selected(whole, ~test), "test": selected(whole, test)}
+
+
+def every_fifth(group: Array) -> Array:
+    """Mark the fifth, tenth, ... member of each group, in order; bool [N]."""
+    marked = np.zeros(len(group), dtype=bool)
+    for each in np.unique(group):
+        marked[np.flatnonzero(group == each)[4::5]] = True
+    return marked
+
+
+def _there(folder: Path, name: str) -> Path | None:
+    paths = (folder / f"{name}{suffix}" for suffix in (".h5", ".h5.gz"))
+    return next((path for path in paths if path.exists()), None)
+
+
+def _found(folder: Path, name: str) -> Path:
+    path = _there(folder, name)
+    if path is None:
+        raise InputError(
+            f"{folder / name}.h5 (or .h5.gz) is not there. Put it there, or name another data root "
+            "with --data or STUDY_DATA."
+        )
+    return path
+
+
+def _download(folder: Path, names: list[str]) -> None:
+    """Fetch files of the data set's site, checked against the sums it publishes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        listed = _fetched("md5sums.txt").decode().splitlines()
+        sums = {line.split()[1].lstrip("*"): line.split()[0] for line in listed if line.strip()}
+        for name in names:
+            content = _fetched(name)
+            if hashlib.md5(content, usedforsecurity=False).hexdigest() != sums.get(name):
+                raise ValueError(f"{name} does not have the published checksum")
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as partial:
+                partial.write(content)
+            os.replace(partial.name, folder / name)
+    except Exception as error:  # the network's, the disk's, or the site's
+        raise InputError(
+            f"SHD is not under {folder} and could not be downloaded "
+            f"({' '.join(str(error).split())}). Put {' and '.join(names)} of {SHD_SITE} there, or "
+            "name a folder that has them with --data or STUDY_DATA."
+        ) from None
+
+
+def _fetched(name: str) -> bytes:
+    with urllib.request.urlopen(f"{SHD_SITE}/{name}", timeout=60) as answer:
+        content: bytes = answer.read()
+    return content

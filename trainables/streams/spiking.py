@@ -1,0 +1,252 @@
+"""Streams of spike trains: a speaker who is new, a class that is new, classes one by one.
+
+Source: Dequino et al. 2024, "Compressed latent replays for lightweight continual learning on
+spiking neural networks", and its code. The first task is everything that comes before: networks
+are pre-trained on it.
+
+A sample is the number of spikes of each channel in each step, [steps * channels], kept packed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.bits import packed, unpack
+from trainables.errors import InputError
+from trainables.options import option
+from trainables.streams import spikes
+from trainables.streams.datasets import DATASETS, Split
+from trainables.streams.split import ClassStream
+from trainables.streams.stream import Stream, StreamInfo, StreamOptions
+
+
+class SpikingOptions(StreamOptions):
+    """Options of a stream of spike trains."""
+
+    steps: int = option(100, "time steps of a sample, the first of which has no spikes", low=2)
+    seconds: float = option(1.4, "how much of a sample is seen", low=0.01)
+    bits: int = option(
+        3,
+        "bits kept of the number of spikes of a channel in a step: 1 says whether there was one, "
+        "3 counts up to 7",
+        low=1,
+        high=8,
+    )
+    augmentation: str = option(
+        "none", "none: spike trains are not shifted or mirrored", choices=("none",)
+    )
+
+
+class SpikingStream(Stream):
+    """A stream of a data set in the layout of :mod:`trainables.streams.spikes`."""
+
+    Options: ClassVar[type[StreamOptions]] = SpikingOptions
+
+    def __init__(self, data: Mapping[str, Split], *given: Any, **named: Any) -> None:
+        super().__init__(data, *given, **named)
+        held = ("train", "test") if len(self.images) > 1 else ("train",)
+        self.speakers = [torch.from_numpy(data[split]["speakers"]).long() for split in held]
+
+    @classmethod
+    def describe(cls, scenario: str, options: Any) -> StreamInfo:
+        return replace(
+            super().describe(scenario, options),
+            inputs=options.steps * spikes.CHANNELS,
+            shape=(options.steps, spikes.CHANNELS),
+            steps=options.steps,
+            bits=options.bits,
+        )
+
+    def hold(self, split: Split) -> Tensor:
+        options = self.options
+        binned = spikes.counts(split, options.steps, options.seconds, 2**options.bits - 1)
+        return torch.from_numpy(np.concatenate([packed(part, options.bits) for part in binned]))
+
+    def groups(self, split: Split) -> Any:
+        return spikes.groups(split)
+
+    def gather(self, index: Tensor, scored: bool = False) -> tuple[Tensor, Tensor]:
+        octets, labels = super().gather(index, scored)
+        return unpack(octets, self.info.inputs, self.options.bits), labels
+
+
+class OneLeftOut(SpikingOptions):
+    """Options of a stream that leaves one out of its first task, which is its second."""
+
+    left_out: int | None = option(
+        None,
+        "which one; none: each seed its own, the seed modulo their number, and results are those "
+        "of what was left out and not of seeds",
+        low=0,
+    )
+
+
+class OneLeftOutStream(SpikingStream):
+    """Two tasks: all but one (speaker or class), then that one."""
+
+    tasks = 2
+    Options = OneLeftOut
+    kind: ClassVar[str]  # what is left out
+
+    @classmethod
+    def number(cls) -> int:
+        """How many there are to leave out."""
+        dataset = DATASETS[cls.dataset]
+        return dataset.speakers if cls.kind == "speaker" else dataset.classes
+
+    @classmethod
+    def unit(cls, options: Any) -> str:
+        return "seed" if options.left_out is not None else cls.kind
+
+    @classmethod
+    def unit_of(cls, seed: int, options: Any) -> int:
+        return seed if options.left_out is not None else seed % cls.number()
+
+    @classmethod
+    def class_counts(cls, scenario: str, options: Any) -> tuple[int, int]:
+        given: int | None = options.left_out
+        if given is not None and given >= cls.number():
+            raise InputError(
+                f"left_out = {given}: {cls.dataset} has no such {cls.kind}; allowed: 0 to "
+                f"{cls.number() - 1}."
+            )
+        classes = DATASETS[cls.dataset].classes
+        return classes, classes if cls.kind == "speaker" else classes - 1
+
+    def left_out(self, seed: int) -> int:
+        """What a seed leaves out."""
+        given: int | None = self.options.left_out
+        return seed % self.number() if given is None else given
+
+
+class SpeakerIncremental(OneLeftOutStream):
+    """All classes as all speakers but one speak them, then as that one does."""
+
+    scenarios = ("domain",)
+    kind = "speaker"
+
+    def assign_classes(self) -> Tensor:
+        return torch.arange(self.classes).expand(len(self.seeds), self.tasks, -1)
+
+    def members(self, pools: Sequence[Tensor], index: int) -> list[dict[int, Tensor]]:
+        return [self._spoken(pools, index, self.left_out(seed)) for seed in self.seeds]
+
+    def _spoken(self, pools: Sequence[Tensor], index: int, left_out: int) -> dict[int, Tensor]:
+        """Samples of each class in a task of a stream that leaves a speaker out."""
+        speakers = self.speakers[0 if pools is self.pools_learnt else -1]
+        mine = (speakers[rows] == left_out for rows in pools)
+        return {
+            c: rows[m if index else ~m] for c, (rows, m) in enumerate(zip(pools, mine, strict=True))
+        }
+
+    def sizes(self, index: int) -> Tensor:
+        """Samples to learn of each class, whichever speaker is left out, [speakers, C]."""
+        outs = range(self.number())
+        classes = (self.cut(self._spoken(self.pools_learnt, index, out)) for out in outs)
+        return torch.tensor([[len(rows) for rows in each.values()] for each in classes])
+
+    def smallest_of(self, index: int) -> int:
+        return int(self.sizes(index).min())
+
+    @functools.cached_property
+    def smallest_class(self) -> int:
+        return min(map(self.smallest_of, range(self.tasks)))
+
+    def largest(self, pools: Sequence[Tensor], index: int) -> int:
+        return int(self.sizes(index).sum(1).max())
+
+
+class ClassIncrementalOne(OneLeftOutStream, ClassStream):
+    """All classes but one, then that one."""
+
+    scenarios = ("class",)
+    kind = "class"
+
+    @property
+    def settled(self) -> bool:
+        return self.options.left_out is not None
+
+    def assign_classes(self) -> Tensor:
+        classes = torch.arange(self.classes)
+        outs = map(self.left_out, self.seeds)
+        orders = [torch.cat([classes[classes != out], classes[[out]]]) for out in outs]
+        return one_by_one(torch.stack(orders), self.classes - 1)
+
+
+class ProgressiveOptions(SpikingOptions):
+    """Options of a stream of classes that come one by one."""
+
+    first: int | None = option(None, "classes of the first task; none: half of them", low=1)
+    class_order: str = option("fixed", "order of the classes", choices=("fixed", "shuffled"))
+
+
+class ProgressiveClasses(SpikingStream, ClassStream):
+    """Half of the classes, then the others one by one."""
+
+    scenarios = ("class",)
+    Options = ProgressiveOptions
+
+    @classmethod
+    def first(cls, options: Any) -> int:
+        """Number of classes of the first task."""
+        classes = DATASETS[cls.dataset].classes
+        first: int = classes // 2 if options.first is None else options.first
+        if first >= classes:
+            raise InputError(
+                f"first = {first}: {cls.dataset} has {classes} classes, and none is left to learn "
+                f"later; allowed: 1 to {classes - 1}."
+            )
+        return first
+
+    @classmethod
+    def length(cls, options: Any) -> int:
+        return 1 + DATASETS[cls.dataset].classes - cls.first(options)
+
+    @classmethod
+    def class_counts(cls, scenario: str, options: Any) -> tuple[int, int]:
+        return DATASETS[cls.dataset].classes, cls.first(options)
+
+    def assign_classes(self) -> Tensor:
+        return one_by_one(self.orders(), self.first(self.options))
+
+
+def one_by_one(orders: Tensor, first: int) -> Tensor:
+    """Give the first task so many classes and each later one the next; [S, C] to [S, T, first].
+
+    A task of one class names it as often as the first task has classes.
+    """
+    later = orders[:, first:].unsqueeze(2).expand(-1, -1, first)
+    return torch.cat([orders[:, :first].unsqueeze(1), later], dim=1)
+
+
+def spiking_streams() -> dict[str, type[Stream]]:
+    """Every kind of stream of every data set of speech, by name."""
+    kinds: dict[str, Any] = {
+        "speaker_incremental": SpeakerIncremental,
+        "class_incremental_one": ClassIncrementalOne,
+        "progressive_classes": ProgressiveClasses,
+    }
+    return {
+        f"{name}_{dataset}": _named(kind, f"{name}_{dataset}", dataset)
+        for name, kind in kinds.items()
+        for dataset in ("shd", "spoken_digits")
+    }
+
+
+def _named(kind: type[SpikingStream], name: str, dataset: str) -> type[SpikingStream]:
+    members: dict[str, Any] = {
+        "dataset": dataset,
+        "name": name,
+        "reference": DATASETS[dataset].source,
+        "__doc__": kind.__doc__,
+    }
+    if issubclass(kind, ProgressiveClasses):
+        members["tasks"] = 1 + DATASETS[dataset].classes - DATASETS[dataset].classes // 2
+    return type(name, (kind,), members)
