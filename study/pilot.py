@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -100,9 +99,10 @@ def has_own_loop(learner: str) -> bool:
 
 def steps_per_trial(course: Course) -> int:
     """Number of optimisation steps a seed takes over the whole stream."""
-    config: Any = course.learner.config
-    sizes = [course.stream.task(t).size for t in range(course.tasks)]
-    return sum(config.epochs * -(-size // config.batch_size) for size in sizes)
+    learner = course.learner
+    tasks = [course.stream.task(t) for t in range(course.tasks)]
+    batch: int = learner.config.batch_size
+    return sum(learner.epochs(t) * task.steps(batch) for t, task in enumerate(tasks))
 
 
 def _timed(course: Course) -> tuple[float, float, float]:

@@ -151,10 +151,15 @@ class Learner(ABC):
         """Learn one task. In a task-free stream nothing marks its beginning or its end."""
         if not task.free:
             self.begin_task(task)
-        for batch in task.batches(self.config.epochs, self.config.batch_size):
+        for batch in task.batches(self.epochs(0 if task.free else task.id), self.config.batch_size):
             self.losses += self.observe(batch)
         if not task.free:
             self.end_task(task)
+
+    def epochs(self, index: int) -> int:
+        """Passes over the data of a task, by its index: what a study's plan reckons with."""
+        epochs: int = self.config.epochs
+        return epochs
 
     def begin_task(self, task: Task) -> None:
         """Prepare for a task; not called in a task-free stream."""

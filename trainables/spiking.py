@@ -107,16 +107,20 @@ class SpikingNaive(Learner):
             self.adopt(task, self.pretrained)
         self.end_task(task)
 
+    def epochs(self, index: int) -> int:
+        epochs: int = self.config.epochs if index else self.config.pretrain_epochs
+        return epochs
+
     def pretrain(self, task: Task) -> None:
         """Learn the first task, with all weights."""
-        for batch in task.batches(self.config.pretrain_epochs, self.config.batch_size):
+        for batch in task.batches(self.epochs(0), self.config.batch_size):
             self.losses += self.observe(batch)
 
     def adopt(self, task: Task, weights: Mapping[str, Tensor]) -> None:
         """Take what pre-training leaves, and count it."""
         self.network.load_state_dict(weights)
         size = self.config.batch_size
-        samples = self.config.pretrain_epochs * task.steps(size) * size
+        samples = self.epochs(0) * task.steps(size) * size
         task.samples += samples
         self.trained += samples
 
@@ -148,7 +152,7 @@ class SpikingNaive(Learner):
         batch = task.sample(task.size, "asked")
         codec = self.codec(1)
         new = Packed(codec, self.compressed(batch.inputs, codec), batch.labels.to(torch.uint8))
-        for epoch in range(self.config.epochs):
+        for epoch in range(self.epochs(task.id)):
             for sequences, labels, fresh in self.parts(new, task.id, epoch):
                 passed = sequences.transpose(1, 2).contiguous()
                 self.losses += self.descend_on(task, passed, labels, self.cut)

@@ -62,7 +62,7 @@ def read(path: Path, classes: int, speakers: int) -> SpikeTrains:
     _check_numbers(path, labels, "labels", classes)
     _check_numbers(path, speaker, "extra/speaker", speakers)
     for row, (when, where) in enumerate(zip(times, units, strict=True)):
-        _check_row(path, row, np.asarray(when, dtype=np.float32), np.asarray(where))
+        _check_row(path, row, np.asarray(when), np.asarray(where))
     return {
         "times": np.concatenate(times),
         "units": np.concatenate(units).astype(np.uint16),
@@ -82,17 +82,18 @@ def _check_numbers(path: Path, column: Array, name: str, count: int) -> None:
 
 
 def _check_row(path: Path, row: int, times: Array, units: Array) -> None:
-    problem = ""
     if times.shape != units.shape or times.ndim != 1:
-        problem = f"{times.size} times, but {units.size} units"
-    elif not times.size:
-        return
-    elif not np.isfinite(times).all() or times.min() < 0:
+        raise _unusable(path, f"row {row}: {times.size} times, but {units.size} units")
+    seconds, problem = times.astype(np.float32), ""
+    wrong = units[(units < 0) | (units >= CHANNELS)]
+    if not np.isfinite(seconds).all() or (seconds < 0).any():
         problem = "a spike's time is negative or not finite"
-    elif (np.diff(times) < 0).any():
+    elif (np.diff(seconds) < 0).any():
         problem = "its spikes are not in order of time"
-    elif not np.issubdtype(units.dtype, np.integer) or units.min() < 0 or units.max() >= CHANNELS:
-        problem = f"unit {units.max()}; allowed: whole numbers from 0 to {CHANNELS - 1}"
+    elif not np.issubdtype(units.dtype, np.integer):
+        problem = f"its units are {units.dtype}, not whole numbers"
+    elif wrong.size:
+        problem = f"unit {wrong[0]}; allowed: 0 to {CHANNELS - 1}"
     if problem:
         raise _unusable(path, f"row {row}: {problem}")
 
@@ -203,22 +204,29 @@ def _found(folder: Path, name: str) -> Path:
 def _download(folder: Path, names: list[str]) -> None:
     """Fetch files of the data set's site, checked against the sums it publishes."""
     try:
+        contents = {name: _sound(name) for name in names}
         folder.mkdir(parents=True, exist_ok=True)
-        listed = _fetched("md5sums.txt").decode().splitlines()
-        sums = {line.split()[1].lstrip("*"): line.split()[0] for line in listed if line.strip()}
-        for name in names:
-            content = _fetched(name)
-            if hashlib.md5(content, usedforsecurity=False).hexdigest() != sums.get(name):
-                raise ValueError(f"{name} does not have the published checksum")
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as partial:
-                partial.write(content)
-            os.replace(partial.name, folder / name)
+        with tempfile.TemporaryDirectory(dir=folder, suffix=".partial") as scratch:
+            for name, content in contents.items():
+                partial = Path(scratch) / name
+                partial.write_bytes(content)
+                os.replace(partial, folder / name)
     except Exception as error:  # the network's, the disk's, or the site's
         raise InputError(
             f"SHD is not under {folder} and could not be downloaded "
             f"({' '.join(str(error).split())}). Put {' and '.join(names)} of {SHD_SITE} there, or "
-            "name a folder that has them with --data or STUDY_DATA."
+            "name another data root with --data or STUDY_DATA."
         ) from None
+
+
+def _sound(name: str) -> bytes:
+    """Fetch a file, and raise ValueError unless its sum is the one that is published."""
+    listed = _fetched("md5sums.txt").decode().splitlines()
+    sums = {line.split()[1].lstrip("*"): line.split()[0] for line in listed if line.strip()}
+    content = _fetched(name)
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != sums.get(name):
+        raise ValueError(f"{name} does not have the published checksum")
+    return content
 
 
 def _fetched(name: str) -> bytes:
