@@ -93,7 +93,7 @@ def _seed_record(
         changes=tuple(changed),
         damaged=tuple(ledger.damaged),
         dataset=stream.dataset,
-        sample_bytes=plan.stream_info(spec).inputs + 1,
+        sample_bytes=plan.stream_info(spec).sample_bytes + 1,
     )
 
 

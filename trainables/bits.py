@@ -29,11 +29,12 @@ def packed(numbers: NDArray[np.uint8], planes: int) -> NDArray[np.uint8]:
 
 def pack(numbers: Tensor, planes: int) -> Tensor:
     """Pack numbers below 2^planes; [..., N] to uint8 [..., planes * ceil(N / 8)]."""
-    whole = F.pad(numbers.to(torch.uint8), (0, -numbers.shape[-1] % 8))
+    wide = numbers.to(torch.uint8 if planes <= 8 else torch.int32)
+    whole = F.pad(wide, (0, -numbers.shape[-1] % 8))
     whole = whole.view(*whole.shape[:-1], -1, 8)
     found = []
     for plane in range(planes):
-        bits = (whole >> plane) & 1
+        bits = ((whole >> plane) & 1).to(torch.uint8)
         octets = bits[..., 0] << 7
         for place in range(1, 8):
             octets |= bits[..., place] << (7 - place)
@@ -42,7 +43,13 @@ def pack(numbers: Tensor, planes: int) -> Tensor:
 
 
 def unpack(octets: Tensor, count: int, planes: int) -> Tensor:
-    """Return the first ``count`` numbers of what :func:`pack` made; uint8 [..., count]."""
+    """Return the first ``count`` numbers of what :func:`pack` made, [..., count]: uint8, or int32
+    where they have more than 8 bits.
+    """
+    if planes > 8:
+        sizes = [packed_size(count, 8), packed_size(count, planes - 8)]
+        low, high = torch.split(octets, sizes, dim=-1)
+        return unpack(low, count, 8).int() | (unpack(high, count, planes - 8).int() << 8)
     eights = _spread(octets.device).index_select(0, octets.flatten().int())  # 8 numbers in a word
     eights = eights.view(*octets.shape[:-1], planes, -1)
     numbers = eights[..., 0, :]

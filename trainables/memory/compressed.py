@@ -43,14 +43,15 @@ class Codec:
 
     @property
     def planes(self) -> int:
-        """Bits of a number kept."""
-        most = {"binary": 1, "sums": self.ratio, "amounts": (2**self.bits - 1) * self.ratio}
-        return 32 if self.kind == "currents" else most[self.kind].bit_length()
+        """Bits of a number kept, but for currents."""
+        most = {"binary": 1, "sums": self.ratio, "amounts": ((1 << self.bits) - 1) * self.ratio}
+        return most[self.kind].bit_length()
 
     @property
     def size(self) -> int:
         """Bytes of a sequence."""
-        return packed_size(self.windows * self.units, self.planes)
+        count = self.windows * self.units
+        return count * 4 if self.kind == "currents" else packed_size(count, self.planes)
 
     def compress(self, sequences: Tensor) -> Tensor:
         """Compress [..., T, units] to uint8 [..., size]."""

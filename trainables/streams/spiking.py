@@ -114,7 +114,7 @@ class OneLeftOutStream(SpikingStream):
         given: int | None = options.left_out
         if given is not None and given >= cls.number():
             raise InputError(
-                f"left_out = {given}: {cls.dataset} has no such {cls.kind}; allowed: 0 to "
+                f"stream.left_out = {given}: {cls.dataset} has no such {cls.kind}; allowed: 0 to "
                 f"{cls.number() - 1}."
             )
         classes = DATASETS[cls.dataset].classes
@@ -200,7 +200,7 @@ class ProgressiveClasses(SpikingStream, ClassStream):
         first: int = classes // 2 if options.first is None else options.first
         if first >= classes:
             raise InputError(
-                f"first = {first}: {cls.dataset} has {classes} classes, and none is left to learn "
+                f"stream.first = {first}: {cls.dataset} has {classes} classes, and none is left to learn "
                 f"later; allowed: 1 to {classes - 1}."
             )
         return first

@@ -66,6 +66,11 @@ class StreamInfo:
     steps: int | None = None  # of a sample in time, the first axis of its shape; None: no sequence
     bits: int = 8  # that a number of a sample takes
 
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a sample without its label, packed."""
+        return math.ceil(self.inputs * self.bits / 8)
+
 
 @dataclass(frozen=True)
 class Batch:
