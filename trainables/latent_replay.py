@@ -8,6 +8,7 @@ while the part above learns new samples it sees them again, expanded to all step
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -63,20 +64,35 @@ class SpikingRehearsal(SpikingNaive):
                 f"ratio = {config.ratio} does not divide the {stream.steps} steps of the stream; "
                 f"allowed: {', '.join(map(str, fit))}"
             )
+        cls.check_memory(config, stream)
 
-    def prepare(self) -> None:
-        codec, place = self.codec(self.config.ratio), self.device
-        self.memory = CompressedMemory(self.seeds, codec, place, self.share, self.compressed)
+    @classmethod
+    def check_memory(cls, config: Any, stream: StreamInfo) -> None:
+        """Refuse a memory that cannot hold a sample of each class."""
+        tasks = (stream.tasks or 1) if stream.scenario == "domain" else 1
+        classes = stream.outputs * tasks
+        if not cls.held_of_each(config, stream, classes):
+            key = "memory_total" if config.memory_bytes is None else "memory_bytes"
+            size = cls.codec(config, stream, config.ratio).size + 1
+            raise InputError(
+                f"{key} = {getattr(config, key)} is less than a sample of each of the {classes} "
+                f"classes{' of all tasks' if tasks > 1 else ''} ({size} bytes each)"
+            )
 
-    def share(self, classes: int) -> int:
+    @classmethod
+    def held_of_each(cls, config: Any, stream: StreamInfo, classes: int) -> int:
         """Samples held of each class when so many have been seen."""
-        config = self.config
         total: int = config.memory_total
         if config.memory_bytes is not None:
-            total = config.memory_bytes // (self.codec(config.ratio).size + 1)
+            total = config.memory_bytes // (cls.codec(config, stream, config.ratio).size + 1)
         elif config.memory_per_class is not None:
             return int(config.memory_per_class)
         return total // classes
+
+    def prepare(self) -> None:
+        codec = self.codec(self.config, self.stream, self.config.ratio)
+        share = functools.partial(self.held_of_each, self.config, self.stream)
+        self.memory = CompressedMemory(self.seeds, codec, self.device, share, self.compressed)
 
     def end_task(self, task: Task) -> None:
         self.memory.end_task(task)
@@ -101,9 +117,12 @@ class SpikingRehearsal(SpikingNaive):
         return [replays for _, replays in sorted(places)]
 
     def _mixed(self, new: Packed, *key: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Batches with as large a share of new samples as there are among all."""
+        """Batches with as large a share of new samples as there are among all, but with one of
+        each kind at least.
+        """
         size, old = self.config.batch_size, self.memory.held
-        fresh = max(round(size * len(new) / (len(new) + len(old))), 1)
+        share = round(size * len(new) / (len(new) + len(old)))
+        fresh = max(min(share, size - bool(len(old))), 1)
         steps = math.ceil(len(new) / fresh)
         mine = self.orders("batches", len(new), steps, fresh, *key)
         theirs = self.orders("replay", len(old), steps, size - fresh, *key)
@@ -148,18 +167,18 @@ class LatentReplay(SpikingRehearsal):
 
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
-        super().check(config, stream)
         if config.depth > len(config.hidden):
             raise InputError(
                 f"depth = {config.depth}: there are {len(config.hidden)} layers (hidden = "
                 f"{list(config.hidden)}); allowed: 0 to {len(config.hidden)}"
             )
+        super().check(config, stream)
 
     def prepare(self) -> None:
         self.cut = self.config.depth
         super().prepare()
 
-    def codec(self, ratio: int) -> Codec:
-        depth, steps = self.config.depth, self.stream.shape[0]
-        units = self.config.hidden[max(depth - 1, 0)]
-        return Codec(self.config.codec if depth else "currents", steps, units, ratio)
+    @classmethod
+    def codec(cls, config: Any, stream: StreamInfo, ratio: int = 1) -> Codec:
+        units = config.hidden[max(config.depth - 1, 0)]
+        return Codec(config.codec if config.depth else "currents", stream.shape[0], units, ratio)

@@ -150,7 +150,7 @@ class SpikingNaive(Learner):
     def go_on(self, task: Task) -> None:
         """Learn a later task. What is below the cut does not change, so it is asked once."""
         batch = task.sample(task.size, "asked")
-        codec = self.codec(1)
+        codec = self.codec(self.config, self.stream)
         new = Packed(codec, self.compressed(batch.inputs, codec), batch.labels.to(torch.uint8))
         for epoch in range(self.epochs(task.id)):
             for sequences, labels, fresh in self.parts(new, task.id, epoch):
@@ -172,7 +172,7 @@ class SpikingNaive(Learner):
         """
         drawn = [torch.randperm(count, generator=generator(s, name, *key)) for s in self.seeds]
         rows = torch.stack([wrap(row, steps * size) for row in drawn])
-        return rows.view(-1, steps, size).transpose(0, 1).contiguous().to(self.device)
+        return rows.view(len(drawn), steps, size).transpose(0, 1).contiguous().to(self.device)
 
     def observe(self, batch: Batch) -> Tensor:
         """Take a step on a batch of the stream."""
@@ -190,10 +190,11 @@ class SpikingNaive(Learner):
     # -- what is passed on at the cut
     # ---------------------------------------------------------------------------------------------
 
-    def codec(self, ratio: int) -> Codec:
+    @classmethod
+    def codec(cls, config: Any, stream: StreamInfo, ratio: int = 1) -> Codec:
         """How what is passed on at the cut is kept."""
-        steps, channels = self.stream.shape
-        return Codec("amounts", steps, channels, ratio, self.stream.bits)
+        steps, channels = stream.shape
+        return Codec("amounts", steps, channels, ratio, stream.bits)
 
     @torch.no_grad()
     def compressed(self, inputs: Tensor, codec: Codec) -> Tensor:

@@ -20,7 +20,7 @@ def numbers(planes, *shape):
 
 def by_numpy(values, planes):
     """The lowest bit of all numbers, then the next: each plane packed by numpy."""
-    bits = np.unpackbits(values[..., None], axis=-1, bitorder="little")
+    bits = np.unpackbits(values[..., None].astype(np.uint8), axis=-1, bitorder="little")
     return np.concatenate([np.packbits(bits[..., p], axis=-1) for p in range(planes)], axis=-1)
 
 
@@ -43,7 +43,7 @@ def test_what_numpy_packed_is_unpacked(planes, count):
     np.testing.assert_array_equal(found.numpy(), values)
 
 
-@pytest.mark.parametrize("planes", PLANES)
+@pytest.mark.parametrize("planes", [*PLANES, 9, 10, 15])
 def test_every_number_of_so_many_bits_survives(planes):
     values = torch.arange(2**planes)
     assert unpack(pack(values, planes), len(values), planes).tolist() == values.tolist()
@@ -60,6 +60,16 @@ def test_numbers_of_any_type_are_packed(kind):
 def test_the_size_is_that_of_what_is_packed(planes, count):
     assert packed_size(count, planes) == pack(torch.zeros(count), planes).numel()
     assert packed_size(count, planes) == planes * math.ceil(count / 8)
+
+
+@pytest.mark.parametrize("planes", [9, 12, 16])
+@pytest.mark.parametrize("count", COUNTS)
+def test_numbers_of_more_than_a_byte_are_packed(planes, count):
+    values = np.random.default_rng(4).integers(0, 2**planes, (3, count))
+    low, high = by_numpy(values & 255, 8), by_numpy(values >> 8, planes - 8)
+    octets = pack(torch.from_numpy(values), planes)
+    np.testing.assert_array_equal(octets.numpy(), np.concatenate([low, high], axis=-1))
+    np.testing.assert_array_equal(unpack(octets, count, planes).numpy(), values)
 
 
 def test_rows_that_are_not_contiguous_are_unpacked():

@@ -36,8 +36,7 @@ class Dynamics:
 class _Layer(torch.autograd.Function):
     """Spikes of a recurrent layer; the course through time is unrolled by hand.
 
-    Automatic differentiation through the steps would keep each of their operations: three times
-    slower.
+    Differentiated step by step, a training step of the published network takes 1.7 times as long.
     """
 
     @staticmethod
