@@ -51,7 +51,7 @@ def unpack(octets: Tensor, count: int, planes: int) -> Tensor:
         low, high = torch.split(octets, sizes, dim=-1)
         return unpack(low, count, 8).int() | (unpack(high, count, planes - 8).int() << 8)
     eights = _spread(octets.device).index_select(0, octets.flatten().int())  # 8 numbers in a word
-    eights = eights.view(*octets.shape[:-1], planes, -1)
+    eights = eights.view(*octets.shape[:-1], planes, octets.shape[-1] // planes)
     numbers = eights[..., 0, :]
     for plane in range(1, planes):
         numbers = numbers | (eights[..., plane, :] << plane)

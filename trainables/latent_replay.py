@@ -122,7 +122,7 @@ class SpikingRehearsal(SpikingNaive):
         """
         size, old = self.config.batch_size, self.memory.held
         share = round(size * len(new) / (len(new) + len(old)))
-        fresh = max(min(share, size - bool(len(old))), 1)
+        fresh = max(min(share, size - 1), 1)
         steps = math.ceil(len(new) / fresh)
         mine = self.orders("batches", len(new), steps, fresh, *key)
         theirs = self.orders("replay", len(old), steps, size - fresh, *key)

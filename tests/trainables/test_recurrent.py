@@ -153,6 +153,11 @@ def test_a_unit_fires_when_its_membrane_as_computed_by_hand_passes_the_threshold
     assert not single().below(short, 1).flatten()[: k + 1].any()
 
 
+def test_a_membrane_at_the_threshold_does_not_fire():
+    """It is exactly 1 at step 2."""
+    assert single().below(pulse(4, 1.0), 1).flatten().tolist() == [0, 0, 0, 1]
+
+
 def test_the_response_by_hand():
     assert response(2) == pytest.approx(1.0)
     assert response(3) == pytest.approx(1.72357, abs=1e-5)

@@ -200,8 +200,8 @@ class ProgressiveClasses(SpikingStream, ClassStream):
         first: int = classes // 2 if options.first is None else options.first
         if first >= classes:
             raise InputError(
-                f"stream.first = {first}: {cls.dataset} has {classes} classes, and none is left to learn "
-                f"later; allowed: 1 to {classes - 1}."
+                f"stream.first = {first}: {cls.dataset} has {classes} classes, and none is left to "
+                f"learn later; allowed: 1 to {classes - 1}."
             )
         return first
 
