@@ -73,10 +73,10 @@ class SpikingRehearsal(SpikingNaive):
         classes = stream.outputs * tasks
         if not cls.held_of_each(config, stream, classes):
             key = "memory_total" if config.memory_bytes is None else "memory_bytes"
-            size = cls.codec(config, stream, config.ratio).size + 1
+            size = cls.codec(config, stream, config.ratio).size
             raise InputError(
                 f"{key} = {getattr(config, key)} is less than a sample of each of the {classes} "
-                f"classes{' of all tasks' if tasks > 1 else ''} ({size} bytes each)"
+                f"classes{' of all tasks' if tasks > 1 else ''} ({size} bits and a label each)"
             )
 
     @classmethod
@@ -84,7 +84,9 @@ class SpikingRehearsal(SpikingNaive):
         """Samples held of each class when so many have been seen."""
         total: int = config.memory_total
         if config.memory_bytes is not None:
-            total = config.memory_bytes // (cls.codec(config, stream, config.ratio).size + 1)
+            size = cls.codec(config, stream, config.ratio).size
+            eights, rest = divmod(config.memory_bytes, size + 8)  # eight samples share bytes
+            total = 8 * eights + max(rest - size, 0)
         elif config.memory_per_class is not None:
             return int(config.memory_per_class)
         return total // classes

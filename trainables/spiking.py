@@ -198,7 +198,7 @@ class SpikingNaive(Learner):
 
     @torch.no_grad()
     def compressed(self, inputs: Tensor, codec: Codec) -> Tensor:
-        """Pack what inputs, uint8 [S, B, D], pass on at the cut; uint8 [S, B, size]."""
+        """Compress what inputs, uint8 [S, B, D], pass on at the cut; bits [S, B, size]."""
         return torch.cat(
             [
                 codec.compress(self.network.below(self.encode(part), self.cut).transpose(1, 2))

@@ -61,14 +61,15 @@ def slowly(kind, sequence, ratio):
 )
 def test_sequences_are_those_of_a_slow_loop(kind, bits, ratio):
     given, found = sequences(kind, bits), codec(kind, ratio, bits)
-    octets = found.compress(given)
-    assert octets.shape == (2, 7, found.size)
-    assert octets.dtype == torch.uint8
+    kept = found.compress(given)
+    assert kept.shape == (2, 7, found.size)
+    assert kept.dtype == torch.uint8
+    assert kept.max() <= 1
     for seed, sample in np.ndindex(2, 7):
         _, expected = slowly(kind, given[seed, sample].numpy(), ratio)
-        alone = found.expand(octets[seed, sample])
+        alone = found.expand(kept[seed, sample])
         torch.testing.assert_close(alone, torch.from_numpy(expected).float())
-        assert torch.equal(found.expand(octets)[seed, sample], alone)
+        assert torch.equal(found.expand(kept)[seed, sample], alone)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,8 +85,8 @@ def test_a_ratio_of_one_changes_nothing(kind, bits):
 @pytest.mark.parametrize("kind", SPIKES)
 def test_what_is_kept_is_kept_when_compressed_again(kind, ratio):
     found = codec(kind, ratio)
-    octets = found.compress(sequences(kind))
-    assert torch.equal(found.compress(found.expand(octets)), octets)
+    kept = found.compress(sequences(kind))
+    assert torch.equal(found.compress(found.expand(kept)), kept)
 
 
 spike_trains = st.lists(
@@ -142,28 +143,36 @@ def test_amounts_are_preserved(bits, ratio):
     ],
 )
 def test_a_number_takes_the_bits_of_the_greatest(found, bits):
-    """Each bit of all numbers fills whole bytes; floats do in any case."""
-    numbers = found.windows * found.units
-    planes = bits // numbers
-    assert planes * numbers == bits
-    assert found.size == (bits // 8 if planes == 32 else planes * math.ceil(numbers / 8))
-    whole = torch.ones(found.steps, found.units)
-    assert found.compress(whole).numel() == found.size
+    assert found.size == bits
+    assert found.compress(torch.ones(found.steps, found.units)).numel() == bits
 
 
 @pytest.mark.parametrize(
     ("units", "windows", "published"),
-    [(700, 100, 22_400_000), (200, 100, 6_400_000), (100, 100, 3_200_000), (50, 100, 1_600_000)],
+    [
+        (700, 100, 22_400_000),
+        (200, 100, 6_400_000),
+        (100, 100, 3_200_000),
+        (50, 100, 1_600_000),
+        (50, 10, 160_000),
+    ],
 )
-def test_2560_sequences_take_the_published_bytes(units, windows, published):
-    assert Codec("binary", 100, units, 100 // windows).size * 2560 == published
+def test_2560_sequences_take_the_published_bytes_and_their_labels(units, windows, published):
+    found = Codec("binary", 100, units, 100 // windows)
+    bits = torch.zeros(1, 1, 1, dtype=torch.uint8).expand(1, 2560, found.size)
+    held = Packed(found, bits, torch.zeros(1, 2560, dtype=torch.uint8))
+    assert held.octets.numel() == published
+    assert held.footprint() == published + 2560
 
 
-def test_2560_sequences_of_the_headline_take_half_a_byte_more_each():
-    """160,000 bytes are published of 50 units at 10 windows: 500 bits, which are 62.5 bytes."""
-    size = Codec("binary", 100, 50, 10).size
-    assert 2560 * 50 * 10 / 8 == 160_000
-    assert size * 2560 == 160_000 + 2560 / 2
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 20])
+@pytest.mark.parametrize("size", [1, 12, 500])
+def test_eight_samples_share_bytes_as_numpy_packs_them(count, size):
+    bits = torch.randint(2, (3, count, size), generator=generator(count, "bits", size))
+    bits = bits.to(torch.uint8)
+    held = Packed(Codec("binary", size, 1), bits, torch.zeros(3, count, dtype=torch.uint8))
+    np.testing.assert_array_equal(held.octets.numpy(), np.packbits(bits.numpy(), axis=1))
+    assert torch.equal(held.bits, bits)
 
 
 def test_packed_sequences_are_gathered_by_slot():
@@ -257,9 +266,9 @@ def test_every_class_has_the_same_share_of_what_is_held(scenario):
 def test_a_class_that_shrinks_keeps_its_first_part():
     stream, found = digits_stream(), memory(lambda classes: 90 // classes)
     found.end_task(stream.task(0))
-    before = torch.split(found.held.octets, found.shares, dim=1)
+    before = torch.split(found.held.bits, found.shares, dim=1)
     found.end_task(stream.task(1))
-    after = torch.split(found.held.octets, found.shares, dim=1)
+    after = torch.split(found.held.bits, found.shares, dim=1)
     assert [block.shape[1] for block in (*before, *after)] == [45, 45, 22, 22, 22, 22]
     for old, new in zip(before, after[:2], strict=True):
         assert torch.equal(old[:, :22], new)
@@ -277,10 +286,10 @@ def test_a_share_that_stays_is_never_cut():
     stream = digits_stream()
     found = memory(lambda classes: 7)
     found.end_task(stream.task(0))
-    first = found.held.octets
+    first = found.held.bits
     for index in range(1, 5):
         found.end_task(stream.task(index))
-    assert torch.equal(found.held.octets[:, :14], first)
+    assert torch.equal(found.held.bits[:, :14], first)
     assert len(found) == 70
 
 
@@ -317,5 +326,5 @@ def test_every_sample_is_as_likely_to_be_held():
 
 def test_its_bytes_are_those_of_its_tensors():
     found = fill(memory(lambda classes: 9), digits_stream(), 3)
-    assert found.footprint() == 6 * 9 * (STEPS * 64 // 8 + 1)
+    assert found.footprint() == 7 * STEPS * 64 + 54  # 54 samples, eight to a byte, and labels
     assert found.footprint() * len(SEEDS) == found.held.octets.numel() + found.held.labels.numel()

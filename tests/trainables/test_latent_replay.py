@@ -265,14 +265,16 @@ PER_SEQUENCE = {  # bytes of a sequence of 16 steps, by depth: of spikes a bit, 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("ratio", [1, 4])
 def test_a_budget_in_bytes_is_filled_and_kept_to(ratio, depth):
-    """By the classes seen, with a byte for each label."""
-    each = PER_SEQUENCE[depth] // ratio + 1
-    learner, stream = learner_of(tasks=0, memory_bytes=60 * each, depth=depth, ratio=ratio)
+    """By the classes seen, with a byte for each label; 60 samples are seven eights and four."""
+    bits = PER_SEQUENCE[depth] // ratio * 8
+    budget = 8 * bits + 60
+    learner, stream = learner_of(tasks=0, memory_bytes=budget, depth=depth, ratio=ratio)
     for task in range(3):
         learn(learner, stream, task, task + 1)
         classes = 2 * (task + 1)
         assert len(learner.memory) == classes * (60 // classes)
-        assert learner.footprint()["memory"] == len(learner.memory) * each <= 60 * each
+        held = len(learner.memory)
+        assert learner.footprint()["memory"] == math.ceil(held / 8) * bits + held <= budget
 
 
 def test_raw_samples_and_sums_take_their_bits():
@@ -280,7 +282,7 @@ def test_raw_samples_and_sums_take_their_bits():
     raw, sums = (SpikingRehearsal, 64, {}), (LatentReplay, 16, {"codec": "sums", "depth": 2})
     for kind, units, options in (raw, sums):
         learner, _ = learner_of(kind, ratio=4, **options)
-        assert learner.footprint()["memory"] == 100 * (STEPS // 4 * units * 3 // 8 + 1)
+        assert learner.footprint()["memory"] == 13 * (STEPS // 4 * units * 3) + 100
 
 
 @pytest.mark.parametrize(
@@ -288,7 +290,7 @@ def test_raw_samples_and_sums_take_their_bits():
     [
         ({"memory_total": 50}, [25, 12]),
         ({"memory_total": 50, "memory_per_class": 7}, [7, 7]),
-        ({"memory_total": 50, "memory_per_class": 7, "memory_bytes": 330}, [5, 2]),  # 33 each
+        ({"memory_total": 50, "memory_per_class": 7, "memory_bytes": 522}, [5, 2]),  # ten
     ],
 )
 def test_which_budget_goes_before_which(options, held):
@@ -300,7 +302,7 @@ def test_which_budget_goes_before_which(options, held):
 
 # -- what is refused
 
-ENOUGH = {"memory_bytes": 10 * 33, "depth": 2}  # 32 bytes and a label of each of ten classes
+ENOUGH = {"memory_bytes": 2 * 256 + 10, "depth": 2}  # ten labels, and two eights of 256 bits
 
 
 @pytest.mark.parametrize(
@@ -312,8 +314,8 @@ ENOUGH = {"memory_bytes": 10 * 33, "depth": 2}  # 32 bytes and a label of each o
         (LatentReplay, {"depth": 3}, "class", r"depth = 3: .*\[24, 16\].* allowed: 0 to 2"),
         (LatentReplay, {"memory_total": 9}, "class", "memory_total = 9 .*each of the 10 classes"),
         (LatentReplay, {"memory_total": 9}, "domain", "= 9 .* 10 classes of all tasks"),
-        (LatentReplay, ENOUGH | {"memory_bytes": 329}, "class", r"= 329 .*\(33 bytes each\)"),
-        (SpikingRehearsal, {"memory_bytes": 1289}, "class", r"= 1289 .*\(129 bytes each\)"),
+        (LatentReplay, ENOUGH | {"memory_bytes": 521}, "class", r"= 521 .*\(256 bits"),
+        (SpikingRehearsal, {"memory_bytes": 2057}, "class", r"= 2057 .*\(1024 bits"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(kind, options, scenario, told):
@@ -331,7 +333,7 @@ def test_what_cannot_be_is_refused_with_what_can(kind, options, scenario, told):
         (LatentReplay, {"memory_total": 1, "memory_per_class": 1}),
         (LatentReplay, ENOUGH),
         (LatentReplay, ENOUGH | {"memory_total": 1}),
-        (SpikingRehearsal, {"memory_bytes": 1290}),
+        (SpikingRehearsal, {"memory_bytes": 2 * 1024 + 10}),
     ],
 )
 @pytest.mark.parametrize("scenario", ["class", "domain"])

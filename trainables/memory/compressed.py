@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.bits import pack, packed_size, unpack
 from trainables.rng import generator
 from trainables.streams import Task
 
@@ -27,8 +27,8 @@ class Codec:
     - ``amounts``: the sum of whole numbers below 2^bits; expanded to the sum at the first step.
     - ``currents``: the sum of floats, kept as float32; expanded to the sum at the first step.
 
-    With a ratio of 1 every kind is the identity. Packed, a number takes as many bits as the
-    greatest that may occur.
+    With a ratio of 1 every kind is the identity. A number takes as many bits as the greatest that
+    may occur, each in a plane of its own, the lowest first.
     """
 
     kind: str
@@ -43,55 +43,80 @@ class Codec:
 
     @property
     def planes(self) -> int:
-        """Bits of a number kept, but for currents."""
+        """Bits of a number kept."""
+        if self.kind == "currents":
+            return 32
         most = {"binary": 1, "sums": self.ratio, "amounts": ((1 << self.bits) - 1) * self.ratio}
         return most[self.kind].bit_length()
 
     @property
     def size(self) -> int:
-        """Bytes of a sequence."""
-        count = self.windows * self.units
-        return count * 4 if self.kind == "currents" else packed_size(count, self.planes)
+        """Bits of a sequence."""
+        return self.planes * self.windows * self.units
 
     def compress(self, sequences: Tensor) -> Tensor:
-        """Compress [..., T, units] to uint8 [..., size]."""
+        """Compress [..., T, units] to bits, uint8 [..., size]."""
         shape = (*sequences.shape[:-2], self.windows, self.ratio, self.units)
         windows = sequences.reshape(shape)
         values = (windows.amax(-2) if self.kind == "binary" else windows.sum(-2)).flatten(-2)
-        if self.kind == "currents":
-            return values.contiguous().view(torch.uint8)
-        return pack(values, self.planes)
+        whole = values.view(torch.int32) if self.kind == "currents" else values.to(torch.int32)
+        planes = [((whole >> plane) & 1).to(torch.uint8) for plane in range(self.planes)]
+        return torch.cat(planes, dim=-1)
 
-    def expand(self, octets: Tensor) -> Tensor:
-        """Expand uint8 [..., size] to float32 [..., T, units]."""
-        count = self.windows * self.units
-        if self.kind == "currents":
-            values = octets.contiguous().view(torch.float32)
-        else:
-            values = unpack(octets, count, self.planes).to(torch.float32)
+    def expand(self, bits: Tensor) -> Tensor:
+        """Expand bits, uint8 [..., size], to float32 [..., T, units]."""
+        planes = torch.split(bits, self.windows * self.units, dim=-1)
+        whole = planes[0].to(torch.int32)
+        for plane, more in enumerate(planes[1:], start=1):
+            whole |= more.to(torch.int32) << plane
+        values = whole.view(torch.float32) if self.kind == "currents" else whole.to(torch.float32)
         values = values.view(*values.shape[:-1], self.windows, 1, self.units)
-        place = torch.arange(self.ratio, device=octets.device).unsqueeze(1)
+        place = torch.arange(self.ratio, device=bits.device).unsqueeze(1)
         spread = values * (place == 0) if self.kind != "sums" else (place < values).to(values)
         return spread.flatten(-3, -2)
 
 
-@dataclass(frozen=True)
 class Packed:
-    """Sequences of each seed, packed by a codec, uint8 [S, N, size], and labels uint8 [S, N]."""
+    """Compressed sequences of each seed with their labels, uint8 [S, N]; eight samples share a
+    byte, uint8 [S, ceil(N / 8), size]: no bit is lost whatever the size of a sample.
 
-    codec: Codec
-    octets: Tensor
-    labels: Tensor
+    Args:
+        bits: what the codec made of the sequences, uint8 [S, N, size].
+    """
+
+    def __init__(self, codec: Codec, bits: Tensor, labels: Tensor) -> None:
+        self.codec, self.labels = codec, labels
+        eights = F.pad(bits, (0, 0, 0, -bits.shape[1] % 8)).view(len(bits), -1, 8, bits.shape[2])
+        self.octets = eights[:, :, 0] << 7
+        for place in range(1, 8):
+            self.octets |= eights[:, :, place] << (7 - place)
 
     def __len__(self) -> int:
         return self.labels.shape[1]
+
+    @property
+    def bits(self) -> Tensor:
+        """What the codec made of all sequences, uint8 [S, N, size]."""
+        eights = [(self.octets >> (7 - place)) & 1 for place in range(8)]
+        return torch.stack(eights, dim=2).flatten(1, 2)[:, : len(self)]
 
     def gather(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is in these slots of each seed, [S, B]: sequences [S, B, T, units], expanded,
         and labels int64 [S, B].
         """
-        rows = slots.unsqueeze(2).expand(-1, -1, self.codec.size)
-        return self.codec.expand(self.octets.gather(1, rows)), self.labels.gather(1, slots).long()
+        stack, rows, size = self.octets.shape
+        first = torch.arange(stack, device=slots.device).unsqueeze(1) * rows
+        octets = self.octets.view(-1, size).index_select(0, (first + slots // 8).flatten())
+        places = (7 - slots % 8).to(torch.uint8).view(-1, 1)
+        sequences = self.codec.expand((octets >> places) & 1)
+        return sequences.view(*slots.shape, *sequences.shape[1:]), self._labels(slots)
+
+    def _labels(self, slots: Tensor) -> Tensor:
+        return self.labels.gather(1, slots).long()
+
+    def footprint(self) -> int:
+        """Bytes one seed holds, a byte for each label included."""
+        return self.octets[0].numel() + len(self)
 
 
 class CompressedMemory:
@@ -102,7 +127,7 @@ class CompressedMemory:
     Args:
         share: how many samples are held of each class, by the number of classes seen; a class
             counts anew in every task that has it.
-        turn: turns inputs uint8 [S, B, D] into what is kept of them, packed: uint8 [S, B, size].
+        turn: turns inputs uint8 [S, B, D] into the bits kept of them, uint8 [S, B, size].
     """
 
     def __init__(
@@ -115,7 +140,7 @@ class CompressedMemory:
     ) -> None:
         self.seeds, self.share, self.turn = tuple(seeds), share, turn
         empty = torch.empty(len(seeds), 0, codec.size, dtype=torch.uint8, device=device)
-        self.held = Packed(codec, empty, empty[..., 0])
+        self.held = Packed(codec, empty, torch.empty_like(empty[..., 0]))
         self.shares: list[int] = []  # samples held of each class
 
     def __len__(self) -> int:
@@ -125,12 +150,12 @@ class CompressedMemory:
         """Take samples of a finished task; what is held of earlier classes shrinks to its share."""
         share, codec = self.share(len(self.shares) + task.classes), self.held.codec
         count = min(share, task.smallest_here)
-        octets = [block[:, :share] for block in torch.split(self.held.octets, self.shares, dim=1)]
+        bits = [block[:, :share] for block in torch.split(self.held.bits, self.shares, dim=1)]
         labels = [block[:, :share] for block in torch.split(self.held.labels, self.shares, dim=1)]
         for label, inputs in self._chosen(task, count):
-            octets.append(self.turn(inputs, codec))
+            bits.append(self.turn(inputs, codec))
             labels.append(label.unsqueeze(1).expand(-1, count).to(torch.uint8))
-        self.held = Packed(codec, torch.cat(octets, dim=1), torch.cat(labels, dim=1))
+        self.held = Packed(codec, torch.cat(bits, dim=1), torch.cat(labels, dim=1))
         self.shares = [min(held, share) for held in self.shares] + [count] * task.classes
 
     def _chosen(self, task: Task, count: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -148,7 +173,7 @@ class CompressedMemory:
 
     def footprint(self) -> int:
         """Bytes one seed holds, a byte for each label included."""
-        return len(self) * (self.held.codec.size + 1)
+        return self.held.footprint()
 
     def state(self) -> dict[str, Any]:
         """Return everything needed to continue."""
@@ -157,5 +182,6 @@ class CompressedMemory:
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from what :meth:`state` returned."""
         device = self.held.octets.device
-        octets, labels = (state[name].to(device, copy=True) for name in ("octets", "labels"))
-        self.held, self.shares = Packed(self.held.codec, octets, labels), list(state["shares"])
+        self.held.octets = state["octets"].to(device, copy=True)
+        self.held.labels = state["labels"].to(device, copy=True)
+        self.shares = list(state["shares"])

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.bits import packed, unpack
+from trainables.bits import pack, unpack
 from trainables.errors import InputError
 from trainables.options import option
 from trainables.streams import spikes
@@ -67,7 +67,7 @@ class SpikingStream(Stream):
     def hold(self, split: Split) -> Tensor:
         options = self.options
         binned = spikes.counts(split, options.steps, options.seconds, 2**options.bits - 1)
-        return torch.from_numpy(np.concatenate([packed(part, options.bits) for part in binned]))
+        return torch.from_numpy(np.concatenate([pack(part, options.bits) for part in binned]))
 
     def groups(self, split: Split) -> Any:
         return spikes.groups(split)
