@@ -14,7 +14,7 @@ from trainables.streams import StreamInfo
 def space(trial: Suggest, stream: StreamInfo) -> dict[str, Any]:
     """Suggest where to cut and how to compress, besides what rehearsal searches.
 
-    Depth 0 is left out: it keeps floats, nine times what the inputs take.
+    Depth 0 is left out: it keeps floats, three times what the inputs take.
     """
     return spiking_rehearsal.space(trial, stream) | {
         "depth": trial.suggest_categorical("depth", [1, 2, 3]),

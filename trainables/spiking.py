@@ -69,6 +69,8 @@ class SpikingNaive(Learner):
 
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
+        if not config.hidden:
+            raise InputError("hidden = [] leaves no layer; give the units of at least one")
         if stream.steps is None:
             raise InputError(
                 f"stream '{stream.name}' has no sequences in time, which {cls.name} needs; "

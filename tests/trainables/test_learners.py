@@ -148,8 +148,8 @@ class TestFSSGGated(TestFSSG):
         "summary": False,
         "optimiser": "sgd",
         "momentum": 0.9,
-        "lr": 0.005,
-        "lr_slow": 0.02,
+        "lr": 0.004,
+        "lr_slow": 0.015,
     }
 
 

@@ -45,4 +45,7 @@ class Adamax(torch.optim.Optimizer):
 
     def _kept(self, weights: list[Tensor], name: str) -> list[Tensor]:
         """What is remembered of each weight, zeros at first."""
-        return [self.state[w].setdefault(name, torch.zeros_like(w)) for w in weights]
+        for weight in weights:
+            if name not in self.state[weight]:
+                self.state[weight][name] = torch.zeros_like(weight)
+        return [self.state[weight][name] for weight in weights]
