@@ -109,10 +109,8 @@ class Packed:
         octets = self.octets.view(-1, size).index_select(0, (first + slots // 8).flatten())
         places = (7 - slots % 8).to(torch.uint8).view(-1, 1)
         sequences = self.codec.expand((octets >> places) & 1)
-        return sequences.view(*slots.shape, *sequences.shape[1:]), self._labels(slots)
-
-    def _labels(self, slots: Tensor) -> Tensor:
-        return self.labels.gather(1, slots).long()
+        labels = self.labels.gather(1, slots).long()
+        return sequences.view(*slots.shape, *sequences.shape[1:]), labels
 
     def footprint(self) -> int:
         """Bytes one seed holds, a byte for each label included."""

@@ -14,6 +14,7 @@ steps before the next one. Sequences are [S, T, B, units].
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -162,12 +163,13 @@ def _times(sequence: Tensor, weight: Tensor) -> Tensor:
 
 def _filtered(outputs: Tensor, how: Dynamics) -> Tensor:
     """The readout's membrane after outputs [S, T, B, C]; [S, T + 1, B, C], 0 at first."""
-    response = _response(outputs.shape[1], how).to(outputs)
+    response = _response(outputs.shape[1], how, outputs.dtype, outputs.device)
     found = response @ outputs.flatten(2)
     return found.view(*found.shape[:2], *outputs.shape[2:])
 
 
-def _response(steps: int, how: Dynamics) -> Tensor:
+@functools.cache
+def _response(steps: int, how: Dynamics, kind: torch.dtype, device: torch.device) -> Tensor:
     """How much of an output at each step is in the membrane at each step, [T + 1, T]."""
     synapse = membrane = torch.zeros(steps, dtype=torch.double)
     rows = [membrane]
@@ -175,4 +177,4 @@ def _response(steps: int, how: Dynamics) -> Tensor:
         membrane = how.membrane * membrane + synapse
         synapse = how.synapse * synapse + arriving
         rows.append(membrane)
-    return torch.stack(rows)
+    return torch.stack(rows).to(device, kind)
