@@ -10,9 +10,7 @@ from trainables.streams import StreamInfo
 
 
 def space(trial: Suggest, stream: StreamInfo) -> dict[str, Any]:
-    """Suggest how long and how strongly to sleep, and the learning rate awake, which decides how
-    much is left to recover.
-    """
+    """Suggest how long and how strongly to sleep, and how the network is trained awake."""
     return wake_joint.space(trial, stream) | asleep(trial)
 
 

@@ -41,6 +41,9 @@ QUIET = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+# torch asks for memory in large pages: the gradients of wide layers are given back after each step,
+# and getting them anew page by page takes up to a fifth of it (tests/benchmarks/pages.py)
+WORKERS = {"env_vars": {"THP_MEM_ALLOC_ENABLE": "1"}}
 
 
 @contextlib.contextmanager
@@ -54,7 +57,11 @@ def connected(resources: ResourcesSection) -> Iterator[dict[str, float]]:
         os.environ.setdefault(name, value)
     # Tune prints a traceback for a worker that died, though the trial goes on
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "runtime_env": WORKERS,
+    }
     if resources.address == "local":
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:

@@ -45,6 +45,12 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
         """Options awake and asleep; defaults of the port."""
 
         memory_total: int = option(0, "samples rehearsed over the whole stream; 0: none", low=0)
+        replay_ratio: float | None = option(
+            None,
+            "rehearsed samples per new sample; none: an epoch goes about once through the memory",
+            low=0.0,
+            high=16.0,
+        )
 
     memory: BalancedMemory
 
@@ -72,9 +78,11 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
         return super().observe(self.with_rehearsal(batch) if len(self.memory) else batch)
 
     def with_rehearsal(self, batch: Batch) -> Batch:
-        """Join a batch with its share of the memory: an epoch goes about once through it."""
-        wanted = self.config.batch_size * len(self.memory) / batch.task.size
-        inputs, labels = self.memory.sample(max(round(wanted), 1))
+        """Join a batch with samples of the memory, at least one."""
+        ratio = self.config.replay_ratio
+        if ratio is None:
+            ratio = len(self.memory) / batch.task.size
+        inputs, labels = self.memory.sample(max(round(ratio * self.config.batch_size), 1))
         joined = torch.cat([batch.inputs, inputs], 1), torch.cat([batch.labels, labels], 1)
         return replace(batch, inputs=joined[0], labels=joined[1])
 

@@ -13,6 +13,7 @@ from trainables import LEARNERS
 from trainables.spiking import SpikingNaive
 from trainables.streams import StreamInfo
 
+AWAKE = {"lr": (1e-3, 0.3), "hidden": [[400, 400], [1200, 1200], [4000, 4000]]}
 SLEEP = {
     "sleep_steps": (50, 2000),
     "sleep_growth": [0.0, 1 / 3, 0.5],
@@ -62,10 +63,10 @@ RANGES = {
     "gdumb": {"lr": (0.01, 0.1), "passes": (30, 256)},
     "si": {"lr": (1e-4, 1e-2), "c": (0.1, 1e5), "xi": (0.01, 1.0)},
     "lwf": {"lr": (1e-4, 1e-2), "alpha": (0.1, 10.0), "tau": (1.0, 4.0)},
-    "sleep_replay": {"lr": (1e-3, 0.3)} | SLEEP,
+    "sleep_replay": AWAKE | SLEEP,
     "icarl_sleep": {"lr": (1e-4, 1e-2)} | SLEEP,
-    "merging": {"lr": (1e-3, 0.3)},
-    "wake_joint": {"lr": (1e-3, 0.3)},
+    "merging": AWAKE,
+    "wake_joint": AWAKE,
     "spiking_naive": NAIVE,
     "spiking_rehearsal": NAIVE | REHEARSAL,
     "latent_replay": NAIVE | REHEARSAL | {"depth": [1, 2, 3], "codec": ["binary", "sums"]},
@@ -129,8 +130,8 @@ def test_a_ratio_that_does_not_divide_the_steps_is_not_searched():
 def test_without_sleep_nothing_of_it_is_searched():
     trial = optuna.create_study().ask()
     given = SpaceTrial(trial, {"sleep_steps": 0}, {}, "sleep_replay")
-    assert set(given.sample(find_space("sleep_replay"), info())) == {"lr"}
-    assert set(trial.params) == {"lr"}
+    assert set(given.sample(find_space("sleep_replay"), info())) == set(AWAKE)
+    assert set(trial.params) == set(AWAKE)
 
 
 def test_the_memory_budget_is_not_searched():

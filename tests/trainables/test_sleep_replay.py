@@ -326,6 +326,20 @@ def test_rehearsal_joins_a_batch_with_its_share_of_the_memory(total, joined, mon
     assert learner.rehearses
 
 
+@pytest.mark.parametrize(("ratio", "joined"), [(2.0, 32), (0.5, 8), (0.0, 1)])
+def test_how_much_is_rehearsed_can_be_told(ratio, joined, monkeypatch):
+    options = SLEEPS | {"memory_total": 5, "sleep_steps": 0, "replay_ratio": ratio}
+    stream = make_stream("class", SEEDS)
+    learner = build(SleepReplay, options, stream)
+    learn(learner, stream, 0, 1)
+    given, original = set(), learner.logits
+    monkeypatch.setattr(
+        learner, "logits", lambda inputs: (given.add(inputs.shape[1]), original(inputs))[1]
+    )
+    learn(learner, stream, 1, 2)
+    assert given == {16 + joined}  # of five samples, with replacement
+
+
 def test_rehearsal_remembers_and_none_does_not():
     kept = {}
     for total in (0, 200):
