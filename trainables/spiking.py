@@ -55,6 +55,7 @@ class SpikingNaive(Learner):
     name = "spiking_naive"
     reference = "lower bound of Dequino et al. 2024, Compressed Latent Replays"
     scenarios = ("domain", "class")
+    version = 2
 
     class Config(Pretraining):
         """Options of pre-training and of what follows."""

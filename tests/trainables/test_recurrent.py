@@ -93,7 +93,7 @@ def plainly(inputs, forward, recurrent, readout):
         filtered = ALPHA * filtered + below @ readout
         outputs.append(output)
         fired.append([z.detach() for z in spikes])
-    return torch.stack(outputs).amax(0), fired
+    return torch.stack(outputs).max(0).values, fired
 
 
 def copies(net, seed):
@@ -248,6 +248,23 @@ def test_weights_have_the_deviation_of_their_units():
         rows, columns = weight.shape[1:]
         spread = 4 / math.sqrt(2 * rows * columns)  # four standard errors of a deviation
         assert weight.std().item() == pytest.approx(0.2 * rows**-0.5, rel=spread)
+
+
+@pytest.mark.parametrize("fires", [True, False])
+def test_of_equal_greatest_values_the_first_has_the_gradient(fires):
+    """Without a spike all values of the readout are 0, and the first, which no spike reaches, is
+    the score; after a spike at step 0 the greatest one is.
+    """
+    net = network(hidden=(1,))
+    with torch.no_grad():
+        net.readout.fill_(1.0)
+    spikes = torch.zeros(len(SEEDS), 6, 1, 1, dtype=torch.double)
+    spikes[:, 0] = float(fires)
+    spikes.requires_grad_()
+    scores = net.above(spikes, 1)
+    assert (scores > 0).all() == fires
+    scores.sum().backward()
+    assert bool(spikes.grad[:, 0].all()) == bool(spikes.grad.any()) == fires
 
 
 # -- cuts

@@ -136,7 +136,9 @@ class RecurrentNetwork(nn.Module):
         layers = len(self.recurrent_weights)
         spikes = current if cut == layers else self._above(current, max(cut, 0))
         outputs = _times(spikes, self.readout)
-        return _filtered(outputs, self.how).amax(1)
+        # of several greatest values the first has the gradient, as in the source: where the readout
+        # never rises above 0 there is none
+        return _filtered(outputs, self.how).max(1).values
 
     def _above(self, passed: Tensor, cut: int) -> Tensor:
         """Spikes of the last layer, from what was passed on at a cut of 0 or more."""
