@@ -13,7 +13,7 @@ from study.folder import Folder
 from study.pilot import has_own_loop, measure, pilot_work, sizes, steps_per_trial
 from study.plan import Method
 from study.results import opened, seen_differences
-from study.run import Data, load_data
+from study.run import Data, load_data, prepared
 from study.spec import Spec
 from study.sweep import best_trial, finished_trials
 from trainables import find_stream
@@ -25,7 +25,7 @@ def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]
     import torch
 
     methods = plan.resolve(spec, source)
-    tuning, confirming = load_data(spec, root)
+    tuning, confirming = prepared(spec, *load_data(spec, root))
     torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))
     device = "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
     rows = [_row(spec, method, tuning, confirming, device) for method in methods.values()]

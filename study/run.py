@@ -80,6 +80,18 @@ def load_data(spec: Spec, root: Path) -> tuple[Data, Data]:
     return {"train": confirming["train"]}, confirming
 
 
+def prepared(spec: Spec, tuning: Data, confirming: Data) -> tuple[Data, Data]:
+    """Return the data as the study's streams keep them: done once, and not by every trial."""
+
+    def kept(stream: str, data: Data) -> Data:
+        return find_stream(stream).prepare(data, plan.stream_options(spec, stream))
+
+    whole = kept(spec.study.stream, confirming)
+    if spec.tune.protocol == "held_out_stream":
+        return kept(plan.tune_stream(spec), tuning), whole
+    return {"train": whole["train"]}, whole
+
+
 def data_hashes(spec: Spec, tuning: Data, confirming: Data) -> dict[str, str]:
     """Return a hash of the arrays of each data set that a study reads."""
     held_out = {find_stream(plan.tune_stream(spec)).dataset: _digest(tuning)}
@@ -110,6 +122,7 @@ def _run_phases(
         return []
     tuning, confirming = load_data(spec, root)
     folder.keep_data(data_hashes(spec, tuning, confirming))
+    tuning, confirming = prepared(spec, tuning, confirming)
     lost: list[str] = []
     with connected(spec.resources) as has:
         stacks = _stack_sizes(spec, methods, folder, {"train": confirming["train"]}, console)

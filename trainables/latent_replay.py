@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,13 +19,14 @@ from torch import Tensor
 from trainables.errors import InputError
 from trainables.memory.compressed import Codec, CompressedMemory, Packed
 from trainables.options import option
+from trainables.rehearsal import Keeping
 from trainables.spiking import SpikingNaive
 from trainables.streams import StreamInfo, Task
 
 ORDERS = ("sequential", "interleaved", "mixed")
 
 
-class SpikingRehearsal(SpikingNaive):
+class SpikingRehearsal(Keeping, SpikingNaive):
     """All weights learn the new task, and samples of the old ones as they came, or with the spikes
     of a window added up and put at its first step.
     """
@@ -91,6 +92,8 @@ class SpikingRehearsal(SpikingNaive):
             return int(config.memory_per_class)
         return total // classes
 
+    memory: CompressedMemory
+
     def prepare(self) -> None:
         codec = self.codec(self.config, self.stream, self.config.ratio)
         share = functools.partial(self.held_of_each, self.config, self.stream)
@@ -132,16 +135,6 @@ class SpikingRehearsal(SpikingNaive):
             both = zip(new.gather(slots), old.gather(others), strict=True)
             sequences, labels = (torch.cat(pair, dim=1) for pair in both)
             yield sequences, labels, fresh
-
-    def footprint(self) -> dict[str, int]:
-        return super().footprint() | {"memory": self.memory.footprint()}
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"memory": self.memory.state()}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.memory.load(state["memory"])
 
 
 class LatentReplay(SpikingRehearsal):

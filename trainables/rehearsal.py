@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -11,18 +11,20 @@ from trainables.learner import Learner
 from trainables.memory import Memory, Remembering
 
 
-class Rehearsal(Learner):
-    """A learner with a ``memory``: reports what it holds, counts it, saves it."""
+class Held(Protocol):
+    """A memory as far as a learner has to know it to count and save it."""
 
-    diagnostics: ClassVar = {"memory_classes": ("Samples held of each class", "samples")}
-    memory: Memory
+    def footprint(self) -> int: ...
 
-    class Config(Remembering):
-        """Options of a learner with a memory."""
+    def state(self) -> dict[str, Any]: ...
 
-    def diagnose(self) -> dict[str, dict[str, Tensor]]:
-        counts = self.memory.class_counts(self.stream.outputs)
-        return {"memory_classes": {f"class {c}": n for c, n in enumerate(counts.unbind(1))}}
+    def load(self, state: Mapping[str, Any]) -> None: ...
+
+
+class Keeping(Learner):
+    """A learner with a ``memory``, which it counts and saves."""
+
+    memory: Held
 
     def footprint(self) -> dict[str, int]:
         return super().footprint() | {"memory": self.memory.footprint()}
@@ -33,3 +35,17 @@ class Rehearsal(Learner):
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
         self.memory.load(state["memory"])
+
+
+class Rehearsal(Keeping):
+    """A dense learner with a memory of samples; reports what it holds of each class."""
+
+    diagnostics: ClassVar = {"memory_classes": ("Samples held of each class", "samples")}
+    memory: Memory
+
+    class Config(Remembering):
+        """Options of a learner with a memory."""
+
+    def diagnose(self) -> dict[str, dict[str, Tensor]]:
+        counts = self.memory.class_counts(self.stream.outputs)
+        return {"memory_classes": {f"class {c}": n for c, n in enumerate(counts.unbind(1))}}

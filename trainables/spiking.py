@@ -16,15 +16,13 @@ from torch import Tensor, nn
 
 from trainables.errors import InputError
 from trainables.learner import Learner, cross_entropy, descend
-from trainables.memory.compressed import Codec, Packed
+from trainables.memory.compressed import AT_ONCE, Codec, Packed
 from trainables.nn.adamax import Adamax
 from trainables.nn.recurrent import Dynamics, RecurrentNetwork
 from trainables.options import Options, option
 from trainables.rng import generator
 from trainables.streams import Batch, StreamInfo, Task
 from trainables.streams.stream import wrap
-
-AT_ONCE = 128  # samples that go through the network at once when nothing is learnt
 
 
 class Pretraining(Options):
@@ -154,7 +152,11 @@ class SpikingNaive(Learner):
         """Learn a later task. What is below the cut does not change, so it is asked once."""
         batch = task.sample(task.size, "asked")
         codec = self.codec(self.config, self.stream)
-        new = Packed(codec, self.compressed(batch.inputs, codec), batch.labels.to(torch.uint8))
+        labels = batch.labels.to(torch.uint8)
+        parts = zip(
+            self.compressed(batch.inputs, codec), torch.split(labels, AT_ONCE, 1), strict=True
+        )
+        new = Packed(codec, labels[:, :0], parts)
         for epoch in range(self.epochs(task.id)):
             for sequences, labels, fresh in self.parts(new, task.id, epoch):
                 passed = sequences.transpose(1, 2).contiguous()
@@ -199,16 +201,14 @@ class SpikingNaive(Learner):
         steps, channels = stream.shape
         return Codec("amounts", steps, channels, ratio, stream.bits)
 
-    @torch.no_grad()
-    def compressed(self, inputs: Tensor, codec: Codec) -> Tensor:
-        """Compress what inputs, uint8 [S, B, D], pass on at the cut; bits [S, B, size]."""
-        return torch.cat(
-            [
-                codec.compress(self.network.below(self.encode(part), self.cut).transpose(1, 2))
-                for part in torch.split(inputs, AT_ONCE, dim=1)
-            ],
-            dim=1,
-        )
+    def compressed(self, inputs: Tensor, codec: Codec) -> Iterator[Tensor]:
+        """Compress what inputs, uint8 [S, B, D], pass on at the cut: bits [S, n, size] of some
+        samples at a time.
+        """
+        for part in torch.split(inputs, AT_ONCE, dim=1):
+            with torch.no_grad():
+                passed = self.network.below(self.encode(part), self.cut)
+            yield codec.compress(passed.transpose(1, 2))
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Turn samples, uint8 [S, B, D], into sequences, [S, T, B, channels]."""

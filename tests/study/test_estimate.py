@@ -9,10 +9,13 @@ import pytest
 from factory import HELD_OUT, add, admit, build_study, make_methods, make_spec
 
 from study import estimate as module
+from study import run
 from study.confirm import failures
 from study.estimate import estimate, progress
 from study.ledger import Ledger
 from study.pilot import Pilot
+from study.run import load_data
+from trainables.streams import Stream
 from trainables.streams.datasets import load
 
 ALONE = {"methods": {"replay": {"fixed": {"epochs": 3, "batch_size": 10}}}}
@@ -63,6 +66,25 @@ def test_a_held_out_stream_is_timed_beside_the_studys_own(timed, halves):
     [row] = found["methods"]
     seconds = 6 * 2 * steps(2, "tune") / 5.0 + 4 * steps(5, "confirm") / 40.0
     assert row["seconds"] == round(seconds, 1)
+
+
+def test_data_are_prepared_once_for_all_trials(monkeypatch):
+    """The training data of a sweep are those of the confirmation."""
+    prepared = []
+
+    def prepare(cls, data, options):
+        prepared.append((sorted(data), options))
+        return {name: dict(split) for name, split in data.items()}
+
+    monkeypatch.setattr(Stream, "prepare", classmethod(prepare))
+    spec = make_spec({"stream.class_order": "shuffled", "tune.trials": 6})
+    data = load_data(spec, Path())
+    tuning, confirming = run.prepared(spec, *data)
+    assert tuning == {"train": confirming["train"]}
+    assert tuning["train"] is confirming["train"] is not data[1]["train"]
+    [(splits, options)] = prepared
+    assert splits == ["test", "train"]
+    assert options.class_order == "shuffled"
 
 
 def test_the_steps_of_a_sweep_are_counted_without_a_test_set(timed, halves, monkeypatch):

@@ -160,25 +160,39 @@ def test_a_number_takes_the_bits_of_the_greatest(found, bits):
 def test_2560_sequences_take_the_published_bytes_and_their_labels(units, windows, published):
     found = Codec("binary", 100, units, 100 // windows)
     bits = torch.zeros(1, 1, 1, dtype=torch.uint8).expand(1, 2560, found.size)
-    held = Packed(found, bits, torch.zeros(1, 2560, dtype=torch.uint8))
+    held = packed(found, bits, torch.zeros(1, 2560, dtype=torch.uint8), 640)
     assert held.octets.numel() == published
     assert held.footprint() == published + 2560
 
 
+def packed(found, bits, labels, at_once):
+    """Sequences packed so many at a time."""
+    parts = zip(bits.split(at_once, 1), labels.split(at_once, 1), strict=True)
+    return Packed(found, labels[:, :0], parts)
+
+
+def all_bits(held):
+    """The bits of all samples, and of all seeds at once."""
+    return held.bits(torch.arange(len(held)).expand(len(held.labels), -1))
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 8, 100])
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 20])
 @pytest.mark.parametrize("size", [1, 12, 500])
-def test_eight_samples_share_bytes_as_numpy_packs_them(count, size):
+def test_eight_samples_share_bytes_as_numpy_packs_them(count, size, at_once):
     bits = torch.randint(2, (3, count, size), generator=generator(count, "bits", size))
     bits = bits.to(torch.uint8)
-    held = Packed(Codec("binary", size, 1), bits, torch.zeros(3, count, dtype=torch.uint8))
+    labels = torch.arange(3 * count, dtype=torch.uint8).view(3, count)
+    held = packed(Codec("binary", size, 1), bits, labels, at_once)
     np.testing.assert_array_equal(held.octets.numpy(), np.packbits(bits.numpy(), axis=1))
-    assert torch.equal(held.bits, bits)
+    assert torch.equal(all_bits(held), bits)
+    assert torch.equal(held.labels, labels)
 
 
 def test_packed_sequences_are_gathered_by_slot():
     found, given = codec("binary", 1), sequences("binary")
     labels = torch.arange(14, dtype=torch.uint8).view(2, 7)
-    held = Packed(found, found.compress(given), labels)
+    held = packed(found, found.compress(given), labels, 3)
     slots = torch.tensor([[6, 0, 0], [1, 2, 5]])
     got, names = held.gather(slots)
     assert len(held) == 7
@@ -200,7 +214,8 @@ def digits_stream(scenario="class", seeds=SEEDS, phase="tune", **options):
 
 
 def turned(inputs, found):
-    return found.compress(inputs.view(*inputs.shape[:2], STEPS, 64))
+    for some in inputs.split(10, dim=1):
+        yield found.compress(some.view(*some.shape[:2], STEPS, 64))
 
 
 def memory(share, seeds=SEEDS):
@@ -266,9 +281,9 @@ def test_every_class_has_the_same_share_of_what_is_held(scenario):
 def test_a_class_that_shrinks_keeps_its_first_part():
     stream, found = digits_stream(), memory(lambda classes: 90 // classes)
     found.end_task(stream.task(0))
-    before = torch.split(found.held.bits, found.shares, dim=1)
+    before = torch.split(all_bits(found.held), found.shares, dim=1)
     found.end_task(stream.task(1))
-    after = torch.split(found.held.bits, found.shares, dim=1)
+    after = torch.split(all_bits(found.held), found.shares, dim=1)
     assert [block.shape[1] for block in (*before, *after)] == [45, 45, 22, 22, 22, 22]
     for old, new in zip(before, after[:2], strict=True):
         assert torch.equal(old[:, :22], new)
@@ -286,10 +301,10 @@ def test_a_share_that_stays_is_never_cut():
     stream = digits_stream()
     found = memory(lambda classes: 7)
     found.end_task(stream.task(0))
-    first = found.held.bits
+    first = all_bits(found.held)
     for index in range(1, 5):
         found.end_task(stream.task(index))
-    assert torch.equal(found.held.bits[:, :14], first)
+    assert torch.equal(all_bits(found.held)[:, :14], first)
     assert len(found) == 70
 
 

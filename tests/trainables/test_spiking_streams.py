@@ -71,6 +71,23 @@ def stream(data, name, seeds=SEEDS, phase="confirm", **options):
     return kind(data, kind.scenarios[0], seeds, phase, given)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_prepared_data_are_what_a_stream_keeps(made, name):
+    """Binned once, for as many streams as there are; prepared again they are the same arrays."""
+    kind = STREAMS[f"{name}_spoken_digits"]
+    given = kind.Options.parse({"steps": STEPS, "bits": BITS})
+    prepared = kind.prepare(made[0], given)
+    again = kind.prepare(prepared, given)
+    assert all(again[split][key] is prepared[split][key] for split in again for key in again[split])
+    raw, ready = stream(made[0], name), stream(prepared, name)
+    for plain, kept, split in zip(raw.images, ready.images, ("train", "test"), strict=True):
+        assert torch.equal(plain, kept)
+        assert np.shares_memory(kept.numpy(), prepared[split]["images"])
+    for task in range(raw.tasks):
+        for first, second in zip(raw.pool(task)[0], ready.pool(task)[0], strict=True):
+            assert torch.equal(first, second)
+
+
 def learnt_of(found, task, seed):
     """Indices of the samples that a seed learns in a task."""
     return found.pool(task)[0][seed]

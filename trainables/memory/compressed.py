@@ -6,7 +6,8 @@ spiking neural networks". S seeds, M samples held, T steps, w steps a window.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from trainables.rng import generator
 from trainables.streams import Task
+
+AT_ONCE = 128  # samples of a seed whose bits take a byte each at a time
 
 
 @dataclass(frozen=True)
@@ -81,40 +84,58 @@ class Packed:
     byte, uint8 [S, ceil(N / 8), size]: no bit is lost whatever the size of a sample.
 
     Args:
-        bits: what the codec made of the sequences, uint8 [S, N, size].
+        labels: of no sample, uint8 [S, 0].
+        parts: what the codec made of some sequences at a time, a byte a bit, uint8 [S, n, size],
+            and their labels, uint8 [S, n].
     """
 
-    def __init__(self, codec: Codec, bits: Tensor, labels: Tensor) -> None:
-        self.codec, self.labels = codec, labels
-        eights = F.pad(bits, (0, 0, 0, -bits.shape[1] % 8)).view(len(bits), -1, 8, bits.shape[2])
-        self.octets = eights[:, :, 0] << 7
-        for place in range(1, 8):
-            self.octets |= eights[:, :, place] << (7 - place)
+    def __init__(
+        self, codec: Codec, labels: Tensor, parts: Iterable[tuple[Tensor, Tensor]] = ()
+    ) -> None:
+        self.codec = codec
+        rest = labels.new_zeros(len(labels), 0, codec.size)
+        octets, names = [], [labels]
+        for more, of_more in parts:
+            bits = torch.cat([rest, more], dim=1)
+            whole = bits.shape[1] // 8 * 8
+            octets.append(_eights(bits[:, :whole]))
+            rest = bits[:, whole:]
+            names.append(of_more)
+        last = F.pad(rest, (0, 0, 0, -rest.shape[1] % 8))
+        self.octets = torch.cat([*octets, _eights(last)], dim=1)
+        self.labels = torch.cat(names, dim=1)
 
     def __len__(self) -> int:
         return self.labels.shape[1]
 
-    @property
-    def bits(self) -> Tensor:
-        """What the codec made of all sequences, uint8 [S, N, size]."""
-        eights = [(self.octets >> (7 - place)) & 1 for place in range(8)]
-        return torch.stack(eights, dim=2).flatten(1, 2)[:, : len(self)]
+    def bits(self, slots: Tensor) -> Tensor:
+        """Return what the codec made of the sequences in these slots of each seed, [S, B]; uint8
+        [S, B, size].
+        """
+        stack, rows, size = self.octets.shape
+        first = torch.arange(stack, device=slots.device).unsqueeze(1) * rows
+        octets = self.octets.view(-1, size).index_select(0, (first + slots // 8).flatten())
+        places = (7 - slots % 8).to(torch.uint8).unsqueeze(2)
+        return (octets.view(*slots.shape, size) >> places) & 1
 
     def gather(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is in these slots of each seed, [S, B]: sequences [S, B, T, units], expanded,
         and labels int64 [S, B].
         """
-        stack, rows, size = self.octets.shape
-        first = torch.arange(stack, device=slots.device).unsqueeze(1) * rows
-        octets = self.octets.view(-1, size).index_select(0, (first + slots // 8).flatten())
-        places = (7 - slots % 8).to(torch.uint8).view(-1, 1)
-        sequences = self.codec.expand((octets >> places) & 1)
-        labels = self.labels.gather(1, slots).long()
-        return sequences.view(*slots.shape, *sequences.shape[1:]), labels
+        return self.codec.expand(self.bits(slots)), self.labels.gather(1, slots).long()
 
     def footprint(self) -> int:
         """Bytes one seed holds, a byte for each label included."""
         return self.octets[0].numel() + len(self)
+
+
+def _eights(bits: Tensor) -> Tensor:
+    """Join each eight rows of bits, [S, 8 n, size] to uint8 [S, n, size], the first one highest."""
+    eights = bits.view(len(bits), -1, 8, bits.shape[2])
+    octets = eights[:, :, 0] << 7
+    for place in range(1, 8):
+        octets |= eights[:, :, place] << (7 - place)
+    return octets
 
 
 class CompressedMemory:
@@ -125,7 +146,8 @@ class CompressedMemory:
     Args:
         share: how many samples are held of each class, by the number of classes seen; a class
             counts anew in every task that has it.
-        turn: turns inputs uint8 [S, B, D] into the bits kept of them, uint8 [S, B, size].
+        turn: turns inputs uint8 [S, B, D] into the bits kept of them, uint8 [S, n, size] for some
+            at a time.
     """
 
     def __init__(
@@ -134,11 +156,10 @@ class CompressedMemory:
         codec: Codec,
         device: torch.device,
         share: Callable[[int], int],
-        turn: Callable[[Tensor, Codec], Tensor],
+        turn: Callable[[Tensor, Codec], Iterator[Tensor]],
     ) -> None:
         self.seeds, self.share, self.turn = tuple(seeds), share, turn
-        empty = torch.empty(len(seeds), 0, codec.size, dtype=torch.uint8, device=device)
-        self.held = Packed(codec, empty, torch.empty_like(empty[..., 0]))
+        self.held = Packed(codec, torch.zeros(len(seeds), 0, dtype=torch.uint8, device=device))
         self.shares: list[int] = []  # samples held of each class
 
     def __len__(self) -> int:
@@ -146,15 +167,26 @@ class CompressedMemory:
 
     def end_task(self, task: Task) -> None:
         """Take samples of a finished task; what is held of earlier classes shrinks to its share."""
-        share, codec = self.share(len(self.shares) + task.classes), self.held.codec
+        codec, share = self.held.codec, self.share(len(self.shares) + task.classes)
         count = min(share, task.smallest_here)
-        bits = [block[:, :share] for block in torch.split(self.held.bits, self.shares, dim=1)]
-        labels = [block[:, :share] for block in torch.split(self.held.labels, self.shares, dim=1)]
-        for label, inputs in self._chosen(task, count):
-            bits.append(self.turn(inputs, codec))
-            labels.append(label.unsqueeze(1).expand(-1, count).to(torch.uint8))
-        self.held = Packed(codec, torch.cat(bits, dim=1), torch.cat(labels, dim=1))
+        parts = itertools.chain(self._shrunk(share), self._taken(task, count))
+        self.held = Packed(codec, self.held.labels[:, :0], parts)
         self.shares = [min(held, share) for held in self.shares] + [count] * task.classes
+
+    def _shrunk(self, share: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first samples of every class that is held, ``share`` of each at most."""
+        starts = itertools.accumulate(self.shares, initial=0)
+        blocks = (range(a, a + min(n, share)) for a, n in zip(starts, self.shares, strict=False))
+        first = torch.tensor([*itertools.chain(*blocks)], dtype=torch.long)
+        slots = first.to(self.held.labels.device).expand(len(self.seeds), -1)
+        for some in torch.split(slots, AT_ONCE, dim=1):
+            yield self.held.bits(some), self.held.labels.gather(1, some)
+
+    def _taken(self, task: Task, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """So many samples of each class of a task."""
+        for label, inputs in self._chosen(task, count):
+            for bits in self.turn(inputs, self.held.codec):
+                yield bits, label.unsqueeze(1).expand(-1, bits.shape[1]).to(torch.uint8)
 
     def _chosen(self, task: Task, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each class of a task: its label [S], so many of its samples in random order."""

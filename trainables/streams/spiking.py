@@ -64,10 +64,12 @@ class SpikingStream(Stream):
             bits=options.bits,
         )
 
-    def hold(self, split: Split) -> Tensor:
-        options = self.options
-        binned = spikes.counts(split, options.steps, options.seconds, 2**options.bits - 1)
-        return torch.from_numpy(np.concatenate([pack(part, options.bits) for part in binned]))
+    @classmethod
+    def prepare(cls, data: Mapping[str, Split], options: Any) -> dict[str, Split]:
+        return {
+            split: arrays if "images" in arrays else binned(arrays, options)
+            for split, arrays in data.items()
+        }
 
     def groups(self, split: Split) -> Any:
         return spikes.groups(split)
@@ -75,6 +77,13 @@ class SpikingStream(Stream):
     def gather(self, index: Tensor, scored: bool = False) -> tuple[Tensor, Tensor]:
         octets, labels = super().gather(index, scored)
         return unpack(octets, self.info.inputs, self.options.bits), labels
+
+
+def binned(trains: Split, options: Any) -> Split:
+    """Return spike trains as a stream keeps them: numbers of spikes in each step, packed."""
+    parts = spikes.counts(trains, options.steps, options.seconds, 2**options.bits - 1)
+    images = np.concatenate([pack(part, options.bits) for part in parts])
+    return {"images": images} | {name: trains[name] for name in ("labels", "speakers")}
 
 
 class OneLeftOut(SpikingOptions):

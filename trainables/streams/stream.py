@@ -97,8 +97,8 @@ class Stream(ABC):
     training set); phase ``confirm`` learns both and scores ``test``.
 
     Args:
-        data: the splits the phase needs, as ``datasets.load`` returns them (no test split in phase
-            ``tune``).
+        data: the splits the phase needs (no test split in phase ``tune``), as ``datasets.load`` or
+            :meth:`prepare` returns them.
         options: an instance of the class's ``Options``.
     """
 
@@ -133,10 +133,11 @@ class Stream(ABC):
             )
         self.images: list[Tensor] = []  # of the splits held: learnt first, scored last
         self.labels: list[Tensor] = []
-        for split in held:
-            self.images.append(self.hold(data[split]).to(self.device))
-            self.labels.append(_tensor(data[split]["labels"]).to(self.device, torch.long))
         labels = [data[split]["labels"] for split in held]
+        for split, names in zip(held, labels, strict=True):
+            images = self.prepare({split: data[split]}, self.options)[split]["images"]
+            self.images.append(_tensor(images.reshape(len(names), -1)).to(self.device))
+            self.labels.append(_tensor(names).to(self.device, torch.long))
         self.pools_learnt = self._pools(labels[0], learnt)
         self.pools_scored = self._pools(labels[-1], scored)
         self.task_classes = self.assign_classes()
@@ -147,9 +148,12 @@ class Stream(ABC):
             self.options.active_classes,
         )
 
-    def hold(self, split: Split) -> Tensor:
-        """Return the samples of a split as they are kept on the device, uint8 [N, ...]."""
-        return _tensor(split["images"].reshape(len(split["labels"]), -1))
+    @classmethod
+    def prepare(cls, data: Mapping[str, Split], options: Any) -> dict[str, Split]:
+        """Return the data as streams with these options keep them, ``images`` uint8 [N, ...], for
+        many streams to share; what is prepared comes back as it is.
+        """
+        return dict(data)
 
     @classmethod
     def length(cls, options: Any) -> int:
