@@ -183,7 +183,7 @@ def report(
 def _report_one(analysis: Analysis, place: Path, as_json: bool, seed: int | None = None) -> None:
     from analysis.data import to_json
     from study.console import print_results
-    from study.results import check_seed, write_report
+    from study.report import check_seed, write_report
 
     if seed is not None:
         check_seed(analysis, seed)
@@ -196,7 +196,7 @@ def _report_several(
 ) -> None:
     from analysis.across_sections import across_sections, to_json
     from study.console import print_sections
-    from study.results import compare, write_across
+    from study.report import compare, write_across
 
     across = compare(analyses, folders)
     if as_json:
@@ -223,7 +223,7 @@ def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None
 
     from analysis.planning import plans, power_table
     from study.console import print_block
-    from study.results import differences_of
+    from study.seen import differences_of
 
     found = {
         a.record.study: plans(a, differences_of(folder))

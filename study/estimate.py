@@ -12,8 +12,9 @@ from study.confirm import confirmed, failures
 from study.folder import Folder
 from study.pilot import has_own_loop, measure, pilot_work, sizes, steps_per_trial
 from study.plan import Method
-from study.results import opened, seen_differences
+from study.results import opened
 from study.run import Data, load_data, prepared
+from study.seen import seen_differences
 from study.spec import Spec
 from study.sweep import best_trial, finished_trials
 from trainables import find_stream

@@ -1,26 +1,18 @@
-"""From the ledger to what the analysis reads, and from the analysis to files."""
+"""From the ledger to what the analysis reads."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from analysis.across import Across, compare_streams, streams_of
-from analysis.blocks import Picture
-from analysis.html import Draw
 from analysis.metrics import (
     METRICS,
     accuracy_matrix,
     chance,
-    forward_transfer,
-    min_accuracy,
-    recency_bias,
-    worst_case_accuracy,
 )
 from analysis.records import (
     DiagnosticRecord,
@@ -31,15 +23,15 @@ from analysis.records import (
     TrialRecord,
     TuningRecord,
 )
-from analysis.renderings import across_files, files
 from analysis.results import Analysis, analyse
-from analysis.units import by_unit, grouped, means
+from analysis.units import by_unit
 from study import installed, plan, software
 from study.changes import changes, confirmed_methods
 from study.confirm import confirmed, unconfirmed
 from study.folder import Folder, Planned
 from study.ledger import PRETRAINING, Entry, Ledger
 from study.plan import Method
+from study.scores import all_scores, of_readout
 from study.search import importances
 from study.spec import Spec
 from study.sweep import best_trial, within_budget
@@ -113,77 +105,6 @@ def _published(spec: Spec, methods: Mapping[str, Method]) -> Iterator[PublishedR
             )
 
 
-def of_readout(metric: str, readout: str) -> str:
-    """Name a metric of another readout than the primary one."""
-    return f"{metric} [{readout}]"
-
-
-@dataclass(frozen=True)
-class SeenDifferences:
-    """Paired differences of one method to the reference seen so far, and where."""
-
-    differences: tuple[float, ...]
-    source: str
-
-
-def seen_differences(
-    spec: Spec, methods: Mapping[str, Method], folder: Folder
-) -> dict[str, SeenDifferences]:
-    """Return what a study knows of the spread of its differences: those of the confirmation, else
-    those between the best trials on the tuning seeds.
-    """
-    ledger = folder.ledger()
-    scores = {name: _seen(spec, method, ledger) for name, method in methods.items()}
-    sources = (
-        ("the confirmation", spec.study.stream),
-        ("the tuning seeds", plan.tune_stream(spec)),
-    )
-    found = {}
-    for name in methods:
-        pairs = zip(scores[name], scores[spec.study.reference], sources, strict=True)
-        for mine, theirs, (source, stream) in pairs:
-            differences = _unit_differences(spec, mine, theirs, stream)
-            if name != spec.study.reference and len(differences) > 1:
-                found[name] = SeenDifferences(differences, source)
-                break
-    return found
-
-
-def _unit_differences(
-    spec: Spec, mine: Mapping[int, float], theirs: Mapping[int, float], stream: str
-) -> tuple[float, ...]:
-    """Return the mean difference of each unit, over the seeds that both methods have."""
-    differences = {seed: mine[seed] - theirs[seed] for seed in set(mine) & set(theirs)}
-    units = grouped(set(differences), lambda seed: plan.unit_of(spec, seed, stream))
-    return tuple(means(differences, units).values())
-
-
-def differences_of(place: Path) -> dict[str, tuple[float, ...]]:
-    """Return the paired differences seen of each method, from a study's folder alone."""
-    folder, spec, methods = opened(place)
-    found = seen_differences(spec, methods, folder)
-    return {name: seen.differences for name, seen in found.items()}
-
-
-def _seen(spec: Spec, method: Method, ledger: Ledger) -> tuple[dict[int, float], dict[int, float]]:
-    """Return a method's scores by seed: in the confirmation, and of its best trial."""
-    metric = spec.study.metric
-    confirming = {
-        seed: seed_scores(ledger.outcome(entry), metric)[position]
-        for seed, (entry, position) in confirmed(spec, method, ledger).places.items()
-    }
-    best = best_trial(spec, method, ledger)
-    tuning = (
-        dict(zip(best.seeds, seed_scores(ledger.outcome(best), metric), strict=True))
-        if best
-        else {}
-    )
-    return confirming, tuning
-
-
-WRITTEN = (".csv", ".tex", ".svg", ".png", ".pdf")  # by a report, in its folders
-
-
 class _Reader:
     """Reads outcomes once each."""
 
@@ -195,51 +116,6 @@ class _Reader:
         if entry.folder not in self._known:
             self._known[entry.folder] = self.ledger.outcome(entry)
         return self._known[entry.folder]
-
-
-def seed_scores(outcome: Outcome, metric: str, readout: str | None = None) -> list[float]:
-    """Return a metric of each seed; NaN for a seed that diverged."""
-    counts = outcome.counts[readout] if readout else next(iter(outcome.counts.values()))
-    return _masked(outcome, METRICS[metric](counts[:, :, : outcome.rows]))
-
-
-def _masked(outcome: Outcome, scores: Array) -> list[float]:
-    """Return the scores, NaN for a seed that diverged."""
-    masked: list[float] = np.where(np.all(outcome.finite, axis=1), scores, np.nan).tolist()
-    return masked
-
-
-def all_scores(outcome: Outcome, scenario: str) -> dict[str, list[float]]:
-    """Return every metric that is defined for an outcome, of each seed."""
-    scores = {name: seed_scores(outcome, name) for name in METRICS}
-    for readout in list(outcome.counts)[1:]:
-        scores |= {
-            of_readout(name, readout): seed_scores(outcome, name, readout) for name in METRICS
-        }
-    counts = next(iter(outcome.counts.values()))
-    matrix = accuracy_matrix(counts)
-    further: dict[str, Array] = {}
-    if scenario in ("task", "domain") and outcome.rows == matrix.shape[2]:
-        initial = accuracy_matrix(next(iter(outcome.initial.values()))[:, None])[:, 0]
-        further["forward_transfer"] = forward_transfer(matrix, initial)
-    if scenario == "class":
-        own_classes = counts[:, -1].sum(axis=-1) > 0
-        further["recency_bias"] = recency_bias(
-            counts[:, :, : outcome.rows], own_classes[:, : outcome.rows]
-        )
-    if len(outcome.between["task"]):
-        evaluations = _evaluations(outcome, matrix)
-        further["min_accuracy"] = min_accuracy(*evaluations)
-        further["worst_case_accuracy"] = worst_case_accuracy(*evaluations)
-    return scores | {name: _masked(outcome, values) for name, values in further.items()}
-
-
-def _evaluations(outcome: Outcome, matrix: Array) -> tuple[Array, Array]:
-    """Return the accuracies at all evaluations in order, [S, N, T], and the task of each, [N]."""
-    tasks = np.concatenate([outcome.between["task"], np.arange(outcome.rows)])
-    order = np.argsort(tasks, kind="stable")  # of one task, those within it come first
-    values = np.concatenate([accuracy_matrix(outcome.between["counts"]), matrix], axis=1)
-    return values[:, order], tasks[order]
 
 
 def _method_record(
@@ -425,81 +301,3 @@ def analyse_folder(place: Path) -> Analysis:
     """Analyse a study from its folder alone."""
     folder, spec, methods = opened(place)
     return analyse(study_record(spec, methods, folder.ledger(), folder))
-
-
-def write_report(analysis: Analysis, place: Path, seed: int | None = None) -> None:
-    """Write a study's report in every format: one page, Markdown, JSON, tables and figures; with
-    the accuracy matrices of one ``seed``, if wanted.
-    """
-    from analysis.figures import matrix_picture, pictures
-
-    shown = pictures(analysis)
-    if seed is not None:
-        check_seed(analysis, seed)
-        shown = (*shown, matrix_picture(analysis, seed))
-    _write(shown, lambda shown, draw: files(analysis, shown, draw), place)
-
-
-def check_seed(analysis: Analysis, seed: int) -> None:
-    """Raise when a study has no accuracy matrix of a seed, or of what it pairs instead."""
-    known = sorted({s for t in analysis.trajectories for s in t.seeds})
-    if seed not in known:
-        listed = ", ".join(map(str, known)) or "none"
-        raise InputError(
-            f"--seed {seed}: {analysis.record.study} has no accuracy matrix of that "
-            f"{analysis.record.unit}. "
-            f"There are: {listed}."
-        )
-
-
-def compare(analyses: Sequence[Analysis], folders: Sequence[Path]) -> Across:
-    """Compare several studies, which must have been tested at one alpha."""
-    if len({analysis.rules.alpha for analysis in analyses}) > 1:
-        pairs = zip(folders, analyses, strict=True)
-        listed = ", ".join(f"{folder} {a.rules.alpha:g}" for folder, a in pairs)
-        raise InputError(
-            f"study.alpha differs ({listed}): there is no one level for their intervals and "
-            "tests. Give studies of the same alpha."
-        )
-    return compare_streams(streams_of(analyses))
-
-
-def write_across(across: Across, analyses: Sequence[Analysis], place: Path) -> None:
-    """Write the report of several studies side by side."""
-    from analysis.figures import across_pictures
-
-    shown = across_pictures(across)
-    _write(shown, lambda shown, draw: across_files(across, analyses, shown, draw), place)
-
-
-def _clear(place: Path) -> None:
-    """Remove an earlier report, and refuse a folder that holds something else."""
-    if place.is_dir() and any(place.iterdir()) and not (place / "report.json").exists():
-        raise InputError(f"{place} holds other files than a report. Give an empty folder.")
-    for pattern in ("*.csv", "figures/*", "tables/*"):
-        for old in place.glob(pattern):
-            if old.suffix in WRITTEN:
-                old.unlink()
-
-
-def _write(
-    shown: Sequence[Picture],
-    texts: Callable[[Sequence[Picture], Draw], Mapping[str, str]],
-    place: Path,
-) -> None:
-    from analysis.figures import inline, save
-
-    def draw(picture: Picture) -> str:  # drawing once serves the files and the page
-        return inline((place / "figures" / f"{picture.name}.svg").read_text("utf-8"), picture)
-
-    try:
-        _clear(place)
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "report.json").touch()  # marks the folder as a report, should writing end here
-        for picture in shown:
-            save(picture, place / "figures")
-        for name, text in texts(shown, draw).items():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write the report to {place}: {error.strerror}.") from None

@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError
 
 from analysis.results import Analysis, analyse
-from study import plan, results, tracking
+from study import plan, tracking
 from study.cluster import connected, slots
 from study.confirm import confirmed, failures, run_confirmation
 from study.console import Console
@@ -21,6 +21,8 @@ from study.ledger import Ledger
 from study.pilot import Pilot, measure, pilot_work, sizes
 from study.plan import Method
 from study.pretraining import before_confirmation, before_sweeps, run_pretraining
+from study.report import write_report
+from study.results import study_record
 from study.spec import Spec
 from study.sweep import finished_trials, run_sweep
 from trainables import find_stream
@@ -63,8 +65,8 @@ def run_study(
         folder.admit(spec, command, ledger)
         with tracking.Mirror(folder, spec, methods, ledger, tracking_uri, console.say) as mirror:
             lost = _run_phases(spec, methods, folder, ledger, root, console, mirror)
-            analysis = analyse(results.study_record(spec, methods, ledger, folder))
-            results.write_report(analysis, place / "report")
+            analysis = analyse(study_record(spec, methods, ledger, folder))
+            write_report(analysis, place / "report")
             mirror.finish(analysis)
     failed = [name for method in methods.values() for name in failures(spec, method, ledger)]
     return Finished(analysis, failed + lost)

@@ -31,7 +31,9 @@ from study.mlflow_store import (
     reason,
 )
 from study.plan import Method
-from study.results import all_scores, opened, study_record, write_report
+from study.report import write_report
+from study.results import opened, study_record
+from study.scores import all_scores
 from study.spec import Spec
 from trainables.errors import InputError
 

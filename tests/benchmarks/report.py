@@ -17,7 +17,7 @@ import numpy as np
 from analysis.metrics import METRICS
 from analysis.records import MethodRecord, StudyRecord, TrialRecord, TuningRecord
 from analysis.results import analyse
-from study.results import write_report
+from study.report import write_report
 
 METHODS, SEEDS, TASKS, TRIALS = 30, 30, 10, 20
 

@@ -16,7 +16,9 @@ from study import estimate as module
 from study.estimate import estimate
 from study.folder import Folder
 from study.pilot import Pilot
-from study.results import seen_differences, study_record, write_report
+from study.report import write_report
+from study.results import study_record
+from study.seen import seen_differences
 from trainables import STREAMS
 from trainables.errors import InputError
 from trainables.streams import SplitStream

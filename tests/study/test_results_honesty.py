@@ -13,7 +13,8 @@ from analysis.tables import configuration_table, failure_table
 from study.confirm import failures
 from study.folder import Folder
 from study.ledger import Ledger
-from study.results import analyse_folder, write_report
+from study.report import write_report
+from study.results import analyse_folder
 from study.run import complete
 from trainables import LEARNERS
 from trainables.errors import InputError

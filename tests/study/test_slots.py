@@ -13,8 +13,11 @@ from analysis.results import analyse
 from study import plan
 from study.folder import Folder
 from study.ledger import Ledger
-from study.results import all_scores, seen_differences, study_record, write_report
+from study.report import write_report
+from study.results import study_record
+from study.scores import all_scores
 from study.search import importances
+from study.seen import seen_differences
 from trainables.course import Assignment, Course
 from trainables.errors import InputError
 from trainables.learner import Map

@@ -26,7 +26,9 @@ from factory import (
 from analysis.metrics import METRICS
 from analysis.results import analyse
 from study.ledger import Ledger
-from study.results import all_scores, analyse_folder, seed_scores, study_record, write_report
+from study.report import write_report
+from study.results import analyse_folder, study_record
+from study.scores import all_scores, seed_scores
 from trainables.errors import InputError
 from trainables.trial import objective_values
 

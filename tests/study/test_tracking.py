@@ -25,7 +25,8 @@ from study import mlflow_store, plan
 from study.console import shell
 from study.folder import Folder
 from study.mlflow_store import default_uri, metric_name
-from study.results import study_record, write_report
+from study.report import write_report
+from study.results import study_record
 from study.tracking import Mirror, Writer, rebuild
 from trainables.errors import InputError
 

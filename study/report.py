@@ -1,0 +1,93 @@
+"""Reports on disk: of one study, and of several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from analysis.across import Across, compare_streams, streams_of
+from analysis.blocks import Picture
+from analysis.html import Draw
+from analysis.renderings import across_files, files
+from analysis.results import Analysis
+from trainables.errors import InputError
+
+WRITTEN = (".csv", ".tex", ".svg", ".png", ".pdf")  # by a report, in its folders
+
+
+def write_report(analysis: Analysis, place: Path, seed: int | None = None) -> None:
+    """Write a study's report in every format: one page, Markdown, JSON, tables and figures; with
+    the accuracy matrices of one ``seed``, if wanted.
+    """
+    from analysis.figures import matrix_picture, pictures
+
+    shown = pictures(analysis)
+    if seed is not None:
+        check_seed(analysis, seed)
+        shown = (*shown, matrix_picture(analysis, seed))
+    _write(shown, lambda shown, draw: files(analysis, shown, draw), place)
+
+
+def check_seed(analysis: Analysis, seed: int) -> None:
+    """Raise when a study has no accuracy matrix of a seed, or of what it pairs instead."""
+    known = sorted({s for t in analysis.trajectories for s in t.seeds})
+    if seed not in known:
+        listed = ", ".join(map(str, known)) or "none"
+        raise InputError(
+            f"--seed {seed}: {analysis.record.study} has no accuracy matrix of that "
+            f"{analysis.record.unit}. "
+            f"There are: {listed}."
+        )
+
+
+def compare(analyses: Sequence[Analysis], folders: Sequence[Path]) -> Across:
+    """Compare several studies, which must have been tested at one alpha."""
+    if len({analysis.rules.alpha for analysis in analyses}) > 1:
+        pairs = zip(folders, analyses, strict=True)
+        listed = ", ".join(f"{folder} {a.rules.alpha:g}" for folder, a in pairs)
+        raise InputError(
+            f"study.alpha differs ({listed}): there is no one level for their intervals and "
+            "tests. Give studies of the same alpha."
+        )
+    return compare_streams(streams_of(analyses))
+
+
+def write_across(across: Across, analyses: Sequence[Analysis], place: Path) -> None:
+    """Write the report of several studies side by side."""
+    from analysis.figures import across_pictures
+
+    shown = across_pictures(across)
+    _write(shown, lambda shown, draw: across_files(across, analyses, shown, draw), place)
+
+
+def _clear(place: Path) -> None:
+    """Remove an earlier report, and refuse a folder that holds something else."""
+    if place.is_dir() and any(place.iterdir()) and not (place / "report.json").exists():
+        raise InputError(f"{place} holds other files than a report. Give an empty folder.")
+    for pattern in ("*.csv", "figures/*", "tables/*"):
+        for old in place.glob(pattern):
+            if old.suffix in WRITTEN:
+                old.unlink()
+
+
+def _write(
+    shown: Sequence[Picture],
+    texts: Callable[[Sequence[Picture], Draw], Mapping[str, str]],
+    place: Path,
+) -> None:
+    from analysis.figures import inline, save
+
+    def draw(picture: Picture) -> str:  # drawing once serves the files and the page
+        return inline((place / "figures" / f"{picture.name}.svg").read_text("utf-8"), picture)
+
+    try:
+        _clear(place)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "report.json").touch()  # marks the folder as a report, should writing end here
+        for picture in shown:
+            save(picture, place / "figures")
+        for name, text in texts(shown, draw).items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write the report to {place}: {error.strerror}.") from None
