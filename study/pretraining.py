@@ -124,8 +124,12 @@ def finished(shared: Shared, ledger: Ledger) -> list[Entry]:
     return [e for e in done if seedless_key(e.work, e.versions) == shared.key]
 
 
-def pending(wanted: Sequence[Shared], ledger: Ledger, slots: int) -> list[tuple[Entry, str]]:
-    """Return the missing trials, their seeds spread over slots, and the method of each."""
+def pending(
+    wanted: Sequence[Shared], ledger: Ledger, slots: int, stacks: Mapping[str, int]
+) -> list[tuple[Entry, int]]:
+    """Return the missing trials and the size of their stacks. Their seeds are spread over slots,
+    but not more than a stack to a trial: what has been learnt is then kept stack by stack.
+    """
     lacking = []
     for shared in wanted:
         done = {seed for entry in finished(shared, ledger) for seed in entry.seeds}
@@ -133,9 +137,11 @@ def pending(wanted: Sequence[Shared], ledger: Ledger, slots: int) -> list[tuple[
             lacking.append((shared, missing))
     queue = []
     for shared, missing in lacking:
-        for seeds in spread(missing, min(len(missing), math.ceil(slots / len(lacking)))):
+        stack = stacks[shared.method]
+        parts = max(math.ceil(slots / len(lacking)), math.ceil(len(missing) / stack))
+        for seeds in spread(missing, min(len(missing), parts)):
             work = dataclasses.replace(shared.work, seeds=seeds)
-            queue.append((entry_for(work, PRETRAINING, None), shared.method))
+            queue.append((entry_for(work, PRETRAINING, None), stack))
     return queue
 
 
@@ -158,7 +164,7 @@ def run_pretraining(
     if not wanted:
         return {}, []
     phase = wanted[0].work.phase
-    queue = [(entry, stacks[method]) for entry, method in pending(wanted, ledger, slots)]
+    queue = pending(wanted, ledger, slots, stacks)
     done = sum(len(finished(shared, ledger)) for shared in wanted)
     console.phase(f"pretrain {phase}", done + len(queue), done)
     name = f"pretrain-{phase}"

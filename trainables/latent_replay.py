@@ -65,6 +65,8 @@ class SpikingRehearsal(Keeping, SpikingNaive):
                 f"ratio = {config.ratio} does not divide the {stream.steps} steps of the stream; "
                 f"allowed: {', '.join(map(str, fit))}"
             )
+        if config.order == "mixed" and config.batch_size < 2:
+            raise InputError("batch_size = 1: a batch of mixed order has a new and an old sample")
         cls.check_memory(config, stream)
 
     @classmethod

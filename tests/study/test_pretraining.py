@@ -165,7 +165,7 @@ def test_trials_of_a_sweep_and_methods_share_one_pretraining(done):
 
 def test_the_confirmation_shares_another(done):
     found = done.pretrainings("confirm")
-    assert [entry.seeds for entry in found] == [(100, 101), (102,)]
+    assert [entry.seeds for entry in found] == [(100,), (101,), (102,)]  # a stack each
     assert done.own("confirm") == {"founded": [0.0] * 3, "twice": [0.0] * 3}
     assert {e.work["configuration"]["pretrain_epochs"] for e in found} == {2}
     assert {e.work["tasks"] for e in found} == {1}
@@ -216,7 +216,7 @@ def test_what_iterates_over_trials_does_not_see_it(done):
 def test_a_pretraining_alone_settles_nothing_of_a_study(done):
     for entry in done.ledger.entries():
         shutil.rmtree(done.place / "ledger" / entry.folder)
-    assert len(done.ledger.entries(method=PRETRAINING)) == 4
+    assert len(done.ledger.entries(method=PRETRAINING)) == 5
     changed = run(done.place, {"stream": {"samples_per_task": 70}})
     assert len(changed.pretrainings("tune")) == 4
 
@@ -253,12 +253,8 @@ def test_more_trials_take_the_pretraining_that_is_there(done):
 
 def test_more_seeds_are_pretrained_beside_those_that_are(done):
     again = run(done.place, {"confirm.seeds": {"first": 100, "count": 5}})
-    assert {entry.seeds for entry in again.pretrainings("confirm")} == {
-        (100, 101),
-        (102,),
-        (103,),
-        (104,),
-    }
+    kept = [entry.seeds for entry in again.pretrainings("confirm")]
+    assert sorted(kept) == [(seed,) for seed in range(100, 105)]
     assert set(again.own("confirm")["twice"]) == {0.0}
 
 
@@ -348,14 +344,16 @@ def test_a_trial_that_is_tested_within_tasks_learns_the_first_itself(tmp_path):
 # -- what is wanted
 
 
-def test_seeds_are_spread_over_the_slots(tmp_path):
+def test_seeds_are_spread_over_the_slots_and_kept_by_the_stack(tmp_path):
     spec = make_spec({**STUDY, "tune.seeds": [0, 1, 2, 3, 4], "tune.trials": 1})
     (shared,) = before_sweeps(spec, make_methods(spec), Ledger(tmp_path))
-    for slots, sizes in ((1, [5]), (2, [3, 2]), (4, [2, 1, 1, 1]), (9, [1] * 5)):
-        queue = pending([shared], Ledger(tmp_path), slots)
+    cases = [(1, 9, [5]), (2, 9, [3, 2]), (4, 9, [2, 1, 1, 1]), (9, 9, [1] * 5)]
+    cases += [(1, 5, [5]), (1, 4, [3, 2]), (2, 2, [2, 2, 1]), (1, 1, [1] * 5)]
+    for slots, stack, sizes in cases:
+        queue = pending([shared], Ledger(tmp_path), slots, {"founded": stack})
         assert [len(entry.seeds) for entry, _ in queue] == sizes
         assert sorted(seed for entry, _ in queue for seed in entry.seeds) == [0, 1, 2, 3, 4]
-        assert {method for _, method in queue} == {"founded"}
+        assert {size for _, size in queue} == {stack}
 
 
 def test_nothing_is_wanted_of_a_study_that_is_not_tuned(tmp_path):

@@ -60,13 +60,14 @@ TYPES = {
 def write(
     path: Path, rows: dict[str, list[object]], types: dict[str, object] | None = None
 ) -> Path:
-    """Write columns to a file; one that is left out is not in it."""
+    """Write columns to a file, ragged ones by their type; one left out is not in it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         for name, column in rows.items():
-            dataset = file.create_dataset(
-                name, (len(column),), (types or {}).get(name, TYPES[name])
-            )
+            kind = (types or {}).get(name, TYPES[name])
+            ragged = h5py.check_vlen_dtype(np.dtype(kind)) not in (None, str)  # words are one each
+            width = np.shape(column[0]) if column and not ragged else ()
+            dataset = file.create_dataset(name, (len(column), *width), kind)
             for row, value in enumerate(column):
                 dataset[row] = value
     return path

@@ -11,7 +11,7 @@ from conformance import build, learn
 
 from trainables import STREAMS, InputError
 from trainables.joint import Joint
-from trainables.streams.stream import validation_rows
+from trainables.streams.stream import _fewest_first, validation_rows
 
 SEEDS = (3, 5, 8)
 KINDS = [(phase, order) for phase in ("tune", "confirm") for order in ("fixed", "shuffled")]
@@ -137,6 +137,23 @@ def test_tasks_that_share_samples_have_the_same_first_ones(name, mnist):
             assert size == 25
             expected = list(range(300 * index, 300 * index + 25))
             assert [sorted(row.tolist()) for row in rows] == [expected] * 3
+
+
+@pytest.mark.parametrize("of_a_task", [1, 2, 5, 9, 10])
+@pytest.mark.parametrize("most", [1, 7, 20, 60, 1000])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_smallest_class_is_that_of_any_task_there_may_be(of_a_task, most, seed):
+    """Against all choices of the classes of a task, gone through one by one."""
+    labels = np.random.default_rng(seed).choice(10, 80, p=np.arange(1, 11) / 55)
+    pools = [torch.from_numpy(np.flatnonzero(labels == c)) for c in range(10)]
+    found = [_fewest_first(p, [o for o in pools if o is not p], of_a_task - 1, most) for p in pools]
+    for c in range(10):
+        shares = []
+        for task in itertools.combinations(range(10), of_a_task):
+            if c in task:
+                first = [label for label in labels if label in task][:most]
+                shares.append(first.count(c))
+        assert found[c] == min(shares)
 
 
 def test_a_negative_number_is_refused():

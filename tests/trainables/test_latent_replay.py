@@ -316,6 +316,7 @@ ENOUGH = {"memory_bytes": 2 * 256 + 10, "depth": 2}  # ten labels, and two eight
         (LatentReplay, {"memory_total": 9}, "domain", "= 9 .* 10 classes of all tasks"),
         (LatentReplay, ENOUGH | {"memory_bytes": 521}, "class", r"= 521 .*\(256 bits"),
         (SpikingRehearsal, {"memory_bytes": 2057}, "class", r"= 2057 .*\(1024 bits"),
+        (LatentReplay, {"order": "mixed", "batch_size": 1}, "class", "batch_size = 1: "),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(kind, options, scenario, told):
@@ -339,7 +340,9 @@ def test_what_cannot_be_is_refused_with_what_can(kind, options, scenario, told):
 @pytest.mark.parametrize("scenario", ["class", "domain"])
 def test_what_just_fits_is_allowed(kind, options, scenario):
     known = {k: v for k, v in (KEPT | options).items() if k in kind.Config.fields()}
-    kind.check(kind.Config.parse(known), stream_of(scenario).info)
+    config, info = kind.Config.parse(known), stream_of(scenario).info
+    kind.check(config, info)
+    assert kind.held_of_each(config, info, 10) >= 1
 
 
 @pytest.mark.parametrize("kind", [SpikingNaive, SpikingRehearsal, LatentReplay])

@@ -160,6 +160,22 @@ MALFORMED = {
         {"spikes/units": h5py.string_dtype()},
         "row 0: 0 times, but 1 units",
     ),
+    "rows of words for times": (
+        lambda samples: (
+            columns(samples)
+            | {
+                "spikes/times": [["some", "words"]] * len(samples),
+                "spikes/units": [[1, 2]] * len(samples),
+            }
+        ),
+        {"spikes/times": h5py.string_dtype(), "spikes/units": np.uint16},
+        "row 0: its times are object, not numbers of seconds",
+    ),
+    "whole times": (
+        changed(times=channels(1, 2, 3), units=THREE),
+        {"spikes/times": h5py.vlen_dtype(np.uint16)},
+        "row 0: its times are uint16, not numbers of seconds",
+    ),
     "empty": (lambda samples: columns([]), {}, "at least one"),
 }
 

@@ -84,18 +84,24 @@ def _check_numbers(path: Path, column: Array, name: str, count: int) -> None:
 def _check_row(path: Path, row: int, times: Array, units: Array) -> None:
     if times.shape != units.shape or times.ndim != 1:
         raise _unusable(path, f"row {row}: {times.size} times, but {units.size} units")
-    seconds, problem = times.astype(np.float32), ""
-    wrong = units[(units < 0) | (units >= CHANNELS)]
-    if not np.isfinite(seconds).all() or (seconds < 0).any():
-        problem = "a spike's time is negative or not finite"
-    elif (np.diff(seconds) < 0).any():
-        problem = "its spikes are not in order of time"
-    elif not np.issubdtype(units.dtype, np.integer):
-        problem = f"its units are {units.dtype}, not whole numbers"
-    elif wrong.size:
-        problem = f"unit {wrong[0]}; allowed: 0 to {CHANNELS - 1}"
+    problem = _problem(times, units)
     if problem:
         raise _unusable(path, f"row {row}: {problem}")
+
+
+def _problem(times: Array, units: Array) -> str:
+    """What is wrong with a sample's spikes; nothing where they are as they must be."""
+    if not np.issubdtype(times.dtype, np.floating):
+        return f"its times are {times.dtype}, not numbers of seconds"
+    if not np.issubdtype(units.dtype, np.integer):
+        return f"its units are {units.dtype}, not whole numbers"
+    seconds = times.astype(np.float32)
+    if not np.isfinite(seconds).all() or (seconds < 0).any():
+        return "a spike's time is negative or not finite"
+    if (np.diff(seconds) < 0).any():
+        return "its spikes are not in order of time"
+    wrong = units[(units < 0) | (units >= CHANNELS)]
+    return f"unit {wrong[0]}; allowed: 0 to {CHANNELS - 1}" if wrong.size else ""
 
 
 def _unusable(path: Path, why: str) -> InputError:

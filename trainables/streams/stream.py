@@ -7,7 +7,6 @@ S seeds, B batch, N samples of the pool, D features.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -257,12 +256,13 @@ class Stream(ABC):
     @functools.cached_property
     def smallest_class(self) -> int:
         """Number of samples to learn of the smallest class, whichever classes share its task."""
-        most, of_a_task = self.options.samples_per_task, self.task_classes.shape[2]
+        most, others = self.options.samples_per_task, self.task_classes.shape[2] - 1
+        pools = self.pools_learnt
         if not most:
-            return min(map(len, self.pools_learnt))
-        tasks = itertools.combinations(range(self.classes), of_a_task)
-        cut = (_first({c: self.pools_learnt[c] for c in task}, most) for task in tasks)
-        return min(len(rows) for classes in cut for rows in classes.values())
+            return min(map(len, pools))
+        return min(
+            _fewest_first(mine, [p for p in pools if p is not mine], others, most) for mine in pools
+        )
 
     def scored(self, index: int) -> tuple[Tensor, Tensor]:
         """Samples to score in a task: indices [S, N], padded, and which of them count."""
@@ -444,6 +444,15 @@ def _first(classes: Mapping[int, Tensor], most: int) -> dict[int, Tensor]:
         return dict(classes)
     last = rows.sort().values[most - 1]
     return {label: row[row <= last] for label, row in classes.items()}
+
+
+def _fewest_first(mine: Tensor, pools: Sequence[Tensor], others: int, most: int) -> int:
+    """Number of a class's samples among the first ``most`` of a task that it shares with ``others``
+    of some classes: with those that have most samples before its own. Samples are in order.
+    """
+    before = torch.stack([torch.searchsorted(pool, mine) for pool in pools])  # [classes, N]
+    place = torch.arange(1, len(mine) + 1) + before.topk(others, dim=0).values.sum(0)
+    return int((place <= most).sum())
 
 
 def wrap(row: Tensor, length: int) -> Tensor:
