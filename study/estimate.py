@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,17 @@ from analysis.planning import margins, plan_seeds
 from study import plan
 from study.confirm import confirmed, failures
 from study.folder import Folder
+from study.ledger import PRETRAINING
 from study.pilot import has_own_loop, measure, pilot_work, sizes, steps_per_trial
 from study.plan import Method
+from study.pretraining import Shared, foreseen
 from study.results import opened
 from study.run import Data, load_data, prepared
 from study.seen import seen_differences
 from study.spec import Spec
 from study.sweep import best_trial, finished_trials
 from trainables import find_stream
-from trainables.course import Course
+from trainables.course import Course, foundation_key
 
 
 def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
@@ -29,7 +33,15 @@ def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]
     tuning, confirming = prepared(spec, *load_data(spec, root))
     torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))
     device = "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
-    rows = [_row(spec, method, tuning, confirming, device) for method in methods.values()]
+    data = {"tune": tuning, "confirm": confirming}
+    pilots = {m.name: _pilots(spec, m, data, device) for m in methods.values()}
+    shared = {phase: foreseen(spec, methods, phase) for phase in data}
+    rows = [_row(spec, method, pilots[method.name], shared, data) for method in methods.values()]
+    rows += [
+        _shared_row(each, pilots[each.method].stack, data[phase], device)
+        for phase in data
+        for each in shared[phase]
+    ]
     total = sum(row["seconds"] or 0 for row in rows)
     return {
         "study": spec.study.name,
@@ -40,44 +52,86 @@ def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]
     }
 
 
-def _row(spec: Spec, method: Method, tuning: Data, confirming: Data, device: str) -> dict[str, Any]:
-    """What one method will take; no time where its pilot failed."""
-    trained = measure(pilot_work(spec, method), sizes(spec, method), confirming, device)
-    stack = trained.fastest
+@dataclass(frozen=True)
+class Timed:
+    """What the pilots of a method found: seed-steps per second in each phase with the stack to use,
+    none where they failed; seconds it takes a seed to end a task.
+    """
+
+    stack: int
+    rates: dict[str, float]
+    ends: float = 0.0
+    problem: str = ""
+
+
+def _pilots(spec: Spec, method: Method, data: Mapping[str, Data], device: str) -> Timed:
+    found = measure(pilot_work(spec, method), sizes(spec, method), data["confirm"], device)
+    stack = found.fastest
+    if not found.rates:
+        return Timed(stack, {}, problem=found.problem)
+    rates = {"confirm": found.rates[stack], "tune": found.rates[stack]}
+    if plan.tune_stream(spec) != spec.study.stream:
+        elsewhere = measure(pilot_work(spec, method, "tune"), [stack], data["tune"], device)
+        rates["tune"] = elsewhere.rates.get(stack, rates["tune"])
+    return Timed(stack, rates, found.ends.get(stack, 0.0))
+
+
+def _row(
+    spec: Spec,
+    method: Method,
+    pilots: Timed,
+    shared: Mapping[str, list[Shared]],
+    data: Mapping[str, Data],
+) -> dict[str, Any]:
+    """What one method will take, without first tasks that trials share; no time where its pilot
+    failed.
+    """
     row = {
         "method": method.name,
         "tune_trials": spec.tune.trials,
         "tune_seeds": len(spec.tune_seeds),
         "confirm_seeds": len(spec.confirm_seeds),
-        "stack": stack,
+        "stack": pilots.stack,
         "seconds": None,
-        "problem": trained.problem if not trained.rates else "",
+        "problem": pilots.problem,
         "own_loop": False,
     }
-    if not trained.rates:
+    if not pilots.rates:
         return row
-    ends = trained.ends.get(stack, 0.0)
-    rates = {"confirm": trained.rates[stack], "tune": trained.rates[stack]}
-    if plan.tune_stream(spec) != spec.study.stream:
-        elsewhere = measure(pilot_work(spec, method, "tune"), [stack], tuning, device)
-        rates["tune"] = elsewhere.rates.get(stack, rates["tune"])
-    seeds = {"tune": spec.tune.trials * len(spec.tune_seeds), "confirm": len(spec.confirm_seeds)}
-    data = {"tune": tuning, "confirm": confirming}
-    seconds = sum(
-        seeds[phase] * (steps / rates[phase] + tasks * ends)
-        for phase in seeds
-        if seeds[phase]
-        for steps, tasks in [_length(spec, method, phase, data[phase])]
-    )
-    return row | {"seconds": round(seconds, 1), "own_loop": has_own_loop(method.learner)}
+    runs = {"tune": spec.tune.trials * len(spec.tune_seeds), "confirm": len(spec.confirm_seeds)}
+    seconds = 0.0
+    for phase in (phase for phase in runs if runs[phase]):
+        course = _course(spec, method, phase, data[phase])
+        known = foundation_key(course.work) in {each.key for each in shared[phase]}
+        steps = steps_per_trial(course, first=int(known))
+        seconds += runs[phase] * (steps / pilots.rates[phase] + course.tasks * pilots.ends)
+    own = has_own_loop(method.learner)
+    return row | {"seconds": round(seconds, 1), "own_loop": own}
 
 
-def _length(spec: Spec, method: Method, phase: str, data: Data) -> tuple[int, int]:
-    """Steps and tasks of a seed."""
+def _course(spec: Spec, method: Method, phase: str, data: Data) -> Course:
+    """A seed's course through the stream of a phase, at the published values."""
     seeds = (spec.tune_seeds if phase == "tune" else spec.confirm_seeds)[:1]
     work = plan.assignment(spec, method, plan.configuration(method, {}), phase, seeds)
-    course = Course(work, seeds, data)
-    return steps_per_trial(course), course.tasks
+    return Course(work, seeds, data)
+
+
+def _shared_row(shared: Shared, stack: int, data: Data, device: str) -> dict[str, Any]:
+    """What a first task takes that trials have in common, and that is learnt once."""
+    work, tuning = shared.work, shared.work.phase == "tune"
+    found = measure(dataclasses.replace(work, phase="tune"), [stack], data, device)
+    steps = steps_per_trial(Course(work, work.seeds[:1], data))
+    seconds = len(work.seeds) * steps / found.rates[stack] if found.rates else None
+    return {
+        "method": f"first task of {shared.method} and others alike",
+        "tune_trials": int(tuning),
+        "tune_seeds": len(work.seeds) if tuning else 0,
+        "confirm_seeds": 0 if tuning else len(work.seeds),
+        "stack": stack,
+        "seconds": seconds and round(seconds, 1),
+        "problem": found.problem if not found.rates else "",
+        "own_loop": False,
+    }
 
 
 def _time_notes(
@@ -97,8 +151,8 @@ def _time_notes(
     own = [row["method"] for row in rows if row["own_loop"]]
     if own:
         notes.append(
-            f"{', '.join(own)}: trained in a loop of its own, which the pilot does not time: it "
-            "takes longer."
+            f"{', '.join(own)}: trained in a loop of its own, which the pilot does not time: "
+            "expect another time."
         )
     return notes
 
@@ -151,4 +205,9 @@ def progress(place: Path) -> list[dict[str, Any]]:
                 "unfinished": sum(e.method == name for e in unfinished),
             }
         )
+    under_way = sum(e.method == PRETRAINING for e in unfinished)
+    if under_way:
+        nothing = dict.fromkeys(("tuned", "best", "confirmed"))
+        first = {"method": "first tasks that trials share", "failed": 0, "unfinished": under_way}
+        rows.append(nothing | first)
     return rows

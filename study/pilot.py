@@ -97,12 +97,11 @@ def has_own_loop(learner: str) -> bool:
     return kind.learn is not Learner.learn and not kind.offline
 
 
-def steps_per_trial(course: Course) -> int:
-    """Number of optimisation steps a seed takes over the whole stream."""
-    learner = course.learner
-    tasks = [course.stream.task(t) for t in range(course.tasks)]
-    batch: int = learner.config.batch_size
-    return sum(learner.epochs(t) * task.steps(batch) for t, task in enumerate(tasks))
+def steps_per_trial(course: Course, first: int = 0) -> int:
+    """Number of optimisation steps a seed takes over the stream, from task ``first`` on."""
+    batch: int = course.learner.config.batch_size
+    every = range(first, course.tasks)
+    return sum(course.learner.epochs(t) * course.stream.task(t).steps(batch) for t in every)
 
 
 def _timed(course: Course) -> tuple[float, float, float]:

@@ -69,6 +69,26 @@ def before_confirmation(spec: Spec, methods: Mapping[str, Method], ledger: Ledge
     return _merged(found)
 
 
+def foreseen(spec: Spec, methods: Mapping[str, Method], phase: str) -> list[Shared]:
+    """Return the pre-trainings of a whole phase, before anything is known of its trials; those of
+    the confirmation as if the published values were the best.
+    """
+    if phase == "tune":
+        tuned = methods.values() if spec.tune.trials else ()
+        return _merged((method.name, _of_any_trial(spec, method)) for method in tuned)
+    return _merged(
+        (
+            method.name,
+            pretraining_of(
+                plan.assignment(
+                    spec, method, plan.configuration(method, {}), phase, spec.confirm_seeds
+                )
+            ),
+        )
+        for method in methods.values()
+    )
+
+
 def _of_any_trial(spec: Spec, method: Method) -> Assignment | None:
     """Return the pre-training of a method's trials; None where it depends on what is searched."""
     search = new_study()

@@ -42,6 +42,9 @@ class Founded(Finetune):
     def foundation(self):
         return self.network.state_dict()
 
+    def epochs(self, index):
+        return self.config.epochs if index else self.config.pretrain_epochs
+
     def learn(self, task):
         if task.id > 0:
             super().learn(task)

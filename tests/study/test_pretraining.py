@@ -23,9 +23,10 @@ from runs import command
 from search_spaces import SPACES
 from study.changes import changes
 from study.confirm import confirmed, failures
-from study.estimate import progress
+from study.estimate import estimate, progress
 from study.folder import Folder
 from study.ledger import PRETRAINING, Ledger
+from study.pilot import Pilot
 from study.pretraining import before_confirmation, before_sweeps, pending
 from study.results import study_record
 from study.run import _run_phases, complete
@@ -213,6 +214,16 @@ def test_what_iterates_over_trials_does_not_see_it(done):
     assert [row["tuned"] for row in progress(done.place)] == ["3/3"] * 2
 
 
+def test_how_far_a_study_is_tells_of_first_tasks_under_way(done):
+    ledger = done.ledger
+    entry = ledger.entries("confirm", PRETRAINING)[0]
+    assert [row["method"] for row in progress(done.place)] == ["founded", "twice"]
+    ledger.begin(entry)
+    *_, last = progress(done.place)
+    assert (last["method"], last["unfinished"]) == ("first tasks that trials share", 1)
+    ledger.abandon(entry)
+
+
 def test_a_pretraining_alone_settles_nothing_of_a_study(done):
     for entry in done.ledger.entries():
         shutil.rmtree(done.place / "ledger" / entry.folder)
@@ -354,6 +365,33 @@ def test_seeds_are_spread_over_the_slots_and_kept_by_the_stack(tmp_path):
         assert [len(entry.seeds) for entry, _ in queue] == sizes
         assert sorted(seed for entry, _ in queue for seed in entry.seeds) == [0, 1, 2, 3, 4]
         assert {size for _, size in queue} == {stack}
+
+
+def test_a_plan_counts_a_shared_first_task_once(tmp_path, monkeypatch):
+    """Tasks of five steps an epoch. Each trial: four of them, one epoch each or two; shared: two
+    epochs of the first, for two tuning seeds and for three of the confirmation.
+    """
+    asked = []
+
+    def measure(work, sizes, data, device):
+        asked.append(work)
+        return Pilot({1: 10.0 if work.tasks is None else 2.0})
+
+    monkeypatch.setattr("study.estimate.measure", measure)
+    found = estimate(make_spec(STUDY), "own.toml", tmp_path / "small", Path())
+    name = "first task of founded and others alike"
+    assert [(row["method"], row["seconds"]) for row in found["methods"]] == [
+        ("founded", (3 * 2 + 3) * 4 * 5 / 10.0),
+        ("twice", (3 * 2 + 3) * 4 * 5 * 2 / 10.0),
+        (name, 2 * 2 * 5 / 2.0),
+        (name, 3 * 2 * 5 / 2.0),
+    ]
+    assert {work.phase for work in asked} == {"tune"}  # a pilot sees no test set
+    monkeypatch.setitem(LEARNERS, "founded", Alone)
+    alone = estimate(make_spec(STUDY), "own.toml", tmp_path / "small", Path())
+    assert [row["seconds"] for row in alone["methods"]] == [
+        (3 * 2 + 3) * (4 * 5 * epochs + 2 * 5) / 10.0 for epochs in (1, 2)
+    ]
 
 
 def test_nothing_is_wanted_of_a_study_that_is_not_tuned(tmp_path):
