@@ -95,8 +95,8 @@ class Sleeping(Learner):
 
     diagnostics: ClassVar = {
         "spikes": ("Spikes asleep", "spikes"),
-        "stable_rank": ("Stable rank of the weights before and after sleep", ""),
-        "silent": ("Share of samples that no output answers to, before and after sleep", ""),
+        "stable_rank": ("Stable rank of the weights", ""),
+        "silent": ("Samples that no output answers to", "share of samples"),
     }
     maps: ClassVar = {
         "moved": Map("Change of activity asleep, 1 - cosine", "", "layer", "class"),

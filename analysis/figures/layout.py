@@ -95,7 +95,8 @@ def panel_title(axes: Axes, name: str, width: float, size: float = SMALL) -> Non
 def side_label(figure: Figure, grid: Grid, text: str) -> None:
     """What the vertical axes of all panels show."""
     middle = (grid.bottom + (grid.total - grid.top - grid.bottom) / 2) / grid.total
-    short = shorten(text, max(grid.total - 0.1, 1.2), TEXT)
+    room = 2 * min(middle, 1 - middle) * grid.total - 0.1  # on either side of the middle
+    short = shorten(text, max(room, 1.2), TEXT)
     figure.text(0.01, middle, short, rotation=90, ha="left", va="center", fontsize=TEXT)
 
 

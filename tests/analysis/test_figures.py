@@ -363,6 +363,19 @@ def test_text_is_readable_and_inside_the_figure(methods):
             assert box.x1 <= page.x1 + 1, text
 
 
+def test_a_long_title_stays_on_the_sheet():
+    record = factory.study(methods=1)
+    (spikes,) = record.methods[0].diagnostics
+    long = replace(spikes, title="What the weights of all the layers have in common " * 2, unit="")
+    with common.style():
+        figure = drawn(analyse(with_method(record, 0, diagnostics=[long])), "diagnostics-spikes")
+        figure.draw_without_rendering()
+    (label,) = (text for text in figure.texts if text.get_rotation() == 90)
+    box = label.get_window_extent()
+    assert box.y0 >= figure.bbox.y0
+    assert box.y1 <= figure.bbox.y1
+
+
 def _titles(figure):
     return [axes.title for axes in figure.axes] + [axes._left_title for axes in figure.axes]
 

@@ -2,7 +2,7 @@
 the matrix products they cannot do without; and the memory of a data set of SHD's size.
 
     python tests/benchmarks/latent.py DATA       spoken digits, DATA holding spoken_digits
-    python tests/benchmarks/latent.py --memory   files of random spikes, 10,420 samples as in SHD
+    python tests/benchmarks/latent.py --memory 4 so many seeds at once, on files of random spikes
 
 700-200-100-50, batches of 64. One thread; processor time of a step and seed. Without tests.
 """
@@ -10,6 +10,7 @@ the matrix products they cannot do without; and the memory of a data set of SHD'
 from __future__ import annotations
 
 import argparse
+import itertools
 import resource
 import tempfile
 import time
@@ -21,6 +22,7 @@ import h5py
 import numpy as np
 import torch
 
+from trainables.evaluation import evaluate
 from trainables.latent_replay import LatentReplay
 from trainables.streams import STREAMS, Stream
 from trainables.streams.datasets import Split, load
@@ -89,35 +91,38 @@ def write_like_shd(folder: Path) -> None:
             file["extra/speaker"] = np.arange(samples) // 20 % 12
 
 
-def memory() -> None:
+def memory(stack: int) -> None:
     """Print the memory of a process that reads such files, holds all samples and learns."""
     with tempfile.TemporaryDirectory() as root:
         write_like_shd(Path(root) / "shd")
         data = load("shd", Path(root))
     print(f"spikes: {sum(a.nbytes for s in data.values() for a in s.values()) / 1e9:.2f} GB")
     kind = STREAMS["speaker_incremental_shd"]
-    stream: Stream = kind(data, "domain", (0,), "confirm")
-    print(f"packed: {sum(samples.numel() for samples in stream.images) / 1e9:.2f} GB")
-    learner = LatentReplay(LatentReplay.Config.parse({"epochs": 1}), stream.info, (0,))
-    for batch in stream.task(0).batches(1, 64):
+    started = time.perf_counter()
+    data = kind.prepare(data, kind.Options.parse({}))
+    size, taken = sum(s["images"].nbytes for s in data.values()), time.perf_counter() - started
+    print(f"binned and packed: {size / 1e9:.2f} GB, in {taken:.0f} s")
+    stream: Stream = kind(data, "domain", range(stack), "confirm")
+    config = LatentReplay.Config.parse({"epochs": 1})
+    learner = LatentReplay(config, stream.info, stream.seeds)
+    for batch in itertools.islice(stream.task(0).batches(1, 64), STEPS):
         learner.observe(batch)
     learner.end_task(stream.task(0))
     learner.learn(stream.task(1))
-    index, _ = stream.scored(0)
-    learner.predict(stream.gather(index[:, :4096], scored=True)[0], None)
+    evaluate(learner, stream, 2)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"most at once, with an epoch of each task and a test: {most:.2f} GB")
+    print(f"stack {stack}: most at once, with steps of each task and a test: {most:.2f} GB")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, nargs="?")
-    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--memory", type=int, metavar="STACK")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.memory:
-        memory()
+        memory(arguments.memory)
     if arguments.data is not None:
         data = load("spoken_digits", arguments.data)
         for stack in STACKS:
