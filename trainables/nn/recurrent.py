@@ -43,17 +43,17 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, recurrent: Tensor, how: Dynamics) -> Tensor:
         membrane, spikes = torch.zeros_like(current), torch.empty_like(current)
-        synapse = torch.zeros_like(current[:, 0])
+        synapse, coming = torch.zeros_like(current[:, 0]), torch.empty_like(current[:, 0])
         for t in range(current.shape[1]):
-            fired = membrane[:, t] > THRESHOLD
-            spikes[:, t] = fired
+            torch.gt(membrane[:, t], THRESHOLD, out=spikes[:, t])
             arriving = current[:, t]
             if t:
                 arriving = torch.baddbmm(arriving, spikes[:, t - 1], recurrent)
             if t + 1 < current.shape[1]:
-                coming = torch.add(synapse, membrane[:, t], alpha=how.membrane)
-                membrane[:, t + 1] = coming.masked_fill_(fired, 0.0)
-            synapse = torch.add(arriving, synapse, alpha=how.synapse)
+                torch.add(synapse, membrane[:, t], alpha=how.membrane, out=coming)
+                # less itself where a unit has fired
+                torch.addcmul(coming, coming, spikes[:, t], value=-1, out=membrane[:, t + 1])
+            torch.add(arriving, synapse, alpha=how.synapse, out=synapse)
         ctx.save_for_backward(membrane, spikes, recurrent)
         ctx.how = how
         return spikes
@@ -67,13 +67,16 @@ class _Layer(torch.autograd.Function):
         of_current = torch.empty_like(membrane)
         # of the synapse and the membrane at the step after; those after the last one reach nothing
         of_synapse = of_membrane = torch.zeros_like(membrane[:, 0])
+        of_current[:, -1] = 0.0
         for t in reversed(range(membrane.shape[1])):
-            of_current[:, t] = of_synapse
             of_spike = of_spikes[:, t]
             if t + 1 < membrane.shape[1]:
                 of_spike = torch.baddbmm(of_spike, of_current[:, t + 1], back)
             kept = of_membrane * silent[:, t]
-            of_synapse = torch.add(kept, of_synapse, alpha=how.synapse)
+            if t:
+                of_synapse = torch.add(
+                    kept, of_synapse, alpha=how.synapse, out=of_current[:, t - 1]
+                )
             of_membrane = torch.addcmul(kept.mul_(how.membrane), of_spike, surrogate[:, t])
         before, after = spikes[:, :-1].flatten(1, 2), of_current[:, 1:].flatten(1, 2)
         return of_current, before.mT @ after, None
