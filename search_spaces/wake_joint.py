@@ -15,6 +15,6 @@ def space(trial: Suggest, stream: StreamInfo) -> dict[str, Any]:
     sleep to recover.
     """
     return {
-        "lr": trial.suggest_float("lr", 1e-3, 0.3, log=True),
+        "lr": trial.suggest_float("lr", 1e-4, 0.3, log=True),
         "hidden": trial.suggest_categorical("hidden", WIDTHS),
     }

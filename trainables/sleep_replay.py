@@ -47,7 +47,8 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
         memory_total: int = option(0, "samples rehearsed over the whole stream; 0: none", low=0)
         replay_ratio: float | None = option(
             None,
-            "rehearsed samples per new sample; none: an epoch goes about once through the memory",
+            "rehearsed samples per new sample, but one a batch at least; none: an epoch goes about "
+            "once through the memory",
             low=0.0,
             high=16.0,
         )
@@ -73,6 +74,11 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
         budget = (config.memory_bytes, config.memory_per_task)
         if config.memory_total or any(given is not None for given in budget):
             check_budget(config, stream, shared=True)
+        elif config.replay_ratio is not None:
+            raise InputError(
+                f"replay_ratio = {config.replay_ratio}: there is no memory; give memory_total, "
+                "memory_per_task or memory_bytes"
+            )
 
     def observe(self, batch: Batch) -> Tensor:
         return super().observe(self.with_rehearsal(batch) if len(self.memory) else batch)

@@ -13,7 +13,7 @@ from trainables import LEARNERS
 from trainables.spiking import SpikingNaive
 from trainables.streams import StreamInfo
 
-AWAKE = {"lr": (1e-3, 0.3), "hidden": [[400, 400], [1200, 1200], [4000, 4000]]}
+AWAKE = {"lr": (1e-4, 0.3), "hidden": [[400, 400], [1200, 1200], [4000, 4000]]}
 SLEEP = {
     "sleep_steps": (50, 2000),
     "sleep_growth": [0.0, 1 / 3, 0.5],

@@ -326,6 +326,11 @@ def test_rehearsal_joins_a_batch_with_its_share_of_the_memory(total, joined, mon
     assert learner.rehearses
 
 
+def test_how_much_is_rehearsed_of_no_memory_is_refused():
+    with pytest.raises(InputError, match=r"replay_ratio = 0.5: there is no memory"):
+        toy(replay_ratio=0.5)
+
+
 @pytest.mark.parametrize(("ratio", "joined"), [(2.0, 32), (0.5, 8), (0.0, 1)])
 def test_how_much_is_rehearsed_can_be_told(ratio, joined, monkeypatch):
     options = SLEEPS | {"memory_total": 5, "sleep_steps": 0, "replay_ratio": ratio}
