@@ -43,7 +43,7 @@ QUIET = {
 }
 # torch asks for memory in large pages: the gradients of wide layers are given back after each step,
 # and getting them anew page by page takes up to a fifth of it (tests/benchmarks/pages.py)
-WORKERS = {"env_vars": {"THP_MEM_ALLOC_ENABLE": "1"}}
+WORKERS = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 
 @contextlib.contextmanager
@@ -60,7 +60,7 @@ def connected(resources: ResourcesSection) -> Iterator[dict[str, float]]:
     options: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": logging.ERROR,
-        "runtime_env": WORKERS,
+        "runtime_env": {"env_vars": {k: os.environ.get(k, v) for k, v in WORKERS.items()}},
     }
     if resources.address == "local":
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}

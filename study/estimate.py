@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from analysis.planning import margins, plan_seeds
 from study import plan
+from study.cluster import WORKERS
 from study.confirm import confirmed, failures
 from study.folder import Folder
 from study.ledger import PRETRAINING
@@ -22,11 +24,12 @@ from study.seen import seen_differences
 from study.spec import Spec
 from study.sweep import best_trial, finished_trials
 from trainables import find_stream
-from trainables.course import Course, foundation_key
+from trainables.course import Course
 
 
 def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
     """Resolve a study and time a pilot of each method on this machine; nothing is written."""
+    os.environ |= {name: value for name, value in WORKERS.items() if name not in os.environ}
     import torch
 
     methods = plan.resolve(spec, source)
@@ -38,7 +41,7 @@ def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]
     shared = {phase: foreseen(spec, methods, phase) for phase in data}
     rows = [_row(spec, method, pilots[method.name], shared, data) for method in methods.values()]
     rows += [
-        _shared_row(each, pilots[each.method].stack, data[phase], device)
+        _shared_row(each, pilots[each.methods[0]].stack, data[phase], device)
         for phase in data
         for each in shared[phase]
     ]
@@ -102,8 +105,8 @@ def _row(
     seconds = 0.0
     for phase in (phase for phase in runs if runs[phase]):
         course = _course(spec, method, phase, data[phase])
-        known = foundation_key(course.work) in {each.key for each in shared[phase]}
-        steps = steps_per_trial(course, first=int(known))
+        shares = any(method.name in each.methods for each in shared[phase])
+        steps = steps_per_trial(course, first=int(shares))
         seconds += runs[phase] * (steps / pilots.rates[phase] + course.tasks * pilots.ends)
     own = has_own_loop(method.learner)
     return row | {"seconds": round(seconds, 1), "own_loop": own}
@@ -120,15 +123,17 @@ def _shared_row(shared: Shared, stack: int, data: Data, device: str) -> dict[str
     """What a first task takes that trials have in common, and that is learnt once."""
     work, tuning = shared.work, shared.work.phase == "tune"
     found = measure(dataclasses.replace(work, phase="tune"), [stack], data, device)
-    steps = steps_per_trial(Course(work, work.seeds[:1], data))
-    seconds = len(work.seeds) * steps / found.rates[stack] if found.rates else None
+    seconds = None
+    if found.rates:
+        steps = steps_per_trial(Course(work, work.seeds[:1], data))
+        seconds = round(len(work.seeds) * steps / found.rates[stack], 1)
     return {
-        "method": f"first task of {shared.method} and others alike",
+        "method": f"first task of {', '.join(shared.methods)} ({work.phase})",
         "tune_trials": int(tuning),
         "tune_seeds": len(work.seeds) if tuning else 0,
         "confirm_seeds": 0 if tuning else len(work.seeds),
         "stack": stack,
-        "seconds": seconds and round(seconds, 1),
+        "seconds": seconds,
         "problem": found.problem if not found.rates else "",
         "own_loop": False,
     }

@@ -36,11 +36,11 @@ class Shared:
 
     Attributes:
         work: what it computes, for all the seeds those trials need.
-        method: the first of theirs, whose size of a stack it takes.
+        methods: theirs; it takes the size of a stack of the first.
     """
 
     work: Assignment
-    method: str
+    methods: tuple[str, ...]
 
     @property
     def key(self) -> str:
@@ -106,10 +106,11 @@ def _merged(found: Iterable[tuple[str, Assignment | None]]) -> list[Shared]:
     for method, work in found:
         if work is None:
             continue
-        new = Shared(work, method)
-        known = merged.setdefault(new.key, new)
+        new = Shared(work, ())
+        known = merged.get(new.key, new)
         seeds = tuple(dict.fromkeys((*known.work.seeds, *work.seeds)))
-        merged[new.key] = Shared(dataclasses.replace(work, seeds=seeds), known.method)
+        methods = (*known.methods, method)
+        merged[new.key] = Shared(dataclasses.replace(work, seeds=seeds), methods)
     return list(merged.values())
 
 
@@ -157,7 +158,7 @@ def pending(
             lacking.append((shared, missing))
     queue = []
     for shared, missing in lacking:
-        stack = stacks[shared.method]
+        stack = stacks[shared.methods[0]]
         parts = max(math.ceil(slots / len(lacking)), math.ceil(len(missing) / stack))
         for seeds in spread(missing, min(len(missing), parts)):
             work = dataclasses.replace(shared.work, seeds=seeds)

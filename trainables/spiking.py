@@ -150,18 +150,20 @@ class SpikingNaive(Learner):
 
     def go_on(self, task: Task) -> None:
         """Learn a later task. What is below the cut does not change, so it is asked once."""
-        batch = task.sample(task.size, "asked")
-        codec = self.codec(self.config, self.stream)
-        labels = batch.labels.to(torch.uint8)
-        parts = zip(
-            self.compressed(batch.inputs, codec), torch.split(labels, AT_ONCE, 1), strict=True
-        )
-        new = Packed(codec, labels[:, :0], parts)
+        new = self.packed(task)
         for epoch in range(self.epochs(task.id)):
             for sequences, labels, fresh in self.parts(new, task.id, epoch):
                 passed = sequences.transpose(1, 2).contiguous()
                 self.losses += self.descend_on(task, passed, labels, self.cut)
                 task.stepped(fresh)
+
+    def packed(self, task: Task) -> Packed:
+        """What the samples of a task pass on at the cut, as it is."""
+        batch, codec = task.sample(task.size, "asked"), self.codec(self.config, self.stream)
+        labels = batch.labels.to(torch.uint8)
+        passed = self.compressed(batch.inputs, codec)
+        named = zip(passed, torch.split(labels, AT_ONCE, dim=1), strict=True)
+        return Packed(codec, labels[:, :0], named)
 
     def parts(self, new: Packed, *key: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Yield the batches of an epoch of a later task: sequences [S, B, T, units], labels [S, B],

@@ -68,8 +68,7 @@ def test_a_held_out_stream_is_timed_beside_the_studys_own(timed, halves):
     assert row["seconds"] == round(seconds, 1)
 
 
-def test_data_are_prepared_once_for_all_trials(monkeypatch):
-    """The training data of a sweep are those of the confirmation."""
+def test_a_sweep_has_the_prepared_training_data_of_the_confirmation(monkeypatch):
     prepared = []
 
     def prepare(cls, data, options):

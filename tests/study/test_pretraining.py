@@ -33,7 +33,7 @@ from study.run import _run_phases, complete
 from study.spec import Spec
 from trainables import LEARNERS, InputError
 from trainables.course import Assignment, Course, foundation_key, pretraining_of
-from trainables.streams import datasets
+from trainables.streams import Stream, datasets
 from trainables.trial import Trial
 
 QUICK = {"hidden": [16], "epochs": 1, "batch_size": 16}
@@ -379,12 +379,11 @@ def test_a_plan_counts_a_shared_first_task_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr("study.estimate.measure", measure)
     found = estimate(make_spec(STUDY), "own.toml", tmp_path / "small", Path())
-    name = "first task of founded and others alike"
     assert [(row["method"], row["seconds"]) for row in found["methods"]] == [
         ("founded", (3 * 2 + 3) * 4 * 5 / 10.0),
         ("twice", (3 * 2 + 3) * 4 * 5 * 2 / 10.0),
-        (name, 2 * 2 * 5 / 2.0),
-        (name, 3 * 2 * 5 / 2.0),
+        ("first task of founded, twice (tune)", 2 * 2 * 5 / 2.0),
+        ("first task of founded, twice (confirm)", 3 * 2 * 5 / 2.0),
     ]
     assert {work.phase for work in asked} == {"tune"}  # a pilot sees no test set
     monkeypatch.setitem(LEARNERS, "founded", Alone)
@@ -392,6 +391,54 @@ def test_a_plan_counts_a_shared_first_task_once(tmp_path, monkeypatch):
     assert [row["seconds"] for row in alone["methods"]] == [
         (3 * 2 + 3) * (4 * 5 * epochs + 2 * 5) / 10.0 for epochs in (1, 2)
     ]
+
+
+def test_a_plan_leaves_first_tasks_to_a_method_that_searches_them(tmp_path, monkeypatch):
+    """Six of its own in the sweep; the confirmation is planned as if published values were best."""
+    monkeypatch.setattr("study.estimate.measure", lambda *given: Pilot({1: 10.0}))
+    space = {"pretrain_lr": {"low": 1e-3, "high": 1e-2, "log": True}}
+    methods = {
+        "founded": {"fixed": QUICK},
+        "searched": {"learner": "founded", "fixed": QUICK, "space": space},
+    }
+    spec = make_spec({**STUDY, "methods": methods})
+    found = estimate(spec, "own.toml", tmp_path / "small", Path())
+    assert {row["method"]: row["seconds"] for row in found["methods"]} == {
+        "founded": 9 * 4 * 5 / 10.0,
+        "searched": (9 * 4 * 5 + 6 * 2 * 5) / 10.0,
+        "first task of founded (tune)": 2 * 2 * 5 / 10.0,
+        "first task of founded, searched (confirm)": 3 * 2 * 5 / 10.0,
+    }
+
+
+def test_a_plan_shows_a_first_task_that_cannot_be_learnt(tmp_path, monkeypatch):
+    def fail(self):
+        raise RuntimeError("too hot")
+
+    monkeypatch.setattr(Founded, "prepare", fail)
+    spec = make_spec({**STUDY, "tune.trials": 0})
+    found = estimate(spec, "own.toml", tmp_path / "small", Path())
+    assert {row["problem"] for row in found["methods"]} == {"RuntimeError: too hot"}
+    assert len(found["methods"]) == 3
+
+
+def test_data_are_prepared_once_for_all_trials(tmp_path, monkeypatch):
+    """What each stream is given has been prepared by the driver, in the sweep and after it."""
+
+    class Prepared(dict):
+        pass
+
+    calls = []
+
+    def prepare(cls, data, options):
+        calls.append(all(isinstance(split, Prepared) for split in data.values()))
+        return {name: Prepared(split) for name, split in data.items()}
+
+    monkeypatch.setattr(Stream, "prepare", classmethod(prepare))
+    run(tmp_path / "small")
+    assert calls[0] is False
+    assert len(calls) > 20
+    assert all(calls[1:])
 
 
 def test_nothing_is_wanted_of_a_study_that_is_not_tuned(tmp_path):

@@ -88,6 +88,13 @@ def test_prepared_data_are_what_a_stream_keeps(made, name):
             assert torch.equal(first, second)
 
 
+def test_data_prepared_for_other_options_are_refused(made):
+    kind = STREAMS["speaker_incremental_spoken_digits"]
+    prepared = kind.prepare(made[0], kind.Options.parse({"steps": STEPS, "bits": BITS}))
+    with pytest.raises(ValueError, match="samples of 1750 bytes in place of 2625"):
+        kind.prepare(prepared, kind.Options.parse({"steps": STEPS, "bits": 3}))
+
+
 def learnt_of(found, task, seed):
     """Indices of the samples that a seed learns in a task."""
     return found.pool(task)[0][seed]

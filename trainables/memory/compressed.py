@@ -18,7 +18,7 @@ from torch import Tensor
 from trainables.rng import generator
 from trainables.streams import Task
 
-AT_ONCE = 128  # samples of a seed whose bits take a byte each at a time
+AT_ONCE = 128  # samples of a seed that are unpacked, or go through a network, at a time
 
 
 @dataclass(frozen=True)

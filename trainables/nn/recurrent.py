@@ -51,7 +51,7 @@ class _Layer(torch.autograd.Function):
                 arriving = torch.baddbmm(arriving, spikes[:, t - 1], recurrent)
             if t + 1 < current.shape[1]:
                 torch.add(synapse, membrane[:, t], alpha=how.membrane, out=coming)
-                # less itself where a unit has fired
+                # less itself where a unit has fired; beyond all numbers, not one: its seed diverges
                 torch.addcmul(coming, coming, spikes[:, t], value=-1, out=membrane[:, t + 1])
             torch.add(arriving, synapse, alpha=how.synapse, out=synapse)
         ctx.save_for_backward(membrane, spikes, recurrent)

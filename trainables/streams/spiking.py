@@ -10,6 +10,7 @@ A sample is the number of spikes of each channel in each step, [steps * channels
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -67,7 +68,7 @@ class SpikingStream(Stream):
     @classmethod
     def prepare(cls, data: Mapping[str, Split], options: Any) -> dict[str, Split]:
         return {
-            split: arrays if "images" in arrays else binned(arrays, options)
+            split: checked(arrays, options) if "images" in arrays else binned(arrays, options)
             for split, arrays in data.items()
         }
 
@@ -84,6 +85,14 @@ def binned(trains: Split, options: Any) -> Split:
     parts = spikes.counts(trains, options.steps, options.seconds, 2**options.bits - 1)
     images = np.concatenate([pack(part, options.bits) for part in parts])
     return {"images": images} | {name: trains[name] for name in ("labels", "speakers")}
+
+
+def checked(prepared: Split, options: Any) -> Split:
+    """Return what :func:`binned` made, or raise ValueError where it was for other options."""
+    width = options.bits * math.ceil(options.steps * spikes.CHANNELS / 8)
+    if prepared["images"].shape[1] != width:
+        raise ValueError(f"samples of {prepared['images'].shape[1]} bytes in place of {width}")
+    return prepared
 
 
 class OneLeftOut(SpikingOptions):
