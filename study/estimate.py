@@ -29,7 +29,8 @@ from trainables.course import Course
 
 def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
     """Resolve a study and time a pilot of each method on this machine; nothing is written."""
-    os.environ |= {name: value for name, value in WORKERS.items() if name not in os.environ}
+    for name, value in WORKERS.items():  # pilots are timed as workers train
+        os.environ.setdefault(name, value)
     import torch
 
     methods = plan.resolve(spec, source)
