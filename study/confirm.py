@@ -162,9 +162,9 @@ def pending(spec: Spec, methods: list[Method], ledger: Ledger, slots: int) -> li
         queue += [_entry(spec, method, state.configuration, (seed,)) for seed in alone]
         if rest := [seed for seed in missing if seed not in alone]:
             lacking[method.name] = (method, state.configuration, rest)
-    for method, configuration, missing in lacking.values():
-        parts = min(len(missing), math.ceil(slots / len(lacking)))
-        for seeds in spread(missing, parts):
+    cuts = parts_of_each(len(lacking), slots)
+    for (method, configuration, missing), parts in zip(lacking.values(), cuts, strict=True):
+        for seeds in spread(missing, min(len(missing), parts)):
             queue.append(_entry(spec, method, configuration, seeds))
     return queue
 
@@ -215,6 +215,14 @@ def _belongs(spec: Spec, method: Method, configuration: Mapping[str, Any], entry
     if entry.phase != "confirm" or entry.method != method.name:
         return False
     return entry.key == _entry(spec, method, configuration, entry.seeds).key
+
+
+def parts_of_each(count: int, slots: int) -> list[int]:
+    """Return into how many trials each of ``count`` pieces of work is cut, in their order: those
+    left over when the others have filled all slots share them.
+    """
+    rest = count % slots
+    return [1] * (count - rest) + [math.ceil(slots / rest) for _ in range(rest)]
 
 
 def spread(seeds: list[int], parts: int) -> list[tuple[int, ...]]:

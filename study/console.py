@@ -58,14 +58,15 @@ class Console:
         """Begin a phase of ``total`` trials, ``done`` of which the ledger had already."""
         self._name, self._total, self._done, self._first = name, total, done, done
         self._failed, self._best = 0, ""
-        self._started = time.monotonic()
-        self._printed = 0.0
+        self._started = self._printed = time.monotonic()
         if total == 0:
             return
         if done == total:
             self.say(f"{name}: {total}/{total} trials, all in the ledger")
         elif self.live:
             self.live.update(Text(self._line()))
+        else:
+            self.say(self._line())
 
     def trial_done(self, entry: Entry, best: float | None) -> None:
         """Count a finished trial."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from study import plan
 from study.cluster import Source, fit
-from study.confirm import confirmed, spread
+from study.confirm import confirmed, parts_of_each, spread
 from study.console import Console
 from study.ledger import PRETRAINING, Entry, Ledger, entry_for
 from study.plan import Method
@@ -157,9 +157,10 @@ def pending(
         if missing := [seed for seed in shared.work.seeds if seed not in done]:
             lacking.append((shared, missing))
     queue = []
-    for shared, missing in lacking:
+    cuts = parts_of_each(len(lacking), slots)
+    for (shared, missing), parts in zip(lacking, cuts, strict=True):
         stack = stacks[shared.methods[0]]
-        parts = max(math.ceil(slots / len(lacking)), math.ceil(len(missing) / stack))
+        parts = max(parts, math.ceil(len(missing) / stack))
         for seeds in spread(missing, min(len(missing), parts)):
             work = dataclasses.replace(shared.work, seeds=seeds)
             queue.append((entry_for(work, PRETRAINING, None), stack))

@@ -23,6 +23,7 @@ from study.confirm import (
     best_configuration,
     confirmed,
     failures,
+    parts_of_each,
     pending,
     rounds,
     spread,
@@ -154,7 +155,21 @@ def test_pending_trials_fill_the_slots_and_hold_each_seed_once(tmp_path, slots, 
         assert sorted(seed for part in parts for seed in part) == list(spec.confirm_seeds)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert len(entries) >= min(slots, count * number)
-    assert {len(groups(entries, name)) for name in names} == {min(count, -(-slots // number))}
+
+
+@pytest.mark.parametrize(
+    ("methods", "slots", "expected"),
+    [
+        (1, 4, [4]),
+        (3, 8, [3, 3, 3]),
+        (2, 2, [1, 1]),
+        (3, 2, [1, 1, 2]),
+        (7, 4, [1, 1, 1, 1, 2, 2, 2]),
+        (0, 4, []),
+    ],
+)
+def test_the_methods_of_the_last_round_share_the_slots(methods, slots, expected):
+    assert parts_of_each(methods, slots) == expected
 
 
 def test_pending_trials_are_of_the_confirmation(tmp_path):

@@ -70,6 +70,7 @@ def test_progress_is_plain_lines_on_stderr(capsys, clock):
         clock.time += 10
         console.trial_done(trial(), 0.6)
     assert lines(capsys) == [
+        "tune replay: 0/2 trials",
         "tune replay: 1/2 trials, best 0.5123, 10 s left",
         "tune replay: 2/2 trials, best 0.6000, took 20 s",
     ]
@@ -91,7 +92,7 @@ def test_the_time_left_counts_only_what_ran_now(capsys, clock):
     console.phase("tune replay", 20, 10)
     clock.time += 30
     console.trial_done(trial(), None)
-    assert lines(capsys) == ["tune replay: 11/20 trials, 4 min left"]  # 9 trials of 30 s
+    assert lines(capsys)[-1] == "tune replay: 11/20 trials, 4 min left"  # 9 trials of 30 s
 
 
 def test_failed_and_diverged_trials_are_counted(capsys, clock):
