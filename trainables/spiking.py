@@ -163,7 +163,7 @@ class SpikingNaive(Learner):
         labels = batch.labels.to(torch.uint8)
         passed = self.compressed(batch.inputs, codec)
         named = zip(passed, torch.split(labels, AT_ONCE, dim=1), strict=True)
-        return Packed(codec, labels[:, :0], named)
+        return Packed(codec, len(self.seeds), self.device, named)
 
     def parts(self, new: Packed, *key: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Yield the batches of an epoch of a later task: sequences [S, B, T, units], labels [S, B],

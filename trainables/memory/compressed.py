@@ -84,17 +84,21 @@ class Packed:
     byte, uint8 [S, ceil(N / 8), size]: no bit is lost whatever the size of a sample.
 
     Args:
-        labels: of no sample, uint8 [S, 0].
+        stack: number of seeds.
         parts: what the codec made of some sequences at a time, a byte a bit, uint8 [S, n, size],
             and their labels, uint8 [S, n].
     """
 
     def __init__(
-        self, codec: Codec, labels: Tensor, parts: Iterable[tuple[Tensor, Tensor]] = ()
+        self,
+        codec: Codec,
+        stack: int,
+        device: torch.device,
+        parts: Iterable[tuple[Tensor, Tensor]] = (),
     ) -> None:
         self.codec = codec
-        rest = labels.new_zeros(len(labels), 0, codec.size)
-        octets, names = [], [labels]
+        rest = torch.zeros(stack, 0, codec.size, dtype=torch.uint8, device=device)
+        octets, names = [], [torch.zeros(stack, 0, dtype=torch.uint8, device=device)]
         for more, of_more in parts:
             bits = torch.cat([rest, more], dim=1)
             whole = bits.shape[1] // 8 * 8
@@ -159,7 +163,7 @@ class CompressedMemory:
         turn: Callable[[Tensor, Codec], Iterator[Tensor]],
     ) -> None:
         self.seeds, self.share, self.turn = tuple(seeds), share, turn
-        self.held = Packed(codec, torch.zeros(len(seeds), 0, dtype=torch.uint8, device=device))
+        self.held = Packed(codec, len(seeds), device)
         self.shares: list[int] = []  # samples held of each class
 
     def __len__(self) -> int:
@@ -170,7 +174,7 @@ class CompressedMemory:
         codec, share = self.held.codec, self.share(len(self.shares) + task.classes)
         count = min(share, task.smallest_here)
         parts = itertools.chain(self._shrunk(share), self._taken(task, count))
-        self.held = Packed(codec, self.held.labels[:, :0], parts)
+        self.held = Packed(codec, len(self.seeds), self.held.octets.device, parts)
         self.shares = [min(held, share) for held in self.shares] + [count] * task.classes
 
     def _shrunk(self, share: int) -> Iterator[tuple[Tensor, Tensor]]:
