@@ -92,7 +92,7 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
         joined = torch.cat([batch.inputs, inputs], 1), torch.cat([batch.labels, labels], 1)
         return replace(batch, inputs=joined[0], labels=joined[1])
 
-    def before_sleep(self, task: Task) -> None:
+    def before_sleep(self) -> None:
         self.unslept = {n: w.detach().clone() for n, w in self.network.named_parameters()}
 
     def end_task(self, task: Task) -> None:

@@ -141,12 +141,12 @@ class Sleeping(Learner):
     def end_task(self, task: Task) -> None:
         steps = sleep_steps(self.config, task.id)
         if steps:
-            self.before_sleep(task)
+            self.before_sleep()
             with self.watched(task):
                 self.sleep(task, steps)
         super().end_task(task)
 
-    def before_sleep(self, task: Task) -> None:
+    def before_sleep(self) -> None:
         """Look at the network as training left it."""
 
     @torch.no_grad()

@@ -262,10 +262,10 @@ def test_the_readout_before_is_the_network_that_fell_asleep(options, monkeypatch
     learner = build(SleepReplay, SLEEPS | options, stream)
     noted, changed, original = {}, [], learner.before_sleep
 
-    def note(task):
-        noted["matrix"] = evaluate(learner, stream, task.id + 1).counts["after"]
+    def note():
+        noted["matrix"] = evaluate(learner, stream, index + 1).counts["after"]
         noted["weights"] = weights_of(learner)
-        original(task)
+        original()
 
     monkeypatch.setattr(learner, "before_sleep", note)
     for index in range(3):
