@@ -14,6 +14,7 @@ SEED_VARIES = (
     "memory, spikes)"
 )
 
+NOT_TUNED = "No method was tuned."
 
 LOWER = ("forgetting", "recency_bias", GAP)  # secondary metrics of which less is better
 
@@ -106,4 +107,6 @@ def optimism(analysis: Analysis) -> str:
 
 def protocol(analysis: Analysis) -> str:
     """How the configurations were chosen, as every table of results says it."""
+    if not analysis.was_tuned:
+        return NOT_TUNED
     return f"Tuning protocol: {analysis.record.protocol}."

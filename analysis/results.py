@@ -139,6 +139,11 @@ class Analysis:
     fronts: tuple[Front, ...] = ()  # of sweeps with several objectives
     published: tuple[PublishedRow, ...] = ()
 
+    @property
+    def was_tuned(self) -> bool:
+        """Whether any method has trials."""
+        return any(row.trials for row in self.tuning)
+
 
 def analyse(record: StudyRecord) -> Analysis:
     """Judge a study: estimates, the family's tests, tuning fairness, and what to know beside them.

@@ -195,10 +195,17 @@ def _tuning(analysis: Analysis, shelf: Shelf) -> Section:
     history = shelf.take("search-history")
     return section(
         "Tuning",
-        *filled(tables.tuning_table(analysis)),
+        *(filled(tables.tuning_table(analysis)) or (Paragraph(_not_tuned(analysis)),)),
         *history,
         *filled(tuning_tables.expected_best_table(analysis)),
         *bullets(_not_expected(analysis) if not history else []),  # its caption says so too
+    )
+
+
+def _not_tuned(analysis: Analysis) -> str:
+    return (
+        f"{captions.NOT_TUNED} Each has its published values, but for what the study fixes: see "
+        "the configurations below."
     )
 
 

@@ -18,7 +18,7 @@ MOST_POINTS = 60  # beyond, dominated trials are listed by number only
 
 
 def tuning_table(analysis: Analysis) -> Table:
-    """What each method's sweep cost and found."""
+    """What each method's sweep cost and found; without rows where no method was tuned."""
     return Table(
         "Tuning",
         (
@@ -45,6 +45,7 @@ def tuning_table(analysis: Analysis) -> Table:
                 wording.number(row.optimism),
             )
             for row in analysis.tuning
+            if analysis.was_tuned
         ),
         f"{_sweeps(analysis)} distinct: configurations among the trials. defaults (the first "
         "trial, where it has the published values) and best are means over the tuning seeds on "

@@ -11,6 +11,7 @@ import pytest
 from reported import NAMES, pictures, whole_study
 
 from analysis.blocks import Bullets, Code, Paragraph, Picture, Table
+from analysis.records import TuningRecord
 from analysis.results import analyse
 from analysis.sections import sections
 
@@ -158,6 +159,13 @@ def test_expected_best_or_the_reason_why_there_is_none():
     table = next(b for b in parts["Tuning"] if getattr(b, "name", "") == "expected_best")
     assert cells(table, "method") == ["replay"]
     assert "ewc: no expected-best curve: the sampler tpe does not" in words(parts)
+
+
+def test_a_study_that_tunes_nothing_says_so():
+    study = whole_study()
+    untuned = [replace(method, tuning=TuningRecord(0)) for method in study.methods]
+    (said,) = report(replace(study, methods=untuned))["Tuning"]
+    assert said.text.startswith("No method was tuned. Each has its published values")
 
 
 def test_an_option_shows_what_was_published_and_what_was_chosen():

@@ -277,6 +277,16 @@ def test_the_tuning_table_counts_distinct_configurations(make_method, make_study
     assert table.caption.startswith("Sampler: tpe; tuning seeds per trial: ")
 
 
+def test_what_was_not_tuned_is_said_and_not_counted(make_method, make_study):
+    untuned = make_method("ewc", (0.8, 0.9, 0.7), tuning=TuningRecord(0))
+    analysis = analyse(make_study([untuned]))
+    assert tables.tuning_table(analysis).rows == ()
+    assert "No method was tuned." in tables.method_table(analysis).caption
+    beside = analyse(make_study([untuned, tuned(make_method, {"lr": 0.1})]))
+    assert [row[:2] for row in tables.tuning_table(beside).rows] == [("ewc", "0"), ("replay", "1")]
+    assert "Tuning protocol: " in tables.method_table(beside).caption
+
+
 @pytest.mark.parametrize(
     ("protocol", "shown", "said"),
     [
