@@ -118,9 +118,12 @@ def _floor(n: int, rules: Rules) -> str:
         return f"With {those} there is neither interval nor test: the scores are listed. {advice}"
     if n < FEWEST_FOR_TEST:
         return f"With {n} {rules.units} there is an interval and no test. {advice}"
-    floor = f"{inference.exact_floor(n):.4g}"
+    floor = inference.exact_floor(n)
+    fewer = int(rules.alpha / floor)
+    if n >= FEWEST_FOR_VERDICT and fewer:
+        advice += f" {n} are enough for a study of {wording.count(fewer, 'comparison')}."
     return (
-        f"The exact paired test cannot go below p = {floor} with {n} {rules.units}, before "
+        f"The exact paired test cannot go below p = {floor:.4g} with {n} {rules.units}, before "
         f"Holm over {family}; the t test assumes normal differences, so a verdict is at most "
         f"suggestive. {advice}"
     )

@@ -120,6 +120,15 @@ def test_few_seeds(make_study, n):
     assert noted(found, "cannot go below p = 0.0625 with 5 seeds") == (n == 5)
 
 
+@pytest.mark.parametrize(("n", "enough"), [(5, ""), (6, "1 comparison"), (8, "6 comparisons")])
+def test_what_the_seeds_of_a_study_were_enough_for(make_method, make_study, n, enough):
+    scores = np.linspace(0.7, 0.8, n)
+    methods = [make_method("replay", scores), *(make_method(f"m{i}", scores) for i in range(7))]
+    found = analyse(make_study(methods, planned_seeds=list(range(100, 100 + n))))
+    assert noted(found, "for 7 comparisons.")
+    assert noted(found, f"{n} are enough for a study of {enough}.") == bool(enough)
+
+
 def test_a_failed_seed_is_not_averaged_away(make_method, make_study):
     broken = make_method("ewc", [math.nan, *[0.9] * 9], failures={109: "killed"})
     whole = make_study()
