@@ -241,6 +241,14 @@ def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None
 
 
 @app.command()
+def front(folder: OneFolder) -> None:
+    """Print a study file that confirms what is on a study's Pareto fronts."""
+    from study.front import front_study
+
+    print(front_study(folder), end="")
+
+
+@app.command()
 def track(folder: OneFolder, tracking_uri: Uri = None) -> None:
     """Write what MLflow lacks of a study, from its ledger."""
     from study.mlflow_store import default_uri
