@@ -223,7 +223,13 @@ def _fronts(analysis: Analysis, shelf: Shelf) -> Section:
         return section("Pareto fronts", *shelf.take("pareto"))
     summary = tuning_tables.hypervolume_table(analysis)
     points = tuning_tables.pareto_table(analysis)
-    return section("Pareto fronts", *shelf.take("pareto"), *filled(summary, points))
+    return section(
+        "Pareto fronts",
+        *shelf.take("pareto"),
+        *filled(summary, points),
+        Paragraph("Chosen on tuning seeds and validation data. To confirm them on fresh seeds:"),
+        Code("python -m study front DIR > front.toml"),
+    )
 
 
 def _secondary(analysis: Analysis) -> Section:
