@@ -15,6 +15,7 @@ SEED_VARIES = (
 )
 
 NOT_TUNED = "No method was tuned."
+CHOSEN_BEFORE = "Nothing was tuned here: a study before chose the configurations, on the seeds {}."
 
 LOWER = ("forgetting", "recency_bias", GAP)  # secondary metrics of which less is better
 
@@ -108,5 +109,6 @@ def optimism(analysis: Analysis) -> str:
 def protocol(analysis: Analysis) -> str:
     """How the configurations were chosen, as every table of results says it."""
     if not analysis.was_tuned:
-        return NOT_TUNED
+        seeds = analysis.record.tune_seeds
+        return CHOSEN_BEFORE.format(wording.seed_list(seeds)) if seeds else NOT_TUNED
     return f"Tuning protocol: {analysis.record.protocol}."

@@ -121,7 +121,7 @@ def _floor(n: int, rules: Rules) -> str:
     floor = inference.exact_floor(n)
     fewer = int(rules.alpha / floor)
     if n >= FEWEST_FOR_VERDICT and fewer:
-        advice += f" {n} are enough for a study of {wording.count(fewer, 'comparison')}."
+        advice += f" {n} are enough for {wording.count(fewer, 'comparison')} fixed beforehand."
     return (
         f"The exact paired test cannot go below p = {floor:.4g} with {n} {rules.units}, before "
         f"Holm over {family}; the t test assumes normal differences, so a verdict is at most "

@@ -141,8 +141,8 @@ class Analysis:
 
     @property
     def was_tuned(self) -> bool:
-        """Whether any method has trials."""
-        return any(row.trials for row in self.tuning)
+        """Whether methods have trials, or are to have some."""
+        return any(m.tuning.trials or m.tuning.asked for m in self.record.methods)
 
 
 def analyse(record: StudyRecord) -> Analysis:

@@ -12,6 +12,10 @@ from analysis.blocks import Block, Bullets, Code, Paragraph, Picture, Section, T
 from analysis.results import Analysis, Comparison, StudyRecord
 
 FEW = 6  # comparisons up to which their sentences need no summary
+_FRONT = (
+    Paragraph("Chosen on tuning seeds and validation data. To confirm them on fresh seeds:"),
+    Code("python -m study front DIR > front.toml"),
+)
 DIAGNOSTICS = ("diagnostics-", "maps-")  # how the names of a method's own pictures begin
 
 
@@ -204,8 +208,8 @@ def _tuning(analysis: Analysis, shelf: Shelf) -> Section:
 
 def _not_tuned(analysis: Analysis) -> str:
     return (
-        f"{captions.NOT_TUNED} Each has its published values, but for what the study fixes: see "
-        "the configurations below."
+        f"{captions.protocol(analysis)} Methods have their published values, but for what the "
+        "study file fixes: see the configurations below."
     )
 
 
@@ -227,8 +231,7 @@ def _fronts(analysis: Analysis, shelf: Shelf) -> Section:
         "Pareto fronts",
         *shelf.take("pareto"),
         *filled(summary, points),
-        Paragraph("Chosen on tuning seeds and validation data. To confirm them on fresh seeds:"),
-        Code("python -m study front DIR > front.toml"),
+        *(_FRONT if any(front.points for front in analysis.fronts) else ()),
     )
 
 

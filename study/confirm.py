@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -219,10 +218,13 @@ def _belongs(spec: Spec, method: Method, configuration: Mapping[str, Any], entry
 
 def parts_of_each(count: int, slots: int) -> list[int]:
     """Return into how many trials each of ``count`` pieces of work is cut, in their order: those
-    left over when the others have filled all slots share them.
+    left over when the others have filled all slots share the slots.
     """
     rest = count % slots
-    return [1] * (count - rest) + [math.ceil(slots / rest) for _ in range(rest)]
+    if not rest:
+        return [1] * count
+    each, more = divmod(slots, rest)
+    return [1] * (count - rest) + [each + 1] * more + [each] * (rest - more)
 
 
 def spread(seeds: list[int], parts: int) -> list[tuple[int, ...]]:

@@ -1,7 +1,8 @@
 """The front of sweeps with several objectives, as a study of its own.
 
-A front is chosen on tuning seeds and validation data, and looks better there than it is. On fresh
-seeds each of its configurations is a method like any other, with intervals and tests.
+A front is chosen on tuning seeds and validation data, and looks better there than it is. In a study
+of its own each of its configurations is a method like any other, with intervals and tests on seeds
+that nothing has been seen of.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from study.spec import Spec
 from study.sweep import finished_trials
 from trainables.errors import InputError
 
+Fronts = dict[str, list[Entry]]
+
 
 def front_study(place: Path) -> str:
     """Return a study file that confirms the fronts of a study: `METHOD_NUMBER` is a method's trial.
 
     Raises:
-        InputError: where the study has one objective, or no trial yet.
+        InputError: where the study has one objective, no trial yet, or what cannot be confirmed.
     """
     folder, spec, methods = opened(place)
     if len(spec.objectives) < 2:
@@ -34,16 +37,16 @@ def front_study(place: Path) -> str:
             f"{place}: a front needs two objectives or more, and this study has "
             f"{spec.objectives[0]} alone. Give more in tune.objectives."
         )
-    fronts = dict(_fronts(spec, methods, folder.ledger()))
-    found = {
-        f"{name}_{entry.number}": _section(methods[name], entry)
-        for name, entries in fronts.items()
-        for entry in entries
-    }
-    if not found:
+    ledger = folder.ledger()
+    fronts = dict(_fronts(spec, methods, ledger))
+    if not fronts:
         raise InputError(f"{place}: no trial is complete yet. Run the study first.")
-    first = fronts.get(spec.study.reference) or next(iter(fronts.values()))
-    return _written(spec, found, f"{first[0].method}_{first[0].number}")
+    values = _values(spec, methods, fronts, _first_unseen(spec, ledger))
+    source = f"the fronts of {place}"
+    plan.resolve(Spec.parse(values, source), source)
+    said = [f"The fronts of {spec.study.name}, on other seeds.", *_lacking(spec, methods, ledger)]
+    said += [f"No trial of {name} is complete." for name in methods if name not in fronts]
+    return "".join(f"# {line}\n" for line in said) + tomli_w.dumps(values)
 
 
 def _fronts(
@@ -68,26 +71,47 @@ def _fronts(
             yield front.method, list(kept.values())
 
 
+def _first_unseen(spec: Spec, ledger: Ledger) -> int:
+    """The seed after all that the study has, or is to have."""
+    seen = {seed for entry in ledger.entries() for seed in entry.seeds}
+    return max(seen | {*spec.tune_seeds, *spec.confirm_seeds}) + 1
+
+
+def _lacking(spec: Spec, methods: Mapping[str, Method], ledger: Ledger) -> Iterator[str]:
+    """Which sweeps have not ended."""
+    for name, method in methods.items():
+        done = len(finished_trials(spec, method, ledger))
+        if done < spec.tune.trials:
+            yield f"The sweep of {name} has {done} of its {spec.tune.trials} trials."
+
+
+def _values(
+    spec: Spec, methods: Mapping[str, Method], fronts: Fronts, first: int
+) -> dict[str, Any]:
+    """The study file; its reference is the best of the reference, else of the first method."""
+    plain, named = spec.plain(), fronts.get(spec.study.reference) or next(iter(fronts.values()))
+    new = {"name": f"{spec.study.name[:58]}_front", "reference": _name(named[0])}
+    seeds = {"first": first, "count": len(spec.confirm_seeds)}
+    return {
+        "study": plain["study"] | new,
+        "stream": plain["stream"],
+        "methods": {
+            _name(entry): _section(methods[method], entry)
+            for method, entries in fronts.items()
+            for entry in entries
+        },
+        "tune": {"trials": 0},
+        "confirm": plain["confirm"] | {"seeds": seeds, "chosen_on": list(spec.tune_seeds)},
+        "resources": plain["resources"],
+    }
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.method}_{entry.number}"
+
+
 def _section(method: Method, entry: Entry) -> dict[str, Any]:
     """The table of a method that is fixed to a trial's configuration."""
     usual = plan.configuration(method, {})
     chosen = {k: v for k, v in entry.work["configuration"].items() if v != usual[k]}
-    return {"learner": method.learner, "fixed": {**method.fixed, **chosen}}
-
-
-def _written(spec: Spec, methods: Mapping[str, Any], reference: str) -> str:
-    plain, name = spec.plain(), spec.study.name
-    study = {**plain["study"], "name": f"{name}_front"[:64], "reference": reference}
-    seeds = ", ".join(map(str, spec.tune_seeds))
-    values = {
-        "study": study,
-        "stream": plain["stream"],
-        "methods": methods,
-        "tune": {"trials": 0},
-        "confirm": plain["confirm"],
-        "resources": plain["resources"],
-    }
-    return (
-        f"# The fronts of {name}, on fresh seeds. Its sweeps chose them on the seeds {seeds} and "
-        f"validation data.\n{tomli_w.dumps(values)}"
-    )
+    return {"learner": method.learner, "fixed": method.fixed | chosen}

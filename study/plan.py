@@ -12,7 +12,7 @@ import numpy as np
 from analysis.metrics import METRICS
 from search_spaces import find_space
 from study.search import Direction, SpaceTrial, new_study
-from study.spec import Range, Spec
+from study.spec import Range, Spec, expand
 from trainables import find_learner, find_stream
 from trainables.course import Assignment
 from trainables.errors import InputError, unknown
@@ -77,6 +77,12 @@ def unit_of(spec: Spec, seed: int, stream: str | None = None) -> int:
     """Return the unit of a seed, which the tests pair: the seed itself in most streams."""
     kind = find_stream(stream or spec.study.stream)
     return kind.unit_of(seed, stream_options(spec, stream))
+
+
+def chosen_on(spec: Spec) -> list[int]:
+    """Return the seeds that have a part in choosing configurations, here or in a study before."""
+    here = spec.tune_seeds if spec.tune.trials else ()
+    return sorted({*here, *expand(spec.confirm.chosen_on)})
 
 
 def tune_stream(spec: Spec) -> str:
@@ -203,12 +209,14 @@ def _check_seeds(spec: Spec) -> None:
             raise InputError(f"{key}: a seed is named twice.")
         if not seeds and (key == "confirm.seeds" or spec.tune.trials):
             raise InputError(f"{key}: name at least one seed.")
-    both = sorted(set(tuning) & set(confirming))
-    if both and spec.tune.trials:
-        raise InputError(
-            f"confirm.seeds: {_list(both)} also in tune.seeds. "
-            "A seed that chose a configuration cannot judge it: use other seeds in one of the two."
-        )
+    chose = {"tune.seeds": tuning if spec.tune.trials else ()}
+    chose["confirm.chosen_on"] = expand(spec.confirm.chosen_on)
+    for key, seeds in chose.items():
+        if both := sorted(set(seeds) & set(confirming)):
+            raise InputError(
+                f"confirm.seeds: {_list(both)} also in {key}. A seed that chose a configuration "
+                "cannot judge it: use other seeds in one of the two."
+            )
 
 
 def _check_published(spec: Spec) -> None:

@@ -74,7 +74,7 @@ def _seed_record(
         protocol=spec.tune.protocol,
         phase="confirm",
         planned_seeds=planned.seeds,
-        tune_seeds=list(spec.tune_seeds) if spec.tune.trials else [],
+        tune_seeds=plan.chosen_on(spec),
         chance=chance(spec.study.scenario, *classes),
         methods=records,
         provenance=_provenance(spec, ledger, folder, changed),

@@ -92,6 +92,8 @@ class ConfirmSection(Section):
     """The best configuration on fresh seeds."""
 
     seeds: Seeds = SeedRange(first=100, count=10)
+    chosen_on: Seeds = []
+    """seeds that chose the configurations, in a study before this one; none of them confirms"""
     evaluate_every: int = Field(default=0, ge=0)
     """test within tasks too, every so many steps; 0 = only after each task"""
 

@@ -164,8 +164,15 @@ def test_expected_best_or_the_reason_why_there_is_none():
 def test_a_study_that_tunes_nothing_says_so():
     study = whole_study()
     untuned = [replace(method, tuning=TuningRecord(0)) for method in study.methods]
-    (said,) = report(replace(study, methods=untuned))["Tuning"]
-    assert said.text.startswith("No method was tuned. Each has its published values")
+    (said,) = report(replace(study, methods=untuned, tune_seeds=[]))["Tuning"]
+    assert said.text.startswith("No method was tuned. Methods have their published values")
+
+
+def test_a_sweep_that_has_not_begun_is_not_one_that_nobody_asked_for():
+    study = whole_study()
+    asked = [replace(method, tuning=TuningRecord(0, asked=4)) for method in study.methods]
+    (table,) = report(replace(study, methods=asked, tune_seeds=[0, 1]))["Tuning"]
+    assert cells(table, "trials") == ["0"] * len(asked)
 
 
 def test_an_option_shows_what_was_published_and_what_was_chosen():

@@ -279,9 +279,11 @@ def test_the_tuning_table_counts_distinct_configurations(make_method, make_study
 
 def test_what_was_not_tuned_is_said_and_not_counted(make_method, make_study):
     untuned = make_method("ewc", (0.8, 0.9, 0.7), tuning=TuningRecord(0))
-    analysis = analyse(make_study([untuned]))
+    analysis = analyse(make_study([untuned], tune_seeds=[]))
     assert tables.tuning_table(analysis).rows == ()
     assert "No method was tuned." in tables.method_table(analysis).caption
+    elsewhere = tables.method_table(analyse(make_study([untuned], tune_seeds=[0, 1])))
+    assert "a study before chose the configurations, on the seeds 0, 1." in elsewhere.caption
     beside = analyse(make_study([untuned, tuned(make_method, {"lr": 0.1})]))
     assert [row[:2] for row in tables.tuning_table(beside).rows] == [("ewc", "0"), ("replay", "1")]
     assert "Tuning protocol: " in tables.method_table(beside).caption

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from factory import add, admit
+from factory import add, admit, build_study
 
+from analysis.tables import method_table
 from study import plan
 from study.front import front_study
+from study.results import analyse_folder
 from study.spec import read
 from trainables.errors import InputError
 
@@ -47,27 +49,51 @@ def swept(tmp_path):
 
 
 def confirmed(place, tmp_path):
-    """The study that a front makes, read and resolved."""
+    """The study that a front makes, and its file."""
     file = tmp_path / "front.toml"
     file.write_text(front_study(place))
-    spec, source = read(str(file))
-    return spec, plan.resolve(spec, source)
+    return read(str(file))
 
 
 def test_each_configuration_on_the_front_is_a_method(swept, tmp_path):
     place, before, ledger = swept
-    spec, methods = confirmed(place, tmp_path)
+    spec, source = confirmed(place, tmp_path)
+    methods = plan.resolve(spec, source)
     assert list(methods) == ["er_1", "er_0", "er_4", "er_3"]
     trials = {e.number: e.work["configuration"] for e in ledger.entries("tune", "er")}
     for name, method in methods.items():
         assert plan.configuration(method, {}) == trials[int(name.removeprefix("er_"))]
     assert spec.study.reference == "er_1"
     assert (spec.study.name, spec.tune.trials) == ("small_front", 0)
-    assert (spec.confirm, spec.stream, spec.study.margin) == (
-        before.confirm,
-        before.stream,
-        before.study.margin,
-    )
+    assert (spec.stream, spec.study.margin) == (before.stream, before.study.margin)
+
+
+def test_nothing_has_been_seen_of_its_seeds(swept, tmp_path):
+    place, before, ledger = swept
+    add(ledger, before, "er", seeds=[107])
+    spec, source = confirmed(place, tmp_path)
+    assert before.confirm_seeds == (100, 101, 102, 103)
+    assert spec.confirm_seeds == (108, 109, 110, 111)
+    assert spec.confirm.chosen_on == [0, 1]
+    with pytest.raises(InputError, match=r"confirm.seeds: 1 is also in confirm.chosen_on"):
+        plan.resolve(read(source, ["confirm.seeds=[1]"])[0], source)
+
+
+def test_its_report_says_what_chose_its_configurations(swept, tmp_path):
+    spec, _ = confirmed(swept[0], tmp_path)
+    build_study(tmp_path / "small_front", spec)
+    analysis = analyse_folder(tmp_path / "small_front")
+    said = "Nothing was tuned here: a study before chose the configurations, on the seeds 0, 1."
+    assert said in method_table(analysis).caption
+
+
+def test_what_is_not_there_is_said(swept):
+    said = front_study(swept[0]).splitlines()
+    assert said[1:4] == [
+        "# The sweep of finetune has 0 of its 6 trials.",
+        "# The sweep of er has 5 of its 6 trials.",
+        "# No trial of finetune is complete.",
+    ]
 
 
 @pytest.mark.parametrize(("params", "kept"), [(LARGE, False), ({"memory_total": 899}, True)])
@@ -81,8 +107,8 @@ def test_a_method_without_trials_is_left_out_and_another_is_the_reference(tmp_pa
     place = tmp_path / "small"
     _, spec, ledger = admit(place, {**TWO, "study.reference": "finetune"})
     add(ledger, spec, "er", "tune", number=0, values=[0.9, 10.0], params=LARGE)
-    spec, methods = confirmed(place, tmp_path)
-    assert (list(methods), spec.study.reference) == (["er_0"], "er_0")
+    spec, _ = confirmed(place, tmp_path)
+    assert (list(spec.methods), spec.study.reference) == (["er_0"], "er_0")
 
 
 @pytest.mark.parametrize(

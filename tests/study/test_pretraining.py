@@ -367,6 +367,15 @@ def test_seeds_are_spread_over_the_slots_and_kept_by_the_stack(tmp_path):
         assert {size for _, size in queue} == {stack}
 
 
+def test_of_three_pretrainings_on_two_slots_the_last_is_cut(tmp_path):
+    rates = {f"p{i}": {"learner": "founded", "fixed": {"pretrain_lr": 0.01 * i}} for i in (1, 2, 3)}
+    changes = {"methods": rates, "study.reference": "p1", "tune.seeds": [0, 1], "tune.trials": 1}
+    spec = make_spec({**STUDY, **changes})
+    wanted = before_sweeps(spec, make_methods(spec), Ledger(tmp_path))
+    queue = pending(wanted, Ledger(tmp_path), 2, dict.fromkeys(rates, 2))
+    assert [entry.seeds for entry, _ in queue] == [(0, 1), (0, 1), (0,), (1,)]
+
+
 def test_a_plan_counts_a_shared_first_task_once(tmp_path, monkeypatch):
     """Tasks of five steps an epoch. Each trial: four of them, one epoch each or two; shared: two
     epochs of the first, for two tuning seeds and for three of the confirmation.
