@@ -101,7 +101,7 @@ def _values(
             for entry in entries
         },
         "tune": {"trials": 0},
-        "confirm": plain["confirm"] | {"seeds": seeds, "chosen_on": list(spec.tune_seeds)},
+        "confirm": plain["confirm"] | {"seeds": seeds, "chosen_on": plan.chosen_on(spec)},
         "resources": plain["resources"],
     }
 
