@@ -13,7 +13,7 @@ from analysis.results import Analysis, Comparison, StudyRecord
 
 FEW = 6  # comparisons up to which their sentences need no summary
 _FRONT = (
-    Paragraph("Chosen on tuning seeds and validation data. To confirm them on fresh seeds:"),
+    Paragraph("Chosen on tuning seeds and validation data. A study of its own confirms a front:"),
     Code("python -m study front DIR > front.toml"),
 )
 DIAGNOSTICS = ("diagnostics-", "maps-")  # how the names of a method's own pictures begin
