@@ -89,8 +89,9 @@ def _values(
     spec: Spec, methods: Mapping[str, Method], fronts: Fronts, first: int
 ) -> dict[str, Any]:
     """The study file; its reference is the best of the reference, else of the first method."""
-    plain, named = spec.plain(), fronts.get(spec.study.reference) or next(iter(fronts.values()))
-    new = {"name": f"{spec.study.name[:58]}_front", "reference": _name(named[0])}
+    plain = spec.plain()
+    best = (fronts.get(spec.study.reference) or next(iter(fronts.values())))[0]
+    new = {"name": f"{spec.study.name[:58]}_front", "reference": _name(best)}
     seeds = {"first": first, "count": len(spec.confirm_seeds)}
     return {
         "study": plain["study"] | new,
