@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study import plan
-from study.cluster import Source, fit
+from study.driver import Source, fit
 from study.console import Console
 from study.ledger import Entry, Ledger, entry_for
 from study.plan import Method

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from study import plan
-from study.cluster import Source, fit
+from study.driver import Source, fit
 from study.confirm import confirmed, parts_of_each, spread
 from study.console import Console
 from study.ledger import PRETRAINING, Entry, Ledger, entry_for

@@ -14,7 +14,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from search_spaces import find_space
 from search_spaces.common import Suggest
 from study import plan
-from study.cluster import Source, fit
+from study.driver import Source, fit
 from study.console import Console
 from study.ledger import Entry, Ledger, entry_for
 from study.plan import Method

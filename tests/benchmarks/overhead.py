@@ -30,7 +30,8 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from study.cluster import Source, connected, fit
+from study.cluster import connected
+from study.driver import Source, fit
 from study.folder import Folder
 from study.ledger import Entry, Ledger, entry_for
 from study.mlflow_store import default_uri

@@ -15,7 +15,7 @@ import numpy as np
 from ray.tune.schedulers import TrialScheduler
 
 from study import plan
-from study.cluster import Source
+from study.driver import Source
 from study.confirm import Confirmation, pending
 from study.folder import Folder, Stack
 from study.ledger import Entry, Ledger, entry_for
