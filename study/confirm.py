@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from study import plan
-from study.driver import Source, fit
 from study.console import Console
-from study.ledger import Entry, Ledger, entry_for
+from study.driver import Source, fit
+from study.ledger import Entry, Ledger
 from study.plan import Method
 from study.spec import Spec
 from study.sweep import best_trial, finished_trials, within_budget
@@ -19,6 +19,7 @@ from trainables.foundation import Foundation
 from trainables.streams.datasets import Split
 
 NOTHING_TO_CONFIRM = "no trial of its sweep gave a configuration to confirm"
+DIVERGED = "a loss or an output was not finite"
 
 
 @dataclass(frozen=True)
@@ -85,31 +86,35 @@ def unconfirmed(spec: Spec, method: Method, ledger: Ledger) -> str:
     if len(trials) < spec.tune.trials:
         return "its sweep has not ended"
     reasons = dict.fromkeys(why(e) for e in trials if e.state == "failed")
+    diverged = sum(e.state == "diverged" for e in trials)
+    if diverged:
+        reasons[f"{diverged} of {len(trials)} trials diverged: {DIVERGED}"] = None
     return "; ".join([NOTHING_TO_CONFIRM, *reasons])
 
 
-def failures(spec: Spec, method: Method, ledger: Ledger) -> list[str]:
-    """Name what failed of the trials and seeds a study uses: learners that raised, and seeds of
-    the confirmation that diverged. A diverged configuration of a sweep is a result.
+def failures(spec: Spec, method: Method, ledger: Ledger) -> dict[str, str]:
+    """Return what failed of the trials and seeds a study uses, and why: learners that raised,
+    workers that were lost, and seeds of the confirmation that diverged. A diverged configuration
+    of a sweep is a result.
     """
-    trials = [
-        entry.folder
+    found = {
+        entry.folder: why(entry)
         for entry in ledger.entries("tune", method.name)
         if entry.state == "failed" and within_budget(spec, method, entry)
-    ]
+    }
     state = confirmed(spec, method, ledger)
-    diverged = [
-        seed
+    diverged = {
+        seed: DIVERGED
         for seed, (entry, position) in state.places.items()
         if entry.state == "diverged" and not ledger.outcome(entry).finite[position].all()
-    ]
+    }
     if (
         state.configuration is None
         and len(finished_trials(spec, method, ledger)) == spec.tune.trials
     ):
-        trials = [*trials, f"confirm/{method.name}: {NOTHING_TO_CONFIRM}"]
-    seeds = sorted([*state.failures, *diverged])
-    return trials + [f"confirm/{method.name} seed {seed}" for seed in seeds]
+        found[f"confirm/{method.name}"] = unconfirmed(spec, method, ledger)
+    seeds = sorted({**state.failures, **diverged}.items())
+    return found | {f"confirm/{method.name} seed {seed}": reason for seed, reason in seeds}
 
 
 class Confirmation(Source):
@@ -124,9 +129,9 @@ class Confirmation(Source):
         stacks: Mapping[str, int],
         console: Console,
     ) -> None:
-        super().__init__(ledger, settings, plan.tasks_of(spec))
-        self.console, self.stacks = console, dict(stacks)
-        self.queue = list(queue)
+        tasks = plan.tasks_of(spec)
+        super().__init__(ledger, settings, tasks, console, spec.resources.task_minutes)
+        self.stacks, self.queue = dict(stacks), list(queue)
         for entry in self.queue:  # so that a resumed confirmation keeps the same stacks of seeds
             ledger.begin(entry)
 
@@ -135,9 +140,6 @@ class Confirmation(Source):
 
     def settings_of(self, entry: Entry) -> dict[str, Any]:
         return {**self.settings, "stack": self.stacks[entry.method]}
-
-    def written(self, entry: Entry) -> None:
-        self.console.trial_done(entry, None)
 
 
 def pending(spec: Spec, methods: list[Method], ledger: Ledger, slots: int) -> list[Entry]:
@@ -158,13 +160,13 @@ def pending(spec: Spec, methods: list[Method], ledger: Ledger, slots: int) -> li
                 queue.append(entry)
                 missing = [seed for seed in missing if seed not in entry.seeds]
         alone = [seed for seed in missing if seed in state.alone or seed in state.failures]
-        queue += [_entry(spec, method, state.configuration, (seed,)) for seed in alone]
+        queue += [_entry(spec, method, state.configuration, (seed,), ledger) for seed in alone]
         if rest := [seed for seed in missing if seed not in alone]:
             lacking[method.name] = (method, state.configuration, rest)
     cuts = parts_of_each(len(lacking), slots)
     for (method, configuration, missing), parts in zip(lacking.values(), cuts, strict=True):
         for seeds in spread(missing, min(len(missing), parts)):
-            queue.append(_entry(spec, method, configuration, seeds))
+            queue.append(_entry(spec, method, configuration, seeds, ledger))
     return queue
 
 
@@ -179,20 +181,17 @@ def run_confirmation(
     slots: int,
     storage: Path,
     console: Console,
-) -> list[str]:
-    """Run what the confirmation still lacks; return the trials that were lost.
+) -> None:
+    """Run what the confirmation still lacks.
 
     The seeds of a trial of several that failed run again at once, one by one. A seed that failed
     alone is tried once a run.
     """
     settings = {**settings, "storage": str(storage / "confirm")}
-    lost: list[str] = []
     for queue in rounds(spec, list(methods.values()), ledger, slots):
         source = Confirmation(spec, queue, ledger, settings, stacks, console)
         console.phase("confirm", len(queue), 0)
-        fit(source, "confirm", data, pretrained, spec.resources, storage, len(queue), console.say)
-        lost += source.lost
-    return lost
+        fit(source, "confirm", data, pretrained, spec.resources, storage)
 
 
 def rounds(spec: Spec, methods: list[Method], ledger: Ledger, slots: int) -> Iterator[list[Entry]]:
@@ -204,16 +203,20 @@ def rounds(spec: Spec, methods: list[Method], ledger: Ledger, slots: int) -> Ite
 
 
 def _entry(
-    spec: Spec, method: Method, configuration: Mapping[str, Any], seeds: tuple[int, ...]
+    spec: Spec,
+    method: Method,
+    configuration: Mapping[str, Any],
+    seeds: tuple[int, ...],
+    ledger: Ledger,
 ) -> Entry:
     work = plan.assignment(spec, method, configuration, "confirm", seeds)
-    return entry_for(work, method.name, None)
+    return ledger.entry_for(work, method.name, None)
 
 
 def _belongs(spec: Spec, method: Method, configuration: Mapping[str, Any], entry: Entry) -> bool:
     if entry.phase != "confirm" or entry.method != method.name:
         return False
-    return entry.key == _entry(spec, method, configuration, entry.seeds).key
+    return entry.computes(plan.assignment(spec, method, configuration, "confirm", entry.seeds))
 
 
 def parts_of_each(count: int, slots: int) -> list[int]:

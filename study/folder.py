@@ -3,6 +3,7 @@
 <dir>/<name>/study.json   the study as last run, as first asked, the stack sizes a pilot chose
              ledger/      finished work
              ray/         checkpoints of unfinished trials
+             ray.log      what Ray itself said, if anything
              mlflow.db    the MLflow mirror, unless a server has it
              report/      tables
 """
@@ -25,7 +26,9 @@ from study.console import warn
 from study.ledger import Ledger
 from study.plan import stream_options
 from study.spec import Spec
-from trainables.errors import InputError
+from trainables.errors import InputError, check_text
+
+FOLDERS = ("ledger", "ray", "report")  # in a study's own
 
 
 class Stack(BaseModel):
@@ -71,13 +74,13 @@ class Facts(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[3]
+    format: Literal[4]
     id: str  # tells this folder's runs from others in a shared MLflow, wherever the folder is moved
     spec: Spec
     command: str
     planned: Planned
     asked: list[Asked] = Field(min_length=1)  # questions since the first confirmation, in order
-    data: dict[str, str]  # hashes of the data sets that were used
+    data: dict[str, str]  # hashes of the data sets that the last run used
     stacks: dict[str, Stack]
     identity: dict[str, Any]  # what may not change, of every method that has been run
 
@@ -93,9 +96,9 @@ class Folder:
     def facts(self) -> Facts:
         """What ``study.json`` says."""
         if self._facts is None:
+            why = obstacle(self.path) or "it has no study.json"
             raise InputError(
-                f"{self.path} is not the folder of a study: it has no study.json. "
-                "Give the folder that `run` made."
+                f"{self.path} is not the folder of a study: {why}. Give the folder that `run` made."
             )
         return self._facts
 
@@ -118,6 +121,12 @@ class Folder:
             InputError: when another one holds it, or it cannot be written.
         """
         try:
+            for part in (self.path, *(self.path / name for name in FOLDERS)):
+                if what := obstacle(part):
+                    raise InputError(
+                        f"cannot write {self.path}: {what}. Move it away, or {otherwise}."
+                    )
+            check_text(str(self.path.resolve()), "the study's folder")
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / ".lock", timeout=0)
             lock.acquire()
@@ -137,7 +146,8 @@ class Folder:
 
     def ledger(self, notify: Callable[[str], None] = warn, repair: bool = False) -> Ledger:
         """Open the ledger; to ``repair`` it, :meth:`claim` the folder first."""
-        return Ledger(self.path / "ledger", notify, repair)
+        data = self._facts.data if self._facts else None
+        return Ledger(self.path / "ledger", notify, repair, data or None)
 
     def admit(self, spec: Spec, command: str, ledger: Ledger) -> None:
         """Note what is asked now, after checking that the folder's finished work belongs to it.
@@ -162,7 +172,7 @@ class Folder:
         question = Question.of(spec)
         today = Asked(question=question, since=datetime.now(UTC).date().isoformat())
         self._facts = Facts(
-            format=3,
+            format=4,
             id=known.id if known else uuid.uuid4().hex,
             spec=spec,
             command=command,
@@ -182,10 +192,8 @@ class Folder:
         self._write()
 
     def keep_data(self, hashes: Mapping[str, str]) -> None:
-        """Keep what data a run used; data that changed between runs is listed with both hashes."""
-        for name, digest in hashes.items():
-            known = self.facts.data.get(name, digest)
-            self.facts.data[name] = known if digest in known else f"{known}, {digest}"
+        """Keep which data the last run used: only trials that learnt them are shown."""
+        self.facts.data.update(hashes)
         self._write()
 
     def _read(self) -> Facts | None:
@@ -195,6 +203,8 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
+            if obstacle(self.path):  # a link to itself
+                return None
             raise InputError(f"{path} cannot be read: {error.strerror}.") from None
         except ValidationError:
             raise InputError(
@@ -206,6 +216,16 @@ class Folder:
         partial = self.path / ".study.json.partial"
         partial.write_text(self.facts.model_dump_json(indent=1), encoding="utf-8")
         os.replace(partial, self.path / "study.json")
+
+
+def obstacle(folder: Path) -> str:
+    """Say what stands where a folder should be, if anything does: a file, a link to nothing."""
+    for place in map(str, reversed((folder, *folder.parents))):
+        if os.path.islink(place) and not os.path.exists(place):
+            return f"{place} is a link to {os.readlink(place)}, which is not there"
+        if os.path.exists(place) and not os.path.isdir(place):
+            return f"{place} is a file where a folder should be"
+    return ""
 
 
 def _identity(spec: Spec) -> dict[str, Any]:

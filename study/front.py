@@ -103,7 +103,7 @@ def _values(
         },
         "tune": {"trials": 0},
         "confirm": plain["confirm"] | {"seeds": seeds, "chosen_on": plan.chosen_on(spec)},
-        "resources": plain["resources"],
+        "resources": {k: v for k, v in plain["resources"].items() if v is not None},
     }
 
 

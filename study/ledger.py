@@ -3,6 +3,7 @@
     <study>/ledger/<phase>/<method>/<entry>/trial.json    what it was
                                            outcome.h5    what it measured
                                            foundation.h5 what a pre-training leaves to others
+                                           traceback.txt of a learner that raised
     <study>/ledger/running/<entry>.json                  asked for, not finished
     <study>/ledger/set_aside/                            entries that could not be trusted
 
@@ -19,19 +20,31 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from trainables import find_stream
 from trainables.course import Assignment, key_of
 from trainables.errors import InputError
 from trainables.foundation import Foundation
 from trainables.outcome import Outcome
 
 STATES = ("complete", "pruned", "diverged", "failed")
-FORMAT = 2
+FORMAT = 3
 PRETRAINING = "_pretraining"  # no method of a study has this name: those begin otherwise
+
+
+class Loss(TypedDict):
+    """One loss of a trial's worker."""
+
+    kind: str
+    """``memory``, ``node``, ``disk``, ``silence`` (no task ended in time), ``worker``"""
+    reason: str
+    """in a line"""
+    tasks: int
+    """tasks that were learnt by then"""
 
 
 @dataclass(frozen=True)
@@ -51,12 +64,15 @@ class Entry:
         resumed: tasks that were learnt when the last worker took over; 0: never interrupted.
         ended: when it finished, in seconds since 1970.
         failure, reason: of a failed trial, the traceback and its gist in a line.
+        software, device: versions of what it ran with, and the model of the device.
+        data: name and hash of the data set it learnt; a part of the ``key``.
+        losses: how often its worker was lost, and why.
         digest, foundation: SHA-256 of ``outcome.h5`` and ``foundation.h5``; empty when there is
             none.
     """
 
     work: dict[str, Any]
-    versions: dict[str, int]
+    versions: dict[str, int | str]
     method: str
     number: int | None
     state: str = "running"
@@ -73,11 +89,18 @@ class Entry:
     reason: str = ""
     digest: str = ""
     software: dict[str, str] = field(default_factory=dict)
+    device: str = ""
     foundation: str = ""
+    data: str = ""
+    losses: list[Loss] = field(default_factory=list)
 
     @property
     def key(self) -> str:
-        return key_of(self.work, self.versions)
+        return key_of(self.work, {**self.versions, **({"data": self.data} if self.data else {})})
+
+    def computes(self, work: Assignment) -> bool:
+        """Whether it is the trial of an assignment, as learner and stream are now."""
+        return (self.work, self.versions) == (plain(work), work.versions())
 
     @property
     def phase(self) -> str:
@@ -99,14 +122,15 @@ class Entry:
         return self.folder.replace("/", ".")
 
 
-def entry_for(work: Assignment, method: str, number: int | None) -> Entry:
+def plain(work: Assignment) -> dict[str, Any]:
+    """Return an assignment as a file holds it."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(work)))
+    return values
+
+
+def entry_for(work: Assignment, method: str, number: int | None, data: str = "") -> Entry:
     """Return the entry of a trial that is about to run."""
-    return Entry(
-        work=json.loads(json.dumps(dataclasses.asdict(work))),
-        versions=work.versions(),
-        method=method,
-        number=number,
-    )
+    return Entry(plain(work), work.versions(), method, number, data=data)
 
 
 class Ledger:
@@ -117,6 +141,7 @@ class Ledger:
         notify: told, in a sentence, of every entry that cannot be used.
         repair: make the folder, set such entries aside and clear what a killed driver left
             half-written; only the driver may, others would disturb it.
+        data: hashes by data set; entries that learnt other data are left out. None: of any data.
     """
 
     def __init__(
@@ -124,8 +149,10 @@ class Ledger:
         folder: Path,
         notify: Callable[[str], None] = lambda text: None,
         repair: bool = True,
+        data: Mapping[str, str] | None = None,
     ) -> None:
         self.folder, self._notify, self._repair = folder, notify, repair
+        self.data = data
         self.damaged: list[str] = []  # entries that are left out, and why
         if repair:
             self._make()
@@ -145,18 +172,27 @@ class Ledger:
         Pre-trainings are among them only where they are asked for by their method.
         """
         found = (self._entries[name] for name in sorted(self._entries))
-        asked = (e for e in found if phase in (None, e.phase))
+        asked = (e for e in found if phase in (None, e.phase) and self._learnt_these_data(e))
         return [e for e in asked if (e.method == method if method else e.method != PRETRAINING)]
+
+    def of_other_data(self) -> list[Entry]:
+        """Return finished trials that learnt other data: kept, and not used."""
+        return [e for e in self._entries.values() if not self._learnt_these_data(e)]
+
+    def _learnt_these_data(self, entry: Entry) -> bool:
+        return self.data is None or entry.data in {f"{k} {v}" for k, v in self.data.items()}
 
     def running(self) -> list[Entry]:
         """Return trials that were asked for and have not finished."""
-        found = []
-        for path in sorted((self.folder / "running").glob("*.json")):
-            try:
-                found.append(_decode(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError, KeyError):
-                self._set_aside(path, "not readable")
-        return found
+        claims = map(self._claim_in, sorted((self.folder / "running").glob("*.json")))
+        return [entry for entry in claims if entry and self._learnt_these_data(entry)]
+
+    def _claim_in(self, path: Path) -> Entry | None:
+        try:
+            return _decode(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError):
+            self._set_aside(path, "not readable")
+            return None
 
     def find(self, wanted: Entry) -> Entry | None:
         """Return the finished, not failed, trial of a method that computed the same, if any."""
@@ -164,6 +200,18 @@ class Ledger:
             e for e in self._entries.values() if (e.key, e.method) == (wanted.key, wanted.method)
         )
         return next((e for e in same if e.state != "failed"), None)
+
+    def entry_for(self, work: Assignment, method: str, number: int | None) -> Entry:
+        """Return the entry of a trial that is about to run on the study's data, with the losses
+        that it had in earlier runs.
+        """
+        name = find_stream(work.stream).dataset
+        data = f"{name} {self.data[name]}" if self.data is not None else ""
+        entry = entry_for(work, method, number, data)
+        claim, before = self._claim_of(entry), self._entries.get(entry.folder)
+        if before is None and claim.exists():
+            before = self._claim_in(claim)
+        return dataclasses.replace(entry, losses=before.losses) if before else entry
 
     def begin(self, entry: Entry) -> None:
         """Note that a trial has been asked for."""
@@ -185,6 +233,8 @@ class Ledger:
             _write(partial / "outcome.h5", outcome)
         if foundation:
             _write(partial / "foundation.h5", foundation)
+        if entry.failure:
+            _write(partial / "traceback.txt", entry.failure.encode(errors="replace"))
         _write(partial / "trial.json", _encode(entry).encode())
         if target.exists():  # a failed trial that ran again
             shutil.rmtree(target)
@@ -251,8 +301,11 @@ def _inspect(place: Path) -> tuple[str, Entry | None]:
         return "foreign (its content belongs elsewhere)", None
     files = {"outcome.h5": entry.digest, "foundation.h5": entry.foundation}
     problems = [_damage(place / name, digest) for name, digest in files.items() if digest]
-    problem = next(filter(None, problems), "")
-    return problem, None if problem else entry
+    if problem := next(filter(None, problems), ""):
+        return problem, None
+    failure = place / "traceback.txt"
+    told = failure.read_text(encoding="utf-8", errors="replace") if failure.exists() else ""
+    return "", dataclasses.replace(entry, failure=told)
 
 
 def _damage(path: Path, digest: str) -> str:
@@ -271,7 +324,9 @@ def _digest(content: bytes) -> str:
 
 
 def _encode(entry: Entry) -> str:
-    return json.dumps({"format": FORMAT, "key": entry.key, **dataclasses.asdict(entry)}, indent=1)
+    values = dataclasses.asdict(entry)
+    del values["failure"]  # has a file of its own, to be read
+    return json.dumps({"format": FORMAT, "key": entry.key, **values}, indent=1)
 
 
 def _decode(text: str) -> Entry:
@@ -289,12 +344,15 @@ def _decode(text: str) -> Entry:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:  # of a full disk it does not say where
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _seed_label(seeds: tuple[int, ...]) -> str:

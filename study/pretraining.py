@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from study import plan
-from study.driver import Source, fit
 from study.confirm import confirmed, parts_of_each, spread
 from study.console import Console
-from study.ledger import PRETRAINING, Entry, Ledger, entry_for
+from study.driver import Source, fit
+from study.ledger import PRETRAINING, Entry, Ledger
 from study.plan import Method
 from study.search import new_study
 from study.spec import Spec
@@ -123,9 +123,11 @@ class Pretraining(Source):
         ledger: Ledger,
         settings: Mapping[str, Any],
         console: Console,
+        task_minutes: float | None = None,
     ) -> None:
-        super().__init__(ledger, {**settings, "objectives": [OBJECTIVE], "foundation": True}, 1)
-        self.console, self.queue = console, list(queue)
+        own = {**settings, "objectives": [OBJECTIVE], "foundation": True}
+        super().__init__(ledger, own, 1, console, task_minutes)
+        self.queue = list(queue)
         self.stacks = {entry.folder: stack for entry, stack in self.queue}
 
     def propose(self) -> Entry | None:
@@ -133,9 +135,6 @@ class Pretraining(Source):
 
     def settings_of(self, entry: Entry) -> dict[str, Any]:
         return {**self.settings, "stack": self.stacks[entry.folder]}
-
-    def written(self, entry: Entry) -> None:
-        self.console.trial_done(entry, None)
 
 
 def finished(shared: Shared, ledger: Ledger) -> list[Entry]:
@@ -163,7 +162,7 @@ def pending(
         parts = max(parts, math.ceil(len(missing) / stack))
         for seeds in spread(missing, min(len(missing), parts)):
             work = dataclasses.replace(shared.work, seeds=seeds)
-            queue.append((entry_for(work, PRETRAINING, None), stack))
+            queue.append((ledger.entry_for(work, PRETRAINING, None), stack))
     return queue
 
 
@@ -177,23 +176,24 @@ def run_pretraining(
     slots: int,
     storage: Path,
     console: Console,
-) -> tuple[dict[str, Foundation], list[str]]:
+) -> dict[str, Foundation]:
     """Run the pre-trainings that the ledger lacks, each once; return what all of them have left
-    behind, by what trials find it under, and the trials that were lost.
+    behind, by what trials find it under.
 
     Where one has left nothing, trials learn the first task themselves.
     """
     if not wanted:
-        return {}, []
+        return {}
     phase = wanted[0].work.phase
     queue = pending(wanted, ledger, slots, stacks)
     done = sum(len(finished(shared, ledger)) for shared in wanted)
     console.phase(f"pretrain {phase}", done + len(queue), done)
     name = f"pretrain-{phase}"
-    source = Pretraining(queue, ledger, {**settings, "storage": str(storage / name)}, console)
+    settings, limit = {**settings, "storage": str(storage / name)}, spec.resources.task_minutes
     if queue:
-        fit(source, name, data, {}, spec.resources, storage, len(queue), console.say)
-    return _left_behind(wanted, ledger), source.lost
+        source = Pretraining(queue, ledger, settings, console, limit)
+        fit(source, name, data, {}, spec.resources, storage)
+    return _left_behind(wanted, ledger)
 
 
 def _left_behind(wanted: Sequence[Shared], ledger: Ledger) -> dict[str, Foundation]:

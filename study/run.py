@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
 from ray.exceptions import RayError
 
+from analysis import wording
 from analysis.results import Analysis, analyse
 from study import plan, tracking
 from study.cluster import connected, slots
 from study.confirm import confirmed, failures, run_confirmation
-from study.console import Console
+from study.console import Console, duration
+from study.driver import QUIET_UNKNOWN
 from study.folder import Folder, Stack
+from study.interruption import heeded
 from study.ledger import Ledger
 from study.pilot import Pilot, measure, pilot_work, sizes
 from study.plan import Method
@@ -26,6 +30,7 @@ from study.results import study_record
 from study.spec import Spec
 from study.sweep import finished_trials, run_sweep
 from trainables import find_stream
+from trainables.errors import InputError
 from trainables.streams import datasets
 from trainables.streams.datasets import Split
 
@@ -37,7 +42,8 @@ class Finished:
     """How a study ended: its analysis, and what did not work."""
 
     analysis: Analysis
-    failed: list[str]  # trials that failed or were lost
+    failed: dict[str, str]  # trials and seeds that failed, and why
+    unwritten: str = ""  # why its report could not be written
 
 
 def run_study(
@@ -64,12 +70,22 @@ def run_study(
         ledger = folder.ledger(console.say, repair=True)
         folder.admit(spec, command, ledger)
         with tracking.Mirror(folder, spec, methods, ledger, tracking_uri, console.say) as mirror:
-            lost = _run_phases(spec, methods, folder, ledger, root, console, mirror)
+            _run_phases(spec, methods, folder, ledger, root, console, mirror)
             analysis = analyse(study_record(spec, methods, ledger, folder))
-            write_report(analysis, place / "report")
+            unwritten = _unwritten(analysis, place / "report")
             mirror.finish(analysis)
-    failed = [name for method in methods.values() for name in failures(spec, method, ledger)]
-    return Finished(analysis, failed + lost)
+    of_methods = (failures(spec, method, ledger) for method in methods.values())
+    failed = {name: why for found in of_methods for name, why in found.items()}
+    return Finished(analysis, failed, unwritten)
+
+
+def _unwritten(analysis: Analysis, place: Path) -> str:
+    """Write a study's report; return why it could not be written."""
+    try:
+        write_report(analysis, place)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def load_data(spec: Spec, root: Path) -> tuple[Data, Data]:
@@ -92,6 +108,30 @@ def prepared(spec: Spec, tuning: Data, confirming: Data) -> tuple[Data, Data]:
     if spec.tune.protocol == "held_out_stream":
         return kept(plan.tune_stream(spec), tuning), whole
     return {"train": whole["train"]}, whole
+
+
+def try_streams(spec: Spec, tuning: Data, confirming: Data) -> None:
+    """Build the streams of a study, so that data which a seed cannot learn are refused before any
+    trial begins.
+    """
+    _try_stream(spec, spec.study.stream, "confirm", spec.confirm_seeds, confirming)
+    if spec.tune.trials:
+        _try_stream(spec, plan.tune_stream(spec), "tune", spec.tune_seeds, tuning)
+
+
+def _try_stream(spec: Spec, name: str, phase: str, seeds: Sequence[int], data: Data) -> None:
+    kind, options = find_stream(name), plan.stream_options(spec, name)
+    # what is refused is the same for all seeds of a unit
+    units = {kind.unit_of(seed, options): seed for seed in seeds}
+    one_each = seeds[:1] if kind.unit(options) == "seed" else list(units.values())
+    kind(data, spec.study.scenario, one_each, phase, options)
+
+
+def suspicions(spec: Spec, tuning: Data, confirming: Data) -> list[str]:
+    """Return sentences on what is odd about the data of a study, as its streams keep them."""
+    held_out = {find_stream(plan.tune_stream(spec)).dataset: tuning}
+    data = held_out | {find_stream(spec.study.stream).dataset: confirming}
+    return [text for name, each in data.items() for text in datasets.suspicions(name, each)]
 
 
 def data_hashes(spec: Spec, tuning: Data, confirming: Data) -> dict[str, str]:
@@ -117,34 +157,44 @@ def _run_phases(
     root: Path,
     console: Console,
     mirror: tracking.Mirror,
-) -> list[str]:
+) -> None:
+    data = load_data(spec, root)
+    _use(data_hashes(spec, *data), folder, ledger, console)
     if complete(spec, methods, ledger):
         console.say(f"all trials of {', '.join(methods)} are in the ledger")
-        _forget(ledger, [])
-        return []
-    tuning, confirming = load_data(spec, root)
-    folder.keep_data(data_hashes(spec, tuning, confirming))
-    tuning, confirming = prepared(spec, tuning, confirming)
-    lost: list[str] = []
-    with connected(spec.resources) as has:
+        _forget(ledger)
+        return
+    tuning, confirming = prepared(spec, *data)
+    try_streams(spec, tuning, confirming)
+    for text in suspicions(spec, tuning, confirming):
+        console.say(text)
+    with connected(spec.resources, folder.path / "ray.log", console.say) as has, heeded():
         stacks = _stack_sizes(spec, methods, folder, {"train": confirming["train"]}, console)
         settings = {"objectives": spec.objectives, "gpus": spec.resources.gpus_per_trial}
         size, storage = slots(spec.resources, has), folder.storage
         where = (settings, stacks, size, storage, console)
         wanted = before_sweeps(spec, methods, ledger)
-        pretrained, failed = run_pretraining(spec, wanted, ledger, tuning, *where)
-        lost += failed
+        pretrained = run_pretraining(spec, wanted, ledger, tuning, *where)
         for name, method in methods.items():
             own = {**settings, "stack": stacks[name]}
-            lost += run_sweep(spec, method, ledger, tuning, pretrained, own, storage, console)
+            run_sweep(spec, method, ledger, tuning, pretrained, own, storage, console)
             mirror.poke()
         wanted = before_confirmation(spec, methods, ledger)
-        pretrained, failed = run_pretraining(spec, wanted, ledger, confirming, *where)
-        lost += failed
-        lost += run_confirmation(spec, methods, ledger, confirming, pretrained, *where)
+        pretrained = run_pretraining(spec, wanted, ledger, confirming, *where)
+        run_confirmation(spec, methods, ledger, confirming, pretrained, *where)
         mirror.poke()
-    _forget(ledger, lost)
-    return lost
+    _forget(ledger)
+
+
+def _use(hashes: Mapping[str, str], folder: Folder, ledger: Ledger, console: Console) -> None:
+    """Keep to the trials that learnt the data of this run, and say which others there are."""
+    folder.keep_data(hashes)
+    ledger.data = folder.facts.data
+    if others := ledger.of_other_data():
+        console.say(
+            f"{wording.count(len(others), 'trial')} in the ledger learnt other data than those "
+            f"given now ({', '.join(hashes)}): kept, and not used."
+        )
 
 
 def complete(spec: Spec, methods: Mapping[str, Method], ledger: Ledger) -> bool:
@@ -157,11 +207,10 @@ def complete(spec: Spec, methods: Mapping[str, Method], ledger: Ledger) -> bool:
     )
 
 
-def _forget(ledger: Ledger, lost: list[str]) -> None:
+def _forget(ledger: Ledger) -> None:
     """Forget what an earlier version of the study asked for, when all that is wanted has run."""
     for entry in ledger.running():
-        if entry.folder not in lost:
-            ledger.abandon(entry)
+        ledger.abandon(entry)
 
 
 def _stack_sizes(
@@ -175,7 +224,7 @@ def _stack_sizes(
     unknown = [method for name, method in methods.items() if name not in known]
     if unknown:
         console.say(f"pilot: timing stack sizes of {', '.join(method.name for method in unknown)}")
-    pilots = _pilots(spec, unknown, data, device)
+    pilots = _pilots(spec, unknown, data, device, console)
     for name, pilot in pilots.items():
         if not pilot.rates:
             console.say(f"methods.{name}: its pilot failed ({pilot.problem})")
@@ -189,18 +238,41 @@ def _same_device(stack: Stack | None, device: str) -> bool:
     return stack is not None and stack.device == device
 
 
-def _pilots(spec: Spec, methods: list[Method], data: Data, device: str) -> dict[str, Pilot]:
+def _pilots(
+    spec: Spec, methods: list[Method], data: Data, device: str, console: Console
+) -> dict[str, Pilot]:
     resources, shared = spec.resources, ray.put(data)
     timed = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)(
         measure
     )
     waiting = {
-        m.name: timed.remote(pilot_work(spec, m), sizes(spec, m), shared, device) for m in methods
+        timed.remote(pilot_work(spec, m), sizes(spec, m), shared, device): m.name for m in methods
     }
-    found = {}
-    for name, reference in waiting.items():
-        try:
-            found[name] = ray.get(reference)
-        except RayError as error:  # the pilot's process died
-            found[name] = Pilot({}, str(error).strip().splitlines()[0])
+    late = _late(waiting, resources.task_minutes, console)
+    return {
+        name: Pilot({}, "it did not end in time") if reference in late else _answer(reference)
+        for reference, name in waiting.items()
+    }
+
+
+def _late(waiting: Mapping[Any, str], minutes: float | None, console: Console) -> list[Any]:
+    """Wait for pilots; stop and return those that have not ended when each had a task's time."""
+    allowed = None if minutes is None else 60 * minutes * len(waiting)
+    patience = QUIET_UNKNOWN if allowed is None else allowed
+    late: list[Any]
+    _, late = ray.wait(list(waiting), num_returns=len(waiting), timeout=patience)
+    if late and allowed is None:
+        named = ", ".join(waiting[reference] for reference in late)
+        console.say(f"pilot: nothing from {named} for {duration(patience)}.")
+        _, late = ray.wait(list(waiting), num_returns=len(waiting))
+    for reference in late:
+        ray.cancel(reference, force=True)
+    return late
+
+
+def _answer(reference: Any) -> Pilot:
+    try:
+        found: Pilot = ray.get(reference)
+    except RayError as error:  # the pilot's process died
+        return Pilot({}, str(error).strip().splitlines()[0])
     return found

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search_spaces import find_space
 from search_spaces.common import Suggest
 from study import plan
-from study.driver import Source, fit
 from study.console import Console
-from study.ledger import Entry, Ledger, entry_for
+from study.driver import Source, fit
+from study.ledger import Entry, Ledger
 from study.plan import Method
 from study.search import Published, Remembered, Search, SpaceTrial, described
 from study.spec import Spec
@@ -36,8 +35,8 @@ class Sweep(Source):
         settings: Mapping[str, Any],
         console: Console,
     ) -> None:
-        super().__init__(ledger, settings, tasks_of(spec))
-        self.spec, self.method, self.console = spec, method, console
+        super().__init__(ledger, settings, tasks_of(spec), console, spec.resources.task_minutes)
+        self.spec, self.method = spec, method
         known = finished_trials(spec, method, ledger)
         again = [*ledger.entries("tune", method.name), *ledger.running()]
         self.again = {e.number: e for e in again if belongs(spec, method, e)}
@@ -76,7 +75,8 @@ class Sweep(Source):
         configuration = suggested(self.spec, self.method, trial)
         work = plan.assignment(self.spec, self.method, configuration, "tune", self.spec.tune_seeds)
         self.asked[number] = trial
-        return dataclasses.replace(entry_for(work, self.method.name, number), **described(trial))
+        entry = self.ledger.entry_for(work, self.method.name, number)
+        return dataclasses.replace(entry, **described(trial))
 
     def _published(self) -> dict[str, Any]:
         """Return the published values that the space contains: the first trial of every sweep."""
@@ -85,7 +85,8 @@ class Sweep(Source):
         return probe.values
 
     def weak(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether a trial that has just finished a task should be stopped."""
+        if self.spec.tune.pruner == "none":
+            return False
         self.on_trial_result(trial_id, result)
         return self.trials[trial_id].entry.number in self.pruned
 
@@ -108,25 +109,6 @@ class Sweep(Source):
         self.console.trial_done(entry, best.values[0] if best else None)
 
 
-class Halving(FIFOScheduler):  # type: ignore[misc]
-    """Stops weak trials between tasks, as the search's pruner says.
-
-    Ray's own schedulers remember what they have compared in memory only; the search knows it from
-    the ledger.
-    """
-
-    def __init__(self, sweep: Sweep) -> None:
-        super().__init__()
-        self.sweep = sweep
-
-    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        weak = self.sweep.weak(trial.trial_id, result)
-        return str(TrialScheduler.STOP if weak else TrialScheduler.CONTINUE)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its schedulers
-
-
 def run_sweep(
     spec: Spec,
     method: Method,
@@ -136,24 +118,13 @@ def run_sweep(
     settings: Mapping[str, Any],
     storage: Path,
     console: Console,
-) -> list[str]:
-    """Run what a method's sweep still lacks; return the trials that were lost."""
+) -> None:
+    """Run what a method's sweep still lacks."""
     name = f"tune-{method.name}"
     sweep = Sweep(spec, method, ledger, {**settings, "storage": str(storage / name)}, console)
     console.phase(f"tune {method.name}", spec.tune.trials, spec.tune.trials - len(sweep.missing))
     if sweep.missing:
-        fit(
-            sweep,
-            name,
-            data,
-            pretrained,
-            spec.resources,
-            storage,
-            len(sweep.missing),
-            console.say,
-            None if spec.tune.pruner == "none" else Halving(sweep),
-        )
-    return sweep.lost
+        fit(sweep, name, data, pretrained, spec.resources, storage)
 
 
 def tasks_of(spec: Spec) -> int:
@@ -178,8 +149,7 @@ def belongs(spec: Spec, method: Method, entry: Entry) -> bool:
         configuration = suggested(spec, method, Remembered(entry.params))
     except (LookupError, InputError):
         return False  # of another space
-    work = plan.assignment(spec, method, configuration, "tune", spec.tune_seeds)
-    return entry.key == entry_for(work, method.name, entry.number).key
+    return entry.computes(plan.assignment(spec, method, configuration, "tune", spec.tune_seeds))
 
 
 def finished_trials(spec: Spec, method: Method, ledger: Ledger) -> list[Entry]:

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import os
+import sys
 from collections.abc import Iterable
 
 
 class InputError(Exception):
     """Bad input of any kind. The command line prints its message and exits with 2."""
+
+
+class MachineError(Exception):
+    """The machine or the cluster failed, through no fault of the input. The command line prints its
+    message and exits with 1; finished work is kept.
+    """
+
+
+def machine_error(error: OSError, place: object) -> MachineError:
+    """Return the error for what the operating system refused: what, where, and what to do.
+
+    Args:
+        place: where it was, if the system does not say.
+    """
+    why = error.strerror or str(error) or type(error).__name__
+    return MachineError(
+        f"{why}: {error.filename or place}. Finished trials are kept: mend that and run the same "
+        "command to go on."
+    )
 
 
 def unknown(what: str, name: object, allowed: Iterable[str]) -> InputError:
@@ -16,3 +37,20 @@ def unknown(what: str, name: object, allowed: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return InputError(f"unknown {what} '{name}'.{hint} Allowed: {', '.join(names) or 'none'}.")
+
+
+def check_text(text: str, what: str) -> None:
+    """Refuse a text that holds bytes of another encoding: no report or file could name it.
+
+    Args:
+        what: where it was given, for the error.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding().upper()
+        shown = os.fsencode(text).decode("utf-8", "backslashreplace")
+        raise InputError(
+            f"{what}: '{shown}' is not text in {encoding}, which this terminal uses. Write it in "
+            f"{encoding}; rename a file or folder whose name is not."
+        ) from None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import io
 import pickle
 import time
 import traceback
@@ -31,10 +34,14 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     the object store.
 
     Each step reports ``task`` (tasks learnt), ``scores`` (the objectives so far, means over seeds),
-    ``score`` (the first one), ``curve`` (the first one after each task) and ``outcome`` (everything
-    measured so far); the last one of a pre-training ``foundation`` too. An exception inside a
-    learner is a result too: ``failure`` (its traceback) and ``reason`` (a line).
+    ``score`` (the first one), ``curve`` (the first one after each task), ``outcome`` (everything
+    measured so far), ``torch`` (its version) and ``device`` (its model); the last one of a
+    pre-training ``foundation`` too. An exception inside a learner is a result too: ``failure`` (its
+    traceback) and ``reason`` (a line). A signal that ends the process, as of a segmentation fault,
+    leaves word of itself in ``<storage>/<name>.crash``.
     """
+
+    crash_file: io.TextIOBase | None = None
 
     def setup(self, config: dict[str, Any], data: Any = None, pretrained: Any = None) -> None:
         self.data, self.pretrained = data, pretrained or {}
@@ -52,12 +59,22 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self.failure = self.reason = ""
         self.resumed = 0  # tasks that were learnt when this worker took over
         self.saved = time.monotonic()
+        self._report_crashes()
         try:
             self._resume()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _report_crashes(self) -> None:
+        """Let Python write down which signal ends this process: nobody else is told of it."""
+        if self.crash_file is not None:
+            self.crash_file.close()
+        path = Path(self.settings["storage"]) / f"{self.settings['name']}.crash"
+        with contextlib.suppress(OSError):  # it is of use, and not needed
+            self.crash_file = path.open("w", encoding="utf-8")
+            faulthandler.enable(self.crash_file)
+
+    def _fail(self, error: BaseException) -> None:
         self.failure, self.reason = traceback.format_exc(), reason(error)
 
     def _build(self) -> None:
@@ -74,7 +91,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         if not self.failure:
             try:
                 return self._advance()
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # `exit()` in a learner ends no worker
                 self._fail(error)
         return {
             "done": True,
@@ -106,6 +123,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             "should_checkpoint": due and not self.courses[0].done,
             "resumed": self.resumed,
             "foundation": joined(parts).to_bytes() if parts else b"",
+            "torch": torch.__version__,
+            "device": device_model(self.device),
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -146,6 +165,11 @@ def reason(error: BaseException) -> str:
     """Return an exception on one line: its type and the first line of what it says."""
     said = str(error).strip().splitlines()
     return ": ".join([type(error).__name__, *said[:1]])
+
+
+def device_model(device: torch.device) -> str:
+    """Return what a device is called by its maker; of a CPU that it is one."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def objective_values(outcome: Outcome, objectives: list[str], tasks: int) -> list[float]:

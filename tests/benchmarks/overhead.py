@@ -31,6 +31,7 @@ import numpy as np
 import torch
 
 from study.cluster import connected
+from study.console import Console
 from study.driver import Source, fit
 from study.folder import Folder
 from study.ledger import Entry, Ledger, entry_for
@@ -104,7 +105,7 @@ class Listed(Source):
     """Runs a list of trials and notes when each finished."""
 
     def __init__(self, ledger: Ledger, settings: dict[str, Any], queue: list[Entry]) -> None:
-        super().__init__(ledger, settings, 5)
+        super().__init__(ledger, settings, 5, Console())
         self.queue, self.times = queue, [time.perf_counter()]
 
     def propose(self) -> Entry | None:
@@ -129,7 +130,7 @@ def noop() -> dict[str, float]:
         queue = [entry_for(item, "finetune", number) for number, item in enumerate(work)]
         source = Listed(Ledger(Path(folder) / "ledger"), settings, queue)
         data = datasets.load("digits", Path(folder))
-        fit(source, "noop", data, {}, resources, storage, count, print)
+        fit(source, "noop", data, {}, resources, storage)
     between = np.diff(source.times)
     return {
         "first_trial_seconds": float(between[0]),

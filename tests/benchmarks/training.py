@@ -51,7 +51,9 @@ class Setting:
 SETTINGS = (Setting("784-128-10", 784, 128, 64), Setting("64-64-10", 64, 64, 16))
 
 
-def noise_stream(inputs: int, per_class: int, stack: int) -> Stream:
+def noise_stream(
+    inputs: int, per_class: int, stack: int, device: torch.device | str = "cpu"
+) -> Stream:
     """Return a split stream of ten classes of noise: speed does not depend on the images."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(10, dtype=np.uint8), per_class)
@@ -62,7 +64,7 @@ def noise_stream(inputs: int, per_class: int, stack: int) -> Stream:
     members = {"dataset": "noise", "name": "noise"}
     kind: type[Stream] = type("noise", (STREAMS["split_mnist"],), members)
     data: dict[str, Split] = {"train": {"images": images, "labels": labels}}
-    return kind(data, "class", range(stack), "tune", kind.Options.parse({}))
+    return kind(data, "class", range(stack), "tune", kind.Options.parse({}), device)
 
 
 def learner_step(name: str, setting: Setting, stack: int) -> Callable[[int], None]:

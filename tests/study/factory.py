@@ -15,14 +15,14 @@ import numpy as np
 from ray.tune.schedulers import TrialScheduler
 
 from study import plan
-from study.driver import Source
 from study.confirm import Confirmation, pending
+from study.driver import Source, Watch
 from study.folder import Folder, Stack
 from study.ledger import Entry, Ledger, entry_for
 from study.plan import Method
 from study.search import Published, Search, described
 from study.spec import Spec
-from study.sweep import Halving, Sweep, suggested
+from study.sweep import Sweep, suggested
 from trainables.outcome import Outcome
 
 TASKS, CLASSES = 5, 10
@@ -138,6 +138,8 @@ class Run:
                 "outcome": outcome.to_bytes(),
                 "resumed": 0,
                 "done": task == self.rows,
+                "torch": "2.9",
+                "device": "cpu",
             }
 
 
@@ -149,8 +151,7 @@ class Tune:
 
     def __init__(self, source: Source, learn: Learn | None = None) -> None:
         self.source, self.learn = source, learn or by_learning_rate
-        pruned = isinstance(source, Sweep) and source.spec.tune.pruner == "asha"
-        self.scheduler = Halving(source) if isinstance(source, Sweep) and pruned else None
+        self.scheduler = Watch(source)
         self.asked: dict[str, dict[str, Any]] = {}
         self._names = (f"trial{i}" for i in itertools.count())
 
@@ -158,7 +159,7 @@ class Tune:
         """Start the next trial; None when there are no more."""
         trial = next(self._names)
         config = self.source.suggest(trial)
-        if config == type(self.source).FINISHED:
+        if config is None or config == type(self.source).FINISHED:
             return None
         self.asked[trial] = config
         return trial
@@ -174,8 +175,6 @@ class Tune:
 
     def stops(self, trial: str, report: dict[str, Any]) -> bool:
         """Ask the scheduler, which hears of a result before the source does."""
-        if self.scheduler is None:
-            return False
         told = SimpleNamespace(trial_id=trial)
         return self.scheduler.on_trial_result(None, told, report) == TrialScheduler.STOP
 

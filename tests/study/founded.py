@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from trainables.finetune import Finetune
 from trainables.learner import Training, descend
 from trainables.options import option
 
-PACKAGE = {
-    "METADATA": "Metadata-Version: 2.1\nName: founded\nVersion: 1.0\n",
-    "entry_points.txt": (
-        "[study.learners]\nfounded = founded:Founded\n"
-        "[study.search_spaces]\nfounded = founded:space\n"
-    ),
-}
+ENTRY_POINTS = (
+    "[study.learners]\nfounded = founded:Founded\n[study.search_spaces]\nfounded = founded:space\n"
+)
 
 
 class Founded(Finetune):
@@ -78,11 +72,3 @@ class Founded(Finetune):
 
 def space(trial, stream):
     return {"lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True)}
-
-
-def install(place: Path) -> None:
-    """Write the package's description where a process with this folder in its path finds it."""
-    folder = place / "founded-1.0.dist-info"
-    folder.mkdir()
-    for name, text in PACKAGE.items():
-        (folder / name).write_text(text, encoding="utf-8")

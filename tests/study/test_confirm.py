@@ -325,7 +325,7 @@ def test_entries_of_another_method_configuration_or_phase_do_not_count(tmp_path)
 
 
 def failed(spec, ledger, name="replay"):
-    return failures(spec, make_methods(spec)[name], ledger)
+    return list(failures(spec, make_methods(spec)[name], ledger))
 
 
 TRACE = "Traceback\n  deep\nValueError: too hot\n"

@@ -186,10 +186,65 @@ def test_the_key_depends_on_nothing_else():
         "digest": "x",
         "foundation": "x",
         "software": {"torch": "x"},
+        "device": "x",
+        "losses": [{"kind": "memory", "reason": "x", "tasks": 1}],
     }
-    assert set(others) | {"work", "versions"} == {f.name for f in dataclasses.fields(Entry)}
+    assert set(others) | {"work", "versions", "data"} == {f.name for f in dataclasses.fields(Entry)}
     for name, value in others.items():
         assert dataclasses.replace(entry, **{name: value}).key == entry.key
+
+
+def test_the_key_depends_on_the_data():
+    keys = {entry_for(WORK, "replay", 0, data).key for data in ("", "digits ab", "digits cd")}
+    assert len(keys) == 3
+
+
+def test_trials_that_learnt_other_data_are_kept_and_left_out(tmp_path):
+    first = Ledger(tmp_path, data={"digits": "ab"})
+    work = Assignment(**make_entry(SPEC, "replay", seeds=(100,)).work)
+    entry = dataclasses.replace(first.entry_for(work, "replay", None), state="complete")
+    kept = first.finish(entry, make_outcome((100,)).to_bytes())
+    second = Ledger(tmp_path, data={"digits": "cd"})
+    assert (second.entries(), second.of_other_data()) == ([], [kept])
+    assert second.find(second.entry_for(work, "replay", None)) is None
+    again = dataclasses.replace(second.entry_for(work, "replay", None), state="complete")
+    other = second.finish(again, make_outcome((100,), accuracy=0.5).to_bytes())
+    assert kept.folder != other.folder
+    assert Ledger(tmp_path, data={"digits": "ab"}).entries() == [kept]
+    assert Ledger(tmp_path, data={"digits": "cd"}).entries() == [other]
+    assert len(Ledger(tmp_path).entries()) == 2
+
+
+def test_a_trial_that_was_asked_for_on_other_data_is_not_taken_up(tmp_path):
+    first = Ledger(tmp_path, data={"digits": "ab"})
+    work = Assignment(**make_entry(SPEC, "replay", seeds=(100,)).work)
+    first.begin(first.entry_for(work, "replay", None))
+    assert len(Ledger(tmp_path, data={"digits": "ab"}).running()) == 1
+    assert Ledger(tmp_path, data={"digits": "cd"}).running() == []
+
+
+def test_a_trial_keeps_the_losses_of_earlier_runs(tmp_path):
+    ledger = Ledger(tmp_path)
+    work = Assignment(**make_entry(SPEC, "replay", seeds=(100,)).work)
+    losses = [{"kind": "node", "reason": "x", "tasks": 1}]
+    ledger.begin(dataclasses.replace(ledger.entry_for(work, "replay", None), losses=losses))
+    later = Ledger(tmp_path)
+    assert later.entry_for(work, "replay", None).losses == losses
+    failed = dataclasses.replace(
+        later.entry_for(work, "replay", None), state="failed", losses=[*losses, *losses]
+    )
+    later.finish(failed)
+    assert Ledger(tmp_path).entry_for(work, "replay", None).losses == [*losses, *losses]
+
+
+def test_a_traceback_is_a_file_to_read(tmp_path):
+    trace = 'Traceback\n  File "x.py"\nValueError: too hot \udc80\n'
+    entry = add(Ledger(tmp_path), SPEC, "replay", seeds=(100,), state="failed", failure=trace)
+    place = tmp_path / entry.folder
+    assert (place / "traceback.txt").read_text().startswith('Traceback\n  File "x.py"\n')
+    assert "Traceback" not in (place / "trial.json").read_text()
+    (read,) = Ledger(tmp_path).entries()
+    assert read.failure.startswith(trace[:40])
 
 
 def test_the_key_does_not_depend_on_the_order_of_options():

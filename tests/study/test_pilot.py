@@ -193,7 +193,7 @@ def stack_sizes(folder, spec, found):
     """Decide on stack sizes as a run does, with pilots that find this; return what was timed."""
     timed, console = [], Silent()
 
-    def pilots(spec, methods, data, device):
+    def pilots(spec, methods, data, device, console):
         timed.append((device, [method.name for method in methods]))
         return {method.name: found[method.name] for method in methods}
 
@@ -291,3 +291,37 @@ def test_a_learner_with_a_loop_of_its_own_is_known(monkeypatch):
     assert not pilot.has_own_loop("joint")
     monkeypatch.setattr(plan.find_learner("replay"), "learn", lambda self, task: None)
     assert pilot.has_own_loop("replay")
+
+
+# -- pilots that do not end
+
+
+class Waiting:
+    """Ray as far as pilots are waited for: some end, some never do."""
+
+    def __init__(self, ended):
+        self.ended, self.waits, self.cancelled = ended, [], []
+
+    def wait(self, references, num_returns, timeout=None):
+        self.waits.append(timeout)
+        late = [] if timeout is None else [r for r in references if r not in self.ended]
+        return [r for r in references if r not in late], late
+
+    def cancel(self, reference, force):
+        self.cancelled.append((reference, force))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "waits", "late", "said"),
+    [
+        (None, [600.0, None], [], ["pilot: nothing from slow for 10 min."]),
+        (2.0, [240.0], ["b"], []),
+    ],
+)
+def test_a_pilot_that_does_not_end_is_spoken_of_or_stopped(minutes, waits, late, said, monkeypatch):
+    console, stand_in = Silent(), Waiting({"a"})
+    monkeypatch.setattr(runner, "ray", stand_in)
+    assert runner._late({"a": "quick", "b": "slow"}, minutes, console) == late
+    assert stand_in.waits == waits
+    assert stand_in.cancelled == [(reference, True) for reference in late]
+    assert console.said == said

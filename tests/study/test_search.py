@@ -13,7 +13,6 @@ import optuna
 import pytest
 from factory import (
     Run,
-    Silent,
     Tune,
     add,
     by_learning_rate,
@@ -30,9 +29,10 @@ from ray.tune.schedulers import TrialScheduler
 import trainables
 from search_spaces import SPACES
 from study import plan
+from study.driver import Watch
 from study.ledger import Ledger
 from study.search import Search, described, frozen, new_study
-from study.sweep import Halving, belongs, best_trial, finished_trials, run_sweep
+from study.sweep import belongs, best_trial, finished_trials
 from trainables import LEARNERS
 from trainables.spiking import SpikingNaive
 
@@ -375,18 +375,6 @@ def test_a_configuration_asked_twice_is_not_run_twice(tmp_path):
         ) == (entry.values == entries[0].values)
     assert [t.state for t in sweep.search.study.trials] == [TrialState.COMPLETE] * 8
     assert len(sweep.console.done) == 8
-
-
-def test_a_trial_whose_worker_was_lost_is_told_and_asked_again_next_time(tmp_path):
-    sweep, tune = sweep_of(tmp_path)
-    trial = tune.ask()
-    work = tune.asked[trial]["work"]
-    sweep.on_trial_complete(trial, None, error=True)
-    assert sweep.lost == [tune.asked[trial]["label"]]
-    assert sweep.ledger.entries() == []
-    tune.run()
-    _, again = sweep_of(tmp_path)
-    assert again.run() == [work["configuration"]]
 
 
 # study file as run, as it is now, and whether the published first trial is still one of the sweep
@@ -763,7 +751,7 @@ def test_trials_are_stopped_as_successive_halving_says(learn, metric, tmp_path):
 )
 def test_the_scheduler_stops_the_weaker_of_two_and_lets_the_better_go_on(metric, weaker, tmp_path):
     sweep, tune = sweep_of(tmp_path, {**ASHA, "study.metric": metric})
-    halving = Halving(sweep)
+    halving = Watch(sweep)
     decided = []
     for score in (0.5, weaker, 1 - weaker):
         trial = tune.ask()
@@ -815,18 +803,15 @@ def test_every_finished_task_is_heard_of_once(tmp_path, monkeypatch):
         assert (rows < 5) == (entry.state == "pruned")
 
 
-@pytest.mark.parametrize(("pruner", "kind"), [("none", type(None)), ("asha", Halving)])
-def test_trials_are_stopped_only_when_asked_for(pruner, kind, tmp_path, monkeypatch):
-    given = []
-    monkeypatch.setattr("study.sweep.fit", lambda *arguments: given.append(arguments[-1]))
-    spec, method = make_method({"tune.pruner": pruner})
-    run_sweep(spec, method, Ledger(tmp_path), {}, {}, {}, tmp_path, Silent())
-    assert [type(scheduler) for scheduler in given] == [kind]
+def test_trials_are_stopped_only_when_asked_for(tmp_path):
+    sweep, tune = sweep_of(tmp_path, learn=crossing)
+    tune.run()
+    assert [e.state for e in sweep.ledger.entries()] == ["complete"] * len(tune.asked)
 
 
 def test_what_tune_pickles_of_a_scheduler_is_nothing(tmp_path):
     sweep, _ = sweep_of(tmp_path, ASHA)
-    assert vars(pickle.loads(pickle.dumps(Halving(sweep)))) == {}
+    assert vars(pickle.loads(pickle.dumps(Watch(sweep)))) == {}
 
 
 def test_a_trial_that_goes_on_from_a_checkpoint_reports_the_tasks_before_it(tmp_path):

@@ -1,0 +1,72 @@
+"""What a reader of a study's tables is told of how its trials ran: what was left out because it
+belongs to other data or other code, what differed between trials, whose workers were lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from analysis import wording
+from study.confirm import confirmed
+from study.ledger import Entry, Ledger
+from study.plan import Method
+from study.spec import Spec
+from study.sweep import within_budget
+from trainables.course import Assignment
+
+NUMERICAL = ("torch", "numpy")  # packages whose versions change results in the last digits
+
+
+def circumstances(spec: Spec, methods: Mapping[str, Method], ledger: Ledger) -> list[str]:
+    """Return sentences on how the trials of a study ran; none where there is nothing to say."""
+    used = [entry for method in methods.values() for entry in _used(spec, method, ledger)]
+    return [*_left_out(methods, ledger), *_differences(used), *_losses(used)]
+
+
+def _used(spec: Spec, method: Method, ledger: Ledger) -> list[Entry]:
+    """Return the trials that the tables rest on."""
+    tuned = [e for e in ledger.entries("tune", method.name) if within_budget(spec, method, e)]
+    places = confirmed(spec, method, ledger).places.values()
+    return [*tuned, *{entry.folder: entry for entry, _ in places}.values()]
+
+
+def _left_out(methods: Mapping[str, Method], ledger: Ledger) -> Iterator[str]:
+    if others := ledger.of_other_data():
+        yield (
+            f"{wording.count(len(others), 'trial')} in this folder learnt other data than those of "
+            "the last run: kept, and in no table."
+        )
+    for name in methods:
+        changed = [e for e in ledger.entries(method=name) if e.versions != _versions_now(e)]
+        if changed:
+            yield (
+                f"{wording.count(len(changed), 'trial')} of {name} ran with other code or another "
+                "version of it: kept, and in no table."
+            )
+
+
+def _versions_now(entry: Entry) -> dict[str, int | str]:
+    return Assignment(**entry.work).versions()
+
+
+def _differences(used: Iterable[Entry]) -> Iterator[str]:
+    """What trials of one table ran with or on that was not the same for all."""
+    found: dict[str, set[str]] = {}
+    for entry in used:
+        ran_with = {name: entry.software.get(name, "") for name in NUMERICAL}
+        for what, which in {**ran_with, "device": entry.device}.items():
+            found.setdefault(what, set()).update({which} - {""})
+    several = {what: sorted(which) for what, which in found.items() if len(which) > 1}
+    if several:
+        listed = "; ".join(f"{what} {', '.join(which)}" for what, which in several.items())
+        yield (
+            f"Trials did not all run with the same ({listed}): their results agree to rounding, "
+            "which training may amplify."
+        )
+
+
+def _losses(used: Iterable[Entry]) -> Iterator[str]:
+    lost = [entry for entry in used if entry.losses and entry.state != "failed"]
+    if lost:
+        listed = "; ".join(f"{entry.folder}, {entry.losses[-1]['reason']}" for entry in lost)
+        yield f"Trials whose worker was lost, and that went on from their last task: {listed}."
