@@ -14,6 +14,7 @@ from analysis.ranks import Ranking
 from analysis.results import Analysis, Comparison
 from analysis.sections import Shelf, bullets, filled, section
 
+CHANGED = "changed after looking"  # of the provenance
 RANKING = "critical-difference"  # the picture that belongs to the ranks
 
 
@@ -36,7 +37,7 @@ def across_sections(
             *filled(verdict_table(across, analyses), stream_table(across)),
         ),
         _ranks(across, ranks),
-        section("Notes", *bullets(across.notes)),
+        section("Notes", *bullets([*_changed(analyses), *across.notes])),
         section("Left out", *filled(left_out_table(across))),
         _provenance(analyses),
     ]
@@ -224,6 +225,12 @@ def _ranks(across: Across, pictures: Sequence[Picture]) -> Section:
         return section("Ranks", *([Paragraph(across.no_ranking)] if across.no_ranking else []))
     table = rank_table(across.ranking)
     return section("Ranks", Paragraph(across.ranking.summary), *pictures, *filled(table))
+
+
+def _changed(analyses: Sequence[Analysis]) -> list[str]:
+    """What of the single studies is not as it was asked before looking."""
+    changed = [(a.record.study, a.record.provenance.get(CHANGED)) for a in analyses]
+    return [f"{study}, {CHANGED}: {what}." for study, what in changed if what]
 
 
 def _provenance(analyses: Sequence[Analysis]) -> Section:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from analysis.effects import SMALLEST_DIFFERENCE
 from analysis.records import MethodRecord, StudyRecord
 
 OFFLINE, NAIVE = "joint", "finetune"  # the learners that are the bounds
@@ -65,7 +66,8 @@ def _measured(
 
 
 def _gap(accuracy: float, upper: float, lower: float) -> float:
-    return (upper - accuracy) / (upper - lower) if upper != lower else math.nan
+    room = upper - lower
+    return (upper - accuracy) / room if abs(room) >= SMALLEST_DIFFERENCE else math.nan
 
 
 def _accuracies(method: MethodRecord, record: StudyRecord) -> Mapping[int, float]:

@@ -30,7 +30,7 @@ FURTHER = {
     "worst_case_accuracy": "min_accuracy and the accuracy on the newest task, weighed by the tasks "
     "learnt (De Lange et al. 2023).",
     GAP: "Share of the way from joint training (0) to naive fine-tuning (1): "
-    "(ACC_joint - ACC) / (ACC_joint - ACC_finetune).",
+    "(ACC_joint - ACC) / (ACC_joint - ACC_finetune); no mean where a seed has these two equal.",
 }
 
 
@@ -60,6 +60,11 @@ def spread(analysis: Analysis) -> str:
         "± is the sample standard deviation (ddof 1) over n confirmation "
         f"{units(analysis)}{varies}."
     )
+
+
+def no_interval(analysis: Analysis, ends: Iterable[float | None]) -> str:
+    """Why an interval is missing, where one is."""
+    return f"No interval below 3 {units(analysis)}, nor where all agree." if None in ends else ""
 
 
 def offline(analysis: Analysis) -> str:

@@ -68,7 +68,15 @@ def _holm(analysis: Analysis) -> str:
 
 def _differences(analysis: Analysis) -> str:
     family = wording.count(analysis.rules.comparisons, "comparison")
-    return _DIFFERENCES.format(units=units(analysis), m=family)
+    return _DIFFERENCES.format(units=units(analysis), m=family) + _no_spread(analysis)
+
+
+def _no_spread(analysis: Analysis) -> str:
+    """What is not defined where the differences do not vary."""
+    if not any(c.identical for c in analysis.comparisons):
+        return ""
+    unit = analysis.record.unit
+    return f"The same difference on every {unit}: no interval, t test, g_z or MDE. "
 
 
 def _comparison_columns(analysis: Analysis) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ _MAP_FIELDS = (
     *("method", "diagnostic", "label", "unit", "after_task", "row", "column"),
     *("n", "mean", "seed", "value"),
 )
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _BAND_FIELDS = ("mean", "sd", "low", "high")
 
 
@@ -96,10 +97,14 @@ def to_csv(analysis: Analysis) -> dict[str, str]:
 
 
 def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A header and a line per row; cells that are not a plain value are JSON."""
+    """A header and a line per row; cells that are not a plain value are JSON.
+
+    A text that a spreadsheet would take for a formula, as a name or a source may be, begins with an
+    apostrophe.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
+    writer.writerow(map(_cell, names))
     for row in rows:
         writer.writerow(_cell(plain(row[name])) for name in names)
     return text.getvalue()
@@ -370,4 +375,6 @@ def _fields(row: object, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, dict | list) else value
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -21,10 +21,13 @@ def write(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) 
         *_units(record),
         *_floors(comparisons, rules),
         *_smallest_differences(comparisons, rules),
+        *_kept_seeds(record),
         *_added_seeds(record),
         *_reused_seeds(record),
         *_failed_seeds(record),
+        *record.circumstances,
         *_budgets(record),
+        *_unused_trials(record),
         *_no_space(record),
         *_scope(record, comparisons),
     ]
@@ -143,6 +146,20 @@ def _smallest_differences(comparisons: Sequence[Comparison], rules: Rules) -> li
     ]
 
 
+def _kept_seeds(record: StudyRecord) -> list[str]:
+    """Why there are more seeds than the study file asks for."""
+    kept, asked = record.kept_seeds, record.asked_seeds
+    if not kept:
+        return []
+    return [
+        f"The study file now asks for {wording.count(len(asked), 'confirmation seed')}, and this "
+        f"page is about {len({*kept, *asked})}. Seeds planned before the first confirmation stay, "
+        f"here {wording.seed_list(kept)}: leaving some out after looking would bias the verdicts. "
+        "Ask for them again to run those that have not; for fewer seeds, give the study another "
+        "name (--set study.name=...)."
+    ]
+
+
 def _added_seeds(record: StudyRecord) -> list[str]:
     planned = set(record.planned_seeds)
     run = set[int]().union(*(m.attempted for m in record.methods))
@@ -192,6 +209,18 @@ def _budgets(record: StudyRecord) -> list[str]:
         f"{max(of, key=of.__getitem__)} {max(of.values()):,}."
         for kind, of in budgets.items()
         if of and max(of.values()) - min(of.values()) > UNEQUAL_BUDGET * max(of.values())
+    ]
+
+
+def _unused_trials(record: StudyRecord) -> list[str]:
+    """Trials that were run and that nothing here counts."""
+    unused = [(m.method, m.tuning) for m in record.methods if m.tuning.left_out]
+    if not unused:
+        return []
+    counts = ", ".join(f"{name} {of.left_out} beyond {of.asked}" for name, of in unused)
+    return [
+        f"Trials that were run and are no longer asked for: {counts}. They are in no table and "
+        "chose no configuration."
     ]
 
 

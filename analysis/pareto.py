@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.effects import Array
+from analysis.effects import DECIMALS, Array
 
 Direction = Literal["minimize", "maximize"]
 
@@ -71,8 +71,9 @@ def study_fronts(
 def dominated(losses: Array) -> list[bool]:
     """For each point of [P, K], whether another is at least as good in all and better in one.
 
-    Equal points do not dominate each other.
+    Equal points do not dominate each other, nor do those that differ by round-off.
     """
+    losses = np.round(losses, DECIMALS)
     return [
         bool(np.any(np.all(losses <= point, axis=1) & np.any(losses < point, axis=1)))
         for point in losses

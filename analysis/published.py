@@ -50,9 +50,11 @@ def _row(given: PublishedRecord, method: MethodRecord | None, study: StudyRecord
     scores = _scores(given, method, study)
     confidence = 1 - study.alpha
     estimate = effects.estimate(np.array(list(scores.values()), dtype=float), confidence)
-    half = _published_half(given, confidence)
-    low = None if estimate.ci_low is None else estimate.ci_low - half
-    high = None if estimate.ci_high is None else estimate.ci_high + half
+    half = _half_width(estimate.sd, estimate.n, confidence)
+    low = high = None
+    if half is not None and estimate.mean is not None:
+        half += _half_width(given.sd, given.n, confidence) or 0.0
+        low, high = estimate.mean - half, estimate.mean + half
     verdict, reason = _verdict(given, method, (low, high), study.unit)
     return PublishedRow(
         method=given.method,
@@ -81,11 +83,11 @@ def _scores(
     return method.other_metrics.get(given.metric, {})
 
 
-def _published_half(given: PublishedRecord, confidence: float) -> float:
-    if given.sd is None or given.n is None or given.n < effects.FEWEST_FOR_INTERVAL:
-        return 0.0
-    quantile = float(stats.t.ppf((1 + confidence) / 2, given.n - 1))
-    return quantile * given.sd / math.sqrt(given.n)
+def _half_width(sd: float | None, n: int | None, confidence: float) -> float | None:
+    """Half of a t-interval; 0 where the runs do not vary, None where they are too few."""
+    if sd is None or n is None or n < effects.FEWEST_FOR_INTERVAL:
+        return None
+    return float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n)
 
 
 def _verdict(
@@ -110,4 +112,5 @@ def _verdict(
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return NOT_COMPARABLE, "no interval was measured for this metric"
     where = f"the widened interval is {wording.interval(low, high)}"
-    return (REPRODUCED if low <= given.mean <= high else NOT_REPRODUCED), where
+    outside = max(low - given.mean, given.mean - high)
+    return (NOT_REPRODUCED if outside >= effects.SMALLEST_DIFFERENCE else REPRODUCED), where

@@ -45,6 +45,7 @@ class TuningRecord:
     importance: dict[str, float] = field(default_factory=dict)
     has_default: bool = True  # whether trial 0 has the published defaults, all of them
     asked: int = 0  # trials that the study asks for
+    left_out: int = 0  # trials that have run, of a study that asked for more than it does now
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class StudyRecord:
     failed_rule: str  # "error": no verdict; "worst": a failed seed counts as the worst value
     protocol: str
     phase: str
-    planned_seeds: list[int]
+    planned_seeds: list[int]  # before anything was confirmed
     tune_seeds: list[int]
     chance: float
     methods: list[MethodRecord]
@@ -146,7 +147,10 @@ class StudyRecord:
     published: tuple[PublishedRecord, ...] = ()
     planned_methods: tuple[str, ...] = ()  # before anything was confirmed, or confirmed since
     changes: tuple[str, ...] = ()  # of the question, since something was confirmed
+    asked_seeds: tuple[int, ...] = ()  # that the study file names now
+    kept_seeds: tuple[int, ...] = ()  # planned ones that it names no longer: no table drops them
     damaged: tuple[str, ...] = ()  # ledger entries that are left out, and why
+    circumstances: tuple[str, ...] = ()  # sentences on how trials ran: what differed, what was lost
     unit: str = "seed"  # what is paired: a seed, a speaker, a class
     unit_seeds: dict[int, tuple[int, ...]] = field(
         default_factory=dict

@@ -298,10 +298,10 @@ def _secondary_row(
     whole = len(finite) == len(scores) and not method.failed_seeds
     estimate = effects.estimate(np.array(finite, dtype=float))
     shared = sorted(set(scores) & set(theirs))
-    d = np.array([scores[seed] - theirs[seed] for seed in shared], dtype=float)
+    d = effects.paired_differences(*(np.array([of[s] for s in shared]) for of in (scores, theirs)))
     judged = whole and not (reference and reference.failed_seeds)
     usable = judged and len(d) > 0 and bool(np.all(np.isfinite(d)))
-    enough = usable and len(d) >= FEWEST_FOR_VERDICT and not effects.all_identical(d)
+    enough = usable and len(d) >= FEWEST_FOR_VERDICT and bool(d.any())
     # the same hypothesis must not count twice
     testable = enough and reference and not _repeats(metric, (method, reference))
     return SecondaryRow(

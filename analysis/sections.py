@@ -182,10 +182,18 @@ def _seeds(analysis: Analysis) -> Section:
         f"{tuning}: {wording.seed_list(record.tune_seeds)}",
         f"confirmation, planned: {wording.seed_list(record.planned_seeds)}",
         f"confirmation, run: {wording.seed_list(run)}",
+        *_asked_seeds(record),
         *_seeds_of_units(record),
     )
     title = wording.begin(captions.units(analysis))
     return section(title, Bullets(lines), *filled(tables.seed_table(analysis)))
+
+
+def _asked_seeds(record: StudyRecord) -> list[str]:
+    """The seeds that the study file names, where it has fewer than were planned."""
+    if not record.kept_seeds:
+        return []
+    return [f"confirmation seeds, asked for now: {wording.seed_list(record.asked_seeds)}"]
 
 
 def _seeds_of_units(record: StudyRecord) -> list[str]:

@@ -40,8 +40,10 @@ __all__ = [
 def method_table(analysis: Analysis) -> Table:
     """Each method's primary metric over its confirmation seeds."""
     level = wording.percent(analysis.rules.confidence)
-    ends = [end for row in analysis.methods for end in (row.ci_low, row.ci_high)]
-    more = f"{captions.offline(analysis)} {captions.outside(analysis, ends)}"
+    known = [row for row in analysis.methods if row.mean is not None]
+    ends = [end for row in known for end in (row.ci_low, row.ci_high)]
+    remarks = (captions.no_interval(analysis, ends), captions.outside(analysis, ends))
+    more = " ".join((captions.offline(analysis), *remarks))
     direction = "higher" if analysis.metric.higher_is_better else "lower"
     return Table(
         "Methods",
@@ -94,7 +96,7 @@ def memory_table(analysis: Analysis) -> Table:
         f"Past data a method keeps at the end of the stream. {_sample(analysis)} The mean is over "
         f"confirmation {units(analysis)}, with its t-interval. Dominated: another method "
         "needs no more memory and a mean no worse, and is better in one of the two; the intervals "
-        f"may overlap. {captions.outside(analysis, ends)}",
+        f"may overlap. {captions.no_interval(analysis, ends)} {captions.outside(analysis, ends)}",
         "memory",
     )
 

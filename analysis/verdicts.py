@@ -64,7 +64,8 @@ class Comparison:
 
     `sd` is that of the differences, `mde` the smallest difference seen with 80 % power at alpha/m,
     `seeds_needed` the seeds that would show the observed difference, `p_floor` the smallest
-    attainable exact p, `rho` the correlation of the pairs.
+    attainable exact p, `rho` the correlation of the pairs. Where the differences are `identical`,
+    nothing that rests on their spread is defined: interval, t test, g_z, `mde`.
     """
 
     method: str
@@ -109,15 +110,17 @@ def compare_family(pairs: Sequence[Pairs], rules: Rules) -> tuple[Comparison, ..
 
     Verdicts, in order of precedence:
         no verdict: the gate refuses, or 1-2 seeds (they are listed);
-        identical differences: they do not vary, so there is no test;
+        identical differences: all are zero, so there is nothing to test;
         better, worse: Holm-adjusted exact p <= alpha and the interval excludes 0; "and
             practically" where it also lies beyond the margin. This outranks equivalence: a
-            difference that is real but inside the margin is better, and the reason says so;
+            difference that is real but inside the margin is better, and the reason says so.
+            Where every seed differs by the same amount, that amount stands for the interval;
         suggestive better, suggestive worse: instead of those, by the Holm-adjusted paired t test,
             where the exact test cannot reach alpha (5 seeds, or too many comparisons);
         equivalent: the (1 - 2 alpha) t-interval lies inside the margin, 6 seeds or more. Judged
             per comparison, without Holm, and on normal differences as all such tests are;
-        inconclusive: everything else, and always at 3-4 seeds.
+        inconclusive: everything else, and always at 3-4 seeds, or where the exact test cannot
+            reach alpha and differences without spread leave the t test undefined.
     """
     measured = [measure(pair, rules) for pair in pairs]
     absent: list[float | None] = [None] * max(0, rules.comparisons - len(measured))
@@ -152,31 +155,37 @@ def measure(pairs: Pairs, rules: Rules) -> Comparison:
         wins=effects.probability_of_outperforming(rules.sign * d, rules.confidence),
         rho=effects.correlation(first, second),
     )
-    return whole if whole.identical else _tested(whole, d, rules)
+    return _tested(whole, d, rules) if d.any() else whole
 
 
 def _tested(comparison: Comparison, d: effects.Array, rules: Rules) -> Comparison:
-    n, mean, sd = len(d), float(np.mean(d)), float(np.std(d, ddof=1))
-    level = rules.alpha / rules.comparisons
-    effect = effects.hedges_g(d, rules.confidence)
-    seen = power.seeds_for_difference(mean, sd, n, level)
-    fewest = inference.seeds_for_exact_test(rules.comparisons, rules.alpha)
-    powered = replace(
-        comparison,
-        hedges_g=effect.g,
-        g_low=effect.low,
-        g_high=effect.high,
-        mde=power.visible_effect(n, level) * sd,
-        seeds_needed=None if seen is None else max(seen, fewest, FEWEST_FOR_VERDICT),
-    )
+    n, spread = len(d), not comparison.identical
+    powered = _powered(comparison, d, rules) if spread else comparison
     if n < FEWEST_FOR_TEST:
         return powered
     return replace(
         powered,
         p_floor=inference.exact_floor(n),
         p_exact=inference.sign_flip_p(d),
-        p_t=inference.paired_t_p(d),
-        p_tost=inference.tost_p(d, rules.margin) if rules.margin > 0 else None,
+        p_t=inference.paired_t_p(d) if spread else None,
+        p_tost=inference.tost_p(d, rules.margin) if spread and rules.margin > 0 else None,
+    )
+
+
+def _powered(comparison: Comparison, d: effects.Array, rules: Rules) -> Comparison:
+    """The comparison with what is measured in standard deviations of its differences."""
+    n, mean, sd = len(d), float(np.mean(d)), float(np.std(d, ddof=1))
+    level = rules.alpha / rules.comparisons
+    effect = effects.hedges_g(d, rules.confidence)
+    seen = power.seeds_for_difference(mean, sd, n, level)
+    fewest = inference.seeds_for_exact_test(rules.comparisons, rules.alpha)
+    return replace(
+        comparison,
+        hedges_g=effect.g,
+        g_low=effect.low,
+        g_high=effect.high,
+        mde=power.visible_effect(n, level) * sd,
+        seeds_needed=None if seen is None else max(seen, fewest, FEWEST_FOR_VERDICT),
     )
 
 
@@ -194,19 +203,21 @@ def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
         return NO_VERDICT, c.refusal
     if c.n < effects.FEWEST_FOR_INTERVAL:
         return NO_VERDICT, f"{wording.count(c.n, rules.unit)}: listed, not tested"
-    if c.identical:
-        each = wording.number(c.difference)
-        return IDENTICAL, f"every {rules.unit} differs by {each}, so there is nothing to test"
-    if c.n < FEWEST_FOR_TEST:
+    if c.identical and not c.difference:
+        return IDENTICAL, f"every {rules.unit} scores the same, so there is nothing to test"
+    if c.n < FEWEST_FOR_TEST and not c.identical:
         untested = f"{c.n} {rules.units} give an interval and no test"
         return INCONCLUSIVE, untested + _prospect(c, rules)
-    gain_low, gain_high = sorted((rules.sign * _known(c.ci_low), rules.sign * _known(c.ci_high)))
+    ends = (c.difference, c.difference) if c.identical else (c.ci_low, c.ci_high)
+    gain_low, gain_high = sorted(rules.sign * _known(end) for end in ends)
     capped = rules.capped(c.n)
     p = c.p_t_holm if capped else c.p_holm
     if p is not None and p <= rules.alpha and (gain_low > 0 or gain_high < 0):
         word = BETTER if gain_low > 0 else WORSE
         near, far = sorted((abs(gain_low), abs(gain_high)))
         return _directed(c, rules, word, (near, far))
+    if c.identical:
+        return INCONCLUSIVE, f"{_no_spread(c, rules)}; {_exact_test_needs(rules)}"
     if _equivalent(c, rules):
         level = wording.percent(1 - 2 * rules.alpha)
         return EQUIVALENT, f"the {level} interval lies inside the practical margin"
@@ -220,9 +231,12 @@ def _directed(
     if rules.capped(c.n):
         return SUGGESTIVE + word, _why_capped(c, rules)
     p = f"Holm-adjusted exact {wording.p_clause(_known(c.p_holm))}"
-    if rules.margin > 0 and sizes[0] > rules.margin:
-        return word + PRACTICALLY, f"{p}; the whole interval lies beyond the practical margin"
-    if rules.margin > 0 and (sizes[1] < rules.margin or _equivalent(c, rules)):
+    if c.identical:
+        p = f"{_no_spread(c, rules)}; {p}"
+    if rules.margin > 0 and sizes[0] - rules.margin >= effects.SMALLEST_DIFFERENCE:
+        what = "difference" if c.identical else "whole interval"
+        return word + PRACTICALLY, f"{p}; the {what} lies beyond the practical margin"
+    if rules.margin > 0 and (c.identical or sizes[1] < rules.margin or _equivalent(c, rules)):
         return word, f"{p}, but within the practical margin"
     if rules.margin > 0:
         return word, f"{p}; the interval does not exclude a difference inside the practical margin"
@@ -240,12 +254,19 @@ def _disagree(c: Comparison, rules: Rules) -> bool:
 
 
 def _why_capped(c: Comparison, rules: Rules) -> str:
+    p = wording.p_clause(_known(c.p_t_holm))
+    return f"t test (assumes normal differences), Holm-adjusted {p}; {_exact_test_needs(rules)}"
+
+
+def _exact_test_needs(rules: Rules) -> str:
     fewest = max(inference.seeds_for_exact_test(rules.comparisons, rules.alpha), FEWEST_FOR_VERDICT)
-    return (
-        f"t test (assumes normal differences), Holm-adjusted {wording.p_clause(_known(c.p_t_holm))}"
-        f"; the exact test needs {fewest} {rules.units} for "
-        f"{wording.count(rules.comparisons, 'comparison')}"
-    )
+    family = wording.count(rules.comparisons, "comparison")
+    return f"the exact test needs {fewest} {rules.units} for {family}"
+
+
+def _no_spread(c: Comparison, rules: Rules) -> str:
+    each = f"every {rules.unit} differs by {_known(c.difference):.4g}"
+    return f"{each}, which leaves no interval, t test or effect size"
 
 
 def _open_question(c: Comparison, rules: Rules) -> str:

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from analysis import wording
 from study.confirm import best_configuration
-from study.folder import Asked, Folder, Question
+from study.folder import Asked, Folder, Planned, Question
 from study.ledger import Ledger
 from study.plan import Method
 from study.spec import Spec
@@ -31,6 +31,13 @@ def changes(spec: Spec, methods: Mapping[str, Method], ledger: Ledger, folder: F
     }
     listed = [f"{what}: {', '.join(map(str, which))}" for what, which in named.items() if which]
     return [*_questions(folder.facts.asked), *listed]
+
+
+def kept_seeds(spec: Spec, planned: Planned) -> list[int]:
+    """Return the planned seeds that a study file asks for no longer. They cannot be taken back: the
+    report shows them all the same.
+    """
+    return sorted({*planned.seeds} - {*spec.confirm_seeds})
 
 
 def confirmed_methods(ledger: Ledger) -> list[str]:

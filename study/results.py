@@ -26,7 +26,8 @@ from analysis.records import (
 from analysis.results import Analysis, analyse
 from analysis.units import by_unit
 from study import installed, plan, software
-from study.changes import changes, confirmed_methods
+from study.changes import changes, confirmed_methods, kept_seeds
+from study.circumstances import circumstances
 from study.confirm import confirmed, unconfirmed
 from study.folder import Folder, Planned
 from study.ledger import PRETRAINING, Entry, Ledger
@@ -34,7 +35,7 @@ from study.plan import Method
 from study.scores import all_scores, of_readout
 from study.search import importances
 from study.spec import Spec
-from study.sweep import best_trial, within_budget
+from study.sweep import belongs, best_trial, within_budget
 from trainables import Map, find_learner, find_stream
 from trainables.errors import InputError
 from trainables.outcome import Array, Outcome
@@ -61,6 +62,7 @@ def _seed_record(
     classes = stream.class_counts(spec.study.scenario, plan.stream_options(spec))
     planned = folder.facts.planned
     reader, changed = _Reader(ledger), changes(spec, methods, ledger, folder)
+    kept = kept_seeds(spec, planned)
     records = [_method_record(spec, method, ledger, reader, planned) for method in methods.values()]
     return StudyRecord(
         study=spec.study.name,
@@ -77,16 +79,25 @@ def _seed_record(
         tune_seeds=plan.chosen_on(spec),
         chance=chance(spec.study.scenario, *classes),
         methods=records,
-        provenance=_provenance(spec, ledger, folder, changed),
+        provenance=_provenance(spec, ledger, folder, [*changed, *_told(kept)]),
         objectives=tuple(spec.objectives),
         directions=tuple(plan.direction(name) for name in spec.objectives),
         published=tuple(_published(spec, methods)),
         planned_methods=tuple(dict.fromkeys([*planned.methods, *confirmed_methods(ledger)])),
         changes=tuple(changed),
+        asked_seeds=spec.confirm_seeds,
+        kept_seeds=tuple(kept),
         damaged=tuple(ledger.damaged),
+        circumstances=tuple(circumstances(spec, methods, ledger)),
         dataset=stream.dataset,
         sample_bytes=plan.stream_info(spec).sample_bytes + 1,
     )
+
+
+def _told(kept: Sequence[int]) -> list[str]:
+    if not kept:
+        return []
+    return [f"planned seeds no longer asked for, and kept: {', '.join(map(str, kept))}"]
 
 
 def _published(spec: Spec, methods: Mapping[str, Method]) -> Iterator[PublishedRecord]:
@@ -209,7 +220,8 @@ def _joined(columns: Sequence[Mapping[int, Array]]) -> dict[int, Array]:
 
 
 def _tuning_record(spec: Spec, method: Method, ledger: Ledger) -> TuningRecord:
-    entries = [e for e in ledger.entries("tune", method.name) if within_budget(spec, method, e)]
+    run, asked = ledger.entries("tune", method.name), spec.tune.trials
+    entries = [e for e in run if within_budget(spec, method, e)]
     values: list[float | None] = [None] * max(
         (e.number + 1 for e in entries if e.number is not None), default=0
     )
@@ -234,7 +246,8 @@ def _tuning_record(spec: Spec, method: Method, ledger: Ledger) -> TuningRecord:
             if e.number is not None
         ),
         importance=importances(entries, plan.direction(spec.objectives[0])),
-        asked=spec.tune.trials,
+        asked=asked,
+        left_out=sum((e.number or 0) >= asked and belongs(spec, method, e) for e in run),
     )
 
 
@@ -254,6 +267,7 @@ def _provenance(
         "study file": hashlib.sha256(str(spec.plain()).encode()).hexdigest()[:16],
         "python": platform.python_version(),
         **{name: ", ".join(of) for name, of in _software(ledger).items()},
+        "devices": ", ".join(sorted({e.device for e in ledger.entries() if e.device})),
         "data": ", ".join(f"{name} {digest}" for name, digest in folder.facts.data.items()),
         "stack sizes": ", ".join(
             f"{name} {kept.size}" for name, kept in folder.facts.stacks.items()

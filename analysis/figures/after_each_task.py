@@ -15,7 +15,7 @@ from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
 from analysis.results import Analysis
-from analysis.trajectories import Band, Trajectory
+from analysis.trajectories import Band, Numbers, Trajectory
 
 MOST_TOGETHER = 7  # methods in one panel
 LABEL = "accuracy on tasks so far"
@@ -101,14 +101,19 @@ def _apart(analysis: Analysis) -> Figure:
 def curve(axes: Axes, band: Band, look: Look, label: str, **line: float) -> None:
     """A mean over the tasks with its band; bars where a lone point leaves no room for a band."""
     x = range(1, len(band.mean) + 1)
-    low, high = common.numbers(band.low), common.numbers(band.high)
+    low, high = (common.numbers(_ends(band, side)) for side in (band.low, band.high))
     if len(band.mean) == 1:
         axes.plot([1, 1], [low[0], high[0]], color=look.colour, linewidth=1)
-    elif layout.finite(low):
+    elif layout.finite(band.low):
         axes.fill_between(
             x, low, high, color=look.colour, alpha=common.BAND, linewidth=0, label=label
         )
     _line(axes, band, look, label, **line)
+
+
+def _ends(band: Band, side: Numbers) -> Numbers:
+    """One side of a band, which has no width where the seeds all agree."""
+    return tuple(m if x is None else x for x, m in zip(side, band.mean, strict=True))
 
 
 def _line(axes: Axes, band: Band, look: Look, label: str, **line: float) -> None:

@@ -207,10 +207,10 @@ def t_interval(record: StudyRecord, counts: Collection[int], of: str = "of the m
 
 
 def no_interval(record: StudyRecord, thin: Collection[str]) -> str:
-    """A sentence on methods too few of whose units ran, if any."""
+    """A sentence on methods too few of whose units ran, or whose units agree, if any."""
     if not thin:
         return ""
-    return f" No interval below 3 {plural(record.unit)}: {listed(thin)}."
+    return f" No interval below 3 {plural(record.unit)}, nor where all agree: {listed(thin)}."
 
 
 def not_shown(record: StudyRecord, shown: Collection[str]) -> str:

@@ -41,9 +41,11 @@ def _caption(analysis: Analysis) -> str:
         text += f" Lines: paired {common.t_interval(record, {c.n for c in ranged})}."
     if record.margin > 0:
         text += f" Grey band: the practical margin, ±{record.margin:g}."
-    thin = [c.method for c in measured if c.ci_low is None]
-    if thin:
-        text += f" Hollow: fewer than 3 {wording.plural(unit)}, no interval."
+    if len(ranged) < len(measured):
+        text += (
+            f" Hollow: fewer than 3 {wording.plural(unit)} or the same difference on every {unit}, "
+            "no interval."
+        )
     return f"{text} The words at the right are the verdicts."
 
 

@@ -68,6 +68,15 @@ def test_too_few_streams(count):
     assert parts["Notes"][0].lines
 
 
+def test_what_was_changed_after_looking_in_one_study_is_told():
+    first, second = studies(2)
+    changed = {"changed after looking": "margin was 0.01, now 0.05", "git": "abc"}
+    _, parts = report([first, analyse(replace(second.record, provenance=changed))])
+    lines = parts["Notes"][0].lines
+    assert lines[0] == "study1, changed after looking: margin was 0.01, now 0.05."
+    assert "study0" not in " ".join(lines)
+
+
 def test_what_is_left_out_is_listed():
     first, second = studies(2)
     record = replace(second.record, methods=second.record.methods[:2])

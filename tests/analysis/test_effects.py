@@ -48,11 +48,28 @@ def test_few_seeds_have_no_interval():
     assert two.ci_low is None
 
 
-def test_scores_are_rounded_to_the_test_set_before_differencing():
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0, 1 / 3, 12345.6])
+@pytest.mark.parametrize("n", [2, 3, 10])
+def test_values_that_do_not_vary_have_a_mean_and_no_interval(value, n):
+    # 0.1 + 0.2 is not 0.3, and ten times 0.1 is not 1
+    found = effects.estimate(np.full(n, value) * (1 + 1e-15 * (np.arange(n) % 2)))
+    assert found == effects.Estimate(n, value, 0.0, None, None)
+
+
+def test_differences_keep_what_they_are_on_paper():
+    thirds = np.arange(20.0)[:, None] / 30 - np.arange(20.0) / 30
+    d = effects.paired_differences(np.arange(20.0)[:, None] / 30, np.arange(20.0) / 30)
+    assert d == pytest.approx(thirds, abs=1e-15)
+    assert effects.all_identical(np.diagonal(d, 7))  # 7/30, 20 times less 7
+    assert (np.diagonal(d) == 0).all()
+
+
+def test_equal_scores_differ_by_nothing():
     a, b = np.array([0.1 + 0.2, 0.8]), np.array([0.3, 0.7])
     assert (a - b)[0] != 0
     assert effects.paired_differences(a, b).tolist() == [0.0, pytest.approx(0.1)]
-    assert effects.paired_differences(np.array([0.014]), np.array([0.006]))[0] == 0.008
+    near = effects.paired_differences(np.array([0.5, 0.5]), np.array([0.5 + 4e-11, 0.5 + 6e-11]))
+    assert near.tolist() == [0.0, pytest.approx(-6e-11)]
 
 
 def test_identical_differences():
@@ -120,6 +137,17 @@ def test_a_huge_effect_has_finite_limits(scale):
     d = 1 + scale * np.array([0.1, -0.3, 0.2])
     found = effects.hedges_g(d)
     assert 0 < found.low < found.g < found.high < math.inf
+
+
+@pytest.mark.parametrize("n", [3, 10, 30])
+def test_the_limits_of_a_huge_effect_grow_with_it(n):
+    below, above = (effects.standardised_interval(d, n) for d in (999.0, 1001.0))
+    assert above == pytest.approx([limit * 1001 / 999 for limit in below], rel=2e-5)
+    for d_z in (3e5, -4e9):
+        low, high = effects.standardised_interval(d_z, n)
+        # a mean without noise: its distance in sd is as uncertain as the sd alone
+        sd = [math.sqrt((n - 1) / stats.chi2.ppf(p, n - 1)) for p in (0.975, 0.025)]
+        assert sorted([d_z / sd[0], d_z / sd[1]]) == pytest.approx([low, high])
 
 
 @pytest.mark.parametrize(

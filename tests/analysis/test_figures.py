@@ -335,6 +335,31 @@ def test_identical_scores():
     assert "identical\ndifferences" in texts(drawn(analysis, "forest"))
 
 
+def test_the_same_difference_on_every_seed_is_drawn_without_an_interval():
+    record = factory.study(methods=2)
+    better = {seed: score + 0.05 for seed, score in record.methods[0].scores.items()}
+    analysis = analyse(with_method(record, 1, scores=better))
+    (axes,) = drawn(analysis, "forest").axes
+    point = line(axes, "method_01")
+    assert point.get_xdata()[0] == pytest.approx(0.05)
+    assert point.get_markerfacecolor() == "none"
+    assert "better and\npractically" in texts(drawn(analysis, "forest"))
+    assert "or the same difference on every seed, no int" in picture(analysis, "forest").caption
+
+
+def test_a_band_has_no_width_where_the_seeds_agree():
+    record = factory.study(methods=1)
+    matrices = {seed: of.copy() for seed, of in record.methods[0].matrices.items()}
+    for of in matrices.values():
+        of[0, 0] = 1.0
+    analysis = analyse(with_method(record, 0, matrices=matrices))
+    (trajectory,) = analysis.trajectories
+    assert trajectory.curve.low[0] is None
+    (axes,) = drawn(analysis, "accuracy-after-each-task").axes
+    corners = collection(axes, PolyCollection).get_paths()[0].vertices
+    assert [1.0, 1.0] in corners.tolist()  # the band begins at the point, without a gap
+
+
 def test_odd_names_stand_as_they_are():
     analysis = analysis_of(names=list(factory.ODD))
     figure = drawn(analysis, "forest")

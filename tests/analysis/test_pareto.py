@@ -39,6 +39,11 @@ def test_a_front_by_hand():
     assert front.share == pytest.approx(0.3 / (0.3 * 4))
 
 
+def test_points_that_differ_by_round_off_do_not_dominate_each_other():
+    (front,) = study_fronts({"ewc": points((0.3, 5), (0.1 + 0.2, 5), (0.29, 5))}, BOTH)
+    assert (sorted(numbers(front)), front.dominated) == ([0, 1], (2,))
+
+
 def test_all_methods_are_measured_from_one_reference_point():
     trials = {"ewc": points((0.9, 5), (0.8, 2)), "si": points((0.5, 1), (0.6, 9))}
     ewc, si = study_fronts(trials, BOTH)

@@ -74,6 +74,17 @@ def test_the_definition_decides_what_is_set_beside():
     assert row(figure(0.92, metric="retention_old")).verdict == "not reproduced"
 
 
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 0.7])
+def test_scores_that_do_not_vary_still_say_whether_a_figure_is_reproduced(value):
+    same = {"scores": {seed: sum([value] * 7) / 7 for seed in range(10)}}
+    theirs = stats.t.ppf(0.975, 4) * 0.02 / np.sqrt(5)
+    assert row(figure(value), **same).verdict == "reproduced"  # whatever the round-off of the mean
+    assert row(figure(value + 1e-6), **same).verdict == "not reproduced"
+    spread = {"sd": 0.02, "n": 5}
+    assert row(figure(value + theirs - 1e-6, **spread), **same).verdict == "reproduced"
+    assert row(figure(value + theirs + 1e-6, **spread), **same).verdict == "not reproduced"
+
+
 @pytest.mark.parametrize(
     ("given", "fields", "why"),
     [

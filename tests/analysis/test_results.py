@@ -10,12 +10,16 @@ import pytest
 
 from analysis import inference
 from analysis.results import TuningRecord, analyse
+from analysis.tables import method_table
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
 def by_method(rows):
     return {row.method: row for row in rows}
+
+
+REFERENCE = (0.80, 0.81, 0.79, 0.82, 0.80, 0.78, 0.81)
 
 
 def noted(analysis, words):
@@ -75,6 +79,35 @@ def test_equal_scores_are_identical_whatever_their_round_off(make_method, make_s
     (found,) = analyse(make_study(methods)).comparisons
     assert found.verdict == "identical differences"
     assert found.difference == 0
+
+
+def test_a_secondary_metric_of_the_same_difference_on_every_seed_is_tested(make_method, make_study):
+    seeds = range(100, 107)
+
+    def of(forgetting, learning):
+        known = {"forgetting": forgetting, "learning_accuracy": learning}
+        return {name: dict.fromkeys(seeds, value) for name, value in known.items()}
+
+    methods = [
+        make_method("replay", REFERENCE, other_metrics=of(0.3, 0.9)),
+        make_method("ewc", REFERENCE[::-1], other_metrics=of(0.1, 0.9 + 1e-13)),
+    ]
+    forgetting, learning = (r for r in analyse(make_study(methods)).secondary if r.method == "ewc")
+    assert forgetting.p_exact == forgetting.q == 2 / 2**7
+    assert forgetting.difference == pytest.approx(-0.2)
+    assert (learning.difference, learning.p_exact) == (0, None)
+
+
+def test_a_method_whose_seeds_all_agree_is_compared_all_the_same(make_method, make_study):
+    methods = [make_method("replay", REFERENCE), make_method("ewc", [0.1] * 7)]
+    found = analyse(make_study(methods))
+    (comparison,) = found.comparisons
+    assert comparison.verdict == "worse and practically"
+    assert (comparison.rho, comparison.identical) == (None, False)
+    row = by_method(found.methods)["ewc"]
+    assert (row.mean, row.sd, row.ci_low, row.ci_high) == (0.1, 0.0, None, None)
+    assert "No interval below 3 seeds, nor where all agree." in method_table(found).caption
+    assert "No interval" not in method_table(analyse(make_study())).caption
 
 
 def test_a_metric_where_lower_is_better(make_study):
@@ -156,6 +189,15 @@ def test_seeds_added_after_looking(make_study):
     assert not noted(analyse(make_study()), "added after looking")
     planned = list(range(100, 107))
     assert noted(analyse(make_study(planned_seeds=planned)), "107, 108, 109; planned 7, run 10")
+
+
+def test_planned_seeds_that_are_asked_for_no_longer_are_told(make_study):
+    kept = {"asked_seeds": (100, 101, 102), "kept_seeds": tuple(range(103, 110))}
+    found = analyse(make_study(**kept))
+    assert noted(found, "asks for 3 confirmation seeds, and this page is about 10. Seeds planned")
+    assert noted(found, "stay, here 103, 104, 105, 106, 107, 108, 109: leaving some out after")
+    assert not noted(found, "were not fixed beforehand")  # the verdicts are on what was planned
+    assert not noted(analyse(make_study(asked_seeds=tuple(range(100, 110)))), "now asks for")
 
 
 def test_tuning_seeds_in_the_confirmation(make_study):

@@ -93,6 +93,35 @@ def test_csv_holds_what_json_holds(make_study):
     assert compared[1]["verdict"] == "worse and practically"
 
 
+FORMULAS = ["=SUM(A1)", "+1-2", "-1+2", "@now", "\t=1", "\r=1", "\n=1"]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_text_is_no_formula_to_a_spreadsheet_and_a_number_stays_one(text):
+    rows = [{"source": text, text: -0.5, "options": {text: text}, "n": None}]
+    table = data.csv_text(list(rows[0]), rows)
+    (row,) = csv.DictReader(io.StringIO(table, newline=""))
+    assert row == {
+        "source": f"'{text}",
+        f"'{text}": "-0.5",
+        "options": json.dumps({text: text}),
+        "n": "",
+    }
+
+
+def test_a_source_a_reason_and_a_learner_of_any_text_are_texts_in_every_table():
+    study, bad = whole_study(), "=HYPERLINK(A1)"
+    methods = [replace(m, learner=bad, failures={7: bad}) for m in study.methods]
+    published = [replace(p, source=bad, not_comparable=bad) for p in study.published]
+    analysis = analyse(replace(study, methods=methods, published=published))
+    texts = data.to_csv(analysis)
+    found = [
+        cell for text in texts.values() for row in csv.reader(io.StringIO(text)) for cell in row
+    ]
+    assert not [cell for cell in found if cell.startswith("=")]
+    assert found.count(f"'{bad}") >= 4
+
+
 def test_json_gains_published_figures_and_fronts():
     document = loaded(whole_study())
     assert [row["verdict"] for row in document["published"]] == ["reproduced", "not comparable"]

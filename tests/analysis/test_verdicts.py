@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from analysis import effects, inference, verdicts
 from analysis.pairing import Pairs
@@ -117,13 +120,134 @@ def test_one_or_two_seeds_are_listed(n):
     assert (found.ci_low, found.p_t, found.hedges_g, found.mde, found.wins) == (None,) * 5
 
 
-@pytest.mark.parametrize("value", [0.0, 0.03])
-def test_identical_differences_have_no_p(value):
-    found = one(np.full(8, value))
+def test_equal_scores_have_no_p():
+    found = one(np.zeros(8))
     assert found.verdict == "identical differences"
     assert found.identical
     assert (found.p_exact, found.p_holm, found.p_t, found.p_tost, found.hedges_g) == (None,) * 5
-    assert found.difference == pytest.approx(value)
+    assert (found.difference, found.sd, found.ci_low) == (0, 0, None)
+    assert found.wins.ties == 8
+
+
+# The same difference on every seed: the exact test stands, what rests on the spread is undefined.
+
+
+@pytest.mark.parametrize(
+    ("difference", "n", "higher", "verdict"),
+    [
+        (0.05, 10, True, "better and practically"),
+        (-0.0375, 7, True, "worse and practically"),
+        (-0.2, 8, False, "better and practically"),
+        (0.004, 6, True, "better"),
+        (-0.004, 19, True, "worse"),
+    ],
+)
+def test_the_same_difference_on_every_seed_is_judged_by_the_exact_test(
+    difference, n, higher, verdict
+):
+    found = one(np.full(n, difference), higher=higher)
+    assert found.verdict == verdict
+    flips = itertools.product((1, -1), repeat=min(n, 12))
+    extreme = sum(abs(sum(signs)) == len(signs) for signs in flips)
+    expected = extreme / 2 ** min(n, 12) if n <= 12 else pytest.approx(2 / 99_999, abs=8e-5)
+    assert found.p_exact == found.p_holm == expected
+    if n <= 12:
+        assert found.p_exact == pytest.approx(stats.binomtest(n, n).pvalue)  # unanimous signs
+    assert found.difference == pytest.approx(difference)
+    assert (found.wins.wins, found.wins.losses) == ((n, 0) if verdict[0] == "b" else (0, n))
+    undefined = ("ci_low", "ci_high", "p_t", "p_t_holm", "p_tost", "hedges_g", "g_low", "g_high")
+    assert {getattr(found, name) for name in (*undefined, "mde", "seeds_needed")} == {None}
+    assert not found.test_dependent
+    assert f"every seed differs by {difference:.4g}, which leaves no interval" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("margin", "verdict", "reason"),
+    [
+        (0.0499, "better and practically", "the difference lies beyond the practical margin"),
+        (0.05, "better", "but within the practical margin"),  # though 0.55 - 0.5 > 0.05
+        (0.0501, "better", "but within the practical margin"),
+        (0.0, "better", "p = 0.002"),
+    ],
+)
+def test_the_same_difference_on_every_seed_against_the_margin(margin, verdict, reason):
+    assert 0.55 - 0.5 > 0.05
+    (found,) = verdicts.compare_family([pairs(np.full(10, 0.05))], rules(margin=margin))
+    assert found.verdict == verdict
+    assert found.reason.endswith(reason)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6])
+def test_the_same_difference_on_too_few_seeds_says_that_no_test_can_tell(n):
+    found = verdicts.compare_family([pairs(np.full(n, 0.05))] * 3, rules(3))[0]
+    assert found.verdict == "inconclusive"
+    assert found.reason.endswith("effect size; the exact test needs 7 seeds for 3 comparisons")
+    assert found.p_exact == (2 / 2**n if n >= 5 else None)
+    assert one(np.full(n, 0.05)).verdict == ("inconclusive" if n < 6 else "better and practically")
+
+
+def test_the_same_difference_on_every_seed_takes_its_place_in_holm():
+    constant, steady, _ = verdicts.compare_family(
+        [pairs(np.full(8, 0.05)), pairs(STEADY), pairs(NOISY)], rules(3)
+    )
+    assert constant.p_exact == steady.p_exact == 2 / 2**8
+    assert constant.p_holm == steady.p_holm == 3 * constant.p_exact
+    assert steady.p_t_holm == 3 * steady.p_t  # the one without a t test counts as p = 1
+    assert constant.verdict == steady.verdict == "better and practically"
+
+
+def test_the_same_difference_is_known_where_it_has_no_decimal_fraction():
+    reference = tuple(k / 30 for k in (7, 11, 20, 8, 25, 13, 16, 19))
+    method = tuple((k + 1) / 30 for k in (7, 11, 20, 8, 25, 13, 16, 19))
+    pair = Pairs("ewc", "replay", tuple(range(8)), method, reference)
+    (found,) = verdicts.compare_family([pair], rules())
+    assert found.identical
+    assert found.verdict == "better and practically"
+    assert found.hedges_g is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(6, 14),
+    st.floats(-0.3, 0.3),
+    st.sampled_from([1e-12, 1e-10, 1e-9]),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_spread_next_to_nothing_changes_no_verdict(n, difference, noise, seed):
+    assume(abs(difference) > 1e-6)
+    assume(abs(abs(difference) - 0.01) > 1e-6)
+    rng = np.random.default_rng(seed)
+    base, jitter = rng.uniform(0.3, 0.6, n), noise * rng.uniform(-1, 1, n)
+    exact, noisy = (
+        verdicts.compare_family(
+            [Pairs("ewc", "replay", tuple(range(n)), tuple(scores), tuple(base))], rules()
+        )[0]
+        for scores in (base + difference, base + difference + jitter)
+    )
+    assert exact.identical
+    assert (exact.verdict, exact.p_exact) == (noisy.verdict, noisy.p_exact)
+    numbers = [v for v in vars(noisy).values() if isinstance(v, float)]
+    assert all(math.isfinite(v) for v in numbers)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(3, 25), st.integers(-3, 5)), min_size=5, max_size=8),
+    st.sampled_from([30, 7, 1797]),
+)
+def test_p_is_that_of_the_scores_on_paper(of_seeds, size):
+    theirs, mine = zip(*[(base, base + gain) for base, gain in of_seeds], strict=True)
+    pair = Pairs(
+        *("ewc", "replay", tuple(range(len(mine)))),
+        tuple(k / size for k in mine),
+        tuple(k / size for k in theirs),
+    )
+    (found,) = verdicts.compare_family([pair], rules())
+    d = [Fraction(a - b, size) for a, b in zip(mine, theirs, strict=True)]
+    flips = list(itertools.product((1, -1), repeat=len(d)))
+    sums = [abs(sum(sign * x for sign, x in zip(signs, d, strict=True))) for signs in flips]
+    expected = sum(total >= abs(sum(d)) for total in sums) / len(flips)
+    assert found.p_exact == (pytest.approx(expected) if any(d) else None)
 
 
 def test_round_off_does_not_make_a_difference():

@@ -216,6 +216,18 @@ def test_seeds_added_to_known_classes_are_told(tmp_path):
     assert note.startswith("Seeds of classes were added after looking (106, 107): p-values")
 
 
+def test_planned_seeds_of_classes_that_are_asked_for_no_longer_are_told(tmp_path):
+    build_study(tmp_path, make_spec(changes(7)), learn)
+    spec = make_spec(changes(4))
+    ledger = build_study(tmp_path, spec, learn)
+    folder, _ = Folder.open(tmp_path)
+    record = study_record(spec, make_methods(spec), ledger, folder)
+    assert record.unit_seeds[1] == (100, 103, 106)
+    [note] = [note for note in analyse(record).notes if "now asks for" in note]
+    assert "asks for 4 confirmation seeds, and this page is about 7." in note
+    assert "here 104, 105, 106: leaving" in note
+
+
 def test_differences_seen_are_those_of_classes(tmp_path):
     folder, spec, ledger = admit(tmp_path, changes())
     scored(ledger, spec, "replay", dict.fromkeys(ACCURACY, 0.5))

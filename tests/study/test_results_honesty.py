@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from factory import Run, Tune, build_study, make_methods, make_spec, make_sweep
 
@@ -111,10 +112,81 @@ def test_a_method_added_later_is_told(tmp_path):
     assert "methods added: ewc" in analyse_folder(tmp_path).notes[0]
 
 
-def test_planned_seeds_that_have_run_cannot_be_taken_back(tmp_path):
-    build_study(tmp_path, make_spec({"tune.trials": 0}))
-    build_study(tmp_path, make_spec({"tune.trials": 0, "confirm.seeds.count": 2}))
-    assert [row.n for row in analyse_folder(tmp_path).methods] == [4, 4]
+def of_seed(work):
+    """A trial whose accuracy depends on its seeds."""
+    seeds = np.array(work["seeds"])[:, None, None]
+    return Run(accuracy=0.5 + 0.01 * (seeds % 7) + 0.1 * (work["learner"] == "replay"))
+
+
+@pytest.mark.parametrize(
+    ("planned", "asked", "kept", "told"),
+    [
+        ({"first": 100, "count": 8}, {"first": 100, "count": 5}, [105, 106, 107], (5, 8)),
+        ({"first": 100, "count": 6}, [103, 105], [100, 101, 102, 104], (2, 6)),
+        ([7, 3, 9], {"first": 3, "count": 2}, [7, 9], (2, 4)),
+        ({"first": 100, "count": 3}, {"first": 200, "count": 2}, [100, 101, 102], (2, 5)),
+    ],
+)
+def test_planned_seeds_cannot_be_taken_back_and_that_is_told(tmp_path, planned, asked, kept, told):
+    place, changed = tmp_path / "study", {"tune.trials": 0}
+    build_study(place, make_spec({**changed, "confirm.seeds": planned}), of_seed)
+    before = analyse_folder(place)
+    assert "changed after looking" not in before.record.provenance
+    assert not any("now asks for" in note for note in before.notes)
+    build_study(place, make_spec({**changed, "confirm.seeds": asked}), of_seed)
+    found = analyse_folder(place)
+    assert [row.n for row in found.methods] == [told[1]] * 2
+    (note,) = (note for note in found.notes if "now asks for" in note)
+    assert f"asks for {told[0]} confirmation seeds, and this page is about {told[1]}." in note
+    listed = ", ".join(map(str, kept))
+    assert f"stay, here {listed}: leaving some out after looking would bias" in note
+    assert "(--set study.name=...)" in note
+    assert found.record.changes == ()  # the verdicts rest on what was planned
+    changed = found.record.provenance["changed after looking"]
+    assert changed == f"planned seeds no longer asked for, and kept: {listed}"
+    write_report(found, tmp_path / "report")
+    for name in ("report.md", "index.html", "report.json"):
+        assert f"this page is about {told[1]}" in (tmp_path / "report" / name).read_text()
+    assert "confirmation seeds, asked for now: " in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_seeds_asked_for_again_are_no_longer_told(tmp_path):
+    for count in (6, 3, 6):
+        build_study(tmp_path, make_spec({"tune.trials": 0, "confirm.seeds.count": count}))
+    found = analyse_folder(tmp_path)
+    assert "changed after looking" not in found.record.provenance
+    assert not any("now asks for" in note for note in found.notes)
+
+
+def test_fewer_seeds_before_anything_was_confirmed_are_a_new_plan(tmp_path):
+    for count in (6, 3):
+        with (folder := Folder(tmp_path)).claim():
+            spec = make_spec({"tune.trials": 0, "confirm.seeds.count": count})
+            folder.admit(spec, "x", folder.ledger(repair=True))
+    build_study(tmp_path, spec)
+    found = analyse_folder(tmp_path)
+    assert [row.n for row in found.methods] == [3, 3]
+    assert not any("now asks for" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_trials_run_and_no_longer_asked_for_are_told(tmp_path, confirmed):
+    spec = make_spec({"tune.trials": 7})
+    if confirmed:
+        build_study(tmp_path, spec)
+    else:
+        with (folder := Folder(tmp_path)).claim():
+            ledger = folder.ledger(repair=True)
+            folder.admit(spec, "x", ledger)
+            for name in spec.methods:
+                Tune(make_sweep(spec, name, ledger)).run()
+    assert not any("no longer asked for" in note for note in analyse_folder(tmp_path).notes)
+    build_study(tmp_path, make_spec({"tune.trials": 5}))
+    found = analyse_folder(tmp_path)
+    assert [row.trials for row in found.tuning] == [5, 5]
+    (note,) = (note for note in found.notes if "no longer asked for" in note)
+    assert "asked for: finetune 2 beyond 5, replay 2 beyond 5." in note
+    assert bool(found.record.changes) is confirmed
 
 
 def test_a_sweep_without_a_configuration_is_a_failure_and_ends_the_study(tmp_path):
@@ -127,10 +199,11 @@ def test_a_sweep_without_a_configuration_is_a_failure_and_ends_the_study(tmp_pat
     build_study(tmp_path, spec, learn)
     methods, ledger = make_methods(spec), Folder.open(tmp_path)[0].ledger()
     assert complete(spec, methods, ledger)
-    (told,) = failures(spec, methods["finetune"], ledger)
-    assert "no trial of its sweep gave a configuration" in told
+    (told,) = failures(spec, methods["finetune"], ledger).values()
     (comparison,) = analyse_folder(tmp_path).comparisons
-    assert "no trial of its sweep gave a configuration" in comparison.reason
+    for text in (told, comparison.reason):
+        assert "no trial of its sweep gave a configuration" in text
+        assert "2 of 2 trials diverged: a loss or an output was not finite" in text
 
 
 def test_an_unfinished_study_is_not_complete(tmp_path):
