@@ -15,11 +15,19 @@ import torch
 from torch import Tensor
 
 from trainables import find_learner, find_stream
+from trainables.contract import (
+    check_diagnosis,
+    check_footprint,
+    check_foundation,
+    check_learnt,
+    check_state,
+)
 from trainables.errors import InputError
 from trainables.evaluation import Evaluation, evaluate
 from trainables.foundation import Foundation
 from trainables.learner import Learner
 from trainables.outcome import Array, Outcome, united
+from trainables.plugin_code import code_digest
 from trainables.streams import Task
 from trainables.streams.datasets import Split
 
@@ -38,21 +46,23 @@ class Assignment:
     tasks: int | None = None  # learn only so many tasks
     evaluate_every: int = 0  # test within tasks too, every so many steps
 
-    def versions(self) -> dict[str, int]:
-        """Version numbers that the learner and the stream raise when their results change."""
-        return {
-            "learner": find_learner(self.learner).version,
-            "stream": find_stream(self.stream).version,
-        }
+    def versions(self) -> dict[str, int | str]:
+        """Version numbers that the learner and the stream raise when their results change; of a
+        learner that is not ours, a hash of its code too.
+        """
+        kind = find_learner(self.learner)
+        numbers = {"learner": kind.version, "stream": find_stream(self.stream).version}
+        code = code_digest(kind)
+        return {**numbers, **({"code": code} if code else {})}
 
 
-def key_of(work: Mapping[str, Any], versions: Mapping[str, int]) -> str:
+def key_of(work: Mapping[str, Any], versions: Mapping[str, int | str]) -> str:
     """Hash of what a trial computes."""
     text = json.dumps({"work": work, "versions": versions}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def seedless_key(work: Mapping[str, Any], versions: Mapping[str, int]) -> str:
+def seedless_key(work: Mapping[str, Any], versions: Mapping[str, int | str]) -> str:
     """Hash of what a trial computes for whichever seeds."""
     return key_of({**work, "seeds": []}, versions)
 
@@ -132,12 +142,15 @@ class Course:
             task.after_step = self._watch
         learner.losses.zero_()
         self.learn(task)
+        check_learnt(learner, trained)
+        if not index:
+            check_state(learner, learner.state())
         result = evaluate(learner, self.stream, self._learnt(index + 1))
         self._counts.append(_arrays(result))
-        finite = result.finite & learner.losses.isfinite()
+        finite = result.finite & learner.losses.isfinite() & finite_weights(learner)
         self._finite.append(finite.cpu().numpy())
         self._extras.append(self._diagnosed())
-        row = {"samples": task.samples, "trained": learner.trained - trained, **learner.footprint()}
+        row = {"samples": task.samples, "trained": learner.trained - trained, **self._held()}
         self._rows.append({"seconds": time.perf_counter() - started, **row})
 
     def task(self, index: int) -> Task:
@@ -150,6 +163,12 @@ class Course:
     def learn(self, task: Task) -> None:
         """Train on a task; apart from the rest so that its share of the time can be measured."""
         self.learner.learn(task)
+
+    def _held(self) -> dict[str, int]:
+        """Bytes a seed holds, by kind."""
+        held = self.learner.footprint()
+        check_footprint(self.learner, held)
+        return held
 
     def _watch(self, task: Task) -> None:
         if task.steps_done % self.work.evaluate_every == 0:
@@ -198,18 +217,8 @@ class Course:
 
     def foundation(self) -> Foundation:
         """Return what the first task left behind; to be asked after it, and before the second."""
-        name, found = self.learner.name, self.learner.foundation()
-        if not found:
-            raise InputError(
-                f"foundation of {name}: empty; return what its first task leaves behind, or let "
-                "`pretraining` return None."
-            )
-        for label, tensor in found.items():
-            if tensor.shape[:1] != (len(self.learner.seeds),):
-                raise InputError(
-                    f"foundation '{label}' of {name}: of shape {list(tensor.shape)}; its first "
-                    f"axis must be that of the {len(self.learner.seeds)} seeds."
-                )
+        found = self.learner.foundation()
+        check_foundation(self.learner, found)
         return Foundation(
             seeds=np.array(self.learner.seeds),
             arrays={label: tensor.detach().cpu().numpy().copy() for label, tensor in found.items()},
@@ -234,27 +243,26 @@ class Course:
         self._between = [(int(task), counts[:, e]) for e, task in enumerate(tasks)]
 
 
+def finite_weights(learner: Learner) -> Tensor:
+    """Which seeds have nothing but finite weights, [S]: units that answer to a threshold give
+    finite outputs whatever their weights.
+    """
+    finite = torch.ones(len(learner.seeds), dtype=torch.bool, device=learner.device)
+    for weight in learner.network.parameters():
+        # a learner of one seed may have weights without an axis for it
+        finite &= weight.detach().reshape(len(finite), -1).isfinite().all(1)
+    return finite
+
+
 def _labelled(learner: Learner) -> dict[str, Array]:
     diagnosis = learner.diagnose()
-    for name in diagnosis:
-        if ": " in name:
-            raise InputError(f"diagnostic '{name}': a name must not hold ': '; labels may.")
+    check_diagnosis(learner, diagnosis)
     return {
-        f"{name}: {label}": _checked(f"{name}: {label}", values, learner, name in learner.maps)
+        # a copy: it may be what the learner goes on with
+        f"{name}: {label}": values.detach().cpu().numpy().copy()
         for name, labels in diagnosis.items()
         for label, values in labels.items()
     }
-
-
-def _checked(name: str, values: Tensor, learner: Learner, is_map: bool) -> Array:
-    stack = len(learner.seeds)
-    if values.shape[:1] != (stack,) or values.dim() != (3 if is_map else 1):
-        wanted = f"[{stack}, rows, columns], as of a map" if is_map else f"[{stack}]"
-        raise InputError(
-            f"diagnostic '{name}' of {learner.name}: of shape {list(values.shape)}; it must be "
-            f"{wanted}. A name is of a map where the learner's `maps` has it."
-        )
-    return values.detach().cpu().numpy().copy()  # it may be what the learner goes on with
 
 
 def _arrays(evaluation: Evaluation) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainables.contract import check_logits
 from trainables.learner import Learner
 from trainables.streams import Stream
 
@@ -60,7 +61,9 @@ def _score(
         part = slice(start, start + chunk)
         inputs, labels = stream.gather(index[:, part], scored=True)
         weights = valid[:, part].flatten().float()
-        for name, logits in learner.readout_logits(inputs, task_id).items():
+        answers = learner.readout_logits(inputs, task_id)
+        check_logits(learner, answers, inputs, size)
+        for name, logits in answers.items():
             finite &= logits.isfinite().flatten(1).all(1)
             if mask is not None:
                 logits = logits.masked_fill(~mask, -torch.inf)

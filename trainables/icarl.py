@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from trainables.errors import InputError
-from trainables.memory import HerdedMemory, capacity
+from trainables.memory import HerdedMemory, at_least, capacity
 from trainables.nn import MLP
 from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
@@ -55,7 +55,7 @@ class ICaRL(Rehearsal):
     memory: HerdedMemory
 
     def prepare(self) -> None:
-        allowed = capacity(self.config, self.stream)
+        allowed = self.allowed(self.config, self.stream)
         self.memory = HerdedMemory(self.seeds, self.stream, self.device, allowed, self.features)
         self.teacher: dict[str, Tensor] = {}  # weights by name; none before a task is done
         width = (self.stream.inputs, *self.config.hidden)[-1]
@@ -64,12 +64,23 @@ class ICaRL(Rehearsal):
 
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
-        allowed = capacity(config, stream)
-        if allowed < stream.outputs:
-            raise InputError(
-                f"a memory of {allowed} samples is too small for {stream.outputs} classes, one "
-                "exemplar each: raise memory_total, memory_per_task or memory_bytes"
-            )
+        allowed = cls.allowed(config, stream)
+        if allowed >= stream.outputs:
+            return
+        remedy = "raise memory_total, memory_per_task or memory_bytes"
+        if config.memory_bytes is not None:
+            besides = cls.bytes_besides_samples(config, stream)
+            least = at_least(stream.outputs, stream.inputs + 1, besides)
+            remedy = f"memory_bytes = {config.memory_bytes}; give {least}"
+        raise InputError(
+            f"a memory of {allowed} samples is too small for {stream.outputs} classes, one "
+            f"exemplar each: {remedy}"
+        )
+
+    @classmethod
+    def allowed(cls, config: Any, stream: StreamInfo) -> int:
+        """How many exemplars the memory holds at most."""
+        return capacity(config, stream, besides=cls.bytes_besides_samples(config, stream))
 
     # -- learning
 
@@ -77,7 +88,7 @@ class ICaRL(Rehearsal):
         old = [torch.zeros_like(task.outputs), *task.old_outputs]
         self.old = torch.stack(old).any(0)
         self.seen = self.old | task.outputs
-        per_batch = self.config.batch_size * len(self.memory) / task.size
+        per_batch = task.of_a_step(self.config.batch_size) * len(self.memory) / task.size
         self.rehearsed = max(round(per_batch), 1)
 
     def observe(self, batch: Batch) -> Tensor:

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.contract import check_losses, check_step
 from trainables.nn import MLP, clip_gradients
-from trainables.options import Options, option
+from trainables.options import EPOCHS, LAYERS, LEARNING_RATE, SAMPLES, WIDTH, Options, option
 from trainables.rng import generator
 from trainables.streams import Batch, StreamInfo, Task
 
@@ -24,16 +25,20 @@ from trainables.streams import Batch, StreamInfo, Task
 class Training(Options):
     """Options every gradient-trained learner has."""
 
-    hidden: tuple[int, ...] = option((400, 400), "widths of the hidden layers", low=1)
+    hidden: tuple[int, ...] = option(
+        (400, 400), "widths of the hidden layers", low=1, high=WIDTH, longest=LAYERS
+    )
     layer_norm: bool = option(False, "layer normalisation after each hidden layer")
     standardise: bool = option(
         False, "inputs less their mean over the data set, over its deviation, instead of 0 to 1"
     )
     optimiser: str = option("adam", "how weights are updated", choices=("adam", "sgd"))
-    lr: float = option(1e-3, "learning rate", low=0.0)
+    lr: float = option(1e-3, "learning rate", low=0.0, high=LEARNING_RATE)
     momentum: float = option(0.0, "momentum of sgd", low=0.0, high=1.0)
-    epochs: int = option(4, "passes over the data of a task", low=1)
-    batch_size: int = option(128, "new samples a step", low=1)
+    epochs: int = option(4, "passes over the data of a task", low=1, high=EPOCHS)
+    batch_size: int = option(
+        128, "new samples a step; all of a task that has fewer", low=1, high=SAMPLES
+    )
 
 
 class Map(NamedTuple):
@@ -61,7 +66,8 @@ class Learner(ABC):
 
     A method implements :meth:`observe` and, where it needs them, :meth:`begin_task` and
     :meth:`end_task`; one that needs another loop overrides :meth:`learn`. State beyond the network
-    belongs in :meth:`state` and :meth:`load`.
+    belongs in :meth:`state` and :meth:`load`. What a method returns is looked at as it comes in, by
+    :mod:`trainables.contract`.
 
     Args:
         config: an instance of the class's ``Config``.
@@ -152,9 +158,16 @@ class Learner(ABC):
         if not task.free:
             self.begin_task(task)
         for batch in task.batches(self.epochs(0 if task.free else task.id), self.config.batch_size):
-            self.losses += self.observe(batch)
+            self.learn_batch(batch)
         if not task.free:
             self.end_task(task)
+
+    def learn_batch(self, batch: Batch) -> None:
+        """Observe a batch and add its losses to those of the task."""
+        losses = self.observe(batch)
+        if not batch.task.steps_done:
+            check_step(self, losses)
+        self.losses += losses
 
     def epochs(self, index: int) -> int:
         """Passes over the data of a task, by its index: what a study's plan reckons with."""
@@ -261,6 +274,7 @@ class Learner(ABC):
 
     def descend(self, loss: Tensor) -> Tensor:
         """Take a gradient step on the loss of each seed, [S], and return it without its graph."""
+        check_losses(self, loss, "descend was given")
         return descend(loss, self.optimiser)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trainables.learner import Learner
 from trainables.memory import Memory, Remembering
+from trainables.streams import StreamInfo
 
 
 class Held(Protocol):
@@ -45,6 +46,11 @@ class Rehearsal(Keeping):
 
     class Config(Remembering):
         """Options of a learner with a memory."""
+
+    @classmethod
+    def bytes_besides_samples(cls, config: Any, stream: StreamInfo) -> int:
+        """Bytes of past data that are kept besides samples: they come off a budget of bytes."""
+        return 0
 
     def diagnose(self) -> dict[str, dict[str, Tensor]]:
         counts = self.memory.class_counts(self.stream.outputs)

@@ -19,7 +19,7 @@ from torch.func import functional_call
 from trainables.errors import InputError
 from trainables.icarl import ICaRL
 from trainables.memory import BalancedMemory, Remembering, capacity, check_budget
-from trainables.options import option
+from trainables.options import SAMPLES, option
 from trainables.rehearsal import Rehearsal
 from trainables.sleeping import Sleeping, SleepOptions
 from trainables.streams import Batch, StreamInfo, Task
@@ -38,13 +38,16 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
 
     name = "sleep_replay"
     reference = "Tadros et al. 2022, Sleep-like unsupervised replay reduces catastrophic forgetting"
+    version = 2
     readouts = ("after", "before")
     diagnostics = Sleeping.diagnostics | Rehearsal.diagnostics
 
     class Config(Wake.Config, Remembering, SleepOptions):
         """Options awake and asleep; defaults of the port."""
 
-        memory_total: int = option(0, "samples rehearsed over the whole stream; 0: none", low=0)
+        memory_total: int = option(
+            0, "samples rehearsed over the whole stream; 0: none", low=0, high=SAMPLES
+        )
         replay_ratio: float | None = option(
             None,
             "rehearsed samples per new sample, but one a batch at least; none: an epoch goes about "
@@ -57,7 +60,8 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
 
     def prepare(self) -> None:
         super().prepare()
-        allowed = capacity(self.config, self.stream)
+        besides = self.bytes_besides_samples(self.config, self.stream)
+        allowed = capacity(self.config, self.stream, besides=besides)
         self.rehearses = allowed > 0
         each, place = self.config.memory_per_task, (self.seeds, self.stream, self.device)
         if self.config.memory_bytes is not None or each is None:
@@ -73,7 +77,8 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
             raise InputError(f"rank = {config.rank}: a network of low rank cannot sleep; give 0")
         budget = (config.memory_bytes, config.memory_per_task)
         if config.memory_total or any(given is not None for given in budget):
-            check_budget(config, stream, shared=True)
+            besides = cls.bytes_besides_samples(config, stream)
+            check_budget(config, stream, shared=True, besides=besides)
         elif config.replay_ratio is not None:
             raise InputError(
                 f"replay_ratio = {config.replay_ratio}: there is no memory; give memory_total, "
@@ -88,7 +93,7 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
         ratio = self.config.replay_ratio
         if ratio is None:
             ratio = len(self.memory) / batch.task.size
-        inputs, labels = self.memory.sample(max(round(ratio * self.config.batch_size), 1))
+        inputs, labels = self.memory.sample(max(round(ratio * batch.labels.shape[1]), 1))
         joined = torch.cat([batch.inputs, inputs], 1), torch.cat([batch.labels, labels], 1)
         return replace(batch, inputs=joined[0], labels=joined[1])
 
@@ -135,6 +140,7 @@ class ICaRLSleep(Sleeping, ICaRL):
     name = "icarl_sleep"
     reference = "Tadros et al. 2022, with iCaRL: Rebuffi et al. 2017"
     scenarios = ICaRL.scenarios
+    version = 2
     diagnostics = Sleeping.diagnostics | ICaRL.diagnostics
 
     class Config(ICaRL.Config, SleepOptions):

@@ -18,13 +18,15 @@ from trainables.errors import InputError
 from trainables.learner import Learner, Map
 from trainables.nn import MLP, Linear
 from trainables.nn.sleep import GATES, Plasticity, SpikingLayer, sleep
-from trainables.options import Options, option
+from trainables.options import FACTOR, Options, option
 from trainables.probe import Probe, stable_rank
 from trainables.rng import Draws
 from trainables.streams import StreamInfo, Task
 
 STEP = 1e-3  # seconds
 CHUNK = 64  # steps whose inputs are drawn at once; samples of a seed whose activity is measured
+PROBED = 2000  # most samples of a seed that are looked at: the time grows with their cube
+IMAGES = 8192  # of a seed whose means are taken at once, or as many as one mean is of
 # factors of the port, of some network 1,200 wide; it uses them for one 4,000 wide
 FIXED = tuple(alpha / 55.882454 for alpha in (14.983829, 253.17746, 7.770772))
 
@@ -32,13 +34,17 @@ FIXED = tuple(alpha / 55.882454 for alpha in (14.983829, 253.17746, 7.770772))
 class SleepOptions(Options):
     """Options of the sleep phase; defaults of the Python port of the authors' code."""
 
-    sleep_steps: int = option(500, "steps of the sleep after the first task; 0: no sleep", low=0)
-    sleep_growth: float = option(
-        1 / 3, "how much longer each later sleep is, as a share of the first", low=0.0
+    sleep_steps: int = option(
+        500, "steps of the sleep after the first task; 0: no sleep", low=0, high=1_000_000
     )
-    inc: float = option(1e-3, "weight gained by an input that fires with its unit", low=0.0)
+    sleep_growth: float = option(
+        1 / 3, "how much longer each later sleep is, as a share of the first", low=0.0, high=10.0
+    )
+    inc: float = option(
+        1e-3, "weight gained by an input that fires with its unit", low=0.0, high=100.0
+    )
     dec_ratio: float = option(
-        0.1, "weight lost by an input that does not, as a share of inc", low=0.0
+        0.1, "weight lost by an input that does not, as a share of inc", low=0.0, high=1e3
     )
     gate: str = option(
         "logistic",
@@ -52,17 +58,21 @@ class SleepOptions(Options):
         "membrane after a spike: zero, or less the threshold",
         choices=("zero", "subtract"),
     )
-    beta_first: float = option(14.548273, "threshold of the first layer", low=0.0)
-    beta_hidden: float = option(44.560317, "threshold of layers between", low=0.0)
-    beta_last: float = option(38.046326, "threshold of the outputs", low=0.0)
-    alpha_scale: float = option(55.882454, "factor of the input of every layer", low=0.0)
+    beta_first: float = option(14.548273, "threshold of the first layer", low=0.0, high=FACTOR)
+    beta_hidden: float = option(44.560317, "threshold of layers between", low=0.0, high=FACTOR)
+    beta_last: float = option(38.046326, "threshold of the outputs", low=0.0, high=FACTOR)
+    alpha_scale: float = option(
+        55.882454, "factor of the input of every layer", low=0.0, high=FACTOR
+    )
     normalisation: str = option(
         "fixed",
         "factor of each layer: that of the port, or from weights and activity, layer by layer "
         "(consistent) or as the authors' code chains them",
         choices=("fixed", "consistent", "reference_code"),
     )
-    max_rate: float = option(239.515363, "spikes a second of the brightest input, halved", low=0.0)
+    max_rate: float = option(
+        239.515363, "spikes a second of the brightest input, halved", low=0.0, high=FACTOR
+    )
     mask: str = option(
         "pixels",
         "part of the mean image that a step sees: pixels by chance, or a square",
@@ -71,15 +81,19 @@ class SleepOptions(Options):
     mask_keep: float = option(
         0.25, "share of the pixels seen, for mask = pixels", low=0.0, high=1.0
     )
-    mask_window: int = option(11, "side of the square seen, for mask = window", low=1)
+    mask_window: int = option(11, "side of the square seen, for mask = window", low=1, high=1024)
     sleep_data: str = option(
         "current",
         "what mean image and factors are of: the samples of the task just learnt; all tasks by one "
-        "running mean image, factors by the task; or all samples so far, which are then kept",
+        "running mean image, factors by the task; or all samples so far, which are then kept, "
+        "without labels and besides any memory: not with memory_bytes",
         choices=("current", "mean", "seen"),
     )
     images_per_step: int = option(
-        10, "random samples in the mean image of a step, for sleep_data = current; 0: all", low=0
+        10,
+        "random samples in the mean image of a step, for sleep_data = current; 0: all",
+        low=0,
+        high=10_000,
     )
     probe: int = option(
         0,
@@ -112,7 +126,7 @@ class Sleeping(Learner):
     def prepare(self) -> None:
         super().prepare()
         # what is kept of past data: a mean image, or all samples
-        keeps_mean, size = self.config.sleep_data == "mean", self.stream.inputs
+        keeps_mean, size = keeps_mean_image(self.config), self.stream.inputs
         self.mean = torch.zeros(len(self.seeds), size if keeps_mean else 0, device=self.device)
         self.meant = torch.zeros(len(self.seeds), 1 if keeps_mean else 0, device=self.device)
         self.past = torch.zeros(len(self.seeds), 0, size, dtype=torch.uint8, device=self.device)
@@ -132,11 +146,27 @@ class Sleeping(Learner):
             raise InputError("layer_norm = true: a network with layer normalisation cannot sleep")
         if config.standardise:
             raise InputError("standardise = true: rates of spikes are inputs from 0 to 1")
+        if config.sleep_data == "seen" and getattr(config, "memory_bytes", None) is not None:
+            raise InputError(
+                f'memory_bytes = {config.memory_bytes} cannot be kept to with sleep_data = "seen": '
+                'all samples so far are kept; give sleep_data = "mean" or "current", or a number '
+                "of samples (memory_total, memory_per_task), which counts what is kept with labels"
+            )
+        if config.probe * stream.outputs > PROBED:
+            raise InputError(
+                f"probe = {config.probe}: of {stream.outputs} classes that is too much to look at; "
+                f"allowed: 0 to {PROBED // stream.outputs}"
+            )
         side = min(stream.shape[:2]) if len(stream.shape) > 1 else 0
         if config.mask == "window" and config.mask_window > side:
             raise InputError(
                 f"mask_window = {config.mask_window} does not fit in inputs of {stream.shape}"
             )
+
+    @classmethod
+    def bytes_besides_samples(cls, config: Any, stream: StreamInfo) -> int:
+        """Bytes of the mean image and of the number of samples it is of, if one is kept."""
+        return 4 * (stream.inputs + 1) if keeps_mean_image(config) else 0
 
     def end_task(self, task: Task) -> None:
         steps = sleep_steps(self.config, task.id)
@@ -227,9 +257,12 @@ class Sleeping(Learner):
         each, (stack, held, size) = self.config.images_per_step, samples.shape
         rows = (draws.uniform(count * each) * held).long()
         rows += torch.arange(stack, device=self.device).unsqueeze(1) * held
-        drawn = samples.flatten(0, 1).index_select(0, rows.flatten())
-        means: Tensor = self.encode(drawn).view(stack, count, each, size).mean(2)
-        return means
+        rows, pool = rows.view(stack, count, each), samples.flatten(0, 1)
+        means = []
+        for some in torch.split(rows, max(IMAGES // each, 1), dim=1):
+            drawn = self.encode(pool.index_select(0, some.flatten()))
+            means.append(drawn.view(*some.shape, size).mean(2))
+        return torch.cat(means, dim=1)
 
     def part_seen(self, draws: Draws, count: int) -> Tensor:
         """Which inputs each step sees, [S, count, D]."""
@@ -330,6 +363,11 @@ class Sleeping(Learner):
         self.past = state["seen"].to(self.device, copy=True)
         if self.probe:
             self.probe.load(state["probe"])
+
+
+def keeps_mean_image(config: Any) -> bool:
+    """Whether a mean image of all tasks so far is kept for sleep."""
+    return bool(config.sleep_steps and config.sleep_data == "mean")
 
 
 def sleep_steps(config: Any, task: int) -> int:

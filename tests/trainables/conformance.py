@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from search_spaces import find_space
-from trainables import STREAMS, InputError, Learner, find_learner
+from trainables import STREAMS, InputError, Learner, contract, find_learner
 from trainables.evaluation import evaluate
 from trainables.finetune import Finetune
 from trainables.streams import SCENARIOS, Stream, Task
@@ -347,6 +347,15 @@ class LearnerConformance:
                 assert values.dim() == axes, f"{name}: {label}"
                 assert len(values) == len(self.stack), f"{name}: {label}"
 
+    def test_a_trial_takes_what_it_hands_over(self, scenario: str) -> None:
+        learner = self.run(scenario).learner
+        contract.check_learnt(learner, trained=0)
+        contract.check_footprint(learner, learner.footprint())
+        contract.check_state(learner, learner.state())
+        contract.check_diagnosis(learner, learner.diagnose())
+        if self.learner.pretraining(learner.config) is not None:
+            contract.check_foundation(learner, learner.foundation())
+
     # -- what is held
     # ---------------------------------------------------------------------------------------
 
@@ -374,7 +383,7 @@ class LearnerConformance:
     # ---------------------------------------------------------------------------------------
 
     def test_declares_its_scenarios(self) -> None:
-        assert self.learner.scenarios
+        assert not contract.misdeclared(self.learner)
         assert len(set(self.learner.scenarios)) == len(self.learner.scenarios)
         assert set(self.learner.scenarios) <= set(SCENARIOS)
 
@@ -585,7 +594,8 @@ class LearnerConformance:
         for _ in range(20):
             values = SpaceTrial(search.ask(), {}, {}, self.learner.name).sample(space, info)
             assert values, "an empty search space: nothing would be tuned"
-            self.learner.Config.parse({**self.learner.published(info), **values})
+            config = self.learner.Config.parse({**self.learner.published(info), **values})
+            self.learner.check(config, info)
 
     def test_the_search_space_contains_the_published_defaults(self, scenario: str) -> None:
         from study.search import Remembered, SpaceTrial, encoded

@@ -370,6 +370,8 @@ MEMORIES = [
     ({"sleep_data": "mean", "memory_total": 40}, [260 + 40 * 65] * 2),
     ({"sleep_data": "seen", "memory_total": 40}, [239 * 64 + 40 * 65, 479 * 64 + 40 * 65]),
     ({"memory_bytes": 6700}, [6695, 2 * 51 * 65]),
+    ({"memory_bytes": 6700, "sleep_data": "mean"}, [260 + 99 * 65, 260 + 2 * 49 * 65]),
+    ({"memory_bytes": 6700, "sleep_data": "mean", "sleep_steps": 0}, [6695, 2 * 51 * 65]),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from trainables.memory.balanced import BalancedMemory
 from trainables.memory.base import Memory
-from trainables.memory.budget import Remembering, capacity, check_budget, share
+from trainables.memory.budget import Remembering, at_least, capacity, check_budget, share
 from trainables.memory.greedy import GreedyMemory
 from trainables.memory.herded import HerdedMemory
 from trainables.memory.reservoir import ReservoirMemory
@@ -14,6 +14,7 @@ __all__ = [
     "Memory",
     "Remembering",
     "ReservoirMemory",
+    "at_least",
     "capacity",
     "check_budget",
     "share",

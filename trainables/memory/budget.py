@@ -6,7 +6,7 @@ from typing import Any
 
 from trainables.errors import InputError
 from trainables.learner import Training
-from trainables.options import option
+from trainables.options import BYTES, SAMPLES, option
 from trainables.streams import StreamInfo
 
 
@@ -15,30 +15,43 @@ class Remembering(Training):
     which goes before ``memory_total``.
     """
 
-    memory_total: int = option(1000, "samples held over the whole stream", low=1)
+    memory_total: int = option(1000, "samples held over the whole stream", low=1, high=SAMPLES)
     memory_per_task: int | None = option(
-        None, "samples held per task; when given, it takes the place of memory_total", low=1
+        None,
+        "samples held per task; when given, it takes the place of memory_total",
+        low=1,
+        high=SAMPLES,
     )
     memory_bytes: int | None = option(
         None,
-        "bytes held over the whole stream, labels and all that is kept with a sample included; "
-        "when given, it takes the place of the numbers of samples",
+        "bytes of past data held over the whole stream, labels and all else that is kept of it "
+        "included; when given, it takes the place of the numbers of samples",
         low=1,
+        high=BYTES,
     )
 
 
-def capacity(config: Any, stream: StreamInfo, extra: int = 0) -> int:
+def capacity(config: Any, stream: StreamInfo, extra: int = 0, besides: int = 0) -> int:
     """Return how many samples a configuration allows over the whole stream.
 
     Args:
         config: options with those of :class:`Remembering`.
         extra: bytes kept with a sample besides its input and label.
+        besides: bytes of past data kept besides samples; they come off a budget of bytes.
     """
     if config.memory_bytes is not None:
-        return int(config.memory_bytes // (stream.inputs + 1 + extra))
-    if config.memory_per_task is not None:
-        return int(config.memory_per_task * (stream.tasks or 1))
-    return int(config.memory_total)
+        allowed = max(int(config.memory_bytes - besides), 0) // (stream.inputs + 1 + extra)
+    elif config.memory_per_task is not None:
+        allowed = int(config.memory_per_task * (stream.tasks or 1))
+    else:
+        allowed = int(config.memory_total)
+    if allowed > SAMPLES:
+        key = "memory_per_task" if config.memory_bytes is None else "memory_bytes"
+        raise InputError(
+            f"{key} = {getattr(config, key)} is a memory of {allowed} samples; allowed: {SAMPLES} "
+            "at most"
+        )
+    return allowed
 
 
 def share(config: Any, stream: StreamInfo, extra: int = 0) -> int:
@@ -46,11 +59,14 @@ def share(config: Any, stream: StreamInfo, extra: int = 0) -> int:
     return capacity(config, stream, extra) // (stream.tasks or 1)
 
 
-def check_budget(config: Any, stream: StreamInfo, extra: int = 0, shared: bool = False) -> None:
+def check_budget(
+    config: Any, stream: StreamInfo, extra: int = 0, shared: bool = False, besides: int = 0
+) -> None:
     """Refuse a memory that needs what a task-free stream hides, or that is too small.
 
     Args:
         shared: whether the memory is shared out among the tasks.
+        besides: as for :func:`capacity`, as is ``extra``.
     """
     if stream.tasks is None and (shared or config.memory_per_task is not None):
         unshared = " and a memory that is not shared out among tasks" if shared else ""
@@ -58,10 +74,17 @@ def check_budget(config: Any, stream: StreamInfo, extra: int = 0, shared: bool =
             "a task-free stream tells neither boundaries nor the number of tasks: "
             f"give memory_total or memory_bytes{unshared}"
         )
-    allowed, least = capacity(config, stream, extra), (stream.tasks or 1) if shared else 1
-    if allowed < least:
+    least, each = (stream.tasks or 1) if shared else 1, stream.inputs + 1 + extra
+    if capacity(config, stream, extra, besides) < least:
         key = "memory_total" if config.memory_bytes is None else "memory_bytes"
+        needed = "" if config.memory_bytes is None else f"; give {at_least(least, each, besides)}"
         raise InputError(
             f"{key} = {getattr(config, key)} is less than a sample{' a task' if shared else ''}"
-            f" ({stream.inputs + 1 + extra} bytes each)"
+            f" ({each} bytes each){needed}"
         )
+
+
+def at_least(samples: int, each: int, besides: int) -> str:
+    """Say how many bytes so many samples need, with what is kept besides."""
+    rest = f", {besides} of them for what is kept besides samples" if besides else ""
+    return f"{samples * each + besides} at least{rest}"
