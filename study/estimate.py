@@ -19,7 +19,7 @@ from study.pilot import has_own_loop, measure, pilot_work, sizes, steps_per_tria
 from study.plan import Method
 from study.pretraining import Shared, foreseen
 from study.results import opened
-from study.run import Data, load_data, prepared
+from study.run import Data, load_data, prepared, suspicions, try_streams
 from study.seen import seen_differences
 from study.spec import Spec
 from study.sweep import best_trial, finished_trials
@@ -35,6 +35,7 @@ def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]
 
     methods = plan.resolve(spec, source)
     tuning, confirming = prepared(spec, *load_data(spec, root))
+    try_streams(spec, tuning, confirming)
     torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))
     device = "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
     data = {"tune": tuning, "confirm": confirming}
@@ -52,7 +53,11 @@ def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]
         "folder": str(place),
         "methods": rows,
         "seconds": total,
-        "notes": [*_time_notes(spec, rows, total, device), *_power_notes(spec, methods, place)],
+        "notes": [
+            *suspicions(spec, tuning, confirming),
+            *_time_notes(spec, rows, total, device),
+            *_power_notes(spec, methods, place),
+        ],
     }
 
 

@@ -104,6 +104,10 @@ def changed(**of_row):
     return change
 
 
+def all_of(samples, change):
+    return columns([change(sample) for sample in samples])
+
+
 def without(name):
     return lambda samples: {k: v for k, v in columns(samples).items() if not k.startswith(name)}
 
@@ -146,10 +150,20 @@ MALFORMED = {
     "short times": (shorter("spikes/times"), {}, "as many rows.*spikes/times 7.*labels 8"),
     "short labels": (shorter("labels"), {}, "as many rows.*labels 7"),
     "short speakers": (shorter("extra/speaker"), {}, "as many rows.*extra/speaker 7"),
-    "label": (changed(label=10), {}, "row 2: labels is 10; allowed: 0 to 9"),
-    "negative label": (changed(label=-1), {"labels": np.int8}, "row 2: labels is -1"),
-    "fractional label": (changed(label=1.5), {"labels": np.float32}, "labels must be a whole"),
-    "speaker": (changed(speaker=6), {}, "row 2: extra/speaker is 6; allowed: 0 to 5"),
+    "label": (changed(label=10), {}, "row 2: label is 10; allowed: 0 to 9"),
+    "labels from 1 on": (
+        lambda _: all_of(some(count=CLASSES), lambda s: replace(s, label=s.label + 1)),
+        {},
+        "row 9: label is 10; allowed: 0 to 9 .they look numbered from 1",
+    ),
+    "one class": (
+        lambda samples: all_of(samples, lambda s: replace(s, label=3)),
+        {},
+        "all labels are 3",
+    ),
+    "negative label": (changed(label=-1), {"labels": np.int8}, "row 2: label is -1"),
+    "fractional label": (changed(label=1.5), {"labels": np.float32}, "label must be a whole"),
+    "speaker": (changed(speaker=6), {}, "row 2: speaker is 6; allowed: 0 to 5"),
     "words for times": (
         lambda samples: columns(samples) | {"spikes/times": ["word"] * len(samples)},
         {"spikes/times": h5py.string_dtype()},
@@ -177,6 +191,36 @@ MALFORMED = {
         "row 0: its times are uint16, not numbers of seconds",
     ),
     "empty": (lambda samples: columns([]), {}, "at least one"),
+    "milliseconds": (
+        lambda samples: all_of(samples, lambda s: replace(s, times=s.times * 1000)),
+        {},
+        "row 1: its last spike is at .* s, .* look like milliseconds; divide them by 1,000.",
+    ),
+    "microseconds": (
+        lambda samples: all_of(samples, lambda s: replace(s, times=s.times * np.float32(1e6))),
+        {"spikes/times": h5py.vlen_dtype(np.float32)},
+        "row 1: its last spike is at .* s, .* look like microseconds; divide them by 1,000,000.",
+    ),
+    "one row in milliseconds": (
+        changed(times=times(87, 300, 435), units=THREE),
+        {},
+        "row 2: its last spike is at 435 s, .* milliseconds",
+    ),
+    "steps": (
+        lambda samples: all_of(samples, lambda s: replace(s, times=np.floor(s.times * 40))),
+        {},
+        "all times are whole numbers: .* not seconds",
+    ),
+    "divided twice": (
+        lambda samples: all_of(samples, lambda s: replace(s, times=s.times / np.float32(1000))),
+        {"spikes/times": h5py.vlen_dtype(np.float32)},
+        "the last spike of all is at 0.00.* s, and no spoken word is that short: use seconds",
+    ),
+    "silence": (
+        lambda samples: all_of(samples, lambda s: replace(s, times=times(), units=channels())),
+        {},
+        "no sample has a spike",
+    ),
 }
 
 
@@ -277,6 +321,59 @@ def test_a_cache_whose_arrays_do_not_fit_is_damaged(name, train):
     assert_refused(found, cache, "damaged .*Delete it")
 
 
+def put(name, change):
+    return lambda arrays: arrays | {name: change(arrays[name])}
+
+
+CACHED = {
+    "milliseconds": (put("times", lambda t: t * 1000), "row 1: its last spike .*milliseconds"),
+    "backwards": (put("times", lambda t: t[::-1]), "row 1: its spikes are not in order of time"),
+    "unit": (put("units", lambda u: u + 700), "row 1: unit .*; allowed: 0 to 699"),
+    "label": (put("labels", lambda label: label + 3), "row 7: label is 10; allowed: 0 to 9"),
+    "one class": (put("labels", lambda label: label * 0), "all labels are 0"),
+    "speaker": (put("speakers", lambda speaker: speaker + 1), "row 5: speaker is 6"),
+    "silence": (
+        lambda arrays: (
+            arrays
+            | {name: arrays[name][:0] for name in ("times", "units")}
+            | {"ends": arrays["ends"] * 0}
+        ),
+        "no sample has a spike",
+    ),
+    "ends": (put("ends", lambda ends: [*ends[-2::-1], ends[-1]]), "its arrays do not fit"),
+    "nothing": (lambda a: {name: array[:0] for name, array in a.items()}, "it has no samples"),
+}
+
+
+@pytest.mark.parametrize("name", CACHED)
+def test_a_cache_is_checked_as_the_files_are(name, train):
+    root, (change, told) = train.parent.parent, CACHED[name]
+    write(train, columns(some()))
+    load("spoken_digits", root)
+    cache = cache_path("spoken_digits", root)
+    with h5py.File(cache, "r+") as file:
+        arrays = {key: file["train"][key][:] for key in spikes.ARRAYS}
+        for key, array in change(arrays).items():
+            del file["train"][key]
+            file["train"][key] = array
+    with pytest.raises(InputError) as found:
+        load("spoken_digits", root)
+    assert_refused(found, cache, rf"damaged \(train: {told}")
+
+
+@pytest.mark.parametrize(("last", "refused"), [(59.9, False), (60.0, False), (60.1, True)])
+def test_a_word_takes_less_than_a_minute(last, refused, tmp_path):
+    samples = some()
+    samples[2] = replace(samples[2], times=np.array([0.1, last], np.float32), units=THREE[:2])
+    kinds = {"spikes/times": h5py.vlen_dtype(np.float32)}
+    path = write(tmp_path / "a.h5", columns(samples), kinds)
+    if not refused:
+        spikes.read(path, CLASSES, SPEAKERS)
+        return
+    with pytest.raises(InputError, match=r"row 2: .*milliseconds"):
+        spikes.read(path, CLASSES, SPEAKERS)
+
+
 # -- steps
 
 
@@ -286,7 +383,9 @@ def binned(samples, steps=20, seconds=1.4, most=255):
 
 
 @pytest.mark.parametrize("most", [1, 3, 255])
-@pytest.mark.parametrize(("steps", "seconds"), [(2, 1.4), (20, 1.4), (100, 1.4), (50, 0.7)])
+@pytest.mark.parametrize(
+    ("steps", "seconds"), [(2, 1.4), (20, 1.4), (100, 1.4), (250, 1.4), (50, 0.7)]
+)
 def test_spikes_fall_into_the_steps_of_a_plain_loop(steps, seconds, most):
     samples = some(count=spikes.CHUNK + 11)
     found = binned(samples, steps, seconds, most)
@@ -316,6 +415,14 @@ def test_steps_by_hand():
             (1, 699): 1,
             (2, 5): twice,
         }
+
+
+def test_what_is_binned_at_once_does_not_grow_with_the_steps():
+    samples = some(count=spikes.CHUNK + 11)
+    for steps in (100, 200, 2000):
+        parts = list(spikes.counts(trains_of(samples), steps, 1.4, 255))
+        assert max(part.size for part in parts) <= spikes.CHUNK * 100 * spikes.CHANNELS
+        assert sum(map(len, parts)) == len(samples)
 
 
 @pytest.mark.parametrize("count", [1, spikes.CHUNK, spikes.CHUNK + 1])

@@ -7,6 +7,7 @@ import gzip
 import math
 import os
 import pickle
+import re
 import struct
 import zlib
 from collections import Counter
@@ -27,7 +28,7 @@ from trainables.finetune import Finetune
 from trainables.gdumb import GDumb
 from trainables.spiking import SpikingNaive
 from trainables.streams import SCENARIOS, Scenario, SplitStream, datasets
-from trainables.streams.datasets import Dataset, load, prepare
+from trainables.streams.datasets import Dataset, load, prepare, suspicions
 from trainables.streams.views import Views
 
 SEEDS = (3, 5, 8)
@@ -363,17 +364,27 @@ def test_every_sample_is_seen_in_every_epoch_and_batches_are_full(epochs, batch_
     found = stream(digits)
     task = found.task(2)
     rows = batch_rows(task, digits, epochs, batch_size)
-    each = math.ceil(task.size / batch_size)
+    each, size = math.ceil(task.size / batch_size), min(batch_size, task.size)
     for seed, batches in enumerate(rows):
         assert len(batches) == epochs * each
-        assert all(len(batch) == batch_size for batch in batches)
+        assert all(len(batch) == size for batch in batches)
         for epoch in range(epochs):
             part = [r for batch in batches[epoch * each : (epoch + 1) * each] for r in batch]
             counts = Counter(part)
             assert set(part) == learnt_rows(found, 2)[seed]
             assert max(counts.values()) - min(counts.values()) <= 1
     assert task.steps_done == epochs * each
-    assert task.samples == epochs * each * batch_size
+    assert task.samples == epochs * each * size
+    if batch_size > size:
+        assert all(len(set(batch)) == size for batches in rows for batch in batches)
+
+
+def test_a_task_gives_no_more_samples_than_it_has(digits):
+    found = stream(digits, samples_per_task=30)
+    task = found.task(1)
+    some, many = task.sample(30, "some"), task.sample(10**9, "some")
+    assert many.inputs.shape == some.inputs.shape == (3, 30, 64)
+    assert torch.equal(many.inputs, some.inputs)
 
 
 def test_every_sample_is_seen_in_every_epoch_when_seeds_differ_in_size(digits):
@@ -533,7 +544,7 @@ def test_memories_keep_samples_without_augmentation(name, digits):
 
 @pytest.mark.parametrize("tasks", [1, 2, 5])
 @pytest.mark.parametrize("order", ["fixed", "shuffled"])
-@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 16), (3, 7), (2, 64)])
+@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 16), (3, 7), (2, 64), (2, 300)])
 def test_the_union_goes_through_the_first_tasks_as_often_as_the_others(
     epochs, batch_size, order, tasks, digits
 ):
@@ -541,10 +552,10 @@ def test_the_union_goes_through_the_first_tasks_as_often_as_the_others(
     counts = [Counter() for _ in SEEDS]
     for index in range(tasks):
         rows = batch_rows(found.task(index, union=tasks), digits, epochs, batch_size)
-        steps = len(list(found.task(index).batches(epochs, batch_size)))
+        alone = list(found.task(index).batches(epochs, batch_size))
         for seed, batches in enumerate(rows):
-            assert len(batches) == steps
-            assert all(len(batch) == batch_size for batch in batches)
+            assert len(batches) == len(alone)
+            assert all(len(batch) == alone[0].labels.shape[1] for batch in batches)
             counts[seed].update(row for batch in batches for row in batch)
     for count, *own in zip(counts, *pools(found, tasks), strict=True):
         assert set(count) == set().union(*own)
@@ -643,6 +654,7 @@ def put(key, value):
 
 
 BLACK, ZEROS = np.zeros((6, 2, 2), np.uint8), np.zeros(6, np.uint8)
+IMAGE = np.array([[0, 9], [5, 5]], np.uint8)
 CONTENTS = {
     "no split": (put("test", None), "'test' doesn't exist"),
     "no labels": (put("test/labels", None), "'labels' doesn't exist"),
@@ -652,7 +664,18 @@ CONTENTS = {
     "other types": (put("train/images", BLACK + 0.5), "train: float64 and uint8"),
     "fewer labels": (put("train/labels", ZEROS[:5]), r"6 images, but labels \(5,\)"),
     "labels in two columns": (put("test/labels", np.zeros((6, 2), np.uint8)), r"labels \(6, 2\)"),
-    "another class": (put("test/labels", ZEROS + 2), "test: label 2, but 2 classes"),
+    "another class": (put("test/labels", ZEROS + 2), "test: row 0: label is 2; allowed: 0 to 1"),
+    "one class": (put("train/labels", ZEROS + 1), "train: all labels are 1"),
+    "classes from 1 on": (
+        put("train/labels", np.array([1, 2, 1, 1, 2, 2], np.uint8)),
+        r"train: row 1: label is 2; allowed: 0 to 1 \(they look numbered from 1",
+    ),
+    "black images": (put("train/images", BLACK), "train: all images are equal"),
+    "one image": (put("test/images", BLACK + IMAGE), "test: all images are equal"),
+    "images of one colour": (
+        put("train/images", BLACK + np.arange(6, dtype=np.uint8)[:, None, None]),
+        "train: each image is of one colour",
+    ),
     "larger images": (put("test/images", BLACK.repeat(2, 1)), r"\(6, 4, 2\) in place of 4 bytes"),
     "flat images": (put("test/images", ZEROS), "in place of 4 bytes"),
 }
@@ -778,9 +801,11 @@ def test_missing_data_without_network_names_the_root_and_the_options(
 # torchvision's files of MNIST: a number for the type, sizes, bytes
 
 
-def idx(*sizes, fill=1, kind=8):
+def idx(*sizes, below=None, kind=8):
+    """A file of values from 0 on, again and again: of images, or of labels where it is one row."""
     head = struct.pack(f">HBB{len(sizes)}I", 0, kind, len(sizes), *sizes)
-    return head + bytes([fill]) * math.prod(sizes)
+    below = below or (256 if len(sizes) > 1 else 10)
+    return head + bytes(n % below for n in range(math.prod(sizes)))
 
 
 def write_raw(folder, **changed):
@@ -796,7 +821,7 @@ def test_raw_files_are_found_without_network(tmp_path):
     write_raw(tmp_path / "MNIST" / "raw")
     found = load("mnist", tmp_path)
     assert found["train"]["images"].shape == (20, 28, 28)
-    assert found["test"]["labels"].tolist() == [1] * 20
+    assert found["test"]["labels"].tolist() == [*range(10)] * 2
 
 
 BROKEN = {
@@ -806,8 +831,17 @@ BROKEN = {
     "an unknown type": {"images": idx(20, 28, 28, kind=10)},
     "another type": {"labels": idx(20, kind=9)},
     "fewer labels": {"labels": idx(19)},
-    "another class": {"labels": idx(20, fill=10)},
+    "another class": {"labels": idx(20, below=11)},
     "smaller images": {"images": idx(20, 8, 8)},
+    "one class": {"labels": idx(20, below=1)},
+    "black images": {"images": idx(20, 28, 28, below=1)},
+    "fractions": {"images": idx(20, 28, 28, below=2)[:-1] + b"\0"},  # not all images are equal
+}
+SAID = {
+    "another class": "train: row 10: label is 10; allowed: 0 to 9",
+    "one class": "train: all labels are 0",
+    "black images": "train: all images are equal",
+    "fractions": "train: no value is above 1, of 255: .* multiply them by 255",
 }
 
 
@@ -815,7 +849,8 @@ BROKEN = {
 def test_broken_raw_files_are_named(broken, tmp_path):
     raw = tmp_path / "MNIST" / "raw"
     write_raw(raw, **BROKEN[broken])
-    with pytest.raises(InputError, match=rf"{raw} is damaged \(.+\)\. Delete it") as caught:
+    told = SAID.get(broken, ".+")
+    with pytest.raises(InputError, match=rf"{raw} is damaged \({told}.*\)\. Delete it") as caught:
         load("mnist", tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "mnist.h5").exists()
@@ -850,7 +885,7 @@ def test_a_download_leaves_the_cache_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(
         torchvision.datasets.MNIST, "download", lambda self: write_raw(Path(self.raw_folder))
     )
-    assert load("mnist", tmp_path / "root")["train"]["labels"].tolist() == [1] * 20
+    assert load("mnist", tmp_path / "root")["train"]["labels"].tolist() == [*range(10)] * 2
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["mnist.h5"]
 
 
@@ -879,6 +914,74 @@ def test_split_streams_can_be_made_of_any_data_set(toy, tmp_path):
     found = pairs(load("toy", tmp_path), "class", (1,), "confirm")
     assert found.info.name == "split_toy"
     assert found.task(0).size == 6
+
+
+# -- data that are odd
+# --------------------------------------------------------------------------------------------
+
+
+def odd(count, blank=0, copies=0, shared=0):
+    """Random images in colour of which so many are of one colour, or copies of others; so many of
+    the test images are training images.
+    """
+    rng = np.random.default_rng(count)
+    train, test = (rng.integers(256, size=(count, 5, 4, 3), dtype=np.uint8) for _ in range(2))
+    train[:blank] = rng.integers(256, size=(blank, 1, 1, 3), dtype=np.uint8)
+    train[blank : blank + copies] = train[-copies - 1 : -1] if copies else 0
+    test[:shared] = train[count // 2 : count // 2 + shared]
+    labels = np.arange(count, dtype=np.uint8) % 10
+    return {
+        "train": {"images": train, "labels": labels},
+        "test": {"images": test, "labels": labels},
+    }
+
+
+EMPTY, COPIES = "are empty (no spike, or one value throughout)", "are copies of others"
+ODD = {
+    "nothing": ({}, []),
+    "one in a hundred": ({"blank": 2, "copies": 2, "shared": 2}, []),
+    "colours": ({"blank": 3}, [f"cifar10, train: 3 of 200 samples (1.5%) {EMPTY}."]),
+    "copies": ({"copies": 30}, [f"cifar10, train: 30 of 200 samples (15.0%) {COPIES}."]),
+    "training images": ({"shared": 50}, [f"cifar10, test: 50 of 200 samples (25.0%) {COPIES}."]),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_samples_are_counted(name):
+    amounts, told = ODD[name]
+    assert suspicions("cifar10", odd(200, **amounts)) == told
+
+
+@pytest.mark.parametrize(("most", "told"), [(100, True), (127, True), (128, False), (255, False)])
+def test_images_of_another_range_are_told(most, told):
+    data = odd(50)
+    data["test"]["images"] = np.minimum(data["test"]["images"], most)
+    expected = [f"cifar10, test: no value is above {most} of 255."] if told else []
+    assert suspicions("cifar10", data) == expected
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_odd_samples_are_counted_as_in_a_plain_loop(rows):
+    images = 100 * np.array(rows, np.uint8).reshape(-1, 3, 1)
+    blank, kept, copies = 0, [], 0
+    for row in rows:
+        blank += len(set(row)) == 1
+        copies += row in kept and len(set(row)) > 1
+        kept.append(row)
+    told = suspicions("digits", {"train": {"images": images, "labels": images[:, 0, 0]}})
+    found = {
+        what: int(re.search(r": (\d+) of", text)[1])
+        for text in told
+        for what in (EMPTY, COPIES)
+        if what in text
+    }
+    counted = {EMPTY: blank, COPIES: copies}
+    assert found == {what: count for what, count in counted.items() if count > len(rows) / 100}
+
+
+def test_the_digits_are_not_odd(digits):
+    assert suspicions("digits", digits) == []
 
 
 # -- photographs in colour, in CIFAR-10's own layout
@@ -963,6 +1066,10 @@ def test_colours_are_standardised_one_by_one(cifar):
 
 # -- real data
 # -----------------------------------------------------------------------------------------
+
+
+def test_mnist_is_not_odd(mnist):
+    assert suspicions("mnist", mnist) == []
 
 
 def test_split_mnist_has_the_published_sizes(mnist):

@@ -7,9 +7,10 @@ the arrays of spike trains (:mod:`trainables.streams.spikes`).
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,10 +21,13 @@ from numpy.typing import NDArray
 
 from trainables.errors import InputError, unknown
 from trainables.streams import spikes
+from trainables.streams.checks import blank, images_fault, labels_fault, numbers_fault
 
 Split = dict[str, NDArray[Any]]
 
 ELSEWHERE = "name another data root with --data or STUDY_DATA"
+SUSPICIOUS = 0.01  # share of the samples above which it is said that something is odd
+HALF = 0.5  # of what an input can be; images that stay below it are of another range
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def load(name: str, root: Path, splits: tuple[str, ...] = ("train", "test")) -> 
 
     Raises:
         InputError: when the data is neither under ``root`` nor to be downloaded, may not be read,
-            or is damaged.
+            is damaged, or is such that nothing can be learnt from it.
     """
     path = prepare(name, root)
     if path is not None:
@@ -138,19 +142,65 @@ def _hdf5(data: Mapping[str, Split]) -> memoryview:
 def _checked(data: dict[str, Split], name: str) -> dict[str, Split]:
     """Return the arrays as they are, or raise ValueError where they are not this data set's."""
     dataset = DATASETS[name]
-    if dataset.speakers:
-        return {split: spikes.checked(arrays) for split, arrays in data.items()}
     for split, arrays in data.items():
-        images, labels = arrays["images"], arrays["labels"]
-        if images.dtype != np.uint8 or labels.dtype != np.uint8:
-            raise ValueError(f"{split}: {images.dtype} and {labels.dtype} in place of uint8")
-        if images.ndim < 2 or prod(images.shape[1:]) != dataset.features:
-            raise ValueError(f"{split}: images {images.shape} in place of {dataset.features} bytes")
-        if labels.shape != images.shape[:1] or not labels.size:
-            raise ValueError(f"{split}: {len(images)} images, but labels {labels.shape}")
-        if labels.max() >= dataset.classes:
-            raise ValueError(f"{split}: label {labels.max()}, but {dataset.classes} classes")
+        if dataset.speakers:
+            found = spikes.fault(arrays, dataset.classes, dataset.speakers)
+        else:
+            found = _fault(arrays["images"], arrays["labels"], dataset)
+        if found:
+            raise ValueError(f"{split}: {found}")
     return data
+
+
+def _fault(images: NDArray[Any], labels: NDArray[Any], dataset: Dataset) -> str:
+    """What is wrong with a split of a data set of images; nothing where it is as it must be."""
+    if images.dtype != np.uint8 or labels.dtype != np.uint8:
+        return f"{images.dtype} and {labels.dtype} in place of uint8"
+    if images.ndim < 2 or prod(images.shape[1:]) != dataset.features:
+        return f"images {images.shape} in place of {dataset.features} bytes"
+    if labels.shape != images.shape[:1] or not labels.size:
+        return f"{len(images)} images, but labels {labels.shape}"
+    return (
+        numbers_fault(labels, "label", dataset.classes)
+        or labels_fault(labels)
+        or images_fault(images, dataset.scale)
+    )
+
+
+def suspicions(name: str, data: Mapping[str, Split]) -> list[str]:
+    """Return sentences on what is probably wrong with data that can be learnt from all the same.
+
+    Args:
+        data: as :func:`load` returns it, or as a stream keeps it.
+    """
+    found, seen, dataset = [], set[int](), DATASETS[name]
+    for split, arrays in data.items():
+        empty, contents = blank(arrays), [hash(sample) for sample in _samples(arrays)]
+        told = [content for content, none in zip(contents, empty, strict=True) if not none]
+        amounts = {
+            "are empty (no spike, or one value throughout)": int(empty.sum()),
+            "are copies of others": len(told) - len(set(told) - seen),
+        }
+        seen.update(told)
+        found += [
+            f"{name}, {split}: {amount:,} of {len(empty):,} samples "
+            f"({amount / len(empty):.1%}) {what}."
+            for what, amount in amounts.items()
+            if amount > SUSPICIOUS * len(empty)
+        ]
+        if not dataset.speakers and arrays["images"].max() * dataset.scale < HALF:
+            most = round(1 / dataset.scale)
+            found.append(f"{name}, {split}: no value is above {arrays['images'].max()} of {most}.")
+    return found
+
+
+def _samples(arrays: Split) -> Iterator[bytes]:
+    """Yield what is kept of each sample without its label."""
+    if "images" in arrays:
+        yield from (image.tobytes() for image in arrays["images"])
+        return
+    for first, end in itertools.pairwise([0, *arrays["ends"]]):
+        yield arrays["times"][first:end].tobytes() + arrays["units"][first:end].tobytes()
 
 
 def _unusable(path: Path, error: Exception, mend: str) -> InputError:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
 import os
 import tempfile
 import urllib.request
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.errors import InputError
+from trainables.streams.checks import duration_fault, labels_fault, numbers_fault, spikes_fault
 
 Array = NDArray[Any]
 SpikeTrains = dict[str, Array]
@@ -59,62 +61,58 @@ def read(path: Path, classes: int, speakers: int) -> SpikeTrains:
     if len(set(lengths.values())) > 1 or not len(labels):
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise _unusable(path, f"its columns must have as many rows, at least one: {listed}")
-    _check_numbers(path, labels, "labels", classes)
-    _check_numbers(path, speaker, "extra/speaker", speakers)
     for row, (when, where) in enumerate(zip(times, units, strict=True)):
-        _check_row(path, row, np.asarray(when), np.asarray(where))
-    return {
-        "times": np.concatenate(times),
-        "units": np.concatenate(units).astype(np.uint16),
-        "ends": np.cumsum([len(row) for row in times]),
-        "labels": labels.astype(np.uint8),
-        "speakers": speaker.astype(np.uint8),
-    }
+        if np.shape(when) != np.shape(where) or np.ndim(when) != 1:
+            raise _unusable(path, f"row {row}: {np.size(when)} times, but {np.size(where)} units")
+    ends = np.cumsum([len(row) for row in times])
+    trains = {"times": np.concatenate(times), "units": np.concatenate(units), "ends": ends}
+    trains |= {"labels": labels, "speakers": speaker}
+    if found := fault(trains, classes, speakers):
+        raise _unusable(path, found)
+    kinds = {"units": np.uint16, "labels": np.uint8, "speakers": np.uint8}
+    return trains | {name: trains[name].astype(kind) for name, kind in kinds.items()}
 
 
-def _check_numbers(path: Path, column: Array, name: str, count: int) -> None:
-    if column.ndim != 1 or not np.issubdtype(column.dtype, np.integer):
-        raise _unusable(path, f"{name} must be a whole number a row, not {column.dtype}")
-    wrong = np.flatnonzero((column < 0) | (column >= count))
-    if len(wrong):
-        found = f"row {wrong[0]}: {name} is {column[wrong[0]]}"
-        raise _unusable(path, f"{found}; allowed: 0 to {count - 1}")
+def fault(trains: SpikeTrains, classes: int, speakers: int) -> str:
+    """What is wrong with spike trains, and in which row; nothing where they are as they must be."""
+    ends, labels = trains["ends"], trains["labels"]
+    if not len(labels):
+        return "it has no samples"
+    fitting = len(ends) == len(trains["speakers"]) == len(labels)
+    fitting = fitting and ends[-1] == len(trains["times"]) == len(trains["units"])
+    if not fitting or (np.diff(ends, prepend=0) < 0).any():
+        return "its arrays do not fit together"
+    found = (
+        numbers_fault(labels, "label", classes)
+        or labels_fault(labels)
+        or numbers_fault(trains["speakers"], "speaker", speakers)
+    )
+    if found:
+        return found
+    for row, (first, end) in enumerate(itertools.pairwise([0, *ends])):
+        if found := _row_fault(trains["times"][first:end], trains["units"][first:end]):
+            return f"row {row}: {found}"
+    return spikes_fault(trains["times"])
 
 
-def _check_row(path: Path, row: int, times: Array, units: Array) -> None:
-    if times.shape != units.shape or times.ndim != 1:
-        raise _unusable(path, f"row {row}: {times.size} times, but {units.size} units")
-    problem = _problem(times, units)
-    if problem:
-        raise _unusable(path, f"row {row}: {problem}")
-
-
-def _problem(times: Array, units: Array) -> str:
-    """What is wrong with a sample's spikes; nothing where they are as they must be."""
+def _row_fault(times: Array, units: Array) -> str:
     if not np.issubdtype(times.dtype, np.floating):
         return f"its times are {times.dtype}, not numbers of seconds"
     if not np.issubdtype(units.dtype, np.integer):
         return f"its units are {units.dtype}, not whole numbers"
     seconds = times.astype(np.float32)
     if not np.isfinite(seconds).all() or (seconds < 0).any():
-        return "a spike's time is negative or not finite"
+        return "a spike's time is negative or not finite; times are seconds"
     if (np.diff(seconds) < 0).any():
         return "its spikes are not in order of time"
     wrong = units[(units < 0) | (units >= CHANNELS)]
-    return f"unit {wrong[0]}; allowed: 0 to {CHANNELS - 1}" if wrong.size else ""
+    if wrong.size:
+        return f"unit {wrong[0]}; allowed: 0 to {CHANNELS - 1}"
+    return duration_fault(seconds[-1]) if seconds.size else ""
 
 
 def _unusable(path: Path, why: str) -> InputError:
     return InputError(f"{path} cannot be used: {why}. Put a whole file in its place.")
-
-
-def checked(trains: SpikeTrains) -> SpikeTrains:
-    """Return the arrays of a cache file as they are, or raise ValueError where they do not fit."""
-    spikes, samples = trains["ends"][-1], len(trains["labels"])
-    fitting = len(trains["ends"]) == len(trains["speakers"]) == samples
-    if not fitting or not spikes == len(trains["times"]) == len(trains["units"]):
-        raise ValueError("its arrays are not of one length")
-    return trains
 
 
 def joined(parts: list[SpikeTrains]) -> SpikeTrains:
@@ -149,9 +147,9 @@ def counts(trains: Mapping[str, Array], steps: int, seconds: float, most: int) -
     0 stays empty; spikes after ``seconds`` are left out. More than ``most`` count as so many.
     """
     edges, cells = np.linspace(0, seconds, steps), steps * CHANNELS
-    starts = np.concatenate([[0], trains["ends"]])
-    for first in range(0, len(trains["ends"]), CHUNK):
-        bounds = starts[first : first + CHUNK + 1]
+    starts, some = np.concatenate([[0], trains["ends"]]), max(CHUNK * 100 // max(steps, 100), 1)
+    for first in range(0, len(trains["ends"]), some):
+        bounds = starts[first : first + some + 1]
         spikes = slice(bounds[0], bounds[-1])
         sample = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
         step = np.digitize(trains["times"][spikes].astype(np.float32), edges)
@@ -160,7 +158,7 @@ def counts(trains: Mapping[str, Array], steps: int, seconds: float, most: int) -
         yield np.minimum(found, most).astype(np.uint8).reshape(-1, cells)
 
 
-CHUNK = 64  # samples binned at once
+CHUNK = 64  # samples binned at once; fewer where they have more than 100 steps
 
 
 def spoken_digits(root: Path) -> dict[str, SpikeTrains]:

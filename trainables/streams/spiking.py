@@ -21,18 +21,21 @@ from torch import Tensor
 
 from trainables.bits import pack, unpack
 from trainables.errors import InputError
-from trainables.options import option
+from trainables.options import STEPS, option
 from trainables.streams import spikes
+from trainables.streams.checks import LONGEST
 from trainables.streams.datasets import DATASETS, Split
 from trainables.streams.split import ClassStream
-from trainables.streams.stream import Stream, StreamInfo, StreamOptions
+from trainables.streams.stream import MOST_CLASSES, Stream, StreamInfo, StreamOptions
 
 
 class SpikingOptions(StreamOptions):
     """Options of a stream of spike trains."""
 
-    steps: int = option(100, "time steps of a sample, the first of which has no spikes", low=2)
-    seconds: float = option(1.4, "how much of a sample is seen", low=0.01)
+    steps: int = option(
+        100, "time steps of a sample, the first of which has no spikes", low=2, high=STEPS
+    )
+    seconds: float = option(1.4, "how much of a sample is seen", low=0.01, high=LONGEST)
     bits: int = option(
         3,
         "bits kept of the number of spikes of a channel in a step: 1 says whether there was one, "
@@ -50,10 +53,9 @@ class SpikingStream(Stream):
 
     Options: ClassVar[type[StreamOptions]] = SpikingOptions
 
-    def __init__(self, data: Mapping[str, Split], *given: Any, **named: Any) -> None:
-        super().__init__(data, *given, **named)
-        held = ("train", "test") if len(self.images) > 1 else ("train",)
-        self.speakers = [torch.from_numpy(data[split]["speakers"]).long() for split in held]
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self.speakers: list[Tensor] = []  # of the splits held
+        super().__init__(*given, **named)
 
     @classmethod
     def describe(cls, scenario: str, options: Any) -> StreamInfo:
@@ -72,6 +74,10 @@ class SpikingStream(Stream):
             for split, arrays in data.items()
         }
 
+    def hold(self, split: Split) -> None:
+        super().hold(split)
+        self.speakers.append(torch.from_numpy(split["speakers"]).long())
+
     def groups(self, split: Split) -> Any:
         return spikes.groups(split)
 
@@ -81,7 +87,18 @@ class SpikingStream(Stream):
 
 
 def binned(trains: Split, options: Any) -> Split:
-    """Return spike trains as a stream keeps them: numbers of spikes in each step, packed."""
+    """Return spike trains as a stream keeps them: numbers of spikes in each step, packed.
+
+    Raises:
+        InputError: when no spike is within the seconds that are seen.
+    """
+    times = trains["times"]
+    if len(times) and float(times.min()) >= options.seconds:
+        raise InputError(
+            f"stream.seconds = {options.seconds:g}: every spike is later, the earliest at "
+            f"{times.min():.3g} s and the latest at {times.max():.3g} s. Set it to a time between "
+            "them, or later; times are seconds."
+        )
     parts = spikes.counts(trains, options.steps, options.seconds, 2**options.bits - 1)
     images = np.concatenate([pack(part, options.bits) for part in parts])
     return {"images": images} | {name: trains[name] for name in ("labels", "speakers")}
@@ -103,6 +120,7 @@ class OneLeftOut(SpikingOptions):
         "which one; none: each seed its own, the seed modulo their number, and results are those "
         "of what was left out and not of seeds",
         low=0,
+        high=MOST_CLASSES - 1,
     )
 
 
@@ -164,6 +182,25 @@ class SpeakerIncremental(OneLeftOutStream):
             c: rows[m if index else ~m] for c, (rows, m) in enumerate(zip(pools, mine, strict=True))
         }
 
+    def candidates(self, pools: Sequence[Tensor], index: int) -> dict[str, dict[int, Tensor]]:
+        outs = sorted({self.left_out(seed) for seed in self.seeds})
+        return {f" (speaker {out} left out)": self._spoken(pools, index, out) for out in outs}
+
+    @property
+    def remedy(self) -> str:
+        """What to do where a class of a task has no sample, with whom it would have one."""
+        pools, tasks = (self.pools_learnt, self.pools_scored), range(self.tasks)
+        allowed = [
+            str(out)
+            for out in range(self.number())
+            if all(len(r) for p in pools for t in tasks for r in self._spoken(p, t, out).values())
+        ]
+        whom = ", ".join(allowed) or "none, with these data"
+        return (
+            f"Speakers that can be left out, with stream.left_out or by the seeds: {whom}. "
+            f"{super().remedy}"
+        )
+
     def sizes(self, index: int) -> Tensor:
         """Samples to learn of each class, whichever speaker is left out, [speakers, C]."""
         outs = range(self.number())
@@ -171,7 +208,9 @@ class SpeakerIncremental(OneLeftOutStream):
         return torch.tensor([[len(rows) for rows in each.values()] for each in classes])
 
     def smallest_of(self, index: int) -> int:
-        return int(self.sizes(index).min())
+        sizes = self.sizes(index)
+        possible = sizes.min(1).values > 0  # a speaker who lacks a class cannot be left out
+        return int(sizes[possible].min())
 
     @functools.cached_property
     def smallest_class(self) -> int:
@@ -201,7 +240,9 @@ class ClassIncrementalOne(OneLeftOutStream, ClassStream):
 class ProgressiveOptions(SpikingOptions):
     """Options of a stream of classes that come one by one."""
 
-    first: int | None = option(None, "classes of the first task; none: half of them", low=1)
+    first: int | None = option(
+        None, "classes of the first task; none: half of them", low=1, high=MOST_CLASSES - 1
+    )
     class_order: str = option("fixed", "order of the classes", choices=("fixed", "shuffled"))
 
 

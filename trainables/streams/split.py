@@ -45,6 +45,11 @@ class ClassStream(Stream):
     def members(self, pools: Sequence[Tensor], index: int) -> list[dict[int, Tensor]]:
         return [{c: pools[c] for c in row} for row in self.task_classes[:, index].tolist()]
 
+    def candidates(self, pools: Sequence[Tensor], index: int) -> dict[str, dict[int, Tensor]]:
+        if self.settled:
+            return {"": self.members(pools, index)[0]}
+        return {" (in some order of the classes)": dict(enumerate(pools))}
+
     def largest(self, pools: Sequence[Tensor], index: int) -> int:
         if self.settled:
             return len(pools[0])

@@ -18,14 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.errors import unknown
-from trainables.options import Options, option
+from trainables.errors import InputError, unknown
+from trainables.options import SAMPLES, Options, option
 from trainables.rng import generator
 from trainables.streams.datasets import DATASETS, Split
 from trainables.streams.scenario import Scenario
 from trainables.streams.views import AUGMENTATIONS, Views
 
 PHASES = ("tune", "confirm")
+MOST_CLASSES = 256  # labels are kept in a byte
 Rows = NDArray[np.bool_]
 
 
@@ -39,7 +40,10 @@ class StreamOptions(Options):
         choices=("all", "seen", "current"),
     )
     samples_per_task: int = option(
-        0, "learn only the first so many samples of each task, in the data's order; 0: all", low=0
+        0,
+        "learn only the first so many samples of each task, in the data's order; 0: all",
+        low=0,
+        high=SAMPLES,
     )
     augmentation: str = option(
         "none",
@@ -99,6 +103,9 @@ class Stream(ABC):
         data: the splits the phase needs (no test split in phase ``tune``), as ``datasets.load`` or
             :meth:`prepare` returns them.
         options: an instance of the class's ``Options``.
+
+    Raises:
+        InputError: when a class of a task has no sample to learn or to score.
     """
 
     name: ClassVar[str]
@@ -132,14 +139,13 @@ class Stream(ABC):
             )
         self.images: list[Tensor] = []  # of the splits held: learnt first, scored last
         self.labels: list[Tensor] = []
-        labels = [data[split]["labels"] for split in held]
-        for split, names in zip(held, labels, strict=True):
-            images = self.prepare({split: data[split]}, self.options)[split]["images"]
-            self.images.append(_tensor(images.reshape(len(names), -1)).to(self.device))
-            self.labels.append(_tensor(names).to(self.device, torch.long))
-        self.pools_learnt = self._pools(labels[0], learnt)
-        self.pools_scored = self._pools(labels[-1], scored)
+        for split in held:
+            self.hold(self.prepare({split: data[split]}, self.options)[split])
+        self.pools_learnt = self._pools(data[held[0]]["labels"], learnt)
+        self.pools_scored = self._pools(data[held[-1]]["labels"], scored)
         self.task_classes = self.assign_classes()
+        self._check_classes(phase)
+        self._check_limit(phase)
         self.scenario = Scenario(
             scenario,
             self.task_classes.to(self.device),
@@ -153,6 +159,12 @@ class Stream(ABC):
         many streams to share; what is prepared comes back as it is.
         """
         return dict(data)
+
+    def hold(self, split: Split) -> None:
+        """Keep a split, as :meth:`prepare` returns it, on the device."""
+        images, labels = split["images"], split["labels"]
+        self.images.append(_tensor(images.reshape(len(labels), -1)).to(self.device))
+        self.labels.append(_tensor(labels).to(self.device, torch.long))
 
     @classmethod
     def length(cls, options: Any) -> int:
@@ -206,6 +218,52 @@ class Stream(ABC):
 
         A sample is named by a number, which tells its task too where tasks share samples.
         """
+
+    def candidates(self, pools: Sequence[Tensor], index: int) -> dict[str, dict[int, Tensor]]:
+        """Samples of each class that a task may be made of, out of those of each class of the data,
+        by the circumstances in words (none where it is the same for all seeds). As many of these
+        classes are in the task as ``task_classes`` names.
+        """
+        return {"": dict(enumerate(pools))}
+
+    @property
+    def remedy(self) -> str:
+        """What to do where a class of a task has no sample."""
+        return (
+            f"Every class of {self.dataset} needs two training samples at least, the last of which "
+            "is for validation, and a test sample: put such data in place"
+        )
+
+    def _check_classes(self, phase: str) -> None:
+        """Refuse data in which a class of a task has no sample to learn, or none to score."""
+        for index in range(self.tasks):
+            for purpose, pools in (("learn", self.pools_learnt), ("score", self.pools_scored)):
+                for when, classes in self.candidates(pools, index).items():
+                    lacking = [label for label, rows in classes.items() if not len(rows)]
+                    if lacking:
+                        raise InputError(
+                            f"{self.name}, task {index + 1}{when}, phase '{phase}': class "
+                            f"{lacking[0]} has no sample to {purpose}. {self.remedy}."
+                        )
+
+    def _check_limit(self, phase: str) -> None:
+        """Refuse to learn so few samples of a task that a class of it may have none."""
+        most, at_once = self.options.samples_per_task, self.task_classes.shape[2]
+        if not most:
+            return
+        first = {
+            (index, when, label): place
+            for index in range(self.tasks)
+            for when, classes in self.candidates(self.pools_learnt, index).items()
+            for label, place in _first_places(classes, at_once).items()
+        }
+        for (index, when, label), place in first.items():
+            if place > most:
+                raise InputError(
+                    f"stream.samples_per_task = {most} leaves class {label} without a sample to "
+                    f"learn: {self.name}, task {index + 1}{when}, phase '{phase}'. Set it to "
+                    f"{max(first.values())} or more, or to 0 for all."
+                )
 
     def roles(self, data: Mapping[str, Split], phase: str) -> tuple[tuple[str, ...], Rows, Rows]:
         """Return the splits held, which rows of the first are learnt, of the last scored."""
@@ -362,8 +420,13 @@ class Task:
         """Number of batches of an epoch."""
         return math.ceil(self.size / batch_size)
 
+    def of_a_step(self, batch_size: int) -> int:
+        """Samples of a batch: so many, or all of a task that has fewer."""
+        return min(batch_size, self.size)
+
     def batches(self, epochs: int, batch_size: int) -> Iterator[Batch]:
-        """Yield ``steps(batch_size)`` full batches an epoch, augmented where the stream does that.
+        """Yield ``steps(batch_size)`` batches of ``of_a_step(batch_size)`` samples an epoch,
+        augmented where the stream does that.
 
         Shuffled anew for each epoch and seed; a shuffle that ends early is gone through again from
         its front, so every seed takes the same number of steps. A task-free stream is passed over
@@ -375,7 +438,7 @@ class Task:
         for index in self._orders(1 if self.free else epochs, batch_size):
             batch = self._batch(index)
             yield replace(batch, inputs=views(batch.inputs), originals=batch.inputs)
-            self.stepped(batch_size)
+            self.stepped(self.of_a_step(batch_size))
 
     def stepped(self, samples: int) -> None:
         """Count a step on so many samples of the task: by those who keep them, and go through them
@@ -387,7 +450,10 @@ class Task:
             self.after_step(self)
 
     def sample(self, count: int, name: str) -> Batch:
-        """Return ``count`` samples for each seed, drawn without replacement under ``name``."""
+        """Return ``count`` samples for each seed, or all where the task has fewer, drawn without
+        replacement under ``name``.
+        """
+        count = min(count, self.size)
         rows = [self._shuffle(row, count, seed, name) for row, seed in self._rows()]
         return self._batch(torch.stack(rows).to(self._stream.device))
 
@@ -403,15 +469,13 @@ class Task:
         return wrap(row[order], count)
 
     def _orders(self, epochs: int, batch_size: int) -> Iterator[Tensor]:
-        steps = self.steps(batch_size)
         if self._union:
             yield from _union_orders(self._stream, self._union, self._index, epochs, batch_size)
             return
+        steps, size = self.steps(batch_size), self.of_a_step(batch_size)
         for epoch in range(epochs):
-            rows = [
-                self._shuffle(r, steps * batch_size, s, "batches", epoch) for r, s in self._rows()
-            ]
-            order = torch.stack(rows).view(len(rows), steps, batch_size).transpose(0, 1)
+            rows = [self._shuffle(r, steps * size, s, "batches", epoch) for r, s in self._rows()]
+            order = torch.stack(rows).view(len(rows), steps, size).transpose(0, 1)
             yield from order.contiguous().to(self._stream.device)
 
 
@@ -422,8 +486,10 @@ def _union_orders(
     takes its share of the steps from them.
     """
     pools = [stream.pool(t) for t in range(tasks)]
+    sizes = [min(batch_size, size) for _, size in pools]  # of a step
     steps = [epochs * math.ceil(size / batch_size) for _, size in pools]
-    first, last = sum(steps[:task]) * batch_size, sum(steps[: task + 1]) * batch_size
+    taken = [n * size for n, size in zip(steps, sizes, strict=True)]
+    first, last = sum(taken[:task]), sum(taken[: task + 1])
     rows = []
     for position, seed in enumerate(stream.seeds):
         everything = torch.cat([pool[position] for pool, _ in pools])
@@ -433,7 +499,7 @@ def _union_orders(
         ]
         start = first - rounds.start * len(everything)
         rows.append(everything[torch.cat(orders)][start : start + last - first])
-    order = torch.stack(rows).view(len(rows), steps[task], batch_size).transpose(0, 1)
+    order = torch.stack(rows).view(len(rows), steps[task], sizes[task]).transpose(0, 1)
     yield from order.contiguous().to(stream.device)
 
 
@@ -453,6 +519,17 @@ def _fewest_first(mine: Tensor, pools: Sequence[Tensor], others: int, most: int)
     before = torch.stack([torch.searchsorted(pool, mine) for pool in pools])  # [classes, N]
     place = torch.arange(1, len(mine) + 1) + before.topk(others, dim=0).values.sum(0)
     return int((place <= most).sum())
+
+
+def _first_places(classes: Mapping[int, Tensor], at_once: int) -> dict[int, int]:
+    """Place of each class's first sample in a task, from 1 on, that it shares with those
+    ``at_once - 1`` of the classes that have most samples before it. Samples are in order.
+    """
+    pools = list(classes.values())
+    first = torch.stack([pool[0] for pool in pools])
+    before = torch.stack([torch.searchsorted(pool, first) for pool in pools])  # of its own: none
+    most = before.topk(min(at_once, len(pools)) - 1, dim=0).values.sum(0)
+    return dict(zip(classes, (1 + most).tolist(), strict=True))
 
 
 def wrap(row: Tensor, length: int) -> Tensor:

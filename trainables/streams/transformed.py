@@ -15,10 +15,9 @@ from trainables.errors import InputError
 from trainables.options import option
 from trainables.rng import generator
 from trainables.streams.datasets import DATASETS
-from trainables.streams.stream import Stream, StreamOptions
+from trainables.streams.stream import MOST_CLASSES, Stream, StreamOptions
 
 CHUNK = 4096  # images rotated at once
-MOST_CLASSES = 256  # labels are kept in a byte
 
 
 class TransformedStream(Stream):
@@ -124,6 +123,7 @@ class RotatedOptions(StreamOptions):
         "rotation of each task, in degrees counter-clockwise",
         low=-360,
         high=360,
+        longest=100,
     )
 
 
