@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import logging
 import math
 import shutil
 import time
@@ -34,7 +35,6 @@ from study.losses import (
     given_up,
     loss_of,
     memory_ran_out,
-    out_of_memory,
     stopped_workers,
 )
 from study.spec import ResourcesSection
@@ -64,6 +64,11 @@ class Running:
     actor: Any = None
     since: float = math.inf  # when its last task ended, or it started
     spoken_of: bool = False  # because it has been quiet for so long
+
+    @property
+    def worker(self) -> str:
+        """Ray's id of its worker; empty before it has begun."""
+        return str(self.actor._actor_id.hex()) if self.actor else ""
 
     @property
     def tasks(self) -> int:
@@ -236,7 +241,7 @@ class Source(Searcher, ABC):  # type: ignore[misc]
 
     def _loss(self, running: Running, error: BaseException | None) -> Loss:
         crash = Path(self.settings["storage"]) / f"{running.entry.slug}.crash"
-        return loss_of(error, running.tasks, crash)
+        return loss_of(error, running.tasks, crash, running.worker)
 
     def _silence(self, running: Running) -> Loss:
         reason = f"no task ended in {self.task_minutes:g} minutes (resources.task_minutes)"
@@ -266,10 +271,8 @@ class Source(Searcher, ABC):  # type: ignore[misc]
         """Count a loss of each trial whose worker Ray stopped, and let all others go on."""
         stopped = stopped_workers(error)
         for trial_id, running in list(self.trials.items()):
-            actor = running.actor._actor_id.hex() if running.actor else ""
-            if actor in stopped:
-                reason = out_of_memory(str(error), actor)
-                self.lost(trial_id, {"kind": "memory", "reason": reason, "tasks": running.tasks})
+            if running.worker in stopped:
+                self.lost(trial_id, self._loss(running, error))
             else:
                 self.retries.append(self.trials.pop(trial_id).entry)
 
@@ -414,6 +417,7 @@ def _ended(tuner: tune.Tuner, source: Source) -> bool:
     try:
         tuner.fit()
     except Exception as error:
+        logging.getLogger("ray").error("Ray Tune ended", exc_info=error)  # into Ray's log
         if isinstance(error.__cause__, OutOfMemoryError):
             source.stopped_for_memory(error.__cause__)
             return False

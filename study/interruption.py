@@ -31,10 +31,15 @@ class Interrupted(KeyboardInterrupt):
         return f" by {self.by.name}" if self.by else ""
 
 
+# signals are the process's: Ray, in whose code one may arrive, makes a bare KeyboardInterrupt of it
+_asked: list[signal.Signals] = []
+
+
 def _end(number: int, frame: FrameType | None) -> None:
     for name in ENDING:  # a second signal is obeyed at once
         signal.signal(signal.Signals[name], signal.SIG_DFL)
-    raise Interrupted(signal.Signals(number))
+    _asked.append(signal.Signals(number))
+    raise Interrupted(_asked[-1])
 
 
 def heed() -> None:
@@ -47,11 +52,20 @@ def heed() -> None:
 
 @contextlib.contextmanager
 def heeded() -> Iterator[None]:
-    """Heed signals for the duration of a block."""
+    """Heed signals for the duration of a block.
+
+    Raises:
+        Interrupted: when one of them arrives.
+    """
     before = {signal.Signals[name]: signal.getsignal(signal.Signals[name]) for name in ENDING}
+    _asked.clear()
     heed()
     try:
         yield
+    except KeyboardInterrupt as end:
+        if isinstance(end, Interrupted):
+            raise
+        raise Interrupted(_asked[-1] if _asked else signal.SIGINT) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)

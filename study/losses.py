@@ -15,22 +15,26 @@ CRASH = re.compile(r"Fatal Python error: (.+)")
 LIMIT = 3  # losses in a row, no task finished in between, after which a trial is given up
 
 
-def loss_of(error: BaseException | None, tasks: int, crash: Path) -> Loss:
+def loss_of(error: BaseException | None, tasks: int, crash: Path, actor: str = "") -> Loss:
     """Return the loss that an error of Ray tells of.
 
     Args:
         error: None where Ray's own file of it cannot be read.
         tasks: tasks that were learnt by then.
         crash: file in which a worker leaves word of a signal that ends it.
+        actor: id of the worker; empty where it had not begun.
     """
-    kind, reason = _told(error, crash)
+    kind, reason = _told(error, crash, actor)
     return {"kind": kind, "reason": reason, "tasks": tasks}
 
 
-def _told(error: BaseException | None, crash: Path) -> tuple[str, str]:
+def _told(error: BaseException | None, crash: Path, actor: str) -> tuple[str, str]:
     text = str(error or "")
     if "low on memory" in text:
-        return "memory", out_of_memory(text)
+        if actor:
+            return "memory", out_of_memory(text, actor)
+        # Ray stops the newest worker, which need not be the one that takes the memory
+        return "worker", f"memory ran out on its node{_in_use(text)} before it had begun"
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
         why = os.strerror(error.errno) if error.errno else text.strip().splitlines()[-1]
@@ -48,17 +52,19 @@ def _told(error: BaseException | None, crash: Path) -> tuple[str, str]:
     return "worker", text.strip().splitlines()[-1] if text.strip() else "nothing is known of why"
 
 
-def out_of_memory(text: str, actor: str = "") -> str:
+def out_of_memory(text: str, actor: str) -> str:
     """Return what Ray says of a worker it stopped because a node's memory ran out, in a line."""
-    node = re.search(r"was ([\d.]+ ?GB) used / ([\d.]+ ?GB) limit", text)
-    own = re.search(rf"Selected to kill:.*?Actor\({actor}.*?memory used=([\d.]+ ?GB)", text, re.S)
-    told = [f"its worker had {own[1]}"] if own else []
-    told += [f"node {_address(text)}had {node[1]} of {node[2]} in use"] if node else []
-    numbers = f" ({', '.join(told)})" if told else ""
+    own = re.search(rf"Actor\({actor}.*?memory used=([\d.]+ ?GB)", text)
+    had = f": its worker had {own[1]}" if own else ""
     return (
-        f"out of memory{numbers}; a smaller stack (resources.seeds_per_stack) or fewer trials at "
-        "once (a larger resources.cpus_per_trial) helps"
+        f"out of memory{had}{_in_use(text)}; a smaller stack (resources.seeds_per_stack) or fewer "
+        "trials at once (a larger resources.cpus_per_trial) helps"
     )
+
+
+def _in_use(text: str) -> str:
+    node = re.search(r"was ([\d.]+ ?GB) used / ([\d.]+ ?GB) limit", text)
+    return f" (node {_address(text)}had {node[1]} of {node[2]} in use)" if node else ""
 
 
 def stopped_workers(error: OutOfMemoryError) -> set[str]:

@@ -155,7 +155,7 @@ def test_a_worker_stopped_for_memory_is_a_loss_of_its_own_trial_alone(tmp_path):
     assert source.trials == {}
     lost = {e.seeds: e.losses for e in source.ledger.running()}
     assert [len(found) for found in lost.values()] == [0, 1]
-    assert "out of memory (its worker had 3.00GB" in lost[(101,)][0]["reason"]
+    assert "out of memory: its worker had 3.00GB (node 10.0.0.7" in lost[(101,)][0]["reason"]
     again = [tune.ask(), tune.ask()]
     assert {tune.asked[trial]["stack"] for trial in again} == {1, 2}  # one seed at a time
 

@@ -56,7 +56,7 @@ def died(text):
             OutOfMemoryError(MEMORY),
             "",
             "memory",
-            "out of memory (its worker had 10.84GB, node 10.0.0.7 had 14.18GB of 23.54GB in use); ",
+            "out of memory: its worker had 10.84GB (node 10.0.0.7 had 14.18GB of 23.54GB in use); ",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device", "/data/x"),
@@ -72,10 +72,19 @@ def test_the_reason_of_a_loss_is_said_in_a_line(error, crash, kind, told, tmp_pa
     file = tmp_path / "trial.crash"
     if crash:
         file.write_text(crash)
-    loss = loss_of(error, 2, file)
+    loss = loss_of(error, 2, file, "8977a40629763a2105cde06001000000")
     assert (loss["kind"], loss["tasks"]) == (kind, 2)
     assert loss["reason"].startswith(told)
     assert "\n" not in loss["reason"]
+
+
+def test_a_worker_that_had_not_begun_took_no_memory(tmp_path):
+    loss = loss_of(RuntimeError(MEMORY), 0, tmp_path / "none")
+    assert loss["kind"] == "worker"
+    assert loss["reason"] == (
+        "memory ran out on its node (node 10.0.0.7 had 14.18GB of 23.54GB in use) before it had "
+        "begun"
+    )
 
 
 def test_an_error_of_a_full_disk_is_known_through_ray():
