@@ -4,11 +4,14 @@ without Ray.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sys
 from collections.abc import Container
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from trainables.contract import misdeclared
 from trainables.der import DER
 from trainables.errors import InputError, unknown
 from trainables.ewc import EWC
@@ -39,14 +42,17 @@ LEARNERS: dict[str, type[Learner]] = {
 }
 
 
-def learners() -> dict[str, type[Learner]]:
+def learners() -> tuple[dict[str, type[Learner]], list[str]]:
     """Return every learner by name: ours, and those that packages register as ``study.learners``
-    entry points.
-
-    Raises:
-        InputError: for a plug-in that cannot be used.
+    entry points; and a sentence on each of the latter that cannot be used.
     """
-    return LEARNERS | {name: find_learner(name) for name in plugins("study.learners")}
+    found, unusable = dict(LEARNERS), []
+    for name in plugins("study.learners"):
+        try:
+            found[name] = find_learner(name)
+        except InputError as error:
+            unusable.append(str(error))
+    return found, unusable
 
 
 def find_learner(name: str) -> type[Learner]:
@@ -75,6 +81,8 @@ def _plugged_learner(point: EntryPoint) -> type[Learner]:
         raise unusable_plugin(
             point, f"{kind.__name__}.name = '{kind.name}' differs from the entry point's name"
         )
+    if wrong := misdeclared(kind):
+        raise unusable_plugin(point, wrong.rstrip("."))
     return kind
 
 
@@ -105,10 +113,11 @@ def find_plugin(group: str, name: str, ours: Container[str]) -> EntryPoint | Non
 
 
 def load_plugin(point: EntryPoint) -> Any:
-    """Import what an entry point names."""
+    """Import what an entry point names; what it prints meanwhile is no result."""
     try:
-        return point.load()
-    except Exception as error:  # code of others: anything may be raised
+        with contextlib.redirect_stdout(sys.stderr):
+            return point.load()
+    except (Exception, SystemExit) as error:  # code of others: anything may be raised
         raise unusable_plugin(point, " ".join(f"{type(error).__name__}: {error}".split())) from None
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trainables.learner import cross_entropy
 from trainables.memory import ReservoirMemory, capacity, check_budget
-from trainables.options import option
+from trainables.options import EPOCHS, FACTOR, LAYERS, LEARNING_RATE, SAMPLES, WIDTH, option
 from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
@@ -37,24 +37,31 @@ class DER(Rehearsal):
     class Config(Rehearsal.Config):
         """Options of dark experience replay."""
 
-        hidden: tuple[int, ...] = option((100, 100), "widths of the hidden layers", low=1)
+        hidden: tuple[int, ...] = option(
+            (100, 100), "widths of the hidden layers", low=1, high=WIDTH, longest=LAYERS
+        )
         optimiser: str = option("sgd", "how weights are updated", choices=("adam", "sgd"))
-        lr: float = option(0.03, "learning rate", low=0.0)
-        epochs: int = option(1, "passes over the data of a task", low=1)
-        batch_size: int = option(10, "new samples a step", low=1)
-        memory_total: int = option(500, "samples held over the whole stream", low=1)
+        lr: float = option(0.03, "learning rate", low=0.0, high=LEARNING_RATE)
+        epochs: int = option(1, "passes over the data of a task", low=1, high=EPOCHS)
+        batch_size: int = option(
+            10, "new samples a step; all of a task that has fewer", low=1, high=SAMPLES
+        )
+        memory_total: int = option(500, "samples held over the whole stream", low=1, high=SAMPLES)
         replay_ratio: float = option(
             1.0, "samples of each draw per new sample", low=0.01, high=16.0
         )
-        alpha: float = option(1.0, "weight of the squared distance to stored logits", low=0.0)
-        beta: float = option(0.5, "weight of stored labels; 0: DER, above: DER++", low=0.0)
+        alpha: float = option(
+            1.0, "weight of the squared distance to stored logits", low=0.0, high=FACTOR
+        )
+        beta: float = option(
+            0.5, "weight of stored labels; 0: DER, above: DER++", low=0.0, high=FACTOR
+        )
 
     memory: LogitMemory
 
     def prepare(self) -> None:
         held = capacity(self.config, self.stream, extra=logit_bytes(self.stream))
         self.memory = LogitMemory(self.seeds, self.stream, self.device, held)
-        self.replayed = max(1, round(self.config.replay_ratio * self.config.batch_size))
         self.draws_a_step = 2 if self.config.beta else 1
 
     @classmethod
@@ -63,8 +70,9 @@ class DER(Rehearsal):
 
     def observe(self, batch: Batch) -> Tensor:
         count, task = batch.labels.shape[1], batch.task
+        replayed = max(1, round(self.config.replay_ratio * count)) if len(self.memory) else 0
         # one forward pass for the batch and for all draws
-        slots = self.memory.draw(self.replayed * self.draws_a_step if len(self.memory) else 0)
+        slots = self.memory.draw(replayed * self.draws_a_step)
         old, old_labels = self.memory.gather(slots)
         logits = self.logits(torch.cat([batch.inputs, self.memory.views(old)], 1))
         new = logits[:, :count]
@@ -77,7 +85,8 @@ class DER(Rehearsal):
 
     def replay_loss(self, logits: Tensor, slots: Tensor, labels: Tensor, task: Task) -> Tensor:
         """Distance to stored logits on the first draw, stored labels on the second; [S]."""
-        first, second = slice(self.replayed), slice(self.replayed, None)
+        replayed = slots.shape[1] // self.draws_a_step
+        first, second = slice(replayed), slice(replayed, None)
         distance = logits[:, first] - self.memory.stored_logits(slots[:, first])
         loss: Tensor = self.config.alpha * distance.square().mean((1, 2))
         if self.config.beta:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trainables.learner import Learner, Training, cross_entropy
 from trainables.nn import Stacked
-from trainables.options import option
+from trainables.options import SAMPLES, option
 from trainables.streams import Batch, StreamInfo, Task
 
 CHUNK = 512  # samples a seed whose gradients are squared at once
@@ -42,7 +42,7 @@ class EWC(Learner):
     class Config(Training):
         """Options of elastic weight consolidation."""
 
-        lam: float = option(1e9, "strength of the penalty", low=0.0)
+        lam: float = option(1e9, "strength of the penalty", low=0.0, high=1e15)
         online: bool = option(False, "one running Fisher information instead of one per task")
         gamma: float = option(
             1.0, "decay of the running Fisher information (online)", low=0.0, high=1.0
@@ -51,6 +51,7 @@ class EWC(Learner):
             None,
             "samples of a task to estimate the Fisher information on; none: all of them",
             low=1,
+            high=SAMPLES,
         )
 
     def prepare(self) -> None:

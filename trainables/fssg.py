@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainables.errors import InputError
 from trainables.learner import cross_entropies, descend
 from trainables.memory import BalancedMemory, check_budget, share
 from trainables.nn import MLP, Dropout, GatedNetwork
-from trainables.options import option
+from trainables.options import EPOCHS, FACTOR, LAYERS, LEARNING_RATE, SAMPLES, WIDTH, option
 from trainables.rehearsal import Rehearsal
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, StreamInfo, Task
@@ -52,17 +53,28 @@ class FSSG(Rehearsal):
             (128, 64, 128, 64),
             "widths of the fast network; the last is that of the summary",
             low=1,
+            high=WIDTH,
+            longest=LAYERS,
         )
         layer_norm: bool = option(True, "layer normalisation after each hidden layer of it")
-        slow_hidden: tuple[int, ...] = option((256, 128), "widths of the slow network", low=1)
+        slow_hidden: tuple[int, ...] = option(
+            (256, 128), "widths of the slow network", low=1, high=WIDTH, longest=LAYERS
+        )
         standardise: bool = option(
             True, "inputs less their mean over the data set, over its deviation"
         )
-        lr: float = option(1e-3, "learning rate of the fast network", low=0.0)
-        lr_slow: float = option(5e-4, "learning rate of the slow network", low=0.0)
-        epochs: int = option(5, "passes over the data of a task", low=1)
-        batch_size: int = option(64, "new samples a step; samples of a consolidation step", low=1)
-        grad_clip: float = option(1.0, "largest norm of a gradient; 0: any", low=0.0)
+        lr: float = option(1e-3, "learning rate of the fast network", low=0.0, high=LEARNING_RATE)
+        lr_slow: float = option(
+            5e-4, "learning rate of the slow network", low=0.0, high=LEARNING_RATE
+        )
+        epochs: int = option(5, "passes over the data of a task", low=1, high=EPOCHS)
+        batch_size: int = option(
+            64,
+            "new samples a step; samples of a consolidation step; at most as many as a task has",
+            low=1,
+            high=SAMPLES,
+        )
+        grad_clip: float = option(1.0, "largest norm of a gradient; 0: any", low=0.0, high=FACTOR)
         replay_probability: float = option(
             0.3, "chance that a step replays, once there is a memory", low=0.0, high=1.0
         )
@@ -70,26 +82,29 @@ class FSSG(Rehearsal):
             1.0, "replayed samples per new sample, when it does", low=0.02, high=16.0
         )
         balanced_replay: bool = option(True, "replay as many samples of each task")
-        interval: int = option(10, "the slow network learns at every so manyeth step", low=1)
+        interval: int = option(
+            10, "the slow network learns at every so manyeth step", low=1, high=1_000_000
+        )
         consolidation_epochs: int = option(
             2,
             "passes over the memory after a task, by the slow network; 0: no consolidation",
             low=0,
+            high=EPOCHS,
         )
         lam_task: float = option(0.3, "share of distillation during a task", low=0.0, high=1.0)
         lam_consolidation: float = option(
             0.0, "share of distillation in consolidation", low=0.0, high=1.0
         )
-        tau: float = option(2.0, "temperature of distillation", low=0.1)
+        tau: float = option(2.0, "temperature of distillation", low=0.1, high=1e3)
         dropout: float = option(0.2, "dropout of the slow network", low=0.0, high=0.9)
         summary: bool = option(True, "give the slow network the summary; otherwise zeros")
         gated: bool = option(
             False,
             "similarity-gated fast network (an ablation; theirs has hidden = [128, 64])",
         )
-        neurons: int = option(16, "neurons of the gated network", low=1)
-        rounds: int = option(3, "rounds of messages in the gated network", low=1)
-        top_k: int = option(5, "neurons that each hears in the gated network", low=1)
+        neurons: int = option(16, "neurons of the gated network", low=1, high=128)
+        rounds: int = option(3, "rounds of messages in the gated network", low=1, high=32)
+        top_k: int = option(5, "neurons that each hears in the gated network", low=1, high=128)
 
     memory: BalancedMemory
 
@@ -98,7 +113,6 @@ class FSSG(Rehearsal):
         self.slow_optimiser = self.build_optimiser(self.slow, self.config.lr_slow)
         each = share(self.config, self.stream)
         self.memory = BalancedMemory(self.seeds, self.stream, self.device, lambda tasks: each)
-        self.replayed = max(1, round(self.config.replay_ratio * self.config.batch_size))
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
@@ -107,6 +121,10 @@ class FSSG(Rehearsal):
 
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
+        if not config.hidden:
+            raise InputError(
+                "hidden = [] leaves no layer for the summary; give the width of one at least"
+            )
         check_budget(config, stream, shared=True)
 
     # -- the two networks
@@ -147,12 +165,12 @@ class FSSG(Rehearsal):
     def begin_task(self, task: Task) -> None:
         """Draw in which steps of the task each seed replays, so that no step has to ask."""
         steps = self.config.epochs * task.steps(self.config.batch_size)
-        drawn = [
-            torch.rand(steps, generator=generator(seed, "replay", task.id)) for seed in self.seeds
-        ]
-        replays = torch.stack(drawn) < self.config.replay_probability
-        self.anyone_replays: list[bool] = replays.any(0).tolist()
-        self.replays = replays.to(self.device, torch.float32)
+        draws = (generator(seed, "replay", task.id) for seed in self.seeds)
+        chance = self.config.replay_probability
+        # steps may be very many: a byte is kept of each
+        replays = torch.stack([torch.rand(steps, generator=draw) < chance for draw in draws])
+        self.anyone_replays = bytes(replays.any(0).numpy())
+        self.replays = replays.to(self.device)
 
     def observe(self, batch: Batch) -> Tensor:
         step, task = batch.task.steps_done, batch.task
@@ -181,12 +199,13 @@ class FSSG(Rehearsal):
         if not len(self.memory) or not config.replay_probability:
             return batch.inputs, batch.labels, None
         # seeds replay in different steps: what is counted is what they replay on average
-        self.trained += round(config.replay_probability * self.replayed)
-        inputs, labels = self.remembered(self.replayed)
+        replayed = max(1, round(config.replay_ratio * count))
+        self.trained += round(config.replay_probability * replayed)
+        inputs, labels = self.remembered(replayed)
         if not (always or self.anyone_replays[step]):
             return batch.inputs, batch.labels, None
         new = torch.ones(stack, count, device=self.device)
-        old = self.replays[:, step, None].expand(-1, self.replayed)
+        old = self.replays[:, step, None].expand(-1, replayed).float()
         return (
             torch.cat([batch.inputs, inputs], 1),
             torch.cat([batch.labels, labels], 1),
@@ -220,7 +239,7 @@ class FSSG(Rehearsal):
 
         It draws apart from replay, so the fast network learns the same however long this takes.
         """
-        size, config = self.config.batch_size, self.config
+        config, size = self.config, task.samples_a_step(self.config.batch_size)
         if config.replay_probability or config.consolidation_epochs:
             self.memory.end_task(task)
         with self.memory.drawing(f"consolidation/{task.id}"):

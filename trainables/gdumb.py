@@ -23,7 +23,7 @@ from trainables.learner import cross_entropy, descend
 from trainables.memory import GreedyMemory, capacity, check_budget
 from trainables.memory.greedy import KEY_BYTES
 from trainables.nn.cutmix import cutmix
-from trainables.options import option
+from trainables.options import EPOCHS, FACTOR, LEARNING_RATE, SAMPLES, option
 from trainables.rehearsal import Rehearsal
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, StreamInfo, Task
@@ -47,13 +47,17 @@ class GDumb(Rehearsal):
         """Options of GDumb: the training ones are those of a fit."""
 
         optimiser: str = option("sgd", "how weights are updated", choices=("adam", "sgd"))
-        lr: float = option(0.05, "greatest learning rate of a fit", low=0.0)
+        lr: float = option(0.05, "greatest learning rate of a fit", low=0.0, high=LEARNING_RATE)
         momentum: float = option(0.9, "momentum of sgd", low=0.0, high=1.0)
-        weight_decay: float = option(1e-6, "weight decay", low=0.0)
-        clip: float = option(10.0, "greatest norm of a seed's gradient; 0: any", low=0.0)
+        weight_decay: float = option(1e-6, "weight decay", low=0.0, high=1.0)
+        clip: float = option(
+            10.0, "greatest norm of a seed's gradient; 0: any", low=0.0, high=FACTOR
+        )
         epochs: int = option(1, "passes over the stream, which is seen once", low=1, high=1)
-        passes: int = option(128, "passes over the memory in a fit", low=1)
-        fit_batch_size: int = option(16, "samples of the memory a step of a fit", low=1)
+        passes: int = option(128, "passes over the memory in a fit", low=1, high=EPOCHS)
+        fit_batch_size: int = option(
+            16, "samples of the memory a step of a fit", low=1, high=SAMPLES
+        )
         cutmix: float = option(
             0.0, "probability that a batch of a fit is mixed by CutMix", low=0.0, high=1.0
         )

@@ -28,7 +28,7 @@ from torch import Tensor
 from trainables.learner import cross_entropy
 from trainables.memory import BalancedMemory, check_budget, share
 from trainables.nn import assign_gradients, flat
-from trainables.options import option
+from trainables.options import FACTOR, LEARNING_RATE, option
 from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
@@ -58,9 +58,12 @@ class GEM(Rehearsal):
         """Options of gradient episodic memory."""
 
         optimiser: str = option("sgd", "how weights are updated", choices=("adam", "sgd"))
-        lr: float = option(1e-2, "learning rate", low=0.0)
+        lr: float = option(1e-2, "learning rate", low=0.0, high=LEARNING_RATE)
         gamma: float = option(
-            0.5, "least weight of an old task in a corrected step (memory strength)", low=0.0
+            0.5,
+            "least weight of an old task in a corrected step (memory strength)",
+            low=0.0,
+            high=FACTOR,
         )
 
     memory: BalancedMemory
@@ -115,7 +118,9 @@ class AGEM(GEM):
     class Config(Rehearsal.Config):
         """Options of averaged gradient episodic memory."""
 
-        ref_batch: int = option(128, "remembered samples that a step is held against", low=1)
+        ref_batch: int = option(
+            128, "remembered samples that a step is held against", low=1, high=10_000
+        )
 
     def corrected(self, gradient: Tensor, task: Task) -> Tensor:
         inputs, labels = self.memory.sample(self.config.ref_batch)

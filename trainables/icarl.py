@@ -88,7 +88,7 @@ class ICaRL(Rehearsal):
         old = [torch.zeros_like(task.outputs), *task.old_outputs]
         self.old = torch.stack(old).any(0)
         self.seen = self.old | task.outputs
-        per_batch = task.of_a_step(self.config.batch_size) * len(self.memory) / task.size
+        per_batch = task.samples_a_step(self.config.batch_size) * len(self.memory) / task.size
         self.rehearsed = max(round(per_batch), 1)
 
     def observe(self, batch: Batch) -> Tensor:

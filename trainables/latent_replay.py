@@ -18,9 +18,9 @@ from torch import Tensor
 
 from trainables.errors import InputError
 from trainables.memory.compressed import Codec, CompressedMemory, Packed
-from trainables.options import option
+from trainables.options import BYTES, SAMPLES, STEPS, option
 from trainables.rehearsal import Keeping
-from trainables.spiking import SpikingNaive
+from trainables.spiking import DEEPEST, SpikingNaive
 from trainables.streams import StreamInfo, Task
 
 ORDERS = ("sequential", "interleaved", "mixed")
@@ -39,16 +39,22 @@ class SpikingRehearsal(Keeping, SpikingNaive):
         ``memory_total``.
         """
 
-        memory_total: int = option(2560, "samples held, as many of each class", low=1)
+        memory_total: int = option(2560, "samples held, as many of each class", low=1, high=SAMPLES)
         memory_per_class: int | None = option(
-            None, "samples held of each class of each task; takes the place of memory_total", low=1
+            None,
+            "samples held of each class of each task; takes the place of memory_total",
+            low=1,
+            high=SAMPLES,
         )
         memory_bytes: int | None = option(
             None,
             "bytes held, a byte for each label included; takes the place of the numbers of samples",
             low=1,
+            high=BYTES,
         )
-        ratio: int = option(1, "steps of a window of which one number a unit is kept", low=1)
+        ratio: int = option(
+            1, "steps of a window of which one number a unit is kept", low=1, high=STEPS
+        )
         order: str = option(
             "sequential",
             "of an epoch: new batches and then replayed ones, both in turn, or batches that have "
@@ -108,7 +114,8 @@ class SpikingRehearsal(Keeping, SpikingNaive):
         if self.config.order == "mixed":
             yield from self._mixed(new, *key)
             return
-        size, old = self.config.batch_size, self.memory.held
+        old = self.memory.held
+        size = min(self.config.batch_size, max(len(new), len(old)))
         steps = math.ceil(len(old) / size)
         fresh = super().parts(new, *key)
         replayed = ((*old.gather(s), 0) for s in self.orders("replay", len(old), steps, size, *key))
@@ -127,7 +134,8 @@ class SpikingRehearsal(Keeping, SpikingNaive):
         """Batches with as large a share of new samples as there are among all, but with one of
         each kind at least.
         """
-        size, old = self.config.batch_size, self.memory.held
+        old = self.memory.held
+        size = min(self.config.batch_size, len(new) + len(old))
         share = round(size * len(new) / (len(new) + len(old)))
         fresh = max(min(share, size - 1), 1)
         steps = math.ceil(len(new) / fresh)
@@ -155,6 +163,7 @@ class LatentReplay(SpikingRehearsal):
             "where the network is cut: after this layer; 0: after the weights of the first one, "
             "whose currents are kept as floats",
             low=0,
+            high=DEEPEST,
         )
         codec: str = option(
             "binary",
@@ -164,7 +173,7 @@ class LatentReplay(SpikingRehearsal):
 
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
-        if config.depth > len(config.hidden):
+        if config.hidden and config.depth > len(config.hidden):
             raise InputError(
                 f"depth = {config.depth}: there are {len(config.hidden)} layers (hidden = "
                 f"{list(config.hidden)}); allowed: 0 to {len(config.hidden)}"

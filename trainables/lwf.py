@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from trainables.learner import Learner, Training, cross_entropy
-from trainables.options import option
+from trainables.options import FACTOR, option
 from trainables.streams import Batch, Task
 
 
@@ -40,9 +40,14 @@ class LwF(Learner):
     class Config(Training):
         """Options of learning without forgetting."""
 
-        tau: float = option(2.0, "temperature of the softmax in the distillation", low=0.01)
+        tau: float = option(
+            2.0, "temperature of the softmax in the distillation", low=0.01, high=1e3
+        )
         alpha: float = option(
-            1.0, "weight of the distillation besides 1 - 1/t, for task t; 1: published", low=0.0
+            1.0,
+            "weight of the distillation besides 1 - 1/t, for task t; 1: published",
+            low=0.0,
+            high=FACTOR,
         )
 
     def prepare(self) -> None:

@@ -16,6 +16,20 @@ from typing import Any, Self, dataclass_transform
 
 from trainables.errors import InputError, unknown
 
+# Upper limits that options share, far above whatever has been published: beyond them a value is
+# taken for a slip, which would fill the memory, never end, or leave nothing but infinities.
+WIDTH = 16_384  # units of a layer
+LAYERS = 32  # hidden ones
+LEARNING_RATE = 100.0
+FACTOR = 1e6  # of a loss, a norm, a current
+EPOCHS = 10_000  # passes over some data
+SAMPLES = 1_000_000  # of a batch, a task, a memory; no data set here has as many
+BYTES = 10**12  # of a memory
+STEPS = 2_000  # of a sample in time: spikes of the data sets are timed to a thousandth of a second
+
+FLOAT32 = (2.0**-126, (2 - 2.0**-23) * 2.0**127)  # smallest and largest number, in full precision
+INT64 = 2**63 - 1
+
 
 def option(
     default: Any,
@@ -24,11 +38,17 @@ def option(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
+    longest: int | None = None,
 ) -> Any:
-    """Declare an option: published default, what it means, allowed values (limits included)."""
-    return dataclasses.field(
-        default=default, metadata={"help": help, "low": low, "high": high, "choices": choices}
-    )
+    """Declare an option: published default, what it means, allowed values (limits included).
+
+    Args:
+        low, high: limits of a number, or of each number of a list.
+        choices: allowed words.
+        longest: most items of a list.
+    """
+    limits = {"low": low, "high": high, "choices": choices, "longest": longest}
+    return dataclasses.field(default=default, metadata={"help": help, **limits})
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
@@ -92,6 +112,7 @@ def checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:
     if type(value) is not kind:
         raise InputError(f"{name} = {value!r} is not {_article(kind)}{_limits(meta)}")
     _check_limits(name, value, meta)
+    _check_held(name, value)
     return value
 
 
@@ -110,8 +131,12 @@ def _as_float(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
 def _checked_tuple(name: str, value: Any, meta: Mapping[str, Any]) -> tuple[int, ...]:
     if not isinstance(value, list | tuple) or any(type(item) is not int for item in value):
         raise InputError(f"{name} = {value!r} is not a list of whole numbers")
+    longest = meta.get("longest")
+    if longest is not None and len(value) > longest:
+        raise InputError(f"{name} is a list of {len(value)} numbers; allowed: at most {longest}")
     for item in value:
         _check_limits(name, item, meta)
+        _check_held(name, item)
     return tuple(value)
 
 
@@ -123,15 +148,32 @@ def _check_limits(name: str, value: Any, meta: Mapping[str, Any]) -> None:
         raise InputError(f"{name} = {value!r} is out of range{_limits(meta)}")
 
 
+def _check_held(name: str, value: Any) -> None:
+    """Refuse a number that a tensor does not hold, whatever the limits of its option."""
+    if type(value) is int and abs(value) > INT64:
+        raise InputError(f"{name} = {value!r} is out of range; allowed: {-INT64} to {INT64}")
+    smallest, largest = FLOAT32
+    if type(value) is float and value and not smallest <= abs(value) <= largest:
+        raise InputError(
+            f"{name} = {value!r} is not a number that float32 holds; allowed: 0 and sizes from "
+            f"{smallest:.2g} to {largest:.2g}"
+        )
+
+
 def _limits(meta: Mapping[str, Any]) -> str:
     low, high, choices = meta.get("low"), meta.get("high"), meta.get("choices")
     if choices:
         return f"; allowed: {', '.join(choices)}"
     if low is not None and high is not None:
-        return f"; allowed: {low} to {high}"
+        return f"; allowed: {_shown(low)} to {_shown(high)}"
     if low is not None:
-        return f"; allowed: {low} or more"
-    return f"; allowed: at most {high}" if high is not None else ""
+        return f"; allowed: {_shown(low)} or more"
+    return f"; allowed: at most {_shown(high)}" if high is not None else ""
+
+
+def _shown(limit: float) -> str:
+    """Return a limit as one would write it: 1e+15 instead of sixteen digits and a point."""
+    return f"{limit:g}" if isinstance(limit, float) and abs(limit) >= FACTOR else str(limit)
 
 
 def _article(kind: Any) -> str:

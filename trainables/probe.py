@@ -129,12 +129,15 @@ def principal_axes(rows: Tensor, count: int) -> Tensor:
     """First principal axes of centred rows [S, N, width]; [S, width, count], zero where there are
     fewer. The largest entry of an axis is positive.
     """
-    # fewer rows than features; a seed that diverged counts as nought, or it would stop all seeds
-    products = (rows @ rows.mT).nan_to_num(0.0, 0.0, 0.0)
-    values, vectors = torch.linalg.eigh(products)
+    few = rows.shape[1] <= rows.shape[2]  # rows, less than features: the smaller product will do
+    products = rows @ rows.mT if few else rows.mT @ rows
+    # a seed that diverged counts as nought, or it would stop all seeds
+    values, vectors = torch.linalg.eigh(products.nan_to_num(0.0, 0.0, 0.0))
     values, vectors = values.flip(1)[:, :count], vectors.flip(2)[:, :, :count]
     there = values > 1e-9 * values[:, :1].clamp(min=1e-300)
-    axes = rows.mT @ (vectors * there.unsqueeze(1)) / values.clamp(min=1e-300).sqrt().unsqueeze(1)
+    axes = vectors * there.unsqueeze(1)
+    if few:
+        axes = rows.mT @ axes / values.clamp(min=1e-300).sqrt().unsqueeze(1)
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
     axes = torch.where(largest < 0, -axes, axes)
     return F.pad(axes, (0, count - axes.shape[2]))

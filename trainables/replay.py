@@ -44,7 +44,6 @@ class Replay(Rehearsal):
 
     def prepare(self) -> None:
         self.memory = build_memory(self)
-        self.replayed = round(self.config.replay_ratio * self.config.batch_size)
 
     @classmethod
     def check(cls, config: Any, stream: StreamInfo) -> None:
@@ -52,8 +51,9 @@ class Replay(Rehearsal):
 
     def observe(self, batch: Batch) -> Tensor:
         inputs, labels = batch.inputs, batch.labels
-        if len(self.memory) and self.replayed:
-            old_inputs, old_labels = self.memory.sample(self.replayed)
+        replayed = round(self.config.replay_ratio * labels.shape[1])
+        if len(self.memory) and replayed:
+            old_inputs, old_labels = self.memory.sample(replayed)
             inputs, labels = torch.cat([inputs, old_inputs], 1), torch.cat([labels, old_labels], 1)
         mask = batch.task.loss_mask(labels)
         loss = self.descend(cross_entropy(self.logits(inputs), labels, mask))

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from trainables.learner import Learner, Training, cross_entropy
-from trainables.options import option
+from trainables.options import FACTOR, option
 from trainables.streams import Batch, StreamInfo, Task
 
 
@@ -45,9 +45,12 @@ class SI(Learner):
     class Config(Training):
         """Options of synaptic intelligence."""
 
-        c: float = option(5e3, "strength of the penalty", low=0.0)
+        c: float = option(5e3, "strength of the penalty", low=0.0, high=1e10)
         xi: float = option(
-            0.1, "added to the squared distance that importance is divided by", low=1e-12
+            0.1,
+            "added to the squared distance that importance is divided by",
+            low=1e-12,
+            high=FACTOR,
         )
 
     def prepare(self) -> None:

@@ -19,10 +19,12 @@ from trainables.learner import Learner, cross_entropy, descend
 from trainables.memory.compressed import AT_ONCE, Codec, Packed
 from trainables.nn.adamax import Adamax
 from trainables.nn.recurrent import Dynamics, RecurrentNetwork
-from trainables.options import Options, option
+from trainables.options import EPOCHS, FACTOR, LEARNING_RATE, SAMPLES, Options, option
 from trainables.rng import generator
 from trainables.streams import Batch, StreamInfo, Task
 from trainables.streams.stream import wrap
+
+DEEPEST = 16  # most recurrent layers
 
 
 class Pretraining(Options):
@@ -30,21 +32,30 @@ class Pretraining(Options):
     networks.
     """
 
-    hidden: tuple[int, ...] = option((200, 100, 50), "units of the recurrent layers", low=1)
+    hidden: tuple[int, ...] = option(
+        (200, 100, 50), "units of the recurrent layers", low=1, high=4096, longest=DEEPEST
+    )
     synapse_decay: float = option(
         0.8187307530779818, "of a synaptic current in a step, exp(-1/5)", low=0.0, high=1.0
     )
     membrane_decay: float = option(
         0.9048374180359595, "of a membrane in a step, exp(-1/10)", low=0.0, high=1.0
     )
-    slope: float = option(100.0, "steepness of the surrogate gradient", low=0.0)
+    slope: float = option(100.0, "steepness of the surrogate gradient", low=0.0, high=FACTOR)
     weight_scale: float = option(
-        0.2, "deviation of a weight at first, over the root of the units it adds up", low=0.0
+        0.2,
+        "deviation of a weight at first, over the root of the units it adds up",
+        low=0.0,
+        high=100.0,
     )
     optimiser: str = option("adamax", "how weights are updated", choices=("adamax", "adam", "sgd"))
-    batch_size: int = option(64, "samples a step", low=1)
-    pretrain_lr: float = option(2e-4, "learning rate of the first task", low=0.0)
-    pretrain_epochs: int = option(200, "passes over the data of the first task", low=1)
+    batch_size: int = option(
+        64, "samples a step; all of a task that has fewer", low=1, high=SAMPLES
+    )
+    pretrain_lr: float = option(
+        2e-4, "learning rate of the first task", low=0.0, high=LEARNING_RATE
+    )
+    pretrain_epochs: int = option(200, "passes over the data of the first task", low=1, high=EPOCHS)
 
 
 class SpikingNaive(Learner):
@@ -58,10 +69,12 @@ class SpikingNaive(Learner):
     class Config(Pretraining):
         """Options of pre-training and of what follows."""
 
-        lr: float = option(2e-4, "learning rate of later tasks", low=0.0)
-        epochs: int = option(50, "passes over the data of a later task", low=1)
-        new_class_mean: float = option(0.003, "mean of the readout's weights of a new class")
-        new_class_std: float = option(0.003, "their deviation", low=0.0)
+        lr: float = option(2e-4, "learning rate of later tasks", low=0.0, high=LEARNING_RATE)
+        epochs: int = option(50, "passes over the data of a later task", low=1, high=EPOCHS)
+        new_class_mean: float = option(
+            0.003, "mean of the readout's weights of a new class", low=-100.0, high=100.0
+        )
+        new_class_std: float = option(0.003, "their deviation", low=0.0, high=100.0)
 
     network: RecurrentNetwork
     cut: int = -1  # below it nothing is learnt after the first task
@@ -115,13 +128,13 @@ class SpikingNaive(Learner):
     def pretrain(self, task: Task) -> None:
         """Learn the first task, with all weights."""
         for batch in task.batches(self.epochs(0), self.config.batch_size):
-            self.losses += self.observe(batch)
+            self.learn_batch(batch)
 
     def adopt(self, task: Task, weights: Mapping[str, Tensor]) -> None:
         """Take what pre-training leaves, and count it."""
         self.network.load_state_dict(weights)
         size = self.config.batch_size
-        samples = self.epochs(0) * task.steps(size) * size
+        samples = self.epochs(0) * task.steps(size) * task.samples_a_step(size)
         task.samples += samples
         self.trained += samples
 
@@ -169,7 +182,7 @@ class SpikingNaive(Learner):
         """Yield the batches of an epoch of a later task: sequences [S, B, T, units], labels [S, B],
         and how many of them are new.
         """
-        size = self.config.batch_size
+        size = min(self.config.batch_size, len(new))
         for slots in self.orders("batches", len(new), math.ceil(len(new) / size), size, *key):
             yield *new.gather(slots), size
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from trainables.joint import Joint
 from trainables.learner import Learner, Training, cross_entropy
 from trainables.nn import MLP, Dropout
-from trainables.options import option
+from trainables.options import EPOCHS, LAYERS, LEARNING_RATE, SAMPLES, WIDTH, option
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, Task
 
@@ -26,12 +26,19 @@ class Wake(Learner):
     class Config(Training):
         """Options of training awake; defaults of the port."""
 
-        hidden: tuple[int, ...] = option((4000, 4000), "widths of the hidden layers", low=1)
+        hidden: tuple[int, ...] = option(
+            (4000, 4000), "widths of the hidden layers", low=1, high=WIDTH, longest=LAYERS
+        )
         bias: bool = option(False, "biases in every layer; sleep leaves them as they are")
         bound: float = option(
-            0.0, "weights are drawn up to here on either side of 0; 0: 1/sqrt(inputs)", low=0.0
+            0.0,
+            "weights are drawn up to here on either side of 0; 0: 1/sqrt(inputs)",
+            low=0.0,
+            high=100.0,
         )
-        rank: int = option(0, "weights are products of this rank; 0: they are of full rank", low=0)
+        rank: int = option(
+            0, "weights are products of this rank; 0: they are of full rank", low=0, high=WIDTH
+        )
         dropout: float = option(0.25, "dropout of hidden units", low=0.0, high=0.9)
         inverted_dropout: bool = option(
             True, "scale up in training what dropout leaves, instead of all down in testing"
@@ -43,13 +50,15 @@ class Wake(Learner):
             choices=("cross_entropy", "squared_relu"),
         )
         optimiser: str = option("sgd", "how weights are updated", choices=("adam", "sgd"))
-        lr: float = option(0.01, "learning rate", low=0.0)
+        lr: float = option(0.01, "learning rate", low=0.0, high=LEARNING_RATE)
         momentum: float = option(0.5, "momentum of sgd", low=0.0, high=1.0)
         keep_velocity: bool = option(
             False, "let the optimiser remember over tasks and sleep, instead of starting anew"
         )
-        epochs: int = option(2, "passes over the data of a task", low=1)
-        batch_size: int = option(100, "new samples a step", low=1)
+        epochs: int = option(2, "passes over the data of a task", low=1, high=EPOCHS)
+        batch_size: int = option(
+            100, "new samples a step; all of a task that has fewer", low=1, high=SAMPLES
+        )
 
     network: MLP
 

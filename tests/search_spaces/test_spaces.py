@@ -119,6 +119,19 @@ def test_a_space_is_the_same_in_every_scenario(name):
     assert all(space == spaces[0] for space in spaces)
 
 
+@pytest.mark.parametrize("name", RANGES)
+def test_the_ends_of_a_space_are_within_the_limits_of_its_options(name):
+    _, distributions = suggested(name)
+    numbers = {key: d for key, d in distributions.items() if hasattr(d, "low")}
+    assert numbers
+    for key, distribution in numbers.items():
+        for end in (distribution.low, distribution.high):
+            LEARNERS[name].Config.parse({key: end})
+    for key in distributions.keys() - numbers.keys():
+        for choice in RANGES[name][key]:
+            LEARNERS[name].Config.parse({key: choice})
+
+
 def test_a_ratio_that_does_not_divide_the_steps_is_not_searched():
     trial = optuna.create_study().ask()
     SpaceTrial(trial, {}, {}, "latent_replay").sample(

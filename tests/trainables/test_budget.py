@@ -257,6 +257,15 @@ def test_a_budget_of_samples_is_kept_to_at_all_times(case, order, more):
             watched(case, order, key, more, look(key))
 
 
+@pytest.mark.parametrize("name", ["replay", "icarl", "gem", "gdumb", "sleep_replay"])
+def test_more_samples_than_any_data_set_has_are_refused_however_they_are_given(name):
+    kind, info = LEARNERS[name], make_stream("class", (1,)).info
+    for key, many, told in (("memory_per_task", 300_000, 1_500_000), ("memory_bytes", 10**9, "")):
+        with pytest.raises(InputError, match=f"{key} = {many} is .*{told}.*: 1000000 at most"):
+            kind.check(kind.Config.parse({key: many}), info)
+        kind.check(kind.Config.parse({key: many // 20}), info)
+
+
 @pytest.mark.parametrize(("name", "samples"), [("sleep_replay", 5), ("icarl_sleep", 10)])
 def test_the_mean_image_comes_off_the_bytes(name, samples):
     """64 floats, and the number of images they are of: 260 bytes."""

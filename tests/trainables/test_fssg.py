@@ -313,6 +313,18 @@ def test_the_slow_network_learns_at_every_so_manyeth_step_of_an_epoch(interval, 
     assert seen == [int(b % interval == 0) for _ in range(2 * 2) for b in range(10)]
 
 
+def test_whether_a_step_replays_is_known_before_and_takes_a_byte():
+    learner, stream = make(epochs=10_000)
+    task, seeds = stream.task(1), learner.seeds
+    learner.begin_task(task)
+    steps = 10_000 * task.steps(24)
+    drawn = torch.stack([torch.rand(steps, generator=generator(s, "replay", 1)) for s in seeds])
+    assert torch.equal(learner.replays, drawn < 0.5)
+    assert learner.replays.element_size() == 1
+    assert isinstance(learner.anyone_replays, bytes)
+    assert list(learner.anyone_replays) == (drawn < 0.5).any(0).tolist()
+
+
 def test_replay_begins_after_the_first_task_and_shows_finished_tasks_only(monkeypatch):
     learner, stream = make(replay_ratio=0.75, interval=1)
     calls = watch(learner, monkeypatch, "with_replay")

@@ -253,6 +253,20 @@ def test_mixed_batches_have_new_and_old_samples_however_few(memory, size):
         assert 0 < new < size or new == size == 1
 
 
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_batch_larger_than_what_there_is_has_each_new_sample_once(order):
+    learner, stream = learner_of(order=order)
+    learner.config = learner.Config.parse(KEPT | {"order": order, "batch_size": 10_000})
+    old, size = len(learner.memory), stream.task(1).size
+    steps = spy(learner, stream)
+    both = {"mixed": [(size + old, size)]}.get(order, [(size, size), (size, 0)])
+    assert [(labels.shape[1], new) for _, labels, _, new in steps] == both * 2
+    for seed in range(2):
+        expected = Counter(expected_rows(learner, stream, 1, seed))
+        passed, labels, *_ = steps[0]
+        assert Counter(rows_of(passed[seed][:, :size], labels[seed][:size])) == expected
+
+
 # -- how much is kept
 
 PER_SEQUENCE = {  # bytes of a sequence of 16 steps, by depth: of spikes a bit, of currents a float

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 
 import pytest
+import torch
 
-from trainables import InputError
-from trainables.options import Options, option
+from trainables import LEARNERS, STREAMS, InputError
+from trainables.options import FLOAT32, Options, option
+from trainables.streams import StreamInfo
 
 
 class Toy(Options):
@@ -27,6 +30,17 @@ class Unlimited(Toy):
 
     free: float = option(0.0, "any number")
     maybe: float | None = option(None, "a number or none", low=0.0)
+    whole: int = option(0, "any whole number")
+    listed: tuple[int, ...] = option((), "any whole numbers")
+
+
+class Limited(Toy):
+    """Numbers with upper limits, and a list with a longest."""
+
+    strength: float = option(1.0, "a number", low=0.0, high=1e15)
+    factor: float = option(1.0, "a number", low=0.0, high=1e6)
+    passes: int = option(1, "a whole number", low=1, high=10_000)
+    layers: tuple[int, ...] = option((4,), "whole numbers", low=1, high=512, longest=3)
 
 
 class Wider(Toy):
@@ -96,6 +110,103 @@ def test_a_configuration_cannot_be_changed():
 def test_a_bad_value_is_refused_with_what_is_allowed(values, said):
     with pytest.raises(InputError, match=f"^methods.toy: .*{said}"):
         (Unlimited if values.keys() & {"free", "maybe"} else Toy).parse(values, where="methods.toy")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"free": 1e300}, "free = 1e[+]300 is not a number that float32 holds; allowed: 0 and "),
+        ({"free": -3.5e38}, r"allowed: 0 and sizes from 1.2e-38 to 3.4e[+]38$"),
+        ({"free": 10**39}, "free = 1e[+]39 is not a number that float32 holds"),
+        ({"free": 1e-60}, "free = 1e-60 is not a number that float32 holds"),
+        ({"free": -1e-45}, "free = -1e-45 is not a number that float32 holds"),
+        ({"maybe": 1e-50}, "maybe = 1e-50 is not a number that float32 holds"),
+        ({"rate": 1e-50}, "rate = 1e-50 is not a number that float32 holds"),
+        (
+            {"whole": 2**63},
+            f"whole = {2**63} is out of range; allowed: -{2**63 - 1} to {2**63 - 1}",
+        ),
+        ({"listed": [1, -(2**70)]}, f"listed = -{2**70} is out of range"),
+        ({"strength": 1e300}, "strength = 1e[+]300 is out of range; allowed: 0.0 to 1e[+]15$"),
+        ({"strength": 2e15}, "strength = 2000000000000000.0 is out of range"),
+        ({"factor": 1e7}, r"factor = 10000000.0 is out of range; allowed: 0.0 to 1e[+]06$"),
+        ({"passes": 10_001}, "passes = 10001 is out of range; allowed: 1 to 10000$"),
+        ({"passes": 10**400}, "passes = 10{400} is out of range; allowed: 1 to 10000$"),
+        ({"layers": [4, 513]}, "layers = 513 is out of range; allowed: 1 to 512$"),
+        ({"layers": [1, 2, 3, 4]}, "layers is a list of 4 numbers; allowed: at most 3$"),
+    ],
+    ids=str,
+)
+def test_a_number_that_cannot_be_meant_is_refused_with_what_is_allowed(values, said):
+    kind = Unlimited if values.keys() <= Unlimited.fields().keys() else Limited
+    with pytest.raises(InputError, match=f"^methods.toy: .*{said}"):
+        kind.parse(values, where="methods.toy")
+
+
+def test_every_number_that_float32_holds_in_full_is_taken():
+    """Its smallest and largest are those of torch, and neither they nor 0 are lost in a tensor."""
+    known = torch.finfo(torch.float32)
+    assert (known.tiny, known.max) == FLOAT32
+    for value in (0.0, *FLOAT32, -FLOAT32[1], 2**63 - 1):
+        assert torch.tensor(Unlimited(free=value).free).item() == pytest.approx(value, rel=1e-6)
+    assert Unlimited(whole=2**63 - 1, listed=[1 - 2**63]).listed == (1 - 2**63,)
+    assert Limited(layers=[1, 2, 512], strength=1e15).layers == (1, 2, 512)
+
+
+# -- the options there are
+
+
+def kinds_of_options():
+    """Every class of options of a learner or a stream, by name."""
+    learners = {name: kind.Config for name, kind in LEARNERS.items()}
+    return learners | {name: kind.Options for name, kind in STREAMS.items()}
+
+
+def numbers(kind):
+    """Options that are numbers or lists of them: name, type of the number, limits."""
+    for name, hint in kind.kinds().items():
+        types = {hint, *typing.get_args(hint)} & {int, float}
+        if types:
+            yield name, types.pop(), kind.fields()[name].metadata
+
+
+@pytest.mark.parametrize("name", kinds_of_options())
+def test_every_number_of_a_learner_or_stream_has_limits(name):
+    kind = kinds_of_options()[name]
+    found = list(numbers(kind))
+    assert found
+    for key, _, limits in found:
+        assert limits["low"] is not None, f"{key} has no lower limit"
+        assert limits["high"] is not None, f"{key} has no upper limit"
+        listed = isinstance(kind.fields()[key].default, tuple)
+        assert (limits["longest"] is not None) == listed, f"{key}: a list has a longest"
+
+
+@pytest.mark.parametrize("name", kinds_of_options())
+def test_the_limits_are_taken_and_what_is_beyond_is_refused(name):
+    kind = kinds_of_options()[name]
+    for key, number, limits in numbers(kind):
+        listed = isinstance(kind.fields()[key].default, tuple)
+        for end, beyond in (("low", -1), ("high", 1)):
+            last = number(limits[end])
+            over = last + beyond if number is int else last + beyond * max(abs(last), 1.0)
+            assert kind.parse({key: [last] if listed else last})
+            with pytest.raises(InputError, match=rf"^here: {key} = .* allowed: .+ to .+$"):
+                kind.parse({key: [over] if listed else over}, "here")
+        if listed:
+            kind.parse({key: [limits["low"]] * limits["longest"]})
+            with pytest.raises(InputError, match=rf"{key} is a list of \d+ numbers; allowed: at "):
+                kind.parse({key: [limits["low"]] * (limits["longest"] + 1)})
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("name", LEARNERS)
+def test_published_values_are_within_the_limits(name, stream):
+    kind, source = LEARNERS[name], STREAMS[stream]
+    for scenario in set(kind.scenarios) & set(source.scenarios):
+        info = source.describe(scenario, source.Options.parse({}))
+        assert isinstance(info, StreamInfo)
+        kind.Config.parse(kind.published(info))
 
 
 def test_a_whole_number_beyond_the_largest_float_is_not_finite():

@@ -25,6 +25,9 @@ class Mine(Finetune):
 class Unsourced(Mine):
     reference = None
 
+class Misnamed(Mine):
+    scenarios = ("class_incremental",)
+
 class Alien:
     name = "mine"
 
@@ -63,7 +66,8 @@ def test_a_plug_in_is_found_listed_and_searched(install):
     module = install({"learners": {"mine": "Mine"}, "search_spaces": {"mine": "space"}})
     assert find_learner("mine").__module__ == module
     assert find_space("mine")(None, None) == {"lr": 0.5}
-    assert list(learners()) == [*LEARNERS, "mine"]
+    found, unusable = learners()
+    assert (list(found), unusable) == ([*LEARNERS, "mine"], [])
 
 
 def test_a_plug_in_without_a_space_is_not_tuned(install):
@@ -84,6 +88,7 @@ BROKEN = {
     "1 / 0": "ZeroDivisionError: division by zero",
     "a = = b": "SyntaxError",
     "raise RuntimeError('one\\ntwo')": "RuntimeError: one two",
+    "raise SystemExit('not on this machine')": "SystemExit: not on this machine",
     "": "has no attribute 'Mine'",
 }
 
@@ -97,8 +102,25 @@ def test_a_broken_plug_in_is_named_with_its_package_and_cause(code, install):
         for part in ("'mine = ", "acme 1.2", BROKEN[code], "uninstall"):
             assert part in str(caught.value)
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="acme"):
-        learners()
+
+
+@pytest.mark.parametrize("value", ["No", "Alien", "Unsourced"])
+def test_an_unusable_plug_in_is_told_and_the_others_are_listed(value, install):
+    install({"learners": {"broken": value, "replay": "Mine"}}, package="rotten")
+    install({"learners": {"mine": "Mine"}})
+    found, unusable = learners()
+    assert {name: kind for name, kind in found.items() if name != "mine"} == LEARNERS
+    assert found["mine"].name == "mine"
+    for said, name in zip(unusable, ("broken", "replay"), strict=True):
+        assert said.startswith(f"the plug-in '{name} = ")
+        assert "rotten 1.2 cannot be used: " in said
+    assert found["replay"] is LEARNERS["replay"]
+
+
+def test_what_a_plug_in_prints_is_no_result(install, capsys):
+    install({"learners": {"mine": "Mine"}}, f"print('welcome to acme')\n{CODE}")
+    find_learner("mine")
+    assert capsys.readouterr() == ("", "welcome to acme\n")
 
 
 def test_a_broken_plug_in_does_not_stop_ours_nor_another(install):
@@ -114,6 +136,7 @@ WRONG = {
     "space": "is not a subclass of trainables.Learner",
     "nothing": "None is not a subclass of trainables.Learner",
     "Unsourced": "Unsourced.reference is not set",
+    "Misnamed": "Misnamed.scenarios: unknown scenario 'class_incremental'",
 }
 
 
@@ -199,6 +222,20 @@ def test_the_doctor_says_which_package_is_missing(examine, monkeypatch):
     assert rows["no-such-package"].startswith("FAILS: ")
 
 
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [("http://me:secret@127.0.0.1:9", "Connection refused"), ("foo://me:secret@far", "knows no")],
+)
+def test_the_doctor_looks_where_mlflows_own_variable_says(uri, why, examine, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    rows, healthy = examine()
+    assert not healthy
+    found = rows[f"MLflow at {uri.replace('secret', '***')}"]
+    assert found.startswith("FAILS: ")
+    assert why in found
+    assert "secret" not in found
+
+
 def test_the_doctor_says_that_a_data_root_is_a_file(examine, tmp_path):
     (tmp_path / "file").touch()
     rows, healthy = examine(tmp_path / "file")
@@ -221,15 +258,16 @@ def methods(folder):
     )
 
 
-def test_methods_lists_a_plug_in_or_says_why_not(install):
+def test_methods_lists_plug_ins_and_says_which_it_cannot_and_why(install):
     install({"learners": {"mine": "Mine"}})
     found = methods(install.folder)
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["mine"]["source"] == "me, 2026"
     install({"learners": {"broken": "No"}}, "import no_such_package", "rotten")
     found = methods(install.folder)
-    assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr.startswith("error: the plug-in 'broken = ")
+    assert found.returncode == 0
+    assert list(json.loads(found.stdout)) == [*LEARNERS, "mine"]
+    assert found.stderr.startswith("the plug-in 'broken = ")
     assert "rotten 1.2" in found.stderr
     assert "no_such_package" in found.stderr
     assert len(found.stderr.splitlines()) == 1

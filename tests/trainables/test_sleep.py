@@ -4,6 +4,7 @@ them, against brute force.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from itertools import pairwise
 from types import SimpleNamespace
@@ -357,6 +358,33 @@ def test_inputs_do_not_depend_on_how_many_are_drawn_at_once(monkeypatch, mask):
     monkeypatch.setattr(sleeping, "CHUNK", 7)
     parts = dreamt(toy(info, **options), task, task.sample(11, "").inputs, 150)
     assert torch.equal(whole, parts)
+
+
+def test_inputs_do_not_depend_on_how_many_images_are_averaged_at_once(monkeypatch):
+    learner, task = toy(images_per_step=6), toy_task(11)
+    samples = task.sample(11, "").inputs
+    whole = dreamt(learner, task, samples, 70)
+    monkeypatch.setattr(sleeping, "IMAGES", 20)  # of three steps, and two are left over
+    assert torch.equal(dreamt(learner, task, samples, 70), whole)
+
+
+@pytest.mark.parametrize(("each", "most"), [(100, 8100), (10_000, 10_000)])
+def test_images_at_once_do_not_grow_with_steps_times_images(each, most, monkeypatch):
+    learner, task, seen = toy(images_per_step=each), toy_task(11), []
+    original = learner.encode
+    monkeypatch.setattr(
+        learner, "encode", lambda given: (seen.append(given.shape[:-1].numel()), original(given))[1]
+    )
+    dreamt(learner, task, task.sample(11, "").inputs, 100)
+    assert sum(seen) == len(SEEDS) * 100 * each
+    assert max(seen) == len(SEEDS) * min(most, 64 * each)
+
+
+def test_more_samples_than_can_be_looked_at_are_refused_with_how_many_can():
+    info = dataclasses.replace(FLAT, outputs=50)
+    assert toy(info, probe=40).probe
+    with pytest.raises(InputError, match=r"probe = 41: of 50 classes .* allowed: 0 to 40"):
+        toy(info, probe=41)
 
 
 @pytest.mark.parametrize("keep", [0.25, 0.8])

@@ -420,12 +420,12 @@ class Task:
         """Number of batches of an epoch."""
         return math.ceil(self.size / batch_size)
 
-    def of_a_step(self, batch_size: int) -> int:
+    def samples_a_step(self, batch_size: int) -> int:
         """Samples of a batch: so many, or all of a task that has fewer."""
         return min(batch_size, self.size)
 
     def batches(self, epochs: int, batch_size: int) -> Iterator[Batch]:
-        """Yield ``steps(batch_size)`` batches of ``of_a_step(batch_size)`` samples an epoch,
+        """Yield ``steps(batch_size)`` batches of ``samples_a_step(batch_size)`` samples an epoch,
         augmented where the stream does that.
 
         Shuffled anew for each epoch and seed; a shuffle that ends early is gone through again from
@@ -438,7 +438,7 @@ class Task:
         for index in self._orders(1 if self.free else epochs, batch_size):
             batch = self._batch(index)
             yield replace(batch, inputs=views(batch.inputs), originals=batch.inputs)
-            self.stepped(self.of_a_step(batch_size))
+            self.stepped(self.samples_a_step(batch_size))
 
     def stepped(self, samples: int) -> None:
         """Count a step on so many samples of the task: by those who keep them, and go through them
@@ -472,7 +472,7 @@ class Task:
         if self._union:
             yield from _union_orders(self._stream, self._union, self._index, epochs, batch_size)
             return
-        steps, size = self.steps(batch_size), self.of_a_step(batch_size)
+        steps, size = self.steps(batch_size), self.samples_a_step(batch_size)
         for epoch in range(epochs):
             rows = [self._shuffle(r, steps * size, s, "batches", epoch) for r, s in self._rows()]
             order = torch.stack(rows).view(len(rows), steps, size).transpose(0, 1)
