@@ -12,7 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from search_spaces import find_space
-from trainables import find_learner, plugins
+from study.mlflow_store import URI, check_uri, reach, reason, shown
+from trainables import InputError, find_learner, plugins
 from trainables.streams.datasets import DATASETS, is_cached
 
 PACKAGES = (
@@ -35,6 +36,7 @@ def examine(root: Path, address: str) -> tuple[list[list[str]], bool]:
         "devices": _devices,
         f"Ray at {address}": lambda: _ray(address),
         "MLflow on SQLite": _sqlite,
+        **_mlflow(os.environ.get(URI)),
         "study folder": lambda: _writable(Path.cwd()),
         "data root": lambda: _data(root),
         **_plugins(),
@@ -59,8 +61,9 @@ def _devices() -> str:
 
 def _ray(address: str) -> str:
     from study.cluster import connected
-    from study.spec import ResourcesSection
+    from study.spec import ResourcesSection, check_address
 
+    check_address(address)
     with connected(ResourcesSection.model_validate({"address": address})) as has:
         return f"{has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs"
 
@@ -69,6 +72,20 @@ def _sqlite() -> str:
     with tempfile.TemporaryDirectory() as folder, sqlite3.connect(Path(folder) / "try.db") as base:
         base.execute("create table t (x)")
     return "writable"
+
+
+def _mlflow(uri: str | None) -> dict[str, Callable[[], str]]:
+    """The check of the place that MLflow's own variable names, if it does."""
+
+    def check() -> str:
+        check_uri(str(uri), URI)
+        try:
+            reach(str(uri))
+        except Exception as error:
+            raise InputError(reason(error)) from None
+        return f"answers; {URI} names it"
+
+    return {f"MLflow at {shown(uri)}": check} if uri else {}
 
 
 def _writable(folder: Path) -> str:
