@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -45,7 +46,7 @@ _MAP_FIELDS = (
     *("method", "diagnostic", "label", "unit", "after_task", "row", "column"),
     *("n", "mean", "seed", "value"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
 _BAND_FIELDS = ("mean", "sd", "low", "high")
 
 
@@ -377,4 +378,7 @@ def _fields(row: object, names: Iterable[str]) -> dict[str, Any]:
 def _cell(value: Any) -> Any:
     if isinstance(value, dict | list):
         return json.dumps(value)
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = re.sub("\r\n?", "\n", value)  # a lone return would not be quoted, and end the row
+    return f"'{text}" if text.startswith(_FORMULA) else text

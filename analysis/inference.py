@@ -60,7 +60,7 @@ def _flips(n: int, resamples: int) -> tuple[Array, int]:
 
 def exact_floor(n: int) -> float:
     """Smallest p the sign-flip test can give with n seeds: 2^(1-n), or that of the resampling."""
-    return max(2.0 ** (1 - n), 2 / (RESAMPLES + 1)) if 2.0**n > RESAMPLES else 2.0 ** (1 - n)
+    return max(2.0 ** (1 - n), 2 / (RESAMPLES + 1)) if 2**n > RESAMPLES else 2.0 ** (1 - n)
 
 
 def attainable(n: int, comparisons: int, alpha: float) -> bool:

@@ -42,10 +42,10 @@ def commit() -> str:
         return ""
     git = ["git", "--no-optional-locks", "-C", str(root)]
     try:
-        found, changed = (
-            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
+        found, changed = (  # bytes: a file may have any name
+            subprocess.run([*git, *words], capture_output=True, check=True).stdout
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return found.strip()[:12] + (" with uncommitted changes" if changed.strip() else "")
+    return found.decode().strip()[:12] + (" with uncommitted changes" if changed.strip() else "")

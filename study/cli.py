@@ -5,6 +5,7 @@ some trials failed.
 # Heavy libraries are imported inside the commands, so that `presets` or `--help` answer at once.
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainables.errors import InputError
+from trainables.errors import InputError, MachineError, check_text, machine_error
 
 if TYPE_CHECKING:
     from analysis.results import Analysis
@@ -35,7 +36,9 @@ Study = Annotated[
 Sets = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override any key of the study file (repeatable)."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override any key of the study file, written as in TOML (repeatable).",
     ),
 ]
 Dir = Annotated[Path, typer.Option("--dir", help="Where study folders live.")]
@@ -45,7 +48,10 @@ DataRoot = Annotated[
 ]
 Uri = Annotated[
     str | None,
-    typer.Option("--tracking-uri", help="MLflow's; default: SQLite in the study's folder."),
+    typer.Option(
+        "--tracking-uri",
+        help="MLflow's; default: MLFLOW_TRACKING_URI, else SQLite in the study's folder.",
+    ),
 ]
 Address = Annotated[str | None, typer.Option("--address", help="Ray: local, auto, or HOST:PORT.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -53,15 +59,26 @@ Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders o
 OneFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")]
 
 FAILED, BAD_INPUT, SOME_FAILED = 1, 2, 3
+FAILURES_SHOWN = 10
 
 
 def main() -> None:
     """Run a command; turn bad input into a sentence."""
+    from study.console import open_streams, unprinted, warn
+
+    open_streams()
     try:
+        for word in sys.argv[1:]:
+            check_text(word, "the command line")
         app()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        warn(f"error: {error}")
         sys.exit(BAD_INPUT)
+    except MachineError as error:
+        warn(f"error: {error}")
+        sys.exit(FAILED)
+    except SystemExit as end:
+        sys.exit(FAILED if unprinted() and not end.code else end.code)
 
 
 @app.command()
@@ -75,28 +92,33 @@ def run(
 ) -> None:
     """Tune, confirm and compare; run again to resume, or to add trials or seeds."""
     spec, source = _read(study, sets, address)
-    from study.console import Console, print_results, shell
+    from study.console import Console, print_results, shell, unprinted, warn
+    from study.interruption import Interrupted, heeded
+    from study.mlflow_store import chosen_uri, shown
     from study.run import run_study
 
-    place = dir / spec.study.name
+    place, uri = dir / spec.study.name, chosen_uri(tracking_uri)
     try:
-        with Console() as console:
-            outcome = run_study(
-                spec, source, place, data_root(data), console, _command(), tracking_uri
-            )
-    except KeyboardInterrupt:
-        print(
-            "interrupted: finished trials are kept; run the same command to go on", file=sys.stderr
-        )
-        raise typer.Exit(FAILED) from None
+        with heeded(), Console() as console:
+            outcome = run_study(spec, source, place, data_root(data), console, _command(), uri)
+    except Interrupted as end:
+        warn(f"interrupted{end}: finished trials are kept; run the same command to go on")
+        raise typer.Exit(end.status) from None
+    except OSError as error:
+        raise machine_error(error, place) from None
     print_results(outcome.analysis)
-    interface = tracking_uri or shell("ui", str(place))
+    interface = shown(uri) if uri else shell("ui", str(place))
+    if outcome.unwritten:
+        warn(f"error: {outcome.unwritten}")
+        raise typer.Exit(FAILED)
     print(f"\nReport: {place / 'report' / 'index.html'}\nMLflow: {interface}")
+    unprinted()  # which is no failure: the report has all of it
     if outcome.failed:
-        print(
-            f"error: {len(outcome.failed)} failed: {', '.join(outcome.failed[:5])}",
-            file=sys.stderr,
-        )
+        warn(f"error: {len(outcome.failed)} failed:")
+        for name, reason in [*outcome.failed.items()][:FAILURES_SHOWN]:
+            warn(f"  {name}: {reason}")
+        if (more := len(outcome.failed) - FAILURES_SHOWN) > 0:
+            warn(f"  and {more} more: the report has them all")
         raise typer.Exit(SOME_FAILED)
 
 
@@ -188,7 +210,7 @@ def _report_one(analysis: Analysis, place: Path, as_json: bool, seed: int | None
     if seed is not None:
         check_seed(analysis, seed)
     print(to_json(analysis), end="") if as_json else print_results(analysis)
-    _written(lambda: write_report(analysis, place, seed), place)
+    _written(lambda: write_report(analysis, place, seed), place, as_json)
 
 
 def _report_several(
@@ -203,12 +225,12 @@ def _report_several(
         print(to_json(across, analyses), end="")
     else:
         print_sections(across_sections(across, analyses))
-    _written(lambda: write_across(across, analyses, place), place)
+    _written(lambda: write_across(across, analyses, place), place, as_json)
 
 
-def _written(write: Callable[[], None], place: Path) -> None:
+def _written(write: Callable[[], None], place: Path, as_json: bool) -> None:
     """Write a report; what was asked for has been printed, whether or not it can be written."""
-    from study.console import warn
+    from study.console import unprinted, warn
 
     try:
         write()
@@ -216,6 +238,8 @@ def _written(write: Callable[[], None], place: Path) -> None:
     except InputError as error:
         warn(str(error))
         raise typer.Exit(FAILED) from None
+    if not as_json:
+        unprinted()  # which is no failure: the report has all of it
 
 
 def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None:
@@ -245,18 +269,23 @@ def front(folder: OneFolder) -> None:
     """Print a study file that confirms what is on a study's Pareto fronts."""
     from study.front import front_study
 
-    print(front_study(folder), end="")
+    text = front_study(folder)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # as TOML is, whatever the terminal's encoding
+    print(text, end="")
 
 
 @app.command()
 def track(folder: OneFolder, tracking_uri: Uri = None) -> None:
     """Write what MLflow lacks of a study, from its ledger."""
-    from study.mlflow_store import default_uri
+    from study.console import unprinted
+    from study.mlflow_store import chosen_uri, default_uri, shown
     from study.tracking import rebuild
 
-    uri = tracking_uri or default_uri(folder)
+    uri = chosen_uri(tracking_uri) or default_uri(folder)
     rebuild(folder, uri)
-    print(f"MLflow at {uri} is up to date.")
+    print(f"MLflow at {shown(uri)} is up to date.")
+    unprinted()  # which is no failure: MLflow has all of it
 
 
 @app.command()
@@ -264,12 +293,15 @@ def ui(
     folder: OneFolder,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
 ) -> None:
-    """Open MLflow's pages on a study's database."""
+    """Open MLflow's pages on a study's database, or where MLFLOW_TRACKING_URI says."""
     import subprocess
 
-    from study.mlflow_store import pages
+    from study.mlflow_store import chosen_uri, is_server, pages
 
-    command = pages(folder, port)
+    uri = chosen_uri(None)
+    if uri and is_server(uri):
+        return  # which has pages of its own; where it is has been told
+    command = pages(folder, port, uri)
     print(f"http://127.0.0.1:{port}  (stop with Ctrl-C)", flush=True)
     # MLflow's background jobs serve its GenAI pages, and triple the time it takes to start
     calm = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -279,19 +311,24 @@ def ui(
 @app.command()
 def presets(as_json: AsJson = False) -> None:
     """List the shipped study files."""
+    from study.spec import first_sentence
     from study.spec import presets as shipped
 
-    rows = [[name, text.splitlines()[0].lstrip("# ")] for name, text in shipped().items()]
+    rows = [[name, first_sentence(text)] for name, text in shipped().items()]
     _list(["preset", "what it is"], rows, as_json)
 
 
 @app.command()
 def methods(as_json: AsJson = False) -> None:
     """List the learners, their sources, scenarios and options."""
+    from study.console import warn
     from trainables import learners
 
+    found, unusable = learners()
+    for sentence in unusable:
+        warn(sentence)
     if as_json:
-        print(json.dumps({name: _describe(kind) for name, kind in learners().items()}, indent=2))
+        print(json.dumps({name: _describe(kind) for name, kind in found.items()}, indent=2))
         return
     rows = [
         [
@@ -299,7 +336,7 @@ def methods(as_json: AsJson = False) -> None:
             kind.reference,
             ", ".join(kind.scenarios),
         ]
-        for name, kind in learners().items()
+        for name, kind in found.items()
     ]
     _list(["method", "source", "scenarios"], rows, False)
 
@@ -322,11 +359,15 @@ def data_prepare(
     data: DataRoot = None,
 ) -> None:
     """Find or download data sets and build their cache files."""
-    from trainables.streams.datasets import DATASETS, prepare
+    from study.console import unprinted, warn
+    from trainables.streams.datasets import DATASETS, load, prepare, suspicions
 
     for name in names:
         path = prepare(name, data_root(data))
         print(f"{name}: {path or f'bundled with {DATASETS[name].bundled}'}")
+        for text in suspicions(name, load(name, data_root(data))):
+            warn(text)
+    unprinted()  # which is no failure: the data are there
 
 
 @app.command()
@@ -343,15 +384,18 @@ def data_root(given: Path | None) -> Path:
     """Return where data sets are: as given, else ``STUDY_DATA``, else the user's cache folder."""
     if given is not None:
         return given
-    if os.environ.get("STUDY_DATA"):
-        return Path(os.environ["STUDY_DATA"])
+    if named := os.environ.get("STUDY_DATA"):
+        check_text(named, "STUDY_DATA")
+        return Path(named)
     cache = os.environ.get("XDG_CACHE_HOME")
     try:
-        return (Path(cache) if cache else Path.home() / ".cache") / "continual-study"
+        root = (Path(cache) if cache else Path.home() / ".cache") / "continual-study"
     except RuntimeError:
         raise InputError(
             "there is no home folder to keep data sets in. Name a folder with --data or STUDY_DATA."
         ) from None
+    check_text(str(root), "the cache folder")
+    return root
 
 
 def _read(study: str, sets: list[str] | None, address: str | None) -> tuple[Any, str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
+import re
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -14,7 +18,7 @@ from rich import box
 from rich.console import Console as Rich
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -23,6 +27,66 @@ if TYPE_CHECKING:
 from study.ledger import Entry
 
 PLAIN_SECONDS = 2.0  # plain lines come at most so often, and at the end of a phase
+
+
+class Stream(io.TextIOWrapper):
+    """Standard output or error that never stops the program: a study is worth more than what is
+    said of it. What cannot be written is dropped, and ``problem`` is why.
+    """
+
+    problem: OSError | None = None
+    told = False
+
+    def write(self, text: str) -> int:
+        with self._dropping():
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._dropping():
+            super().flush()
+
+    @contextlib.contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # a full disk, a reader that has gone, a terminal that was closed
+            self.problem = error
+
+
+def open_streams() -> None:
+    """Make stdout and stderr streams that never stop the program, whatever the caller closed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file to be opened gets this number, and what C code prints
+            os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        given = getattr(sys, name)
+        if not isinstance(given, Stream):
+            # of its own, so that descriptor 2 may be given to a library's C code for a while
+            buffer = os.fdopen(os.dup(number), "wb")
+            encoding = given.encoding if given else "utf-8"
+            live = number == 2 or os.isatty(number)
+            # a sign that the terminal's encoding lacks is written as its code
+            stream = Stream(buffer, encoding, "backslashreplace", line_buffering=live)
+            setattr(sys, name, stream)
+
+
+def unprinted() -> bool:
+    """Say on stderr why something did not reach stdout, and whether this is so; told once.
+
+    A reader that has gone, as in ``| head``, has read what it wanted.
+    """
+    if not isinstance(sys.stdout, Stream):
+        return False
+    sys.stdout.flush()
+    problem = sys.stdout.problem
+    if sys.stdout.told or problem is None or problem.errno == errno.EPIPE:
+        return False
+    sys.stdout.told = True  # what was not written stays in the buffer, and fails again
+    warn(f"cannot write to stdout: {problem.strerror}.")
+    return True
 
 
 class Console:
@@ -98,8 +162,9 @@ def shell(*arguments: str) -> str:
 
 
 def warn(text: str) -> None:
-    """Say something that is no result, where nothing live is shown."""
-    print(text, file=sys.stderr)
+    """Say something that is no result, in a line, where nothing live is shown."""
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda sign: repr(sign[0])[1:-1], text)
+    print(line, file=sys.stderr)
 
 
 def duration(seconds: float) -> str:
@@ -114,19 +179,24 @@ def duration(seconds: float) -> str:
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = ""
 ) -> None:
-    """Print a table on stdout, as wide as its content where stdout is not a terminal."""
+    """Print a table on stdout, as wide as its content where stdout is not a terminal. Nothing is
+    cut: what does not fit goes on in the next line, but names are broken only where they must be.
+    """
+    screen = Rich(highlight=False, width=None if sys.stdout.isatty() else 400)
+    cells = [["" if cell is None else escape(str(cell)) for cell in row] for row in rows]
+    whole = max((len(row[0]) for row in cells), default=0) < screen.width / 2
     table = Table(
-        *columns,
-        title=title or None,
-        caption=caption or None,
+        *(Column(escape(name), overflow="fold") for name in columns),
+        title=escape(title) or None,
+        caption=escape(caption) or None,
         box=box.SIMPLE,
         title_justify="left",
         caption_justify="left",
     )
-    for row in rows:
-        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else 400
-    Rich(highlight=False, width=width).print(table)
+    table.columns[0].no_wrap = whole
+    for row in cells:
+        table.add_row(*row)
+    screen.print(table)
 
 
 def print_results(analysis: Analysis) -> None:

@@ -10,6 +10,7 @@ from analysis.blocks import Picture
 from analysis.html import Draw
 from analysis.renderings import across_files, files
 from analysis.results import Analysis
+from study.folder import obstacle
 from trainables.errors import InputError
 
 WRITTEN = (".csv", ".tex", ".svg", ".png", ".pdf")  # by a report, in its folders
@@ -88,6 +89,8 @@ def _write(
             save(picture, place / "figures")
         for name, text in texts(shown, draw).items():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).write_text(text, encoding="utf-8")
+            # a failure's reason may quote bytes that are no text
+            (place / name).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise InputError(f"cannot write the report to {place}: {error.strerror}.") from None
+        why = obstacle(place) or error.strerror
+        raise InputError(f"cannot write the report to {place}: {why}.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import tomllib
@@ -13,6 +14,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from trainables.errors import InputError, unknown
+
+# Upper limits, far above what any study asks for: beyond them a value is taken for a slip.
+MOST_SEEDS = 1_000  # a test of more would fill the memory
+MOST_TRIALS = 100_000  # of a method
+MOST_TASKS = 10_000
+MOST_STEPS = 10**9
+MOST_CPUS, MOST_GPUS = 10_000, 1_000  # of a trial
+MOST_RUNS = 10**6  # behind a published figure
+MOST_OF_A_METRIC = 1.5  # a ratio of accuracies; most have 1
+
+LONGEST_SHOWN = 200  # characters of a value, in an error
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -27,10 +39,12 @@ class SeedRange(Section):
     """Consecutive seeds."""
 
     first: int = Field(ge=0, lt=2**62)
-    count: int = Field(ge=0, lt=2**31)
+    count: int = Field(ge=0, le=MOST_SEEDS)
 
 
-Seeds = list[Annotated[int, Field(ge=0, lt=2**63)]] | SeedRange
+Seeds = (
+    Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(max_length=MOST_SEEDS)] | SeedRange
+)
 
 
 class StudySection(Section):
@@ -44,7 +58,7 @@ class StudySection(Section):
     """the one primary metric"""
     reference: str
     """the family of comparisons: this method against each other one"""
-    margin: float = Field(default=0.005, ge=0, allow_inf_nan=False)
+    margin: float = Field(default=0.005, ge=0, lt=1, allow_inf_nan=False)
     """practical margin, in metric units"""
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """family-wise error rate"""
@@ -72,19 +86,19 @@ class MethodSection(Section):
 class TuneSection(Section):
     """How every method is tuned: the same budget for each."""
 
-    trials: int = Field(default=12, ge=0)
+    trials: int = Field(default=12, ge=0, le=MOST_TRIALS)
     """0 = confirm the defaults"""
     seeds: Seeds = [0, 1, 2]
     sampler: Literal["random", "tpe", "gp", "nsga2"] = "tpe"
     pruner: Literal["none", "asha"] = "none"
     protocol: Literal["end_of_stream", "first_tasks", "held_out_stream"] = "end_of_stream"
-    tasks: int = Field(default=2, ge=1)
+    tasks: int = Field(default=2, ge=1, le=MOST_TASKS)
     """tasks learnt while tuning, with protocol first_tasks"""
     stream: str | None = None
     """what is tuned on, with protocol held_out_stream"""
     objectives: list[str] = []
     """default: the primary metric; add memory_bytes for a Pareto front"""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """seed of the sampler"""
 
 
@@ -94,26 +108,39 @@ class ConfirmSection(Section):
     seeds: Seeds = SeedRange(first=100, count=10)
     chosen_on: Seeds = []
     """seeds that chose the configurations, in a study before this one; none of them confirms"""
-    evaluate_every: int = Field(default=0, ge=0)
+    evaluate_every: int = Field(default=0, ge=0, le=MOST_STEPS)
     """test within tasks too, every so many steps; 0 = only after each task"""
+
+
+def check_address(address: str) -> None:
+    """Refuse what is no address of Ray, with a ``ValueError``."""
+    if "://" in address:
+        raise ValueError(
+            "a study's driver runs on a machine of the cluster, Ray's client is not supported; "
+            "log in there and use 'auto' or 'HOST:PORT'"
+        )
+    found = re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):([0-9]{1,5})", address)
+    if address not in ("local", "auto") and not (found and 1 <= int(found[1]) <= 65535):
+        raise ValueError(
+            "an address is 'local', 'auto' (the cluster of this machine) or 'HOST:PORT', such as "
+            "10.0.0.7:6379 or [fd00::7]:6379"
+        )
 
 
 class ResourcesSection(Section):
     """Where and how it runs. Changes time, never results."""
 
     address: str = "local"
-    cpus_per_trial: float = Field(default=1, gt=0)
-    gpus_per_trial: float = Field(default=0, ge=0)
-    seeds_per_stack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    cpus_per_trial: float = Field(default=1, gt=0, le=MOST_CPUS)
+    gpus_per_trial: float = Field(default=0, ge=0, le=MOST_GPUS)
+    seeds_per_stack: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_SEEDS)] = "auto"
+    task_minutes: float | None = Field(default=None, gt=0, le=1e5)
+    """minutes after which a trial that has not ended its task is stopped; none: it is waited for"""
 
     @field_validator("address")
     @classmethod
-    def _no_client(cls, address: str) -> str:
-        if "://" in address:
-            raise ValueError(
-                "a study's driver runs on a machine of the cluster, Ray's client is not supported; "
-                "log in there and use 'auto' or 'HOST:PORT'"
-            )
+    def _known_form(cls, address: str) -> str:
+        check_address(address)
         return address
 
     @field_validator("gpus_per_trial")
@@ -130,13 +157,20 @@ class PublishedSection(Section):
     mean: float = Field(allow_inf_nan=False)
     sd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """sample standard deviation"""
-    n: int | None = Field(default=None, ge=1)
+    n: int | None = Field(default=None, ge=1, le=MOST_RUNS)
     """number of runs that ``sd`` is over"""
     readout: str | None = None
     """of the learner; default: its primary one"""
     source: str = ""
     not_comparable: str = ""
     """why it cannot be compared, where it cannot"""
+
+    @field_validator("mean", "sd")
+    @classmethod
+    def _fraction(cls, value: float | None) -> float | None:
+        if value is not None and abs(value) > MOST_OF_A_METRIC:
+            raise ValueError("metrics are fractions here: write 0.94 for 94 %")
+        return value
 
 
 def _listed(value: Any) -> Any:
@@ -220,40 +254,88 @@ def read(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[Spec, str]:
         text, source = _read_file(name_or_path, known), name_or_path
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a number of thousands of digits is one, and no TOMLDecodeError
         raise InputError(f"{source} is not valid TOML: {error}.") from None
     for override in overrides:
-        _override(values, override)
+        _override(values, override, source)
     return Spec.parse(values, source), source
+
+
+def first_sentence(text: str) -> str:
+    """Return what the comment at the head of a study file says first."""
+    head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    whole = " ".join(line.lstrip("# ") for line in head)
+    return re.split(r"(?<=\.)\s+(?=[A-Z])", whole, maxsplit=1)[0]
 
 
 def _read_file(path: str, known: Mapping[str, str]) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not a text file; a study file is TOML.") from None
+        content = Path(path).read_bytes()
     except OSError as error:
         if Path(path).suffix or "/" in path:
             raise InputError(f"cannot read the study file {path}: {error.strerror}.") from None
         raise unknown("preset", path, known) from None
+    try:
+        return content.decode("utf-8-sig")  # some editors begin a file with a mark of its encoding
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path} is not a text file in UTF-8, as TOML is: line {line} is in another "
+            "encoding. Save it as UTF-8."
+        ) from None
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def _override(values: dict[str, Any], override: str, source: str) -> None:
     """Set one key, given as ``table.key=TOML value``; a bare word is taken as a string."""
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise InputError(f"--set {override}: write KEY=VALUE, for example --set tune.trials=4.")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    *parents, last = key.strip().split(".")
+    *parents, last = _key(key, override, source)
     place = values
-    for parent in parents:
+    for depth, parent in enumerate(parents):
+        _check_dots(place, [*parents[depth:], last], override)
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
             raise InputError(f"--set {override}: '{parent}' is not a table of the study file.")
-    place[last] = value
+    place[last] = _value(text, override)
+
+
+def _key(key: str, override: str, source: str) -> list[str]:
+    """Return the parts of a key, which TOML may quote: `methods."my.method".learner`."""
+    parts = []
+    try:
+        found: Any = tomllib.loads(f"{key} = 0")
+        while isinstance(found, dict):
+            [(part, found)] = found.items()
+            parts.append(part)
+    except ValueError:
+        raise InputError(
+            f"{source}: --set {override}: '{key.strip()}' is no key. Join names by dots, as in "
+            "tune.trials, and quote a name with other signs than letters, digits, '_' and '-'."
+        ) from None
+    return parts
+
+
+def _value(text: str, override: str) -> Any:
+    """Return a TOML value, or the text itself where it is none."""
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except ValueError:
+        return text.strip()
+    if len(found) > 1:
+        raise InputError(f"--set {override}: give one key. A further one needs a --set of its own.")
+    return found["value"]
+
+
+def _check_dots(place: Mapping[str, Any], parts: Sequence[str], override: str) -> None:
+    """Refuse a key that would go past a name with a dot in it, which has to be quoted."""
+    written = ".".join(parts) + "."
+    for name in place:
+        if "." in name and parts[0] not in place and written.startswith(f"{name}."):
+            raise InputError(
+                f'--set {override}: the dot in {name} belongs to the name. Quote it, "{name}", '
+                "and put single quotes around the whole for the shell."
+            )
 
 
 def _explain(error: ValidationError) -> str:
@@ -265,9 +347,9 @@ def _explain(error: ValidationError) -> str:
     here = [item for item in found if item[0][: len(start)] == start]
     path = max(here, key=lambda item: (len(item[0]), item[1]["type"] == "extra_forbidden"))[0]
     problems = [each for place, each in here if place == path]
-    where, kind = ".".join(path), problems[0]["type"]
+    where, kind = _dotted(path), problems[0]["type"]
     if kind == "extra_forbidden":
-        table = ".".join(path[:-1]) or "the study file"
+        table = _dotted(path[:-1]) or "the study file"
         return f"{table}: {unknown('key', path[-1], _keys(path[:-1]))}"
     if kind == "missing":
         return f"{where} is missing."
@@ -276,17 +358,31 @@ def _explain(error: ValidationError) -> str:
         names = re.findall("'([^']+)'", problems[0]["ctx"]["expected"])
         return f"{where}: {unknown('value', given, names)}"
     if kind == "string_pattern_mismatch":
-        named = where.removesuffix(".[key]")
+        named = ".".join(path).removesuffix(".[key]")
         return (
             f"{named}: '{given}' is no name. A name has letters, digits, '_', '.' and '-', begins "
             "with a letter or a digit, and has 64 of them at most."
+        )
+    if kind == "string_type" and len(problems) == 1 and not isinstance(given, list | dict):
+        text = str(given).lower()  # as TOML has it: true, not True
+        return (
+            f'{where} = {text}: a text is needed. Write "{text}", with the quotes; on the command '
+            f"line --set 'KEY=\"{text}\"'."
         )
     messages = [problem["msg"].removeprefix("Value error, ") for problem in problems]
     messages = [
         re.sub(r"valid dictionary( or instance of \w+)?", "table", text) for text in messages
     ]
     told = ", or ".join(message[0].lower() + message[1:] for message in messages)
-    return f"{where} = {json.dumps(given, default=str)}: {told}."
+    shown = json.dumps(given, default=str)
+    cut = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]} ..."
+    return f"{where} = {cut}: {told}."
+
+
+def _dotted(path: Sequence[str]) -> str:
+    """Return a key as TOML has it: a name with a dot in it is quoted."""
+    bare = re.compile(r"[A-Za-z0-9_-]+")
+    return ".".join(part if bare.fullmatch(part) else json.dumps(part) for part in path)
 
 
 def _path(loc: Sequence[str | int]) -> list[str]:

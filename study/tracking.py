@@ -8,6 +8,7 @@ writing changes nothing. A server that is down delays the mirror and never stops
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,9 @@ from study.console import shell
 from study.folder import Folder
 from study.ledger import Entry, Ledger
 from study.mlflow_store import (
+    DATABASE,
+    URI,
+    advice,
     artifacts,
     calm,
     database,
@@ -29,6 +33,8 @@ from study.mlflow_store import (
     metric_name,
     reach,
     reason,
+    set_aside,
+    shown,
 )
 from study.plan import Method
 from study.report import write_report
@@ -56,7 +62,9 @@ class Mirror:
         self.uri = uri or default_uri(folder.path)
         self._writer = Writer(folder, spec, methods, ledger, self.uri)
         self._notify = notify
-        self._repair = shell("track", str(folder.path), *(["--tracking-uri", uri] if uri else []))
+        self._place = folder.path
+        named = ["--tracking-uri", uri] if uri and uri != os.environ.get(URI) else []
+        self._repair = shell("track", str(folder.path), *named)
         self._wake, self._stop, self._told = threading.Event(), False, False
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
 
@@ -84,7 +92,7 @@ class Mirror:
             self._writer.write(analysis)
         except Exception as error:
             self._notify(
-                f"MLflow at {self.uri} could not be written ({reason(error)}). "
+                f"{unwritten(self.uri, error)}.{advice(self.uri, self._place)} "
                 f"The study itself is complete; `{self._repair}` writes the mirror later."
             )
 
@@ -108,10 +116,7 @@ class Mirror:
             self._writer.write(None)
         except Exception as error:
             if not self._told:
-                self._notify(
-                    f"MLflow at {self.uri} could not be written ({reason(error)}); "
-                    "the study goes on."
-                )
+                self._notify(f"{unwritten(self.uri, error)}; the study goes on.")
             self._told = True
 
 
@@ -165,7 +170,7 @@ class Writer:
         known: str = found.experiment_id
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(known)
-        if database(self.uri) == place.resolve() / "mlflow.db":
+        if database(self.uri) == place.resolve() / DATABASE:
             follow(place, known, found.artifact_location)
         return known
 
@@ -305,8 +310,14 @@ def _mean(values: list[float]) -> float:
     return float(sum(values) / len(values))
 
 
+def unwritten(uri: str, error: Exception) -> str:
+    """Say that MLflow could not be written, and why."""
+    return f"MLflow at {shown(uri)} could not be written ({reason(error)})"
+
+
 def rebuild(place: Path, uri: str) -> None:
-    """Write the whole mirror of a study from its folder.
+    """Write the whole mirror of a study from its folder; a damaged database of its own is set
+    aside.
 
     Raises:
         InputError: when it is being run, or the tracking server cannot be written.
@@ -316,7 +327,9 @@ def rebuild(place: Path, uri: str) -> None:
         ledger = folder.ledger()
         analysis = analyse(study_record(spec, methods, ledger, folder))
         write_report(analysis, place / "report")
+        if database(uri) == (place / DATABASE).resolve():
+            set_aside(place)
         try:
             Writer(folder, spec, methods, ledger, uri).write(analysis)
         except Exception as error:
-            raise InputError(f"MLflow at {uri} could not be written ({reason(error)}).") from None
+            raise InputError(f"{unwritten(uri, error)}.{advice(uri, place)}") from None

@@ -7,6 +7,7 @@ import os
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch when it is first imported
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # where the studies of whoever runs the tests are
 
 # Begun first, or they end alone. Each process is handed two files to begin with: the slowest are
 # followed by short ones.

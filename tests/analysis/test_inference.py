@@ -49,6 +49,7 @@ def test_floors_of_the_text():
     table = {3: 0.25, 4: 0.125, 5: 0.0625, 6: 0.03125, 8: 0.0078125, 10: 0.001953125}
     assert {n: inference.exact_floor(n) for n in table} == table
     assert inference.exact_floor(30) == 2e-5  # that of the resampling
+    assert inference.exact_floor(2000) == 2e-5  # 2^2000 is no floating-point number
 
 
 def test_many_seeds_are_resampled_reproducibly_and_close_to_t():

@@ -12,7 +12,7 @@ import pytest
 from factory import build_study, make_spec
 
 from study.cli import data_root
-from study.spec import presets
+from study.spec import first_sentence, presets
 from trainables import LEARNERS, STREAMS, InputError
 
 STUDY = """
@@ -87,7 +87,7 @@ def test_presets_are_listed_with_what_they_are(study):
     out = study("presets").stdout
     for name, text in presets().items():
         assert name in out
-        assert text.splitlines()[0].lstrip("# ")[:40] in out
+        assert first_sentence(text) in out
 
 
 def test_methods_are_listed_with_sources_scenarios_and_options(study):
@@ -223,7 +223,7 @@ MANY = """
 import json, sys
 from study.cli import main
 for arguments in json.loads(sys.argv[1]):
-    sys.argv = ["study", *arguments]
+    sys.argv, sys.stdout = ["study", *arguments], sys.__stdout__
     try:
         main()
     except SystemExit as end:
@@ -245,12 +245,21 @@ BAD = {
     "front here": "here is not the folder of a study",
     "track here": "here is not the folder of a study",
     "ui here": "here has no mlflow.db",
+    "run --tracking-uri foo://x": "--tracking-uri = foo://x: MLflow cannot write there",
+    "track here --tracking-uri sqlit:///x.db": "it knows no 'sqlit:'",
+    # bytes that are no UTF-8, as Python holds them
+    "run --dir x\udcff": r"the command line: 'x\xff' is not text in UTF-8",
+    "plan --set study.name=\udce9t\udce9": r"'study.name=\xe9t\xe9' is not text",
+    "run own\udcff.toml": r"'own\xff.toml' is not text",
+    "status \udcff": r"'\xff' is not text",
+    "data prepare digits --data \udcff": r"'\xff' is not text",
+    "run --set study.name=a\nb": r"study.name: 'a\nb' is no name",
 }
 
 
 def assert_answered(study, commands):
     """Check that each command ends with two and one line that says this."""
-    given = json.dumps([command.split() for command in commands])
+    given = json.dumps([command.split(" ") for command in commands])
     found = subprocess.run(
         [sys.executable, "-c", MANY, given], cwd=study.work, capture_output=True, text=True
     )
@@ -279,8 +288,8 @@ IN_THE_WAY = {
     "run own.toml --dir damaged": "study.json is damaged or of another version",
     "report folder/own": "study.json cannot be read",
     "run own.toml --dir folder": "study.json cannot be read",
-    "run own.toml --dir file": "cannot write file/own",
-    "run own.toml --dir own.toml": "cannot write own.toml/own",
+    "run own.toml --dir file": "file/own is a file where a folder should be. Move it away",
+    "run own.toml --dir own.toml": "own.toml is a file where a folder should be. Move it away",
 }
 
 
@@ -395,6 +404,86 @@ def test_the_mirror_is_written_into_the_studys_folder(study, finished):
     assert (finished / "mlflow.db").exists()
 
 
+# -- streams that cannot be written
+
+FULL = "cannot write to stdout: No space left on device."
+
+
+def test_a_full_disk_under_stdout_is_told_and_no_report_is_a_failure(study, finished, tmp_path):
+    place = tmp_path / "written"
+    wanted = {
+        "presets": 1,
+        "presets --json": 1,
+        "methods": 1,
+        "streams --json": 1,
+        "--help": 1,
+        f"status {finished}": 1,
+        f"report {finished} --power": 1,
+        f"report {finished} --json --out {place}/json": 1,
+        f"report {finished} --out {place}/tables": 0,
+        "data prepare digits": 0,
+    }
+    given = json.dumps([command.split(" ") for command in wanted])
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(
+            [sys.executable, "-c", MANY, given],
+            cwd=study.work,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    lines = [line for line in found.stderr.splitlines() if not line.startswith("Report: ")]
+    assert lines[::2] == [FULL] * len(wanted)
+    assert lines[1::2] == [f"exit {code}" for code in wanted.values()]
+    assert (place / "json" / "report.json").stat().st_size > 0
+    assert (place / "tables" / "index.html").exists()
+
+
+# a study that has run: what is tested is how it ends
+RUN = """
+import sys
+import study.run
+from study.cli import main
+from study.results import analyse_folder
+from pathlib import Path
+place = Path(sys.argv.pop())
+study.run.run_study = lambda *of: study.run.Finished(analyse_folder(place), {})
+main()
+"""
+
+
+def test_a_study_that_has_run_is_no_failure_though_its_terminal_takes_nothing(study, finished):
+    words = [sys.executable, "-c", RUN, "run", str(finished)]
+    with open("/dev/full", "w") as full:
+        told = subprocess.run(words, cwd=study.work, stdout=full, stderr=subprocess.PIPE, text=True)
+        mute = subprocess.run(words, cwd=study.work, stdout=full, stderr=full)
+    assert (told.returncode, told.stderr) == (0, f"{FULL}\n")
+    assert mute.returncode == 0
+
+
+def test_streams_that_are_closed_stop_nothing_and_lend_their_numbers_to_no_file(study, finished):
+    words = [sys.executable, "-m", "study", "report", str(finished), "--out", "report"]
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words]
+    assert subprocess.run(closed, cwd=study.work).returncode == 0
+    for path in (study.work / "report").rglob("*.md"):
+        assert path.read_text().startswith("# small")
+
+
+def test_a_reader_that_stops_reading_is_no_failure(study):
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "study", "presets"]
+    found = subprocess.run(words, cwd=study.work, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (found.returncode, found.stderr) == (0, b"")
+
+
+def test_an_error_that_cannot_be_said_keeps_its_exit_code(study):
+    words = [sys.executable, "-m", "study", "plan", "nowhere.toml"]
+    with open("/dev/full", "w") as full:
+        assert subprocess.run(words, cwd=study.work, stderr=full).returncode == 2
+
+
 # -- data
 
 
@@ -445,3 +534,11 @@ def test_data_without_a_home_needs_a_root(tmp_path, monkeypatch):
     assert data_root(tmp_path) == tmp_path
     monkeypatch.setenv("STUDY_DATA", str(tmp_path))
     assert data_root(None) == tmp_path
+
+
+@pytest.mark.parametrize("name", ["STUDY_DATA", "XDG_CACHE_HOME"])
+def test_a_data_root_is_text(name, tmp_path, monkeypatch):
+    monkeypatch.delenv("STUDY_DATA", raising=False)
+    monkeypatch.setenv(name, os.fsdecode(b"/data/\xff"))
+    with pytest.raises(InputError, match=r"'/data/\\xff.*' is not text in UTF-8"):
+        data_root(None)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import pty
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -12,7 +15,7 @@ import pytest
 from factory import build_study, make_spec
 
 from study import console as module
-from study.console import Console, duration, print_results, print_table
+from study.console import Console, Stream, duration, print_results, print_table, unprinted, warn
 from study.results import analyse_folder
 
 LIVE = """
@@ -156,10 +159,13 @@ def test_results_are_on_stdout(tmp_path, capsys):
     assert "\x1b" not in out
 
 
-def test_a_terminal_has_one_live_line_that_is_replaced():
+def on_terminal(code, stream, columns):
+    """What some code shows on a terminal that is one of its streams."""
     main, other = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
-    child = subprocess.Popen([sys.executable, "-c", LIVE], stderr=other, env=environment)
+    terminal = {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "30"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, **terminal}, **{stream: other}
+    )
     os.close(other)
     shown = b""
     try:
@@ -169,7 +175,96 @@ def test_a_terminal_has_one_live_line_that_is_replaced():
         pass
     os.close(main)
     assert child.wait(30) == 0
-    assert b"\x1b[" in shown
-    assert b"tune replay: 1/3 trials, best 0.5000" in shown
-    assert shown.count(b"tune replay: 3/3 trials, best 0.5000, took") == 1
-    assert b"the end" in shown
+    return shown.decode()
+
+
+def test_a_terminal_has_one_live_line_that_is_replaced():
+    shown = on_terminal(LIVE, "stderr", 100)
+    assert "\x1b[" in shown
+    assert "tune replay: 1/3 trials, best 0.5000" in shown
+    assert shown.count("tune replay: 3/3 trials, best 0.5000, took") == 1
+    assert "the end" in shown
+
+
+NARROW = """
+from study.console import print_table
+names = ["class_incremental_one_spoken_digits", "digits"]
+print_table("", ["stream", "of", "data"], [[name, "x y", "whole" * 30] for name in names])
+"""
+
+
+def test_a_narrow_terminal_cuts_nothing_and_breaks_no_name():
+    shown = on_terminal(NARROW, "stdout", 80)
+    assert "class_incremental_one_spoken_digits" in shown
+    assert shown.count("w") == 60
+    assert "…" not in shown
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert max(map(len, plain.splitlines())) <= 80
+
+
+# -- streams that cannot be written
+
+
+@pytest.fixture
+def full():
+    """A stream to a disk that is full."""
+    disk = open("/dev/full", "wb")  # noqa: SIM115 - what a full disk has not taken fails at the end
+    yield Stream(disk, "utf-8")
+    with contextlib.suppress(OSError):
+        disk.close()
+
+
+def test_what_a_full_disk_does_not_take_is_dropped_and_told_once(full, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", full)
+    print("a table")
+    print("and much more " * 10_000)
+    assert full.problem.errno == errno.ENOSPC
+    assert unprinted()
+    assert not unprinted()
+    assert capsys.readouterr().err == "cannot write to stdout: No space left on device.\n"
+
+
+def test_a_reader_that_has_gone_has_read_what_it_wanted(monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    pipe = open(writer, "wb")  # noqa: SIM115 - as above
+    monkeypatch.setattr(sys, "stdout", Stream(pipe, "utf-8"))
+    print_table("", ["a"], [["b"]] * 1000)
+    assert not unprinted()
+    assert sys.stdout.problem.errno == errno.EPIPE
+    assert capsys.readouterr().err == ""
+    with contextlib.suppress(OSError):
+        pipe.close()
+
+
+def test_progress_that_cannot_be_shown_is_dropped(full, monkeypatch, clock):
+    monkeypatch.setattr(sys, "stderr", full)
+    with Console() as console:
+        console.phase("tune replay", 1, 0)
+        console.trial_done(trial(), 0.5)
+        console.say("done")
+    warn("and a warning")
+    full.flush()
+    assert full.problem.errno == errno.ENOSPC
+
+
+def test_a_sign_that_a_terminal_lacks_is_shown_by_its_code():
+    code = "from study.console import open_streams, print_table\nopen_streams()\n"
+    code += r"print_table('', ['\u0394'], [['90 \u00b1 1'], ['\udcff']])"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    for part in (rb"90 \xb1 1", rb"\u0394", rb"\udcff"):
+        assert part in done.stdout
+
+
+def test_a_warning_is_one_line_whatever_it_quotes(capsys):
+    warn("é = two\nlines, \x1b[31mred\x1b[0m")
+    assert lines(capsys) == [r"é = two\nlines, \x1b[31mred\x1b[0m"]
+
+
+def test_titles_and_headings_may_hold_brackets(capsys):
+    print_table("Seen [in red]", ["forgetting [slow]"], [["x"]], "as in [bold] and [/x]")
+    out = capsys.readouterr().out
+    for part in ("Seen [in red]", "forgetting [slow]", "as in [bold] and [/x]"):
+        assert part in out

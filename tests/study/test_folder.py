@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -253,12 +255,12 @@ def test_a_question_changed_and_changed_back_is_told(tmp_path):
     assert len(Folder.open(tmp_path)[0].facts.asked) == 4
 
 
-def test_the_data_a_run_used_is_kept_by_its_hash(tmp_path):
+def test_the_data_the_last_run_used_is_kept_by_its_hash(tmp_path):
     folder = run(tmp_path)
-    for digest in ("aaa", "aaa", "bbb", "aaa"):
+    for digest in ("aaa", "aaa", "bbb"):
         folder.keep_data({"digits": digest})
     run(tmp_path)
-    assert record_of(tmp_path).provenance["data"] == "digits aaa, bbb"
+    assert record_of(tmp_path).provenance["data"] == "digits bbb"
 
 
 def test_data_is_known_by_its_arrays(tmp_path):
@@ -303,6 +305,61 @@ def test_a_file_in_the_way_of_the_folder_is_answered(tmp_path):
         run(tmp_path / "small")
     with pytest.raises(InputError, match=r"cannot write .*small.*--dir"):
         run(tmp_path / "small" / "inside")
+
+
+def a_file(place):
+    place.write_text("mine")
+
+
+def a_link_to_nothing(place):
+    place.symlink_to("gone")
+
+
+def a_link_to_itself(place):
+    place.symlink_to(place)
+
+
+IN_THE_WAY = {
+    a_file: "is a file where a folder should be",
+    a_link_to_nothing: "is a link to gone, which is not there",
+    a_link_to_itself: "is a link to .*, which is not there",
+}
+
+
+@pytest.mark.parametrize("put", IN_THE_WAY)
+@pytest.mark.parametrize("inside", ["", "deeper/still"])
+def test_what_is_in_the_way_of_a_folder_is_told(tmp_path, put, inside):
+    put(tmp_path / "small")
+    wanted = rf"{tmp_path / 'small'} {IN_THE_WAY[put]}"
+    with pytest.raises(InputError, match=rf"^cannot write .*: {wanted}\. Move it away, or .*--dir"):
+        run(tmp_path / "small" / inside)
+    with pytest.raises(InputError, match=rf"is not the folder of a study: {wanted}\. Give"):
+        Folder.open(tmp_path / "small" / inside)[0]
+
+
+@pytest.mark.parametrize("put", IN_THE_WAY)
+@pytest.mark.parametrize("name", ["ledger", "ray", "report"])
+def test_what_is_in_the_way_inside_a_folder_is_told_before_anything_runs(tmp_path, put, name):
+    run(tmp_path)
+    shutil.rmtree(tmp_path / name, ignore_errors=True)
+    put(tmp_path / name)
+    with pytest.raises(InputError, match=rf"{tmp_path / name} {IN_THE_WAY[put]}\. Move it away"):
+        run(tmp_path)
+
+
+def test_a_link_to_a_folder_is_a_folder(tmp_path):
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "small").symlink_to("large disk")
+    run(tmp_path / "small")
+    assert (tmp_path / "large disk" / "study.json").exists()
+
+
+def test_a_folder_whose_path_is_no_text_is_refused_before_anything_is_written(tmp_path):
+    place = tmp_path / os.fsdecode(b"stra\xdfe")
+    place.mkdir()
+    with pytest.raises(InputError, match=r"'/.*stra\\xdfe/small' is not text in UTF-8"):
+        run(place / "small")
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize("make", [False, True])
@@ -368,7 +425,7 @@ def test_a_study_json_with_an_empty_table_is_damaged(tmp_path, place):
     assert_damaged(tmp_path, json.dumps(facts).encode())
 
 
-@pytest.mark.parametrize("version", [1, 2, 4, "3", 3.5])
+@pytest.mark.parametrize("version", [1, 3, 5, "4", 4.5])
 def test_a_study_json_of_another_version_is_named(tmp_path, version):
     run(tmp_path)
     facts = json.loads((tmp_path / "study.json").read_text())

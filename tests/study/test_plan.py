@@ -130,7 +130,7 @@ def test_a_scenario_the_learner_does_not_support_is_refused():
         ({"lr": math.nan}, ["lr", "nan"]),
         ({"epochs": 1.5}, ["epochs", "1.5", "a whole number"]),
         ({"epochs": True}, ["epochs", "True", "a whole number"]),
-        ({"epochs": 0}, ["epochs", "0", "1 or more"]),
+        ({"epochs": 0}, ["epochs", "0", "1 to 10000"]),
         ({"replay_ratio": 17}, ["replay_ratio", "17", "0.0 to 16.0"]),
         ({"hidden": 400}, ["hidden", "400", "list of whole numbers"]),
         ({"optimiser": "adm"}, ["optimiser", "'adm'", "Did you mean 'adam'?", "sgd"]),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from study import plan
-from study.spec import Range, SeedRange, Spec, expand, presets, read
+from study.spec import Range, SeedRange, Spec, expand, first_sentence, presets, read
 from trainables.errors import InputError
 
 WHOLE = """
@@ -116,6 +116,7 @@ def test_every_key_is_read(write):
         "cpus_per_trial": 0.5,
         "gpus_per_trial": 0.25,
         "seeds_per_stack": 4,
+        "task_minutes": None,
     }
     (figure,) = spec.published["replay"]["forgetting"]
     assert (figure.mean, figure.sd, figure.n, figure.readout) == (0.9, 0.1, 5, None)
@@ -160,6 +161,25 @@ def test_presets_open_with_a_line_that_says_what_they_are(name):
     first = presets()[name].splitlines()[0]
     assert first.startswith("# ")
     assert len(first) > 20
+
+
+@pytest.mark.parametrize(
+    ("head", "first"),
+    [
+        ("# All of it.\n[study]", "All of it."),
+        ("# Goes on in\n# the next line. Takes an hour.\n# Or two.", "Goes on in the next line."),
+        ("# Hsu et al. (2018), v. 2, at 0.5: so. Next", "Hsu et al. (2018), v. 2, at 0.5: so."),
+        ("# No stop\n\n# Another comment.", "No stop"),
+        ("[study]\n# Not at the head.", ""),
+    ],
+)
+def test_a_study_file_is_introduced_by_its_first_sentence(head, first):
+    assert first_sentence(head) == first
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_presets_say_what_they_are_in_a_whole_sentence(name):
+    assert first_sentence(presets()[name]).endswith(".")
 
 
 def test_the_embedded_default_is_a_preset():
@@ -213,6 +233,44 @@ def test_an_override_may_hold_an_equals_sign(write):
     figure = "published.replay.forgetting"
     spec, _ = read(write(SMALLEST), [f"{figure}.mean=0.5", f"{figure}.source=a=b"])
     assert spec.published["replay"]["forgetting"][0].source == "a=b"
+
+
+DOTTED = SMALLEST + '"my.method" = { learner = "replay" }\n'
+
+
+def test_a_name_with_a_dot_is_quoted_as_in_toml(write):
+    for key in ('methods."my.method"', "methods.'my.method'", ' "methods" . "my.method" '):
+        spec, _ = read(write(DOTTED), [f"{key}.fixed.lr=0.5"])
+        assert spec.methods["my.method"].fixed == {"lr": 0.5}
+        assert list(spec.methods) == ["replay", "my.method"]
+
+
+@pytest.mark.parametrize("key", ["methods.my.method", "methods.my.method.fixed.lr"])
+def test_a_name_with_a_dot_that_is_not_quoted_is_told(write, key):
+    with pytest.raises(InputError, match=r'the dot in my\.method .*Quote it, "my\.method"'):
+        read(write(DOTTED), [f"{key}=0.5"])
+
+
+def test_errors_name_a_key_as_it_is_given(write):
+    with pytest.raises(InputError, match=r'methods\."my\.method": unknown key \'fixd\''):
+        read(write(DOTTED), ['methods."my.method".fixd.lr=0.5'])
+
+
+def test_nothing_after_a_newline_is_dropped(write):
+    spec, _ = read(
+        write(SMALLEST),
+        ["tune.seeds=[7,\n8]\n", 'published.replay.forgetting={mean=0.5,source="""a\nb"""}'],
+    )
+    assert spec.tune_seeds == (7, 8)
+    assert spec.published["replay"]["forgetting"][0].source == "a\nb"
+    spec, _ = read(
+        write(SMALLEST),
+        ["published.replay.forgetting.mean=1", "published.replay.forgetting.source=two\nlines"],
+    )
+    assert spec.published["replay"]["forgetting"][0].source == "two\nlines"
+    for more in ("tune.seed=3", "[confirm]\nevaluate_every=5"):
+        with pytest.raises(InputError, match="give one key"):
+            read(write(SMALLEST), [f"tune.trials=3\n{more}"])
 
 
 def test_overrides_reach_presets_too():
@@ -316,6 +374,41 @@ BAD = {
 }
 
 
+# one more than is allowed
+BAD |= {
+    f"too large: {key} = {value[:30]}": (
+        "",
+        f"[{table}]\n{key} = {value}",
+        [f"{table}.{key}", limit],
+    )
+    for table, key, value, limit in [
+        ("study", "margin", "1", "less than 1"),
+        ("tune", "trials", "100_001", "100000"),
+        ("tune", "tasks", "10_001", "10000"),
+        ("tune", "seed", "4294967296", "less than 4294967296"),
+        ("tune", "seeds", "{ first = 0, count = 2147483647 }", "1000"),
+        ("confirm", "seeds", "{ first = 0, count = 1_001 }", "1000"),
+        ("confirm", "chosen_on", f"[{'7, ' * 1_001}]", "at most 1000"),
+        ("confirm", "evaluate_every", "1_000_000_001", "1000000000"),
+        ("resources", "cpus_per_trial", "1e5", "10000"),
+        ("resources", "cpus_per_trial", "inf", "10000"),
+        ("resources", "gpus_per_trial", "1001", "1000"),
+        ("resources", "seeds_per_stack", "1_001", "1000"),
+        ("published", "replay", "{ forgetting = { mean = 94.3 } }", "0.94 for 94 %"),
+        ("published", "replay", "{ forgetting = { mean = 0.9, sd = 2 } }", "0.94 for 94 %"),
+        ("published", "replay", "{ forgetting = { mean = 0.9, n = 1_000_001 } }", "1000000"),
+    ]
+}
+# a text without its quotes
+BAD |= {
+    f"{given} for a text": (
+        "",
+        f"[study]\nname = {given}",
+        ["study.name", f"{given}:", f'"{given}"'],
+    )
+    for given in ("2024", "1.5", "true", "2024-01-31")
+}
+
 # names that pydantic gives to what a value might have been
 ALTERNATIVES = ("constrained", "list[", "literal[", "function-", "[int]", "instance of")
 
@@ -339,6 +432,7 @@ def test_bad_input_names_file_key_and_what_is_allowed(case, write):
     message = str(caught.value)
     for part in ["own.toml", *wanted]:
         assert part in message
+    assert len(message) < 500
     assert message.endswith(".")
     assert "\n" not in message
     for name in ALTERNATIVES:
@@ -381,6 +475,20 @@ def test_a_misspelt_preset_gets_the_nearest_one():
         read("digts")
 
 
+def test_a_file_in_another_encoding_is_refused_with_the_line(tmp_path: Path):
+    path = tmp_path / "own.toml"
+    path.write_bytes(SMALLEST.encode() + "# Größe\n".encode("latin-1"))
+    line = SMALLEST.count("\n") + 1
+    with pytest.raises(InputError, match=rf"own\.toml is not .* UTF-8.*: line {line} .*Save it"):
+        read(str(path))
+
+
+def test_a_file_may_begin_with_the_mark_of_its_encoding(tmp_path: Path):
+    path = tmp_path / "own.toml"
+    path.write_bytes(SMALLEST.strip().encode("utf-8-sig"))
+    assert read(str(path))[0].study.name == "digits"
+
+
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
     path = tmp_path / "own.toml"
     path.write_bytes(b"\xff\xfe\x00\x01")
@@ -404,6 +512,10 @@ def test_an_override_without_key_or_value_is_answered_with_an_example(write, ove
         ("tune.seeds=[1,", ["own.toml", "tune.seeds", "[1,"]),
         ("tune=3", ["own.toml", "tune", "3"]),
         ("methds.replay={}", ["own.toml", "'methds'", "Did you mean 'methods'?"]),
+        ("#=3", ["own.toml", "'#' is no key"]),
+        ("[a]\n[b]\nc=3", ["own.toml", "is no key"]),
+        ('methods."replay=3', ["own.toml", "is no key", "quote"]),
+        (f"tune.trials={'9' * 5000}", ["own.toml", "tune.trials", "9 ...", "integer"]),
     ],
 )
 def test_a_wrong_override_names_its_key(write, override, wanted):

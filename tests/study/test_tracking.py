@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -24,7 +26,7 @@ from analysis.results import analyse
 from study import mlflow_store, plan
 from study.console import shell
 from study.folder import Folder
-from study.mlflow_store import default_uri, metric_name
+from study.mlflow_store import check_uri, chosen_uri, damage, default_uri, metric_name, shown
 from study.report import write_report
 from study.results import study_record
 from study.tracking import Mirror, Writer, rebuild
@@ -134,10 +136,12 @@ def port():
         yield listener.getsockname()[1]
 
 
-def command(*arguments, code=0):
+def command(*arguments, code=0, **variables):
     """Run a command in a process of its own; return what it printed, where."""
     words = [sys.executable, "-m", "study", *map(str, arguments)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=120, check=False, env=os.environ | variables
+    )
     assert done.returncode == code, done.stderr
     return done.stdout, done.stderr
 
@@ -493,9 +497,9 @@ def test_a_database_that_cannot_be_opened_is_not_tried_for_minutes(small):
 
 
 @pytest.mark.parametrize("problem", ["database", "server"])
-def test_a_failure_to_write_is_one_line(small, problem):
-    (small / "mlflow.db").write_text("no database")
-    uri = NOWHERE if problem == "server" else default_uri(small)
+def test_a_failure_to_write_is_one_line(small, problem, tmp_path):
+    (tmp_path / "mine.db").write_text("no database")
+    uri = NOWHERE if problem == "server" else f"sqlite:///{tmp_path}/mine.db"
     out, err = command("track", small, "--tracking-uri", uri, code=2)
     assert out == ""
     assert err.startswith(f"error: MLflow at {uri} could not be written (")
@@ -513,6 +517,191 @@ def test_a_place_for_artifacts_that_cannot_be_written_is_an_input_error(study, t
 def test_a_tracking_uri_that_mlflow_does_not_know_is_an_input_error(small):
     with pytest.raises(InputError, match=r"^MLflow at ftp://far could not be written \(.*\)\.$"):
         rebuild(small, "ftp://far")
+
+
+# -- a damaged database
+
+
+def as_text(whole):
+    return b"no database"
+
+
+def as_zeros(whole):
+    return bytes(len(whole))
+
+
+def cut_short(whole):
+    return whole[: len(whole) // 2]
+
+
+def overwritten(whole):
+    middle = len(whole) // 2
+    return whole[: middle - 200_000] + b"\xa5" * 400_000 + whole[middle + 200_000 :]
+
+
+DAMAGES = (as_text, as_zeros, cut_short, overwritten)
+
+
+@pytest.mark.parametrize("damaged", DAMAGES)
+def test_a_damaged_database_is_recognised(study, tmp_path, damaged):
+    file = tmp_path / "mlflow.db"
+    assert damage(file) == ""  # there is none
+    file.write_bytes((study.place / "mlflow.db").read_bytes())
+    assert damage(file) == ""
+    file.write_bytes(damaged(file.read_bytes()))
+    assert "\n" not in damage(file)
+    assert damage(file)
+
+
+def test_a_database_that_is_locked_is_not_taken_for_damaged(study, tmp_path, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda file, timeout: connect(file, timeout=0.1))
+    shutil.copy(study.place / "mlflow.db", tmp_path)
+    with contextlib.closing(connect(tmp_path / "mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert damage(tmp_path / "mlflow.db") == ""
+
+
+def test_the_command_that_the_message_names_repairs_a_damaged_database(study, tmp_path):
+    place, told = tmp_path / "tracked", []
+    shutil.copytree(study.place, place)
+    content = cut_short((place / "mlflow.db").read_bytes())
+    (place / "mlflow.db").write_bytes(content)
+    with mirrored(place, None, told) as (mirror, analysis):
+        mirror.finish(analysis)
+    assert "database disk image is malformed" in told[-1]
+    [named] = re.findall("`(.*)` writes the mirror later", told[-1])
+    assert named == shell("track", str(place))
+    _, err = command("track", place)
+    [aside] = place.glob("mlflow_damaged-*.db")
+    assert f"it is {aside} now, and written anew" in err
+    assert aside.read_bytes() == content
+    # by SQLite itself: in this process MLflow has the damaged file open
+    with contextlib.closing(sqlite3.connect(place / "mlflow.db")) as written:
+        keys = written.execute("SELECT value FROM tags WHERE key = 'study.key'").fetchall()
+    assert sorted(key for (key,) in keys) == sorted(by_key(study.uri))
+
+
+@pytest.mark.parametrize("damaged", DAMAGES[:2])
+def test_a_damaged_database_of_somebody_else_is_left_alone(small, study, tmp_path, damaged):
+    mine, told = tmp_path / "mine.db", []
+    content = damaged((study.place / "mlflow.db").read_bytes())
+    mine.write_bytes(content)
+    wanted = f"{mine} is damaged and not of this folder: mend it, or move it away."
+    with pytest.raises(InputError, match=re.escape(wanted)):
+        rebuild(small, f"sqlite:///{mine}")
+    with mirrored(small, f"sqlite:///{mine}", told) as (mirror, analysis):
+        mirror.finish(analysis)
+    assert wanted in told[-1]
+    assert mine.read_bytes() == content
+    assert not list(tmp_path.rglob("mlflow_damaged-*"))
+
+
+def test_a_folder_in_the_place_of_the_database_is_told(small):
+    (small / "mlflow.db").mkdir()
+    with pytest.raises(InputError, match=r"mlflow\.db is a folder: move it away\."):
+        rebuild(small, default_uri(small))
+
+
+def test_pages_of_a_damaged_database_are_not_opened(small):
+    (small / "mlflow.db").write_text("no database")
+    with pytest.raises(InputError, match=r"mlflow\.db is damaged \(file is not a") as raised:
+        mlflow_store.pages(small, 5000)
+    assert f"`{shell('track', str(small))}` sets it aside" in str(raised.value)
+
+
+# -- where MLflow is
+
+
+def test_mlflow_is_in_the_studys_folder_unless_told_otherwise(capsys, monkeypatch):
+    assert chosen_uri(None) is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert chosen_uri(None) is None
+    assert capsys.readouterr() == ("", "")
+
+
+def test_mlflows_own_variable_says_where_it_is_and_that_is_told(capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@far.example/mlflow")
+    assert chosen_uri(None) == "https://me:secret@far.example/mlflow"
+    told = "MLflow is at https://me:***@far.example/mlflow, as MLFLOW_TRACKING_URI says.\n"
+    assert capsys.readouterr() == ("", told)
+    assert chosen_uri("sqlite:////tmp/own.db") == "sqlite:////tmp/own.db"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_track_and_ui_go_where_mlflows_own_variable_says(small, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mine.db"
+    out, err = command("track", small, MLFLOW_TRACKING_URI=uri)
+    assert out == f"MLflow at {uri} is up to date.\n"
+    assert err == f"MLflow is at {uri}, as MLFLOW_TRACKING_URI says.\n"
+    assert len(runs_of(uri, "small")) == 13
+    assert not (small / "mlflow.db").exists()
+    assert uri in mlflow_store.pages(small, free_port(), uri)
+    assert command("ui", small, MLFLOW_TRACKING_URI=NOWHERE) == (
+        "",
+        f"MLflow is at {NOWHERE}, as MLFLOW_TRACKING_URI says.\n",
+    )
+
+
+def test_the_way_to_mend_names_no_place_that_the_variable_names(small, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
+    told = []
+    with mirrored(small, NOWHERE, told) as (mirror, analysis):
+        mirror.finish(analysis)
+    assert f"`{shell('track', str(small))}`" in told[-1]
+
+
+UNKNOWN = {
+    "foo://x": "it knows no 'foo:'",
+    "sqlit:///x.db": "it knows no 'sqlit:'",
+    "localhost:5000": "it knows no 'localhost:'",
+    "http://": "it has no host",
+    "http://[::1": "Invalid IPv6 URL",
+    "sqlite:/x.db": "Could not parse",
+    "sqlite+nodriver:///x.db": "nodriver",
+    "mysql+nodriver://me:secret@far/base": "nodriver",
+    "mlruns": "MLFLOW_ALLOW_FILE_STORE=true",
+    "file:///mlruns": "MLFLOW_ALLOW_FILE_STORE=true",
+}
+
+
+@pytest.mark.parametrize("uri", UNKNOWN)
+def test_a_place_of_no_known_kind_is_refused_at_once(uri, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    with pytest.raises(
+        InputError, match=rf"^--tracking-uri = .*cannot write.*{UNKNOWN[uri]}"
+    ) as caught:
+        chosen_uri(uri)
+    assert "http://HOST:PORT" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI = "):
+        chosen_uri(None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "uri", [NOWHERE, "https://me:x@far/mlflow", "sqlite:///x.db", "sqlite://", "databricks"]
+)
+def test_a_place_of_a_known_kind_is_not_asked_for_anything(uri, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    check_uri(uri, "--tracking-uri")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("http://me:se@cret@far:5000/a:b@c", "http://me:***@far:5000/a:b@c"),
+        ("postgresql://me:secret@far/base", "postgresql://me:***@far/base"),
+        ("http://far:5000/a@b", "http://far:5000/a@b"),
+        ("sqlite:////tmp/a:b@c/mlflow.db", "sqlite:////tmp/a:b@c/mlflow.db"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_passwords_are_not_shown(uri, said):
+    assert shown(uri) == said
 
 
 def test_an_error_of_the_study_passes_through_the_mirror(small):
@@ -538,14 +727,18 @@ def test_rebuilding_needs_the_folder_of_a_study(tmp_path):
 # -- MLflow's pages
 
 
+def free_port():
+    with port() as free:
+        return free
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """The pages of a study in a folder of an odd name, served: folder, address, what was said."""
     place = tmp_path_factory.mktemp("pages") / ODD / "small"
     build_study(place, make_spec({"tune.trials": 0}))
-    said = command("track", place)
-    with port() as free:
-        address = f"http://127.0.0.1:{free}"
+    said, free = command("track", place), free_port()
+    address = f"http://127.0.0.1:{free}"
     words = [sys.executable, "-m", "study", "ui", str(place), "--port", str(free)]
     with open(place / "ui.log", "wb") as log:
         server = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
