@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from study.console import shell, warn
 from trainables.errors import InputError
 
+HALF_MADE = "SELECT count(*) FROM sqlite_master WHERE name GLOB '_alembic_tmp_*'"
 DATABASE, ARTIFACTS = "mlflow.db", "mlflow_artifacts"  # side by side
 URI = "MLFLOW_TRACKING_URI"  # where MLflow is, unless told otherwise: a variable of MLflow's own
 PATIENCE = 5.0  # seconds for a server's first answer: an unreachable one delays a study's end
@@ -154,11 +155,15 @@ def damage(file: Path) -> str:
     try:
         with contextlib.closing(sqlite3.connect(file, timeout=20)) as found:
             [problem] = found.execute("PRAGMA quick_check(1)").fetchone()
+            # Alembic's own tables are left where a full disk stops it; it does not go on from them
+            [halves] = found.execute(HALF_MADE).fetchone()
     except sqlite3.OperationalError:  # locked, or not to be read: it may be whole
         return ""
     except sqlite3.DatabaseError as error:
         return str(error)
-    return "" if problem == "ok" else " ".join(problem.split())
+    if problem != "ok":
+        return " ".join(problem.split())
+    return "its tables were not all made" if halves else ""
 
 
 def set_aside(place: Path) -> None:

@@ -75,7 +75,8 @@ def ancestors(pid: int) -> set[int]:
 
 
 def test_a_diverged_seed_is_a_result_and_the_exit_code_says_so(tmp_path):
-    bad = sets("tune.trials=0", "methods.finetune.fixed.lr=1e30", "confirm.seeds.count=6")
+    stiff = 'learner="ewc",fixed={hidden=[16],lam=1e15,lr=100.0,optimiser="sgd"}'
+    bad = sets("tune.trials=0", f"methods.finetune={{{stiff}}}", "confirm.seeds.count=6")
     done = run(tmp_path, *bad)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr

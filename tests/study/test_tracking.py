@@ -553,6 +553,13 @@ def test_a_damaged_database_is_recognised(study, tmp_path, damaged):
     assert damage(file)
 
 
+def test_a_database_whose_tables_a_full_disk_left_half_made_is_recognised(study, tmp_path):
+    file = shutil.copy(study.place / "mlflow.db", tmp_path)
+    with contextlib.closing(sqlite3.connect(file)) as half:
+        half.execute("CREATE TABLE _alembic_tmp_experiments (x)")
+    assert damage(tmp_path / "mlflow.db") == "its tables were not all made"
+
+
 def test_a_database_that_is_locked_is_not_taken_for_damaged(study, tmp_path, monkeypatch):
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda file, timeout: connect(file, timeout=0.1))

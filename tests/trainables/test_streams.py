@@ -565,6 +565,22 @@ def test_the_union_goes_through_the_first_tasks_as_often_as_the_others(
         assert order == "shuffled" or set(seen) <= {epochs, epochs + 1}
 
 
+@pytest.mark.parametrize("union", [0, 5])
+def test_no_more_is_shuffled_beforehand_than_an_epoch_needs(union, digits, monkeypatch):
+    shuffled, original = [], torch.randperm
+
+    def watched(count, **given):
+        shuffled.append(count)
+        return original(count, **given)
+
+    task = stream(digits).task(3, union=union)
+    monkeypatch.setattr(torch, "randperm", watched)
+    batches = task.batches(10_000, 16)
+    for _ in range(task.steps(16)):
+        next(batches)
+    assert len(shuffled) <= 2 * len(SEEDS)  # an epoch may end one round and begin the next
+
+
 @pytest.mark.parametrize("tasks", [2, 5])
 def test_the_union_has_samples_of_all_its_tasks_in_every_task(tasks, digits):
     found = stream(digits)

@@ -487,20 +487,27 @@ def _union_orders(
     """
     pools = [stream.pool(t) for t in range(tasks)]
     sizes = [min(batch_size, size) for _, size in pools]  # of a step
-    steps = [epochs * math.ceil(size / batch_size) for _, size in pools]
-    taken = [n * size for n, size in zip(steps, sizes, strict=True)]
-    first, last = sum(taken[:task]), sum(taken[: task + 1])
-    rows = []
-    for position, seed in enumerate(stream.seeds):
-        everything = torch.cat([pool[position] for pool, _ in pools])
-        rounds = range(first // len(everything), math.ceil(last / len(everything)))
-        orders = [
-            torch.randperm(len(everything), generator=generator(seed, "batches", r)) for r in rounds
+    epoch_of = [
+        math.ceil(size / batch_size) * step for (_, size), step in zip(pools, sizes, strict=True)
+    ]
+    everything = [torch.cat(rows) for rows in zip(*(rows for rows, _ in pools), strict=True)]
+    for epoch in range(epochs):
+        first = epochs * sum(epoch_of[:task]) + epoch * epoch_of[task]
+        rows = [
+            _in_rounds(samples, first, epoch_of[task], seed)
+            for samples, seed in zip(everything, stream.seeds, strict=True)
         ]
-        start = first - rounds.start * len(everything)
-        rows.append(everything[torch.cat(orders)][start : start + last - first])
-    order = torch.stack(rows).view(len(rows), steps[task], sizes[task]).transpose(0, 1)
-    yield from order.contiguous().to(stream.device)
+        order = torch.stack(rows).view(len(rows), -1, sizes[task]).transpose(0, 1)
+        yield from order.contiguous().to(stream.device)
+
+
+def _in_rounds(samples: Tensor, first: int, count: int, seed: int) -> Tensor:
+    """So many of the shuffles of some samples, one after the other, from place ``first`` on."""
+    size = len(samples)
+    rounds = range(first // size, math.ceil((first + count) / size))
+    orders = [torch.randperm(size, generator=generator(seed, "batches", r)) for r in rounds]
+    start = first - rounds.start * size
+    return samples[torch.cat(orders)[start : start + count]]
 
 
 def _first(classes: Mapping[int, Tensor], most: int) -> dict[int, Tensor]:
