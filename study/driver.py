@@ -30,13 +30,7 @@ from ray.tune.search import Searcher
 from study.console import Console, duration
 from study.interruption import Interrupted, heed
 from study.ledger import Entry, Ledger, Loss
-from study.losses import (
-    concluded,
-    given_up,
-    loss_of,
-    memory_ran_out,
-    stopped_workers,
-)
+from study.losses import concluded, given_up, loss_of, memory_ran_out, stopped_workers
 from study.spec import ResourcesSection
 from trainables.errors import MachineError
 from trainables.foundation import Foundation
@@ -107,7 +101,9 @@ def _error_of(trial: Any) -> BaseException | None:
         error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     except Exception:  # whatever a file that is cut off makes of unpickling
         return None
-    return error
+    cause = getattr(error, "cause", None)
+    # what Ray makes of an error of a worker's system has neither its number nor its file
+    return cause if isinstance(cause, OSError) else error
 
 
 class Workers(tune.Callback):  # type: ignore[misc]
@@ -274,7 +270,8 @@ class Source(Searcher, ABC):  # type: ignore[misc]
             if running.worker in stopped:
                 self.lost(trial_id, self._loss(running, error))
             else:
-                self.retries.append(self.trials.pop(trial_id).entry)
+                del self.trials[trial_id]
+                self.retries.append(dataclasses.replace(running.entry, steps=running.steps))
 
     def listen(self, now: float) -> None:
         """Stop a worker that has been quiet for longer than is allowed; speak of one that has been

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import ray
 from factory import Run, Tune, make_confirmation, make_spec, make_sweep
-from ray.exceptions import OutOfMemoryError
+from ray.exceptions import OutOfMemoryError, RayTaskError
 
 from study.confirm import confirmed, failures, pending
 from study.driver import Halt, Watch, fit, system_error
@@ -272,11 +272,12 @@ def test_what_else_ray_raises_is_a_sentence_and_not_a_traceback(tmp_path, monkey
 def test_the_error_that_tune_keeps_is_read_and_a_file_that_was_cut_off_is_none(tmp_path):
     _, source, tune = confirmation(tmp_path)
     trial, file, text = tune.ask(), tmp_path / "error.pkl", tmp_path / "error.txt"
-    file.write_bytes(ray.cloudpickle.dumps(OSError(28, "full", "/x")))
+    raised = RayTaskError("save", "Traceback", OSError(28, "full", "/x")).as_instanceof_cause()
+    file.write_bytes(ray.cloudpickle.dumps(raised))
     kept = SimpleNamespace(trial_id=trial, pickled_error_file=str(file), error_file=str(text))
     watch = Watch(source)
     watch.on_trial_error(None, kept)
-    assert source.errors[trial].filename == "/x"
+    assert (source.errors[trial].errno, source.errors[trial].filename) == (28, "/x")
     file.write_bytes(file.read_bytes()[:9])
     watch.on_trial_error(None, kept)
     assert source.errors[trial] is None
