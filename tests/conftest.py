@@ -17,6 +17,9 @@ FIRST = [
     "test_wording.py",
     "test_power.py",
     "test_tracking.py",
+    "test_interruption.py",
+    "test_fatal_seeds.py",
+    "test_cluster.py",
 ]
 
 
