@@ -75,8 +75,13 @@ def ancestors(pid: int) -> set[int]:
 
 
 def test_a_diverged_seed_is_a_result_and_the_exit_code_says_so(tmp_path):
-    stiff = 'learner="ewc",fixed={hidden=[16],lam=1e15,lr=100.0,optimiser="sgd"}'
-    bad = sets("tune.trials=0", f"methods.finetune={{{stiff}}}", "confirm.seeds.count=6")
+    stiff = sets(
+        'methods.finetune.learner="ewc"',
+        "methods.finetune.fixed.lam=1e15",
+        "methods.finetune.fixed.lr=100.0",
+        'methods.finetune.fixed.optimiser="sgd"',
+    )
+    bad = [*sets("tune.trials=0", "confirm.seeds.count=6"), *stiff]
     done = run(tmp_path, *bad)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
