@@ -36,8 +36,10 @@ def _left_out(methods: Mapping[str, Method], ledger: Ledger) -> Iterator[str]:
             f"{wording.count(len(others), 'trial')} in this folder learnt other data than those of "
             "the last run: kept, and in no table."
         )
-    for name in methods:
-        changed = [e for e in ledger.entries(method=name) if e.versions != _versions_now(e)]
+    for name, method in methods.items():
+        # a method may have had another learner before, which need not be installed any more
+        mine = (e for e in ledger.entries(method=name) if e.work["learner"] == method.learner)
+        changed = [e for e in mine if e.versions != _versions_now(e)]
         if changed:
             yield (
                 f"{wording.count(len(changed), 'trial')} of {name} ran with other code or another "

@@ -174,3 +174,22 @@ def test_a_plug_in_that_was_changed_between_two_runs_runs_again(tmp_path, monkey
     assert sorted(scores(after)) == [100, 101, 102]
     assert len(Ledger(tmp_path / "small" / "ledger").entries()) > len(scores(before))
     assert any("odd" in note and "code" in note for note in after.notes)
+
+
+def test_a_learner_that_is_no_longer_there_does_not_stop_the_report(tmp_path, monkeypatch):
+    mine = {"fixed": QUICK, "learner": "odd"}
+    digits = {"study.stream": "split_digits", "tune.trials": 0, "confirm.seeds": [100, 101]}
+    with monkeypatch.context() as patch:
+        plugged(tmp_path, patch, "pass")
+        methods = {"mine": mine, "finetune": {"fixed": QUICK}}
+        run(tmp_path / "small", tmp_path, {**digits, "methods": methods})
+    place = tmp_path / "small" / "ledger" / "confirm"
+    (place / "mine").rename(place / "moved")
+    ours = {"mine": {"fixed": QUICK, "learner": "finetune"}, "finetune": {"fixed": QUICK}}
+    run(tmp_path / "other", tmp_path, {**digits, "methods": ours})
+    (place / "moved").rename(tmp_path / "other" / "ledger" / "confirm" / "mine_before")
+    target = tmp_path / "other" / "ledger" / "confirm"
+    for entry in (target / "mine_before").iterdir():
+        entry.rename(target / "mine" / entry.name)
+    (target / "mine_before").rmdir()
+    assert sorted(analyse_folder(tmp_path / "other").record.methods[0].scores) == [100, 101]
