@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.effects import Array
-from analysis.pareto import Direction
+from analysis.statistics.estimates import Array
+from analysis.statistics.pareto import Direction
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from analysis import wording
-from study.confirm import best_configuration
+from study.check import Method
 from study.folder import Asked, Folder, Planned, Question
 from study.ledger import Ledger
-from study.plan import Method
+from study.run.confirmation import best_configuration
 from study.spec import Spec
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from analysis import wording
-from study.confirm import confirmed
+from study.check import Method
 from study.ledger import Entry, Ledger
-from study.plan import Method
+from study.run.confirmation import confirmed
+from study.run.sweep import within_budget
 from study.spec import Spec
-from study.sweep import within_budget
-from trainables.course import Assignment
+from trainables.engine.assignment import Assignment
 
 NUMERICAL = ("torch", "numpy")  # packages whose versions change results in the last digits
 

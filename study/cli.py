@@ -19,7 +19,7 @@ import typer
 from trainables.errors import InputError, MachineError, check_text, machine_error
 
 if TYPE_CHECKING:
-    from analysis.results import Analysis
+    from analysis.one_study.analyse import Analysis
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -94,8 +94,8 @@ def run(
     spec, source = _read(study, sets, address)
     from study.console import Console, print_results, shell, unprinted, warn
     from study.interruption import Interrupted, heeded
-    from study.mlflow_store import chosen_uri, shown
-    from study.run import run_study
+    from study.mlflow.store import chosen_uri, shown
+    from study.run.phases import run_study
 
     place, uri = dir / spec.study.name, chosen_uri(tracking_uri)
     try:
@@ -133,7 +133,7 @@ def plan(
 ) -> None:
     """Resolve everything, run nothing: trials, seeds, time, smallest detectable effect."""
     from study.console import print_table
-    from study.estimate import estimate
+    from study.plan import estimate
 
     spec, source = _read(study, sets, address)
     found = estimate(spec, source, dir / spec.study.name, data_root(data))
@@ -157,7 +157,7 @@ def plan(
 def status(folder: OneFolder, as_json: AsJson = False) -> None:
     """Say what a study has and what it lacks."""
     from study.console import print_table
-    from study.estimate import progress
+    from study.status import progress
 
     found = progress(folder)
     if as_json:
@@ -188,7 +188,7 @@ def report(
     ] = None,
 ) -> None:
     """Print the tables of a study, or of several side by side; write them in every format."""
-    from study.results import analyse_folder
+    from study.record import analyse_folder
 
     if seed is not None and (power or len(folders) > 1):
         raise InputError("--seed goes with the report of one study. Give one folder, no --power.")
@@ -203,7 +203,7 @@ def report(
 
 
 def _report_one(analysis: Analysis, place: Path, as_json: bool, seed: int | None = None) -> None:
-    from analysis.data import to_json
+    from analysis.formats.data import to_json
     from study.console import print_results
     from study.report import check_seed, write_report
 
@@ -216,7 +216,7 @@ def _report_one(analysis: Analysis, place: Path, as_json: bool, seed: int | None
 def _report_several(
     folders: list[Path], analyses: list[Analysis], place: Path, as_json: bool
 ) -> None:
-    from analysis.across_sections import across_sections, to_json
+    from analysis.report.many_sections import across_sections, to_json
     from study.console import print_sections
     from study.report import compare, write_across
 
@@ -245,7 +245,7 @@ def _written(write: Callable[[], None], place: Path, as_json: bool) -> None:
 def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None:
     from dataclasses import asdict
 
-    from analysis.planning import plans, power_table
+    from analysis.one_study.planning import plans, power_table
     from study.console import print_block
     from study.seen import differences_of
 
@@ -279,8 +279,8 @@ def front(folder: OneFolder) -> None:
 def track(folder: OneFolder, tracking_uri: Uri = None) -> None:
     """Write what MLflow lacks of a study, from its ledger."""
     from study.console import unprinted
-    from study.mlflow_store import chosen_uri, default_uri, shown
-    from study.tracking import rebuild
+    from study.mlflow.store import chosen_uri, default_uri, shown
+    from study.mlflow.writer import rebuild
 
     uri = chosen_uri(tracking_uri) or default_uri(folder)
     rebuild(folder, uri)
@@ -296,7 +296,7 @@ def ui(
     """Open MLflow's pages on a study's database, or where MLFLOW_TRACKING_URI says."""
     import subprocess
 
-    from study.mlflow_store import chosen_uri, is_server, pages
+    from study.mlflow.store import chosen_uri, is_server, pages
 
     uri = chosen_uri(None)
     if uri and is_server(uri):

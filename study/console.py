@@ -22,8 +22,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from analysis.blocks import Block, Section
-    from analysis.results import Analysis
+    from analysis.one_study.analyse import Analysis
+    from analysis.report.blocks import Block, Section
 from study.ledger import Entry
 
 PLAIN_SECONDS = 2.0  # plain lines come at most so often, and at the end of a phase
@@ -201,8 +201,8 @@ def print_table(
 
 def print_results(analysis: Analysis) -> None:
     """Print a study's comparison tables, verdicts and notes on stdout."""
-    from analysis.sections import verdict_sentences
-    from analysis.tables import comparison_table, method_table, tuning_table
+    from analysis.report.sections import verdict_sentences
+    from analysis.report.tables import comparison_table, method_table, tuning_table
 
     for table in (method_table(analysis), comparison_table(analysis), tuning_table(analysis)):
         print_block(table)
@@ -219,7 +219,7 @@ def print_sections(sections: Iterable[Section]) -> None:
 
 def print_block(block: Block) -> None:
     """Print a block of a report as plainly as it can be; figures are for the files."""
-    from analysis.blocks import Bullets, Code, Paragraph, Table
+    from analysis.report.blocks import Bullets, Code, Paragraph, Table
 
     if isinstance(block, Table) and block.rows:
         print_table(block.title, block.columns, block.rows, block.caption)

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from search_spaces import find_space
-from study.mlflow_store import URI, check_uri, reach, reason, shown
+from study.mlflow.store import URI, check_uri, reach, reason, shown
 from trainables import InputError, find_learner, plugins
 from trainables.streams.datasets import DATASETS, is_cached
 
@@ -60,7 +60,7 @@ def _devices() -> str:
 
 
 def _ray(address: str) -> str:
-    from study.cluster import connected
+    from study.run.cluster import connected
     from study.spec import ResourcesSection, check_address
 
     check_address(address)

@@ -22,9 +22,9 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from study.check import stream_options
 from study.console import warn
 from study.ledger import Ledger
-from study.plan import stream_options
 from study.spec import Spec
 from trainables.errors import InputError, check_text
 

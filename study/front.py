@@ -13,13 +13,13 @@ from typing import Any
 
 import tomli_w
 
-from analysis.pareto import Point, study_fronts
-from study import plan
+from analysis.statistics.pareto import Point, study_fronts
+from study import check
+from study.check import Method
 from study.ledger import Entry, Ledger
-from study.plan import Method
-from study.results import opened
+from study.record import opened
+from study.run.sweep import finished_trials
 from study.spec import Spec
-from study.sweep import finished_trials
 from trainables.errors import InputError
 
 Fronts = dict[str, list[Entry]]
@@ -43,7 +43,7 @@ def front_study(place: Path) -> str:
         raise InputError(f"{place}: no trial is complete yet. Run the study first.")
     values = _values(spec, methods, fronts, _first_unseen(spec, ledger))
     source = f"the fronts of {place}"
-    plan.resolve(Spec.parse(values, source), source)
+    check.resolve(Spec.parse(values, source), source)
     said = [f"The fronts of {spec.study.name}, on other seeds.", *_lacking(spec, methods, ledger)]
     said += [f"No trial of {name} is complete." for name in methods if name not in fronts]
     return "".join(f"# {line}\n" for line in said) + tomli_w.dumps(values)
@@ -62,7 +62,7 @@ def _fronts(
         name: [Point(number, tuple(e.values)) for number, e in entries.items()]
         for name, entries in complete.items()
     }
-    for front in study_fronts(points, [plan.direction(name) for name in spec.objectives]):
+    for front in study_fronts(points, [check.direction(name) for name in spec.objectives]):
         kept: dict[str, Entry] = {}
         for point in front.points:
             entry = complete[front.method][point.number]
@@ -102,7 +102,7 @@ def _values(
             for entry in entries
         },
         "tune": {"trials": 0},
-        "confirm": plain["confirm"] | {"seeds": seeds, "chosen_on": plan.chosen_on(spec)},
+        "confirm": plain["confirm"] | {"seeds": seeds, "chosen_on": check.chosen_on(spec)},
         "resources": {k: v for k, v in plain["resources"].items() if v is not None},
     }
 
@@ -113,6 +113,6 @@ def _name(entry: Entry) -> str:
 
 def _section(method: Method, entry: Entry) -> dict[str, Any]:
     """The table of a method that is fixed to a trial's configuration."""
-    usual = plan.configuration(method, {})
+    usual = check.configuration(method, {})
     chosen = {k: v for k, v in entry.work["configuration"].items() if v != usual[k]}
     return {"learner": method.learner, "fixed": method.fixed | chosen}

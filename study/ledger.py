@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from trainables import find_stream
-from trainables.course import Assignment, key_of
+from trainables.engine.assignment import Assignment, key_of
+from trainables.engine.foundation import Foundation
+from trainables.engine.outcome import Outcome
 from trainables.errors import InputError
-from trainables.foundation import Foundation
-from trainables.outcome import Outcome
 
 STATES = ("complete", "pruned", "diverged", "failed")
 FORMAT = 3

@@ -1,323 +1,192 @@
-"""Resolving a study: every name, value and range checked before anything runs."""
+"""What a study will take, and how far it is."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from analysis.one_study.planning import margins, plan_seeds
+from study import check
+from study.check import Method
+from study.folder import Folder
+from study.run.cluster import WORKERS
+from study.run.phases import Data, load_data, prepared, suspicions, try_streams
+from study.run.pilot import has_own_loop, measure, pilot_work, sizes, steps_per_trial
+from study.run.pretraining import Shared, foreseen
+from study.seen import seen_differences
+from study.spec import Spec
+from trainables import find_stream
+from trainables.engine.course import Course
 
-from analysis.metrics import METRICS
-from search_spaces import find_space
-from study.search import Direction, SpaceTrial, new_study
-from study.spec import Range, Spec, expand
-from trainables import find_learner, find_stream
-from trainables.course import Assignment
-from trainables.errors import InputError, unknown
-from trainables.learner import Training
-from trainables.options import Options, checked
-from trainables.streams import SCENARIOS, Stream, StreamInfo, StreamOptions
 
-OBJECTIVES: dict[str, Direction] = {"memory_bytes": "minimize"}
+def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
+    """Resolve a study and time a pilot of each method on this machine; nothing is written."""
+    for name, value in WORKERS.items():  # pilots are timed as workers train
+        os.environ.setdefault(name, value)
+    import torch
+
+    methods = check.resolve(spec, source)
+    tuning, confirming = prepared(spec, *load_data(spec, root))
+    try_streams(spec, tuning, confirming)
+    torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))
+    device = "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
+    data = {"tune": tuning, "confirm": confirming}
+    pilots = {m.name: _pilots(spec, m, data, device) for m in methods.values()}
+    shared = {phase: foreseen(spec, methods, phase) for phase in data}
+    rows = [_row(spec, method, pilots[method.name], shared, data) for method in methods.values()]
+    rows += [
+        _shared_row(each, pilots[each.methods[0]].stack, data[phase], device)
+        for phase in data
+        for each in shared[phase]
+    ]
+    total = sum(row["seconds"] or 0 for row in rows)
+    return {
+        "study": spec.study.name,
+        "folder": str(place),
+        "methods": rows,
+        "seconds": total,
+        "notes": [
+            *suspicions(spec, tuning, confirming),
+            *_time_notes(spec, rows, total, device),
+            *_power_notes(spec, methods, place),
+        ],
+    }
 
 
 @dataclass(frozen=True)
-class Method:
-    """One method of a study, resolved."""
-
-    name: str
-    learner: str
-    defaults: dict[str, Any]  # published values, with what the study file fixes
-    fixed: dict[str, Any]
-    space: dict[str, Range]
-
-
-def resolve(spec: Spec, source: str) -> dict[str, Method]:
-    """Check everything a study file names and return its methods.
-
-    Raises:
-        InputError: with the file, the key, what is allowed and the nearest valid name.
+class Timed:
+    """What the pilots of a method found: seed-steps per second in each phase with the stack to use,
+    none where they failed; seconds it takes a seed to end a task.
     """
-    try:
-        _check_study(spec)
-        _check_tune(spec)
-        _check_seeds(spec)
-        _check_published(spec)
-        return {name: _method(spec, name) for name in spec.methods}
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
+
+    stack: int
+    rates: dict[str, float]
+    ends: float = 0.0
+    problem: str = ""
 
 
-def stream_info(spec: Spec, stream: str | None = None) -> StreamInfo:
-    """Return what a learner of this study is told about its stream, without loading data."""
-    kind = find_stream(stream or spec.study.stream)
-    return kind.describe(spec.study.scenario, stream_options(spec, stream))
+def _pilots(spec: Spec, method: Method, data: Mapping[str, Data], device: str) -> Timed:
+    found = measure(pilot_work(spec, method), sizes(spec, method), data["confirm"], device)
+    stack = found.fastest
+    if not found.rates:
+        return Timed(stack, {}, problem=found.problem)
+    rates = {"confirm": found.rates[stack], "tune": found.rates[stack]}
+    if check.tune_stream(spec) != spec.study.stream:
+        elsewhere = measure(pilot_work(spec, method, "tune"), [stack], data["tune"], device)
+        rates["tune"] = elsewhere.rates.get(stack, rates["tune"])
+    return Timed(stack, rates, found.ends.get(stack, 0.0))
 
 
-def stream_options(spec: Spec, stream: str | None = None) -> StreamOptions:
-    """Return the options of the study's stream; or, of another one, those that it has too."""
-    own = find_stream(spec.study.stream)
-    options = own.Options.parse(spec.stream, "stream")
-    kind = find_stream(stream or spec.study.stream)
-    if kind is own:
-        return options
-    shared = {key: value for key, value in spec.stream.items() if key in kind.Options.fields()}
-    return kind.Options.parse(shared, "stream")
+def _row(
+    spec: Spec,
+    method: Method,
+    pilots: Timed,
+    shared: Mapping[str, list[Shared]],
+    data: Mapping[str, Data],
+) -> dict[str, Any]:
+    """What one method will take, without first tasks that trials share; no time where its pilot
+    failed.
+    """
+    row = {
+        "method": method.name,
+        "tune_trials": spec.tune.trials,
+        "tune_seeds": len(spec.tune_seeds),
+        "confirm_seeds": len(spec.confirm_seeds),
+        "stack": pilots.stack,
+        "seconds": None,
+        "problem": pilots.problem,
+        "own_loop": False,
+    }
+    if not pilots.rates:
+        return row
+    runs = {"tune": spec.tune.trials * len(spec.tune_seeds), "confirm": len(spec.confirm_seeds)}
+    seconds = 0.0
+    for phase in (phase for phase in runs if runs[phase]):
+        course = _course(spec, method, phase, data[phase])
+        shares = any(method.name in each.methods for each in shared[phase])
+        steps = steps_per_trial(course, first=int(shares))
+        seconds += runs[phase] * (steps / pilots.rates[phase] + course.tasks * pilots.ends)
+    own = has_own_loop(method.learner)
+    return row | {"seconds": round(seconds, 1), "own_loop": own}
 
 
-def tasks_of(spec: Spec, stream: str | None = None) -> int:
-    """Return how many tasks a stream has in this study."""
-    kind = find_stream(stream or spec.study.stream)
-    return kind.length(stream_options(spec, stream))
+def _course(spec: Spec, method: Method, phase: str, data: Data) -> Course:
+    """A seed's course through the stream of a phase, at the published values."""
+    seeds = (spec.tune_seeds if phase == "tune" else spec.confirm_seeds)[:1]
+    work = check.assignment(spec, method, check.configuration(method, {}), phase, seeds)
+    return Course(work, seeds, data)
 
 
-def unit_of(spec: Spec, seed: int, stream: str | None = None) -> int:
-    """Return the unit of a seed, which the tests pair: the seed itself in most streams."""
-    kind = find_stream(stream or spec.study.stream)
-    return kind.unit_of(seed, stream_options(spec, stream))
+def _shared_row(shared: Shared, stack: int, data: Data, device: str) -> dict[str, Any]:
+    """What a first task takes that trials have in common, and that is learnt once."""
+    work, tuning = shared.work, shared.work.phase == "tune"
+    found = measure(dataclasses.replace(work, phase="tune"), [stack], data, device)
+    seconds = None
+    if found.rates:
+        steps = steps_per_trial(Course(work, work.seeds[:1], data))
+        seconds = round(len(work.seeds) * steps / found.rates[stack], 1)
+    return {
+        "method": f"first task of {', '.join(shared.methods)} ({work.phase})",
+        "tune_trials": int(tuning),
+        "tune_seeds": len(work.seeds) if tuning else 0,
+        "confirm_seeds": 0 if tuning else len(work.seeds),
+        "stack": stack,
+        "seconds": seconds,
+        "problem": found.problem if not found.rates else "",
+        "own_loop": False,
+    }
 
 
-def chosen_on(spec: Spec) -> list[int]:
-    """Return the seeds that have a part in choosing configurations, here or in a study before."""
-    here = spec.tune_seeds if spec.tune.trials else ()
-    return sorted({*here, *expand(spec.confirm.chosen_on)})
-
-
-def tune_stream(spec: Spec) -> str:
-    """Name of the stream a sweep learns."""
-    return (
-        spec.tune.stream
-        if spec.tune.protocol == "held_out_stream" and spec.tune.stream
-        else spec.study.stream
-    )
-
-
-def direction(objective: str) -> Direction:
-    """Return ``maximize`` or ``minimize``."""
-    if objective in OBJECTIVES:
-        return OBJECTIVES[objective]
-    return "maximize" if METRICS[objective].higher_is_better else "minimize"
-
-
-def assignment(
-    spec: Spec, method: Method, configuration: Mapping[str, Any], phase: str, seeds: tuple[int, ...]
-) -> Assignment:
-    """Return what a trial of a method has to compute."""
-    tuning = phase == "tune"
-    first = spec.tune.tasks if tuning and spec.tune.protocol == "first_tasks" else None
-    stream = tune_stream(spec) if tuning else spec.study.stream
-    return Assignment(
-        learner=method.learner,
-        configuration=dict(configuration),
-        stream=stream,
-        scenario=spec.study.scenario,
-        options=stream_options(spec, stream).plain(),
-        phase=phase,
-        seeds=seeds,
-        tasks=first,
-        evaluate_every=0 if tuning else spec.confirm.evaluate_every,
-    )
-
-
-def configuration(method: Method, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the whole configuration of a trial from the values its search gave."""
-    config = find_learner(method.learner).Config.parse(
-        {**method.defaults, **params}, f"methods.{method.name}"
-    )
-    return config.plain()
-
-
-def _check_study(spec: Spec) -> None:
-    study = spec.study
-    if study.scenario not in SCENARIOS:
-        raise InputError(f"study.scenario: {unknown('scenario', study.scenario, SCENARIOS)}")
-    _stream(study.stream, study.scenario, "study.stream", "study.scenario")
-    if study.metric not in METRICS:
-        raise InputError(f"study.metric: {unknown('metric', study.metric, METRICS)}")
-    if study.reference not in spec.methods:
-        raise InputError(f"study.reference: {unknown('method', study.reference, spec.methods)}")
-    options = stream_options(spec)
-    if options.active_classes != "all" and study.scenario != "class":
-        raise InputError(
-            f"stream.active_classes: it is for the scenario 'class'; in '{study.scenario}' the "
-            "scenario itself says which outputs compete. Remove it."
+def _time_notes(
+    spec: Spec, rows: Sequence[Mapping[str, Any]], total: float, device: str
+) -> list[str]:
+    notes = [
+        f"About {total:.0f} s of training on one device of this machine ({device}), without tests, "
+        "checkpoints and start-up; the sweeps are timed at the published defaults."
+    ]
+    if spec.resources.gpus_per_trial and device == "cpu":
+        notes.append("The study asks for GPUs and this machine has none: expect other times there.")
+    notes += [
+        f"The pilot of '{row['method']}' failed: {row['problem']}."
+        for row in rows
+        if row["problem"]
+    ]
+    own = [row["method"] for row in rows if row["own_loop"]]
+    if own:
+        notes.append(
+            f"{', '.join(own)}: trained in a loop of its own, which the pilot does not time: "
+            "expect another time."
         )
+    return notes
 
 
-def _stream(name: str, scenario: str, key: str, scenario_key: str) -> type[Stream]:
-    try:
-        stream = find_stream(name)
-    except InputError as error:
-        raise InputError(f"{key}: {error}") from None
-    if scenario not in stream.scenarios:
-        raise InputError(
-            f"{scenario_key}: stream '{name}' has no scenario '{scenario}'. "
-            f"Allowed: {', '.join(stream.scenarios)}."
+def _power_notes(spec: Spec, methods: Mapping[str, Method], place: Path) -> list[str]:
+    """What the seeds, or their units, can show; in the metric's own units where the folder has
+    paired scores.
+    """
+    compared = [name for name in methods if name != spec.study.reference]
+    seen = seen_differences(spec, methods, Folder.open(place)[0]) if _begun(place) else {}
+    paired = {check.unit_of(spec, seed) for seed in spec.confirm_seeds}
+    unit = find_stream(spec.study.stream).unit(check.stream_options(spec))
+    known = [name for name in compared if name in seen]
+    notes = []
+    for name in known or [""]:
+        plan_ = plan_seeds(
+            len(paired),
+            len(compared),
+            seen[name].differences if known else (),
+            margins(spec.study.margin) if known else (),
+            spec.study.alpha,
+            unit=unit,
         )
-    return stream
+        source = f"{name}, from {seen[name].source}: " if known else ""
+        notes += [f"{source}{sentence}" for sentence in plan_.sentences]
+    return notes
 
 
-def _check_tune(spec: Spec) -> None:
-    tune = spec.tune
-    if tune.trials == 0 and tune.pruner != "none":
-        raise InputError(
-            "tune.pruner: there is nothing to prune with tune.trials = 0. Set tune.pruner = 'none'."
-        )
-    for name in spec.objectives:
-        if name not in METRICS and name not in OBJECTIVES:
-            raise InputError(
-                f"tune.objectives: {unknown('objective', name, [*METRICS, *OBJECTIVES])}"
-            )
-    if spec.objectives[0] != spec.study.metric:
-        raise InputError(
-            f"tune.objectives: the first one must be the primary metric, '{spec.study.metric}': "
-            "it chooses the configuration that is confirmed."
-        )
-    if len(spec.objectives) > 1 and tune.pruner == "asha":
-        raise InputError(
-            "tune.pruner: asha compares one objective and cannot serve several. Set it to 'none'."
-        )
-    alone = [name for name in spec.objectives if name in METRICS and _needs_two_tasks(name)]
-    if tune.protocol == "first_tasks" and tune.tasks == 1 and alone:
-        raise InputError(f"tune.tasks = 1: {alone[0]} needs two tasks at least.")
-    if (tune.protocol == "held_out_stream") != (tune.stream is not None):
-        raise InputError(
-            "tune.stream: give it with tune.protocol = 'held_out_stream', and only then."
-        )
-    if tune.stream is not None:
-        held_out = _stream(tune.stream, spec.study.scenario, "tune.stream", "tune.stream")
-        if held_out.name == spec.study.stream:
-            raise InputError(
-                "tune.stream: a held-out stream must not be the stream of the study itself."
-            )
-    if tune.protocol == "first_tasks" and tune.tasks > tasks_of(spec):
-        raise InputError(
-            f"tune.tasks = {tune.tasks}: stream '{spec.study.stream}' has fewer tasks."
-        )
-
-
-def _needs_two_tasks(metric: str) -> bool:
-    return bool(np.isnan(METRICS[metric](np.ones((1, 1, 1, 1, 1))))[0])
-
-
-def _check_seeds(spec: Spec) -> None:
-    tuning, confirming = spec.tune_seeds, spec.confirm_seeds
-    for key, seeds in (("tune.seeds", tuning), ("confirm.seeds", confirming)):
-        if len(set(seeds)) < len(seeds):
-            raise InputError(f"{key}: a seed is named twice.")
-        if not seeds and (key == "confirm.seeds" or spec.tune.trials):
-            raise InputError(f"{key}: name at least one seed.")
-    chose = {"tune.seeds": tuning if spec.tune.trials else ()}
-    chose["confirm.chosen_on"] = expand(spec.confirm.chosen_on)
-    for key, seeds in chose.items():
-        if both := sorted(set(seeds) & set(confirming)):
-            raise InputError(
-                f"confirm.seeds: {_list(both)} also in {key}. A seed that chose a configuration "
-                "cannot judge it: use other seeds in one of the two."
-            )
-
-
-def _check_published(spec: Spec) -> None:
-    for method, figures in spec.published.items():
-        where = f"published.{method}"
-        if method not in spec.methods:
-            raise InputError(f"{where}: {unknown('method', method, spec.methods)}")
-        readouts = find_learner(spec.learner_of(method)).readouts
-        for metric, several in figures.items():
-            if metric not in METRICS:
-                raise InputError(f"{where}: {unknown('metric', metric, METRICS)}")
-            named = [figure.readout or readouts[0] for figure in several]
-            for readout in named:
-                if readout not in readouts:
-                    text = unknown("readout", readout, readouts)
-                    raise InputError(f"{where}.{metric}.readout: {text}")
-                if named.count(readout) > 1:
-                    raise InputError(f"{where}.{metric}: two figures for the readout '{readout}'.")
-
-
-def _method(spec: Spec, name: str) -> Method:
-    section, where = spec.methods[name], f"methods.{name}"
-    try:
-        learner = find_learner(spec.learner_of(name))
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    scenario = spec.study.scenario
-    if scenario not in learner.scenarios:
-        raise InputError(
-            f"{where}: '{learner.name}' does not support the scenario '{scenario}'. "
-            f"It supports: {', '.join(learner.scenarios)}."
-        )
-    info = stream_info(spec)
-    defaults = (
-        learner.published(info)
-        | _one_pass(learner.Config, section.fixed, scenario, where)
-        | section.fixed
-    )
-    method = Method(name, learner.name, defaults, dict(section.fixed), dict(section.space))
-    config = learner.Config.parse(defaults, f"{where}.fixed")
-    try:
-        learner.check(config, info)
-    except InputError as error:
-        raise InputError(f"{where}.fixed: {error}.") from None
-    for key in section.space:
-        if key not in learner.Config.fields():
-            raise InputError(f"{where}.space: {unknown('option', key, learner.Config.fields())}")
-        if key in section.fixed:
-            raise InputError(f"{where}.space.{key}: it is fixed too. Choose one of the two.")
-        if key == "epochs" and scenario == "task_free":
-            raise InputError(f"{where}.space.epochs: a task-free stream is seen once. Remove it.")
-        _check_range(where, key, section.space[key], learner.Config)
-    if spec.tune.trials:
-        _try_space(method, info)
-    return method
-
-
-def _one_pass(config: type, fixed: Mapping[str, Any], scenario: str, where: str) -> dict[str, Any]:
-    """A task-free stream is seen once."""
-    if scenario != "task_free" or not issubclass(config, Training):
-        return {}
-    if fixed.get("epochs", 1) != 1:
-        raise InputError(
-            f"{where}.fixed.epochs: a task-free stream is seen once. Remove it or set it to 1."
-        )
-    return {"epochs": 1}
-
-
-def _check_range(where: str, name: str, given: Range, config: type[Options]) -> None:
-    """Refuse a range that is none, or that leaves the limits of its option."""
-    kind, limits = config.kinds()[name], config.fields()[name].metadata
-    whole = kind in (int, int | None)
-    ends = (given.low, given.high)
-    try:
-        if given.choices is not None:
-            if not given.choices or ends != (None, None):
-                raise InputError("give either low and high, or choices = [...] with some values")
-            for choice in given.choices:
-                checked(name, choice, kind, limits)
-            return
-        if not whole and kind not in (float, float | None):
-            raise InputError("give choices = [...] for this option; it is not a number")
-        if given.low is None or given.high is None:
-            raise InputError("give low and high, or choices = [...]")
-        if whole and not (given.low.is_integer() and given.high.is_integer()):
-            raise InputError("the ends of a range of whole numbers are whole numbers")
-        if not given.low < given.high < math.inf or (given.log and given.low <= 0):
-            order = "0 < low < high with log = true" if given.log else "low < high"
-            raise InputError(f"low = {given.low}, high = {given.high}; needed: {order}")
-        for end in (given.low, given.high):
-            checked(name, int(end) if whole else end, kind, limits)
-    except InputError as error:
-        raise InputError(f"{where}.space.{name}: {error}.") from None
-
-
-def _try_space(method: Method, info: StreamInfo) -> None:
-    """Draw one configuration, so that what is wrong with a space shows before anything runs."""
-    trial = SpaceTrial(new_study().ask(), method.fixed, method.space, method.learner)
-    configuration(method, trial.sample(find_space(method.learner), info))
-
-
-def _list(values: list[int]) -> str:
-    shown = ", ".join(map(str, values[:5]))
-    return f"{shown}{', …' if len(values) > 5 else ''} {'is' if len(values) == 1 else 'are'}"
+def _begun(place: Path) -> bool:
+    return (place / "study.json").exists()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from analysis.across import Across, compare_streams, streams_of
-from analysis.blocks import Picture
-from analysis.html import Draw
-from analysis.renderings import across_files, files
-from analysis.results import Analysis
+from analysis.formats.html import Draw
+from analysis.formats.renderings import across_files, files
+from analysis.many_studies.compare import Across, compare_streams, streams_of
+from analysis.one_study.analyse import Analysis
+from analysis.report.blocks import Picture
 from study.folder import obstacle
 from trainables.errors import InputError
 
@@ -92,5 +92,5 @@ def _write(
             # a failure's reason may quote bytes that are no text
             (place / name).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        why = obstacle(place) or error.strerror
+        why = obstacle(place) or error.strerror or str(error)
         raise InputError(f"cannot write the report to {place}: {why}.") from None

@@ -12,7 +12,7 @@ from analysis.metrics import (
     recency_bias,
     worst_case_accuracy,
 )
-from trainables.outcome import Array, Outcome
+from trainables.engine.outcome import Array, Outcome
 
 
 def of_readout(metric: str, readout: str) -> str:

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.units import grouped, means
-from study import plan
-from study.confirm import confirmed
+from analysis.one_study.units import grouped, means
+from study import check
+from study.check import Method
 from study.folder import Folder
 from study.ledger import Ledger
-from study.plan import Method
-from study.results import opened
+from study.record import opened
+from study.run.confirmation import confirmed
+from study.run.sweep import best_trial
 from study.scores import seed_scores
 from study.spec import Spec
-from study.sweep import best_trial
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def seen_differences(
     scores = {name: _seen(spec, method, ledger) for name, method in methods.items()}
     sources = (
         ("the confirmation", spec.study.stream),
-        ("the tuning seeds", plan.tune_stream(spec)),
+        ("the tuning seeds", check.tune_stream(spec)),
     )
     found = {}
     for name in methods:
@@ -54,7 +54,7 @@ def _unit_differences(
 ) -> tuple[float, ...]:
     """Return the mean difference of each unit, over the seeds that both methods have."""
     differences = {seed: mine[seed] - theirs[seed] for seed in set(mine) & set(theirs)}
-    units = grouped(set(differences), lambda seed: plan.unit_of(spec, seed, stream))
+    units = grouped(set(differences), lambda seed: check.unit_of(spec, seed, stream))
     return tuple(means(differences, units).values())
 
 

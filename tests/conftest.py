@@ -12,11 +12,11 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)  # where the studies of whoever runs
 # Begun first, or they end alone. Each process is handed two files to begin with: the slowest are
 # followed by short ones.
 FIRST = [
-    "test_run.py",
+    "test_phases.py",
     "test_run_in_trouble.py",
     "test_wording.py",
     "test_power.py",
-    "test_tracking.py",
+    "test_writer.py",
     "test_interruption.py",
     "test_fatal_seeds.py",
     "test_cluster.py",

@@ -12,25 +12,28 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from trainables.contract import misdeclared
-from trainables.der import DER
 from trainables.errors import InputError, unknown
-from trainables.ewc import EWC
-from trainables.finetune import Finetune
-from trainables.fssg import FSSG
-from trainables.gdumb import GDumb
-from trainables.gem import AGEM, GEM
-from trainables.icarl import ICaRL
-from trainables.joint import Joint
-from trainables.latent_replay import LatentReplay, SpikingRehearsal
 from trainables.learner import Learner, Map
-from trainables.lwf import LwF
-from trainables.merging import Merging
-from trainables.replay import Replay
-from trainables.si import SI
-from trainables.sleep_replay import ICaRLSleep, SleepReplay
-from trainables.spiking import SpikingNaive
+from trainables.methods.agem import AGEM
+from trainables.methods.der import DER
+from trainables.methods.ewc import EWC
+from trainables.methods.finetune import Finetune
+from trainables.methods.fssg import FSSG
+from trainables.methods.gdumb import GDumb
+from trainables.methods.gem import GEM
+from trainables.methods.icarl import ICaRL
+from trainables.methods.joint import Joint
+from trainables.methods.lwf import LwF
+from trainables.methods.replay import Replay
+from trainables.methods.si import SI
+from trainables.methods.sleep.icarl_sleep import ICaRLSleep
+from trainables.methods.sleep.merging import Merging
+from trainables.methods.sleep.sleep_replay import SleepReplay
+from trainables.methods.sleep.wake_joint import WakeJoint
+from trainables.methods.spiking.latent_replay import LatentReplay
+from trainables.methods.spiking.spiking_naive import SpikingNaive
+from trainables.methods.spiking.spiking_rehearsal import SpikingRehearsal
 from trainables.streams import STREAMS, Stream
-from trainables.wake import WakeJoint
 
 LEARNERS: dict[str, type[Learner]] = {
     kind.name: kind

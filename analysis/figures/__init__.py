@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from analysis.across import Across
-from analysis.blocks import Picture
 from analysis.figures import (
     accuracy_matrix,
     after_each_task,
@@ -14,15 +12,17 @@ from analysis.figures import (
     fronts,
     history,
     importance,
+    many_studies,
     maps,
     memory,
     paired,
     slices,
-    streams,
 )
 from analysis.figures.accuracy_matrix import matrix_picture
 from analysis.figures.common import inline, save, svg
-from analysis.results import Analysis
+from analysis.many_studies.compare import Across
+from analysis.one_study.analyse import Analysis
+from analysis.report.blocks import Picture
 
 __all__ = ["across_pictures", "inline", "matrix_picture", "pictures", "save", "svg"]
 
@@ -48,4 +48,4 @@ def pictures(analysis: Analysis) -> tuple[Picture, ...]:
 
 def across_pictures(across: Across) -> tuple[Picture, ...]:
     """The figures of several studies."""
-    return tuple(streams.pictures(across))
+    return tuple(many_studies.pictures(across))

@@ -7,11 +7,11 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from analysis.blocks import Picture
 from analysis.figures import common, heat, layout
 from analysis.figures.layout import Grid
-from analysis.results import Analysis
-from analysis.trajectories import Matrix
+from analysis.one_study.analyse import Analysis
+from analysis.one_study.trajectories import Matrix
+from analysis.report.blocks import Picture
 
 COLOURS = heat.one_way(0, 1)
 BAR = 0.5

@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from analysis import captions
-from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
-from analysis.results import Analysis
-from analysis.trajectories import Band, Numbers, Trajectory
+from analysis.one_study.analyse import Analysis
+from analysis.one_study.trajectories import Band, Numbers, Trajectory
+from analysis.report import captions
+from analysis.report.blocks import Picture
 
 MOST_TOGETHER = 7  # methods in one panel
 LABEL = "accuracy on tasks so far"

@@ -21,9 +21,9 @@ import matplotlib.style
 from matplotlib.figure import Figure
 
 from analysis import wording
-from analysis.blocks import Picture
-from analysis.captions import SEED_VARIES
 from analysis.records import StudyRecord
+from analysis.report.blocks import Picture
+from analysis.report.captions import SEED_VARIES
 from analysis.wording import plural
 
 Arguments = ParamSpec("Arguments")

@@ -7,12 +7,12 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.after_each_task import curve
 from analysis.figures.layout import Grid
-from analysis.results import Analysis
-from analysis.trajectories import Diagnostic
+from analysis.one_study.analyse import Analysis
+from analysis.one_study.trajectories import Diagnostic
+from analysis.report.blocks import Picture
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:

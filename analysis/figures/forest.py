@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import wording
-from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
-from analysis.results import Analysis, Comparison
+from analysis.one_study.analyse import Analysis, Comparison
+from analysis.report.blocks import Picture
 
 ROW = 0.3  # inches: two lines of a verdict
 VERDICT = 1.08

@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import wording
-from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Entry, Grid
-from analysis.pareto import Direction, Front
-from analysis.results import Analysis
+from analysis.one_study.analyse import Analysis
+from analysis.report.blocks import Picture
+from analysis.statistics.pareto import Direction, Front
 
 DOMINATED: dict[str, Any] = {
     "color": common.GREY,

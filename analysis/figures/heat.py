@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures import common, layout
 from analysis.figures.layout import Grid
-from analysis.trajectories import Matrix
+from analysis.one_study.trajectories import Matrix
 
 LEVELS = 40  # a colour bar with more is drawn as pixels
 NUMBER = 0.25  # inches that a cell's number takes

@@ -9,11 +9,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.layout import Entry, Grid
-from analysis.results import Analysis, TuningRow
-from analysis.searches import Search
+from analysis.one_study.analyse import Analysis, TuningRow
+from analysis.one_study.searches import Search
+from analysis.report.blocks import Picture
 
 TRIAL: dict[str, Any] = {
     "color": common.COLOURS[0],

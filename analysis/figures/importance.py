@@ -8,11 +8,11 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.layout import Grid
-from analysis.results import Analysis
-from analysis.searches import Search
+from analysis.one_study.analyse import Analysis
+from analysis.one_study.searches import Search
+from analysis.report.blocks import Picture
 
 BAR = 0.19  # inches
 MANY_METHODS = 8

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import wording
-from analysis.blocks import Picture
 from analysis.figures import common, heat, layout
 from analysis.figures.heat import Colours
 from analysis.figures.layout import Grid
-from analysis.results import Analysis
-from analysis.trajectories import MapPanel
+from analysis.one_study.analyse import Analysis
+from analysis.one_study.trajectories import MapPanel
+from analysis.report.blocks import Picture
 
 MOST_COLUMNS = 3  # of panels
 TITLE = 0.22  # inches above a row of panels

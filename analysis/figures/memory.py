@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
-from analysis.results import Analysis, MemoryPoint
+from analysis.one_study.analyse import Analysis, MemoryPoint
+from analysis.report.blocks import Picture
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:

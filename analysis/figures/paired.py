@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from analysis import wording
-from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
-from analysis.results import Analysis, Comparison, MethodRow
+from analysis.one_study.analyse import Analysis, Comparison, MethodRow
+from analysis.report.blocks import Picture
 
 SHOWN_MARGINS = 4  # the least range of a panel: small differences are not blown up
 

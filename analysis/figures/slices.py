@@ -9,12 +9,12 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.blocks import Picture
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
-from analysis.results import Analysis
-from analysis.searches import Search, Slice
+from analysis.one_study.analyse import Analysis
+from analysis.one_study.searches import Search, Slice
+from analysis.report.blocks import Picture
 
 COLUMNS = 4
 ROWS = 8  # at most, so that the figure stays on a page

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.text import Text
 
 from analysis.figures import pictures
+from analysis.one_study.analyse import analyse
 from analysis.records import (
     DiagnosticRecord,
     MethodRecord,
@@ -15,7 +16,6 @@ from analysis.records import (
     TrialRecord,
     TuningRecord,
 )
-from analysis.results import analyse
 
 ODD = (
     "$x_1^{2}$",

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.blocks import Picture
 from analysis.records import (
     DiagnosticRecord,
     MethodRecord,
@@ -17,6 +16,7 @@ from analysis.records import (
     TrialRecord,
     TuningRecord,
 )
+from analysis.report.blocks import Picture
 
 NAMES = ("replay", "ewc", "finetune")
 HOSTILE = (

@@ -24,7 +24,8 @@ from training import noise_stream
 
 from analysis.metrics import accuracy_matrix
 from trainables import LEARNERS, find_stream
-from trainables.course import Assignment, Course
+from trainables.engine.assignment import Assignment
+from trainables.engine.course import Course
 from trainables.streams import Batch, Stream
 from trainables.streams.datasets import Split
 

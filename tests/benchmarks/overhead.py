@@ -30,16 +30,17 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from study.cluster import connected
+from study.check import resolve
 from study.console import Console
-from study.driver import Source, fit
 from study.folder import Folder
 from study.ledger import Entry, Ledger, entry_for
-from study.mlflow_store import default_uri
-from study.plan import resolve
+from study.mlflow.store import default_uri
+from study.mlflow.writer import Writer
+from study.run.cluster import connected
+from study.run.driver import Source, fit
 from study.spec import ResourcesSection, read
-from study.tracking import Writer
-from trainables.course import Assignment, Course
+from trainables.engine.assignment import Assignment
+from trainables.engine.course import Course
 from trainables.streams import Task, datasets
 
 ONE_STEP = {"hidden": [8], "epochs": 1, "batch_size": 1000}
@@ -70,7 +71,7 @@ def imports() -> dict[str, float]:
 
 def trial() -> dict[str, float]:
     """Run a trial as a Ray actor would, here, beside its training steps."""
-    from trainables.trial import Trial
+    from trainables.engine.trial import Trial
 
     root = Path(os.environ.get("STUDY_DATA", tempfile.gettempdir()))
     data = datasets.load("mnist", root)

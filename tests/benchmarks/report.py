@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from analysis.metrics import METRICS
+from analysis.one_study.analyse import analyse
 from analysis.records import MethodRecord, StudyRecord, TrialRecord, TuningRecord
-from analysis.results import analyse
 from study.report import write_report
 
 METHODS, SEEDS, TASKS, TRIALS = 30, 30, 10, 20

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from trainables.sleep_replay import SleepReplay
+from trainables.methods.sleep.sleep_replay import SleepReplay
 from trainables.streams import STREAMS, Task
 from trainables.streams.datasets import Split, load
 

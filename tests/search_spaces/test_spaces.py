@@ -10,7 +10,7 @@ import pytest
 from search_spaces import SPACES, find_space
 from study.search import SpaceTrial, encoded
 from trainables import LEARNERS
-from trainables.spiking import SpikingNaive
+from trainables.methods.spiking.spiking_naive import SpikingNaive
 from trainables.streams import StreamInfo
 
 AWAKE = {"lr": (1e-4, 0.3), "hidden": [[400, 400], [1200, 1200], [4000, 4000]]}

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import TrialScheduler
 
-from study import plan
-from study.confirm import Confirmation, pending
-from study.driver import Source, Watch
+from study import check
+from study.check import Method
 from study.folder import Folder, Stack
 from study.ledger import Entry, Ledger, entry_for
-from study.plan import Method
+from study.run.confirmation import Confirmation, pending
+from study.run.driver import Source, Watch
+from study.run.sweep import Sweep, suggested
 from study.search import Published, Search, described
 from study.spec import Spec
-from study.sweep import Sweep, suggested
-from trainables.outcome import Outcome
+from trainables.engine.outcome import Outcome
 
 TASKS, CLASSES = 5, 10
 SAMPLES = 1000  # of each task's test set
@@ -54,7 +54,7 @@ def make_spec(changes: Mapping[str, Any] | None = None) -> Spec:
 
 def make_methods(spec: Spec) -> dict[str, Method]:
     """Return the methods of a study, resolved."""
-    return plan.resolve(spec, "small.toml")
+    return check.resolve(spec, "small.toml")
 
 
 def make_method(
@@ -264,14 +264,14 @@ def make_entry(
     """Return a trial of a study that has not run."""
     resolved = make_methods(spec)[method]
     usual = spec.tune_seeds if phase == "tune" else spec.confirm_seeds
-    configuration, asked = plan.configuration(resolved, params or {}), {}
+    configuration, asked = check.configuration(resolved, params or {}), {}
     if phase == "tune":
         base = Published(configuration)
         suggested(spec, resolved, base)
         trial = Search(["maximize"], "random", "by hand", []).ask(0, base.values)
         configuration = suggested(spec, resolved, trial)
         asked = described(trial)
-    work = plan.assignment(spec, resolved, configuration, phase, tuple(seeds or usual))
+    work = check.assignment(spec, resolved, configuration, phase, tuple(seeds or usual))
     return replace(entry_for(work, method, number), **asked)
 
 

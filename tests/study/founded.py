@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from trainables.finetune import Finetune
 from trainables.learner import Training, descend
+from trainables.methods.finetune import Finetune
 from trainables.options import option
 
 ENTRY_POINTS = (

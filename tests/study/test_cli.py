@@ -442,12 +442,12 @@ def test_a_full_disk_under_stdout_is_told_and_no_report_is_a_failure(study, fini
 # a study that has run: what is tested is how it ends
 RUN = """
 import sys
-import study.run
+import study.run.phases
 from study.cli import main
-from study.results import analyse_folder
+from study.record import analyse_folder
 from pathlib import Path
 place = Path(sys.argv.pop())
-study.run.run_study = lambda *of: study.run.Finished(analyse_folder(place), {})
+study.run.phases.run_study = lambda *of: study.run.phases.Finished(analyse_folder(place), {})
 main()
 """
 

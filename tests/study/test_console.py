@@ -16,7 +16,7 @@ from factory import build_study, make_spec
 
 from study import console as module
 from study.console import Console, Stream, duration, print_results, print_table, unprinted, warn
-from study.results import analyse_folder
+from study.record import analyse_folder
 
 LIVE = """
 import time

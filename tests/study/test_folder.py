@@ -13,10 +13,10 @@ import pytest
 from factory import add, admit, make_methods, make_spec
 
 from study.folder import Facts, Folder, Stack
-from study.mlflow_store import default_uri
-from study.results import study_record
-from study.run import data_hashes
-from study.tracking import rebuild
+from study.mlflow.store import default_uri
+from study.mlflow.writer import rebuild
+from study.record import study_record
+from study.run.phases import data_hashes
 from trainables.errors import InputError
 from trainables.streams import datasets
 

@@ -7,10 +7,10 @@ import re
 import pytest
 from factory import add, admit, build_study
 
-from analysis.tables import method_table
-from study import plan
+from analysis.report.tables import method_table
+from study import check
 from study.front import front_study
-from study.results import analyse_folder
+from study.record import analyse_folder
 from study.spec import read
 from trainables.errors import InputError
 
@@ -58,11 +58,11 @@ def confirmed(place, tmp_path):
 def test_each_configuration_on_the_front_is_a_method(swept, tmp_path):
     place, before, ledger = swept
     spec, source = confirmed(place, tmp_path)
-    methods = plan.resolve(spec, source)
+    methods = check.resolve(spec, source)
     assert list(methods) == ["er_1", "er_0", "er_4", "er_3"]
     trials = {e.number: e.work["configuration"] for e in ledger.entries("tune", "er")}
     for name, method in methods.items():
-        assert plan.configuration(method, {}) == trials[int(name.removeprefix("er_"))]
+        assert check.configuration(method, {}) == trials[int(name.removeprefix("er_"))]
     assert spec.study.reference == "er_1"
     assert (spec.study.name, spec.tune.trials) == ("small_front", 0)
     assert (spec.stream, spec.study.margin) == (before.stream, before.study.margin)
@@ -76,7 +76,7 @@ def test_nothing_has_been_seen_of_its_seeds(swept, tmp_path):
     assert spec.confirm_seeds == (108, 109, 110, 111)
     assert spec.confirm.chosen_on == [0, 1]
     with pytest.raises(InputError, match=r"confirm.seeds: 1 is also in confirm.chosen_on"):
-        plan.resolve(read(source, ["confirm.seeds=[1]"])[0], source)
+        check.resolve(read(source, ["confirm.seeds=[1]"])[0], source)
 
 
 def test_its_report_says_what_chose_its_configurations(swept, tmp_path):

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from factory import add, make_entry, make_method, make_outcome, make_spec
 
-from study import plan
+from study import check
 from study.ledger import Entry, Ledger, entry_for, key_of
 from trainables import find_learner, find_stream
-from trainables.course import Assignment
+from trainables.engine.assignment import Assignment
 from trainables.errors import InputError
 
 SPEC = make_spec()
@@ -261,7 +261,7 @@ def test_the_key_is_a_known_value():
 def test_the_same_study_names_its_work_the_same():
     changes = {"study.margin": 0.5, "resources.seeds_per_stack": 1, "tune.trials": 9}
     spec, method = make_method(changes)
-    work = plan.assignment(spec, method, plan.configuration(method, {}), "confirm", (100,))
+    work = check.assignment(spec, method, check.configuration(method, {}), "confirm", (100,))
     assert entry_for(work, "replay", None).key == make_entry(SPEC, "replay", seeds=(100,)).key
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from factory import Run, add, admit, build_study, make_methods, make_outcome, make_spec
 
-from analysis.results import analyse
-from study import estimate as module
-from study.estimate import estimate
+from analysis.one_study.analyse import analyse
+from study import plan as module
 from study.folder import Folder
-from study.pilot import Pilot
+from study.plan import estimate
+from study.record import study_record
 from study.report import write_report
-from study.results import study_record
+from study.run.pilot import Pilot
 from study.seen import seen_differences
 from trainables import STREAMS
 from trainables.errors import InputError

@@ -10,13 +10,13 @@ import pytest
 from factory import Run, Tune, build_study, make_methods, make_spec, make_sweep
 
 from analysis.figures import pictures
-from analysis.tables import configuration_table, failure_table
-from study.confirm import failures
+from analysis.report.tables import configuration_table, failure_table
 from study.folder import Folder
 from study.ledger import Ledger
+from study.record import analyse_folder
 from study.report import write_report
-from study.results import analyse_folder
-from study.run import complete
+from study.run.confirmation import failures
+from study.run.phases import complete
 from trainables import LEARNERS
 from trainables.errors import InputError
 

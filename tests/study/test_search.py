@@ -28,13 +28,13 @@ from ray.tune.schedulers import TrialScheduler
 
 import trainables
 from search_spaces import SPACES
-from study import plan
-from study.driver import Watch
+from study import check
 from study.ledger import Ledger
+from study.run.driver import Watch
+from study.run.sweep import belongs, best_trial, finished_trials
 from study.search import Search, described, frozen, new_study
-from study.sweep import belongs, best_trial, finished_trials
 from trainables import LEARNERS
-from trainables.spiking import SpikingNaive
+from trainables.methods.spiking.spiking_naive import SpikingNaive
 
 TWO = ["average_accuracy", "memory_bytes"]
 
@@ -67,9 +67,9 @@ def test_published_defaults_are_the_first_trial(name, scenario, tmp_path):
     sweep, tune = sweep_of(tmp_path, changes, name)
     tune.ask()
     [asked] = tune.asked.values()
-    assert asked["work"]["configuration"] == plan.configuration(method, {})
+    assert asked["work"]["configuration"] == check.configuration(method, {})
     kind = LEARNERS[name]
-    published = kind.Config.parse(kind.published(plan.stream_info(spec))).plain()
+    published = kind.Config.parse(kind.published(check.stream_info(spec))).plain()
     assert asked["work"]["configuration"] == published
     assert set(sweep.asked[0].params) == set(sweep.asked[0].distributions) != set()
 

@@ -9,7 +9,7 @@ import pickle
 import pytest
 from ray.tune.search import Searcher
 
-from trainables.trial import Trial
+from trainables.engine.trial import Trial
 
 
 def fit_here(source, name, data, pretrained, resources, storage):
@@ -35,6 +35,6 @@ def fit_here(source, name, data, pretrained, resources, storage):
 
 def without_ray(patch: pytest.MonkeyPatch) -> None:
     """Let studies run here."""
-    patch.setattr("study.run.connected", lambda *given: contextlib.nullcontext({"CPU": 2.0}))
+    patch.setattr("study.run.phases.connected", lambda *given: contextlib.nullcontext({"CPU": 2.0}))
     for module in ("sweep", "confirm", "pretraining"):
         patch.setattr(f"study.{module}.fit", fit_here)

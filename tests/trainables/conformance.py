@@ -32,8 +32,8 @@ from torch import Tensor
 
 from search_spaces import find_space
 from trainables import STREAMS, InputError, Learner, contract, find_learner
-from trainables.evaluation import evaluate
-from trainables.finetune import Finetune
+from trainables.engine.evaluation import evaluate
+from trainables.methods.finetune import Finetune
 from trainables.streams import SCENARIOS, Stream, Task
 from trainables.streams.datasets import Split, load
 

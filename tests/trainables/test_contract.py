@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from trainables import LEARNERS, InputError, Learner, Map
 from trainables.contract import check_logits, check_losses, misdeclared
-from trainables.course import Assignment, Course
-from trainables.finetune import Finetune
+from trainables.engine.assignment import Assignment
+from trainables.engine.course import Course
+from trainables.engine.trial import Trial
 from trainables.learner import cross_entropies
-from trainables.replay import Replay
-from trainables.trial import Trial
+from trainables.methods.finetune import Finetune
+from trainables.methods.replay import Replay
 
 STACKS = ((11,), (11, 12))  # alone a seed is refused as in company
 WORK = Assignment(

@@ -14,8 +14,9 @@ from torch import nn
 
 from analysis.metrics import METRICS
 from trainables import LEARNERS, STREAMS, InputError
-from trainables.course import Assignment, Course
-from trainables.spiking import SpikingNaive
+from trainables.engine.assignment import Assignment
+from trainables.engine.course import Course
+from trainables.methods.spiking.spiking_naive import SpikingNaive
 from trainables.streams import SplitStream
 from trainables.streams.datasets import DATASETS, load
 

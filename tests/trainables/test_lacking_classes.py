@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from trainables import STREAMS, InputError
-from trainables.course import Assignment, Course
+from trainables.engine.assignment import Assignment
+from trainables.engine.course import Course
 from trainables.streams.datasets import DATASETS
 from trainables.streams.stream import PHASES
 

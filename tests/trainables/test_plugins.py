@@ -16,7 +16,7 @@ from study import doctor
 from trainables import LEARNERS, InputError, find_learner, learners, plugins
 
 CODE = """
-from trainables.finetune import Finetune
+from trainables.methods.finetune import Finetune
 
 class Mine(Finetune):
     name = "mine"

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.bits import pack, unpack
 from trainables.errors import InputError
 from trainables.options import STEPS, option
 from trainables.streams import spikes
+from trainables.streams.bits import pack, unpack
 from trainables.streams.checks import LONGEST
 from trainables.streams.datasets import DATASETS, Split
 from trainables.streams.split import ClassStream

@@ -1,0 +1,67 @@
+"""The report in Markdown; it draws sections and computes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
+
+_METACHARACTERS = re.compile(r"([\\|*_`\[\]~$])")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+_BLOCK_MARK = re.compile(r"(#|[-+>](?=\s|$)|\d+(?=[.)](?:\s|$)))")
+
+
+def render(title: str, parts: Iterable[Section]) -> str:
+    """Sections under a title; pictures are links to `figures/NAME.svg`."""
+    texts = [f"# {escape(title)}"]
+    for part in parts:
+        texts += [f"## {escape(part.title)}", *(_block(block) for block in part.blocks)]
+    return "\n\n".join(texts) + "\n"
+
+
+def escape(text: str) -> str:
+    """The text with Markdown's metacharacters escaped, on one line."""
+    line = _METACHARACTERS.sub(r"\\\1", " ".join(text.split()))
+    return _TAG.sub("&lt;", _ENTITY.sub("&amp;", line))
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Paragraph(text):
+            return _start(text)
+        case Bullets(lines):
+            return "\n".join(f"- {_start(line)}" for line in lines)
+        case Code(text):
+            return _code(text)
+        case Picture(name, title, caption):
+            return f"![{escape(title)}](figures/{name}.svg)\n\n{escape(caption)}".rstrip()
+        case Table():
+            return _table(block)
+
+
+def _start(text: str) -> str:
+    """Escaped text that does not begin a list, a heading or a quotation."""
+    escaped = escape(text)
+    mark = _BLOCK_MARK.match(escaped)
+    if not mark:
+        return escaped
+    end = mark.end() if mark[0].isdigit() else 0
+    return f"{escaped[:end]}\\{escaped[end:]}"
+
+
+def _code(text: str) -> str:
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}sh\n{text}\n{fence}"
+
+
+def _table(table: Table) -> str:
+    head, *rows = [_line(map(escape, row)) for row in (table.columns, *table.rows)]
+    lines = [head, _line(("---",) * len(table.columns)), *rows]
+    caption = f"\n\n{escape(table.caption)}" if table.caption else ""
+    return f"### {escape(table.title)}\n\n" + "\n".join(lines) + caption
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

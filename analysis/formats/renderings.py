@@ -1,0 +1,67 @@
+"""All files of a report but the pictures: one analysis, every format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from analysis.formats import data, html, latex, markdown
+from analysis.formats.html import Draw
+from analysis.many_studies.compare import Across
+from analysis.one_study.analyse import Analysis
+from analysis.report import many_sections
+from analysis.report.blocks import Picture, Section, Table
+from analysis.report.sections import sections
+
+
+def files(
+    analysis: Analysis, pictures: Sequence[Picture] = (), draw: Draw | None = None
+) -> dict[str, str]:
+    """The text of every file of a study's report, by its path within the report folder.
+
+    Args:
+        analysis: of the study.
+        pictures: its figures. They are drawn once more for the page; `report.md` links to
+            `figures/NAME.svg`, which the caller saves.
+        draw: a picture as inline SVG; that of `analysis.figures` unless told.
+    """
+    parts = sections(analysis, pictures)
+    return {
+        **_pages(analysis.record.study, parts, draw),
+        "report.json": data.to_json(analysis),
+        **_tables(parts, data.to_csv(analysis)),
+    }
+
+
+def across_files(
+    across: Across,
+    analyses: Sequence[Analysis],
+    pictures: Sequence[Picture] = (),
+    draw: Draw | None = None,
+) -> dict[str, str]:
+    """The same for several studies side by side."""
+    parts = many_sections.across_sections(across, analyses, pictures)
+    return {
+        **_pages(many_sections.title(analyses), parts, draw),
+        "report.json": many_sections.to_json(across, analyses),
+        **_tables(parts, many_sections.to_csv(across, analyses)),
+    }
+
+
+def _pages(title: str, parts: Sequence[Section], draw: Draw | None) -> dict[str, str]:
+    return {
+        "index.html": html.render(title, parts, draw or _inline),
+        "report.md": markdown.render(title, parts),
+    }
+
+
+def _inline(picture: Picture) -> str:
+    from analysis.figures import common  # matplotlib takes a while, and pages without figures do
+
+    return common.svg(picture)
+
+
+def _tables(parts: Iterable[Section], texts: Mapping[str, str]) -> dict[str, str]:
+    found = [block for part in parts for block in part.blocks if isinstance(block, Table)]
+    return {f"tables/{name}": text for name, text in texts.items()} | {
+        f"tables/{table.name}.tex": latex.latex(table) for table in found
+    }

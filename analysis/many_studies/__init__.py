@@ -1,0 +1,1 @@
+"""What several studies show side by side."""

@@ -1,0 +1,126 @@
+"""Ranks over streams: Friedman with Iman-Davenport, and Nemenyi's critical difference.
+
+Shape legend: k (M) methods, N (B) streams. The blocks are streams, never seeds (Demsar 2006).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from analysis import wording
+from analysis.statistics.estimates import Array
+
+FEWEST_STREAMS_FOR_RANKS = 5
+FEWEST_METHODS_FOR_RANKS = 3
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Average ranks over streams (1 is best), best first, and which cannot be told apart.
+
+    `groups` are the bars of a critical-difference diagram: maximal runs of methods closer than
+    `critical_difference`. One group holds all where Friedman's test does not reject.
+    """
+
+    methods: tuple[str, ...]
+    ranks: tuple[float, ...]
+    streams: int
+    chi_square: float
+    f: float  # infinite where all streams agree
+    p: float
+    alpha: float
+    critical_difference: float
+    groups: tuple[tuple[str, ...], ...]
+    summary: str
+
+
+def rank_methods(
+    methods: Sequence[str], means: Array, alpha: float = 0.05
+) -> tuple[Ranking | None, str]:
+    """Friedman with Iman-Davenport, and Nemenyi's critical difference (Demsar 2006).
+
+    Args:
+        methods: their names [M].
+        means: each method's mean over seeds [M, B], larger is better; the streams are the blocks.
+        alpha: level of both tests.
+
+    Returns:
+        The ranking, or None and why there is none.
+    """
+    streams = means.shape[-1]
+    if streams < FEWEST_STREAMS_FOR_RANKS:
+        return None, f"Ranks need {FEWEST_STREAMS_FOR_RANKS} streams or more, not {streams}."
+    if len(methods) < FEWEST_METHODS_FOR_RANKS:
+        return None, f"Ranks need {FEWEST_METHODS_FOR_RANKS} methods or more, not {len(methods)}."
+    # Sums taken in another order must still tie.
+    ranks = np.asarray(stats.rankdata(-np.round(means, 12), axis=0), dtype=np.float64)  # [M, B]
+    if np.all(np.ptp(ranks, axis=0) == 0):
+        return None, "All methods tie on every stream, so there is nothing to rank."
+    return _ranking(methods, ranks, alpha), ""
+
+
+def _ranking(methods: Sequence[str], ranks: Array, alpha: float) -> Ranking:
+    k, streams = ranks.shape
+    chi_square = float(stats.friedmanchisquare(*ranks).statistic)
+    f, p = iman_davenport(chi_square, k, streams)
+    average = ranks.mean(axis=1)
+    order = [int(i) for i in np.argsort(average, kind="stable")]
+    ordered = [float(average[i]) for i in order]
+    distance = critical_difference(k, streams, alpha)
+    runs = indistinguishable(ordered, distance) if p <= alpha else [(0, k)]
+    names = tuple(methods[i] for i in order)
+    return Ranking(
+        methods=names,
+        ranks=tuple(ordered),
+        streams=streams,
+        chi_square=chi_square,
+        f=f,
+        p=p,
+        alpha=alpha,
+        critical_difference=distance,
+        groups=tuple(names[first:end] for first, end in runs),
+        summary=_summary(p, alpha, distance, streams),
+    )
+
+
+def _summary(p: float, alpha: float, distance: float, streams: int) -> str:
+    test = f"Friedman's test over {streams} streams (Iman-Davenport, {wording.p_clause(p)})"
+    if p > alpha:
+        return f"{test} finds no difference between the methods, so their ranks show none."
+    return (
+        f"{test} finds differences between the methods; two are told apart where their average "
+        f"ranks differ by {wording.number(distance, 2)} or more (Nemenyi at {alpha:g})."
+    )
+
+
+def iman_davenport(chi_square: float, methods: int, streams: int) -> tuple[float, float]:
+    """F = (N-1) chi2 / (N (k-1) - chi2) on k-1 and (k-1)(N-1) degrees of freedom, and its p.
+
+    Less conservative than Friedman's chi2 (Iman and Davenport 1980). Where all N streams agree, F
+    is infinite and p would be 0: p is never below (k!)^(1-N), the least of the permutation test.
+    """
+    rest = streams * (methods - 1) - chi_square
+    least = math.exp((1 - streams) * math.lgamma(methods + 1))
+    if rest <= 1e-9:
+        return math.inf, least
+    f = (streams - 1) * chi_square / rest
+    p = float(stats.f.sf(f, methods - 1, (methods - 1) * (streams - 1)))
+    return f, max(p, least)
+
+
+def critical_difference(methods: int, streams: int, alpha: float = 0.05) -> float:
+    """Nemenyi: q_alpha sqrt(k (k+1) / (6 N)), q the studentised range (k, inf) over sqrt 2."""
+    q = float(stats.studentized_range.ppf(1 - alpha, methods, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(methods * (methods + 1) / (6 * streams))
+
+
+def indistinguishable(ranks: Sequence[float], distance: float) -> list[tuple[int, int]]:
+    """Maximal runs (first, end) of two or more ascending ranks that span less than `distance`."""
+    reach = [sum(rank - start < distance for rank in ranks) for start in ranks]
+    runs = [(first, end) for first, end in enumerate(reach) if end - first > 1]
+    return [(first, end) for first, end in runs if first == 0 or reach[first - 1] < end]

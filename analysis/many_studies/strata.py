@@ -1,0 +1,171 @@
+"""What of several streams can be compared: methods and seeds in common, the rest with its reason.
+
+Shape legend: M methods, B streams, S_b seeds of stream b.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import wording
+from analysis.statistics import estimates
+from analysis.statistics.estimates import Array
+
+METHOD = "method"
+STREAM = "stream"
+
+
+@dataclass(frozen=True)
+class StreamScores:
+    """One study's complete scores, on a stream of its own.
+
+    Args:
+        stream: name, with the scenario where two share a stream; two studies of one name are one.
+        metric: the primary one.
+        chance: the score worth 0: that of guessing, or `Metric.worst` where a metric has one.
+        higher_is_better: direction of the metric; its best value is then 1, otherwise 0.
+        reference: the method the others are compared with.
+        scores: method -> seed -> score; a method without a score on this stream may be absent.
+        alpha: two-sided level of the study's tests and intervals.
+        unit: of pairing: a seed, a speaker, a class.
+        dataset: what the stream is made from; streams of one are not independent.
+    """
+
+    stream: str
+    metric: str
+    chance: float
+    higher_is_better: bool
+    reference: str
+    scores: Mapping[str, Mapping[int, float]]
+    alpha: float = 0.05
+    unit: str = "seed"
+    dataset: str = ""
+
+    @property
+    def best(self) -> float:
+        """The score worth 1."""
+        return 1.0 if self.higher_is_better else 0.0
+
+    @property
+    def sign(self) -> int:
+        """+1 where a larger score is better, -1 where a smaller one is."""
+        return 1 if self.higher_is_better else -1
+
+    @property
+    def failed(self) -> dict[str, list[int]]:
+        """Seeds without a finite score, by method."""
+        return {
+            method: [seed for seed, score in of.items() if not math.isfinite(score)]
+            for method, of in self.scores.items()
+            if not all(map(math.isfinite, of.values()))
+        }
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A method or a stream that takes no part, and why."""
+
+    kind: str  # "method" or "stream"
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """A stream cut to the methods in common and to the seeds that all of them have."""
+
+    source: StreamScores
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    values: Array  # [M, S_b]
+
+    @property
+    def normalised(self) -> Array:
+        """Scores between chance (0) and the best value (1) [M, S_b]."""
+        chance, best = self.source.chance, self.source.best
+        return (self.values - chance) / (best - chance)
+
+    def differences(self, method: str, reference: str) -> Array:
+        """method - reference [S_b], without round-off."""
+        first, second = self.methods.index(method), self.methods.index(reference)
+        return estimates.paired_differences(self.values[first], self.values[second])
+
+
+def usable_streams(streams: Sequence[StreamScores]) -> tuple[list[StreamScores], list[LeftOut]]:
+    usable: list[StreamScores] = []
+    left_out = []
+    for stream in streams:
+        reason = _unusable(stream, usable)
+        if reason:
+            left_out.append(LeftOut(STREAM, stream.stream, reason))
+        else:
+            usable.append(stream)
+    return usable, left_out
+
+
+def _unusable(stream: StreamScores, earlier: Sequence[StreamScores]) -> str:
+    name = stream.stream
+    if name in [s.stream for s in earlier]:
+        return f"{name} is given twice; the second is left out, or it would count double."
+    if earlier and stream.metric != earlier[0].metric:
+        return f"The metric of {name} is {stream.metric}, that of the first {earlier[0].metric}."
+    if not any(stream.scores.values()):
+        return f"{name} has no complete scores."
+    if not stream.sign * (stream.best - stream.chance) > 0 or not math.isfinite(stream.chance):
+        return (
+            f"The chance level of {name}, {stream.chance:g}, is not worse than the best possible "
+            f"score, {stream.best:g}, so its scores cannot be normalised."
+        )
+    return ""
+
+
+def common_methods(streams: Sequence[StreamScores]) -> tuple[tuple[str, ...], list[LeftOut]]:
+    """Methods with whole scores on every stream, in the order in which they first appear."""
+    names = list(dict.fromkeys(method for stream in streams for method in stream.scores))
+    reasons = {name: _absent(name, streams) for name in names}
+    common = tuple(name for name in names if not reasons[name])
+    return common, [LeftOut(METHOD, name, reasons[name]) for name in names if reasons[name]]
+
+
+def _absent(method: str, streams: Sequence[StreamScores]) -> str:
+    missing = [stream.stream for stream in streams if not stream.scores.get(method)]
+    reasons = [f"{method} has no complete scores on {', '.join(missing)}."] if missing else []
+    reasons += [
+        f"{method} failed on {s.stream} ({wording.plural(s.unit)} "
+        f"{wording.seed_list(s.failed[method])}); run them again, or declare "
+        'failed = "worst" in that study.'
+        for s in streams
+        if method in s.failed
+    ]
+    return " ".join(reasons)
+
+
+def cut(
+    streams: Sequence[StreamScores], methods: tuple[str, ...]
+) -> tuple[list[Stratum], list[LeftOut]]:
+    if not methods:
+        return [], []
+    cut = [_stratum(stream, methods) for stream in streams]
+    unshared = [
+        LeftOut(STREAM, s.stream, f"No {s.unit} of {s.stream} is shared by all methods.")
+        for s in (stratum.source for stratum in cut if not stratum.seeds)
+    ]
+    return [stratum for stratum in cut if stratum.seeds], unshared
+
+
+def _stratum(stream: StreamScores, methods: tuple[str, ...]) -> Stratum:
+    shared = set.intersection(*(set(stream.scores[method]) for method in methods))
+    seeds = tuple(sorted(shared))
+    values = [[stream.scores[method][seed] for seed in seeds] for method in methods]
+    return Stratum(stream, methods, seeds, np.array(values, dtype=np.float64))
+
+
+def oriented_means(strata: Sequence[Stratum]) -> Array:
+    """Mean over seeds of each method on each stream [M, B], turned so that larger is better."""
+    if not strata:
+        return np.empty((0, 0))
+    return np.stack([s.source.sign * s.values.mean(axis=1) for s in strata], axis=1)

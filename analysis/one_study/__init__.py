@@ -1,0 +1,1 @@
+"""What one study shows: comparisons and verdicts, searches, planning."""

@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: estimates, paired tests, power, Pareto fronts."""

@@ -1,0 +1,323 @@
+"""Resolving a study: every name, value and range checked before anything runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.metrics import METRICS
+from search_spaces import find_space
+from study.search import Direction, SpaceTrial, new_study
+from study.spec import Range, Spec, expand
+from trainables import find_learner, find_stream
+from trainables.engine.assignment import Assignment
+from trainables.errors import InputError, unknown
+from trainables.learner import Training
+from trainables.options import Options, checked
+from trainables.streams import SCENARIOS, Stream, StreamInfo, StreamOptions
+
+OBJECTIVES: dict[str, Direction] = {"memory_bytes": "minimize"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of a study, resolved."""
+
+    name: str
+    learner: str
+    defaults: dict[str, Any]  # published values, with what the study file fixes
+    fixed: dict[str, Any]
+    space: dict[str, Range]
+
+
+def resolve(spec: Spec, source: str) -> dict[str, Method]:
+    """Check everything a study file names and return its methods.
+
+    Raises:
+        InputError: with the file, the key, what is allowed and the nearest valid name.
+    """
+    try:
+        _check_study(spec)
+        _check_tune(spec)
+        _check_seeds(spec)
+        _check_published(spec)
+        return {name: _method(spec, name) for name in spec.methods}
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def stream_info(spec: Spec, stream: str | None = None) -> StreamInfo:
+    """Return what a learner of this study is told about its stream, without loading data."""
+    kind = find_stream(stream or spec.study.stream)
+    return kind.describe(spec.study.scenario, stream_options(spec, stream))
+
+
+def stream_options(spec: Spec, stream: str | None = None) -> StreamOptions:
+    """Return the options of the study's stream; or, of another one, those that it has too."""
+    own = find_stream(spec.study.stream)
+    options = own.Options.parse(spec.stream, "stream")
+    kind = find_stream(stream or spec.study.stream)
+    if kind is own:
+        return options
+    shared = {key: value for key, value in spec.stream.items() if key in kind.Options.fields()}
+    return kind.Options.parse(shared, "stream")
+
+
+def tasks_of(spec: Spec, stream: str | None = None) -> int:
+    """Return how many tasks a stream has in this study."""
+    kind = find_stream(stream or spec.study.stream)
+    return kind.length(stream_options(spec, stream))
+
+
+def unit_of(spec: Spec, seed: int, stream: str | None = None) -> int:
+    """Return the unit of a seed, which the tests pair: the seed itself in most streams."""
+    kind = find_stream(stream or spec.study.stream)
+    return kind.unit_of(seed, stream_options(spec, stream))
+
+
+def chosen_on(spec: Spec) -> list[int]:
+    """Return the seeds that have a part in choosing configurations, here or in a study before."""
+    here = spec.tune_seeds if spec.tune.trials else ()
+    return sorted({*here, *expand(spec.confirm.chosen_on)})
+
+
+def tune_stream(spec: Spec) -> str:
+    """Name of the stream a sweep learns."""
+    return (
+        spec.tune.stream
+        if spec.tune.protocol == "held_out_stream" and spec.tune.stream
+        else spec.study.stream
+    )
+
+
+def direction(objective: str) -> Direction:
+    """Return ``maximize`` or ``minimize``."""
+    if objective in OBJECTIVES:
+        return OBJECTIVES[objective]
+    return "maximize" if METRICS[objective].higher_is_better else "minimize"
+
+
+def assignment(
+    spec: Spec, method: Method, configuration: Mapping[str, Any], phase: str, seeds: tuple[int, ...]
+) -> Assignment:
+    """Return what a trial of a method has to compute."""
+    tuning = phase == "tune"
+    first = spec.tune.tasks if tuning and spec.tune.protocol == "first_tasks" else None
+    stream = tune_stream(spec) if tuning else spec.study.stream
+    return Assignment(
+        learner=method.learner,
+        configuration=dict(configuration),
+        stream=stream,
+        scenario=spec.study.scenario,
+        options=stream_options(spec, stream).plain(),
+        phase=phase,
+        seeds=seeds,
+        tasks=first,
+        evaluate_every=0 if tuning else spec.confirm.evaluate_every,
+    )
+
+
+def configuration(method: Method, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the whole configuration of a trial from the values its search gave."""
+    config = find_learner(method.learner).Config.parse(
+        {**method.defaults, **params}, f"methods.{method.name}"
+    )
+    return config.plain()
+
+
+def _check_study(spec: Spec) -> None:
+    study = spec.study
+    if study.scenario not in SCENARIOS:
+        raise InputError(f"study.scenario: {unknown('scenario', study.scenario, SCENARIOS)}")
+    _stream(study.stream, study.scenario, "study.stream", "study.scenario")
+    if study.metric not in METRICS:
+        raise InputError(f"study.metric: {unknown('metric', study.metric, METRICS)}")
+    if study.reference not in spec.methods:
+        raise InputError(f"study.reference: {unknown('method', study.reference, spec.methods)}")
+    options = stream_options(spec)
+    if options.active_classes != "all" and study.scenario != "class":
+        raise InputError(
+            f"stream.active_classes: it is for the scenario 'class'; in '{study.scenario}' the "
+            "scenario itself says which outputs compete. Remove it."
+        )
+
+
+def _stream(name: str, scenario: str, key: str, scenario_key: str) -> type[Stream]:
+    try:
+        stream = find_stream(name)
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from None
+    if scenario not in stream.scenarios:
+        raise InputError(
+            f"{scenario_key}: stream '{name}' has no scenario '{scenario}'. "
+            f"Allowed: {', '.join(stream.scenarios)}."
+        )
+    return stream
+
+
+def _check_tune(spec: Spec) -> None:
+    tune = spec.tune
+    if tune.trials == 0 and tune.pruner != "none":
+        raise InputError(
+            "tune.pruner: there is nothing to prune with tune.trials = 0. Set tune.pruner = 'none'."
+        )
+    for name in spec.objectives:
+        if name not in METRICS and name not in OBJECTIVES:
+            raise InputError(
+                f"tune.objectives: {unknown('objective', name, [*METRICS, *OBJECTIVES])}"
+            )
+    if spec.objectives[0] != spec.study.metric:
+        raise InputError(
+            f"tune.objectives: the first one must be the primary metric, '{spec.study.metric}': "
+            "it chooses the configuration that is confirmed."
+        )
+    if len(spec.objectives) > 1 and tune.pruner == "asha":
+        raise InputError(
+            "tune.pruner: asha compares one objective and cannot serve several. Set it to 'none'."
+        )
+    alone = [name for name in spec.objectives if name in METRICS and _needs_two_tasks(name)]
+    if tune.protocol == "first_tasks" and tune.tasks == 1 and alone:
+        raise InputError(f"tune.tasks = 1: {alone[0]} needs two tasks at least.")
+    if (tune.protocol == "held_out_stream") != (tune.stream is not None):
+        raise InputError(
+            "tune.stream: give it with tune.protocol = 'held_out_stream', and only then."
+        )
+    if tune.stream is not None:
+        held_out = _stream(tune.stream, spec.study.scenario, "tune.stream", "tune.stream")
+        if held_out.name == spec.study.stream:
+            raise InputError(
+                "tune.stream: a held-out stream must not be the stream of the study itself."
+            )
+    if tune.protocol == "first_tasks" and tune.tasks > tasks_of(spec):
+        raise InputError(
+            f"tune.tasks = {tune.tasks}: stream '{spec.study.stream}' has fewer tasks."
+        )
+
+
+def _needs_two_tasks(metric: str) -> bool:
+    return bool(np.isnan(METRICS[metric](np.ones((1, 1, 1, 1, 1))))[0])
+
+
+def _check_seeds(spec: Spec) -> None:
+    tuning, confirming = spec.tune_seeds, spec.confirm_seeds
+    for key, seeds in (("tune.seeds", tuning), ("confirm.seeds", confirming)):
+        if len(set(seeds)) < len(seeds):
+            raise InputError(f"{key}: a seed is named twice.")
+        if not seeds and (key == "confirm.seeds" or spec.tune.trials):
+            raise InputError(f"{key}: name at least one seed.")
+    chose = {"tune.seeds": tuning if spec.tune.trials else ()}
+    chose["confirm.chosen_on"] = expand(spec.confirm.chosen_on)
+    for key, seeds in chose.items():
+        if both := sorted(set(seeds) & set(confirming)):
+            raise InputError(
+                f"confirm.seeds: {_list(both)} also in {key}. A seed that chose a configuration "
+                "cannot judge it: use other seeds in one of the two."
+            )
+
+
+def _check_published(spec: Spec) -> None:
+    for method, figures in spec.published.items():
+        where = f"published.{method}"
+        if method not in spec.methods:
+            raise InputError(f"{where}: {unknown('method', method, spec.methods)}")
+        readouts = find_learner(spec.learner_of(method)).readouts
+        for metric, several in figures.items():
+            if metric not in METRICS:
+                raise InputError(f"{where}: {unknown('metric', metric, METRICS)}")
+            named = [figure.readout or readouts[0] for figure in several]
+            for readout in named:
+                if readout not in readouts:
+                    text = unknown("readout", readout, readouts)
+                    raise InputError(f"{where}.{metric}.readout: {text}")
+                if named.count(readout) > 1:
+                    raise InputError(f"{where}.{metric}: two figures for the readout '{readout}'.")
+
+
+def _method(spec: Spec, name: str) -> Method:
+    section, where = spec.methods[name], f"methods.{name}"
+    try:
+        learner = find_learner(spec.learner_of(name))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    scenario = spec.study.scenario
+    if scenario not in learner.scenarios:
+        raise InputError(
+            f"{where}: '{learner.name}' does not support the scenario '{scenario}'. "
+            f"It supports: {', '.join(learner.scenarios)}."
+        )
+    info = stream_info(spec)
+    defaults = (
+        learner.published(info)
+        | _one_pass(learner.Config, section.fixed, scenario, where)
+        | section.fixed
+    )
+    method = Method(name, learner.name, defaults, dict(section.fixed), dict(section.space))
+    config = learner.Config.parse(defaults, f"{where}.fixed")
+    try:
+        learner.check(config, info)
+    except InputError as error:
+        raise InputError(f"{where}.fixed: {error}.") from None
+    for key in section.space:
+        if key not in learner.Config.fields():
+            raise InputError(f"{where}.space: {unknown('option', key, learner.Config.fields())}")
+        if key in section.fixed:
+            raise InputError(f"{where}.space.{key}: it is fixed too. Choose one of the two.")
+        if key == "epochs" and scenario == "task_free":
+            raise InputError(f"{where}.space.epochs: a task-free stream is seen once. Remove it.")
+        _check_range(where, key, section.space[key], learner.Config)
+    if spec.tune.trials:
+        _try_space(method, info)
+    return method
+
+
+def _one_pass(config: type, fixed: Mapping[str, Any], scenario: str, where: str) -> dict[str, Any]:
+    """A task-free stream is seen once."""
+    if scenario != "task_free" or not issubclass(config, Training):
+        return {}
+    if fixed.get("epochs", 1) != 1:
+        raise InputError(
+            f"{where}.fixed.epochs: a task-free stream is seen once. Remove it or set it to 1."
+        )
+    return {"epochs": 1}
+
+
+def _check_range(where: str, name: str, given: Range, config: type[Options]) -> None:
+    """Refuse a range that is none, or that leaves the limits of its option."""
+    kind, limits = config.kinds()[name], config.fields()[name].metadata
+    whole = kind in (int, int | None)
+    ends = (given.low, given.high)
+    try:
+        if given.choices is not None:
+            if not given.choices or ends != (None, None):
+                raise InputError("give either low and high, or choices = [...] with some values")
+            for choice in given.choices:
+                checked(name, choice, kind, limits)
+            return
+        if not whole and kind not in (float, float | None):
+            raise InputError("give choices = [...] for this option; it is not a number")
+        if given.low is None or given.high is None:
+            raise InputError("give low and high, or choices = [...]")
+        if whole and not (given.low.is_integer() and given.high.is_integer()):
+            raise InputError("the ends of a range of whole numbers are whole numbers")
+        if not given.low < given.high < math.inf or (given.log and given.low <= 0):
+            order = "0 < low < high with log = true" if given.log else "low < high"
+            raise InputError(f"low = {given.low}, high = {given.high}; needed: {order}")
+        for end in (given.low, given.high):
+            checked(name, int(end) if whole else end, kind, limits)
+    except InputError as error:
+        raise InputError(f"{where}.space.{name}: {error}.") from None
+
+
+def _try_space(method: Method, info: StreamInfo) -> None:
+    """Draw one configuration, so that what is wrong with a space shows before anything runs."""
+    trial = SpaceTrial(new_study().ask(), method.fixed, method.space, method.learner)
+    configuration(method, trial.sample(find_space(method.learner), info))
+
+
+def _list(values: list[int]) -> str:
+    shown = ", ".join(map(str, values[:5]))
+    return f"{shown}{', …' if len(values) > 5 else ''} {'is' if len(values) == 1 else 'are'}"

@@ -1,0 +1,95 @@
+"""Keeps MLflow up to date while a study runs, from a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from analysis.one_study.analyse import Analysis
+from study.check import Method
+from study.console import shell
+from study.folder import Folder
+from study.ledger import Ledger
+from study.mlflow.store import (
+    URI,
+    advice,
+    default_uri,
+)
+from study.mlflow.writer import Writer, unwritten
+from study.spec import Spec
+
+
+class Mirror:
+    """Keeps MLflow up to date while a study runs, from a thread of its own."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        spec: Spec,
+        methods: Mapping[str, Method],
+        ledger: Ledger,
+        uri: str | None,
+        notify: Callable[[str], None],
+    ) -> None:
+        self.uri = uri or default_uri(folder.path)
+        self._writer = Writer(folder, spec, methods, ledger, self.uri)
+        self._notify = notify
+        self._place = folder.path
+        named = ["--tracking-uri", uri] if uri and uri != os.environ.get(URI) else []
+        self._repair = shell("track", str(folder.path), *named)
+        self._wake, self._stop, self._told = threading.Event(), False, False
+        self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.poke()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def poke(self) -> None:
+        """Say that the ledger has grown."""
+        self._wake.set()
+
+    def finish(self, analysis: Analysis) -> None:
+        """Bring the mirror up to date and add the report."""
+        self._end()
+        try:
+            self._writer.write(analysis)
+        except Exception as error:
+            self._notify(
+                f"{unwritten(self.uri, error)}.{advice(self.uri, self._place)} "
+                f"The study itself is complete; `{self._repair}` writes the mirror later."
+            )
+
+    def _end(self) -> None:
+        self._stop = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._stop:
+                return
+            self._try()
+
+    def _try(self) -> None:
+        """Write; a server that is down is asked again when the ledger has grown."""
+        try:
+            self._writer.write(None)
+        except Exception as error:
+            if not self._told:
+                self._notify(f"{unwritten(self.uri, error)}; the study goes on.")
+            self._told = True

@@ -1,0 +1,256 @@
+"""The MLflow mirror of the ledger: study run > method run > trial run > (confirmation) one run per
+seed.
+
+Written by the driver only, and only from the ledger; it can be rebuilt at any time and a second
+writing changes nothing. A server that is down delays the mirror and never stops or fails a study.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis import wording
+from analysis.metrics import accuracy_curve, accuracy_matrix
+from analysis.one_study.analyse import Analysis, analyse
+from study.check import Method
+from study.folder import Folder
+from study.ledger import Entry, Ledger
+from study.mlflow.store import (
+    DATABASE,
+    advice,
+    artifacts,
+    calm,
+    database,
+    follow,
+    metric_name,
+    reach,
+    reason,
+    set_aside,
+    shown,
+)
+from study.record import opened, study_record
+from study.report import write_report
+from study.scores import all_scores
+from study.spec import Spec
+from trainables.errors import InputError
+
+STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
+KEY, STATE, ID, PARENT = "study.key", "study.state", "study.id", "mlflow.parentRunId"
+
+
+class Writer:
+    """Writes what MLflow lacks of a study."""
+
+    def __init__(
+        self, folder: Folder, spec: Spec, methods: Mapping[str, Method], ledger: Ledger, uri: str
+    ) -> None:
+        self.folder, self.spec, self.methods = folder, spec, methods
+        self.ledger, self.uri = ledger, uri
+        self._client: Any = None
+        self._experiment = ""
+        self._known: dict[str, tuple[str, str]] = {}  # key -> run, state
+
+    def write(self, analysis: Analysis | None) -> None:
+        """Write every ledger entry that is not there yet; with an analysis, the parents' summaries
+        and the report.
+        """
+        self.connect()  # each time: the server may have gone, or runs have been deleted
+        study = self._run("study", self.spec.study.name, None, "study")
+        parents = {
+            name: self._run(f"method/{name}", name, study, "method") for name in self.methods
+        }
+        for entry in self.ledger.entries():
+            if (
+                entry.method in parents
+                and self._known.get(entry.folder, ("", ""))[1] != entry.state
+            ):
+                self._trial(entry, parents[entry.method])
+        if analysis is not None:
+            self._summaries(analysis, study, parents)
+
+    def connect(self) -> None:
+        """Find or make the experiment, and the runs of an earlier writing."""
+        calm()
+        reach(self.uri)
+        from mlflow import MlflowClient
+
+        self._client = MlflowClient(tracking_uri=self.uri)
+        self._experiment = self._find_experiment()
+        self._recognise()
+
+    def _find_experiment(self) -> str:
+        """Return the experiment of the study's name, made or restored when there is none."""
+        name, place = self.spec.study.name, self.folder.path
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            made: str = self._client.create_experiment(name, artifacts(self.uri, place))
+            return made
+        known: str = found.experiment_id
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(known)
+        if database(self.uri) == place.resolve() / DATABASE:
+            follow(place, known, found.artifact_location)
+        return known
+
+    def _recognise(self) -> None:
+        """Find the runs of an earlier writing by their tags; restore those that were deleted."""
+        from mlflow.entities import ViewType
+
+        self._known = {}
+        for run in self._runs(ViewType.ACTIVE_ONLY):
+            self._known[run.data.tags[KEY]] = (run.info.run_id, run.data.tags.get(STATE, ""))
+        for run in self._runs(ViewType.DELETED_ONLY):
+            if run.data.tags[KEY] not in self._known:
+                self._client.restore_run(run.info.run_id)
+                self._known[run.data.tags[KEY]] = (run.info.run_id, run.data.tags.get(STATE, ""))
+
+    def _runs(self, view: int) -> list[Any]:
+        """Return the study's runs."""
+        found: list[Any] = []
+        token: str | None = None
+        mine = f"tags.{ID} = '{self.folder.facts.id}'"
+        while True:
+            page = self._client.search_runs([self._experiment], mine, view, 1000, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def _run(
+        self, key: str, name: str, parent: str | None, role: str, entry: Entry | None = None
+    ) -> str:
+        """Return the run of a key, made when absent; it starts when its entry did, or now."""
+        if key in self._known:
+            return self._known[key][0]
+        tags = {KEY: key, ID: self.folder.facts.id, "role": role, "mlflow.runName": name}
+        if parent:
+            tags[PARENT] = parent
+        start = int((entry.ended - entry.seconds) * 1000) if entry else None
+        made = self._client.create_run(self._experiment, start, tags, name)
+        run: str = made.info.run_id
+        self._known[key] = (run, "")
+        return run
+
+    def _trial(self, entry: Entry, parent: str) -> None:
+        label = entry.folder.split("/")[-1].rsplit("-", 1)[0]
+        role = f"{entry.phase}-trial"
+        run = self._run(entry.folder, f"{entry.phase} {label}", parent, role, entry)
+        metrics: dict[str, float] = {"seconds": entry.seconds, "samples": float(entry.samples)}
+        curves: dict[str, list[float]] = {}
+        if entry.digest:
+            outcome = self.ledger.outcome(entry)
+            scores = all_scores(outcome, entry.work["scenario"])
+            metrics |= {name: _mean(values) for name, values in scores.items()}
+            metrics |= {
+                f"bytes.{kind}": float(column[-1]) for kind, column in outcome.footprint.items()
+            }
+            matrix = accuracy_matrix(next(iter(outcome.counts.values())))[:, :, : outcome.rows]
+            curve = accuracy_curve(matrix)
+            curves["accuracy_so_far"] = [_mean(list(row)) for row in curve.T]
+            if entry.phase == "confirm":
+                for position, seed in enumerate(entry.seeds):
+                    own = {name: values[position] for name, values in scores.items()}
+                    state = "complete" if outcome.finite[position].all() else "diverged"
+                    alone = dataclasses.replace(entry, state=state)
+                    self._seed(alone, seed, run, own, list(curve[position]))
+        params = {k: str(v) for k, v in entry.work["configuration"].items()}
+        params |= {"seeds": ", ".join(map(str, entry.seeds)), "stream": entry.work["stream"]}
+        self._log(run, entry, entry.folder, metrics, curves, params)
+
+    def _seed(
+        self, entry: Entry, seed: int, parent: str, scores: Mapping[str, float], curve: list[float]
+    ) -> None:
+        key = f"{entry.folder}/seed{seed}"
+        run = self._run(key, f"seed {seed}", parent, "seed", entry)
+        params = {"seed": str(seed), "method": entry.method}
+        self._log(run, entry, key, scores, {"accuracy_so_far": curve}, params)
+
+    def _log(
+        self,
+        run: str,
+        entry: Entry,
+        key: str,
+        metrics: Mapping[str, float],
+        curves: Mapping[str, list[float]],
+        params: Mapping[str, str],
+    ) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        when = int(entry.ended * 1000)
+        rows = [Metric(metric_name(name), value, when, 0) for name, value in metrics.items()]
+        rows += [
+            Metric(metric_name(name), value, when, i + 1)
+            for name, curve in curves.items()
+            for i, value in enumerate(curve)
+        ]
+        tags = [
+            RunTag("method", entry.method),
+            RunTag("phase", entry.phase),
+            RunTag(STATE, entry.state),
+        ]
+        self._client.log_batch(run, rows, [Param(k, v) for k, v in params.items()], tags)
+        self._client.set_terminated(run, STATUS[entry.state], when)
+        self._known[key] = (run, entry.state)
+
+    def _summaries(self, analysis: Analysis, study: str, parents: Mapping[str, str]) -> None:
+        """Sortable numbers and verdicts on the parents, and the report on the study's run."""
+        from mlflow.entities import Metric
+
+        # a second writing of the same numbers at the same time adds nothing
+        when = int(max((entry.ended for entry in self.ledger.entries()), default=0.0) * 1000)
+        for row, tuning in zip(analysis.methods, analysis.tuning, strict=True):
+            error = row.sd / row.n**0.5 if row.sd is not None else None
+            numbers = {
+                "confirm_mean": row.mean,
+                "confirm_sd": row.sd,
+                "confirm_standard_error": error,
+                f"confirm_{wording.plural(analysis.record.unit)}": row.n,
+                "tune_best": tuning.best_value,
+                "tune_default": tuning.default_value,
+                "tune_trials": tuning.trials,
+                "tune_failed": tuning.failed,
+                "tune_pruned": tuning.pruned,
+                "tune_seconds": tuning.seconds,
+            }
+            known = {name: float(value) for name, value in numbers.items() if value is not None}
+            self._client.log_batch(
+                parents[row.method], [Metric(name, value, when, 0) for name, value in known.items()]
+            )
+            self._client.set_terminated(parents[row.method])
+        for comparison in analysis.comparisons:
+            self._client.set_tag(parents[comparison.method], "verdict", comparison.verdict)
+        self._client.set_tag(study, "study.folder", str(self.folder.path.resolve()))
+        self._client.set_terminated(study)
+        self._client.log_artifacts(study, str(self.folder.path / "report"), "report")
+
+
+def _mean(values: list[float]) -> float:
+    return float(sum(values) / len(values))
+
+
+def unwritten(uri: str, error: Exception) -> str:
+    """Say that MLflow could not be written, and why."""
+    return f"MLflow at {shown(uri)} could not be written ({reason(error)})"
+
+
+def rebuild(place: Path, uri: str) -> None:
+    """Write the whole mirror of a study from its folder; a damaged database of its own is set
+    aside.
+
+    Raises:
+        InputError: when it is being run, or the tracking server cannot be written.
+    """
+    folder, spec, methods = opened(place)
+    with folder.claim("write a copy of the folder"):
+        ledger = folder.ledger()
+        analysis = analyse(study_record(spec, methods, ledger, folder))
+        write_report(analysis, place / "report")
+        if database(uri) == (place / DATABASE).resolve():
+            set_aside(place)
+        try:
+            Writer(folder, spec, methods, ledger, uri).write(analysis)
+        except Exception as error:
+            raise InputError(f"{unwritten(uri, error)}.{advice(uri, place)}") from None

@@ -1,0 +1,160 @@
+"""The page: well formed, alone, escaped, and readable without eyes."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from reported import HOSTILE, hostile_study, pictures, svg, whole_study
+
+from analysis.formats import html
+from analysis.one_study.analyse import analyse
+from analysis.report.blocks import Section, Table
+from analysis.report.sections import sections
+
+ALONE = {"meta", "br", "wbr"}
+
+
+class Page(HTMLParser):
+    """Every element with its attributes and text; a tag that is not closed in order is an error."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.found, self.open = [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes), []))
+        if tag not in ALONE:
+            self.open.append((tag, self.found[-1][2]))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        for _, texts in self.open:
+            texts.append(data)
+
+    def texts(self, tag):
+        return ["".join(texts).strip() for name, _, texts in self.found if name == tag]
+
+    def attributes(self, name):
+        return [given[name] for _, given, _ in self.found if name in given]
+
+
+def page_of(study, given=()):
+    parts = sections(analyse(study), given)
+    return html.render(study.study, parts, svg), parts
+
+
+@pytest.fixture(scope="module")
+def whole():
+    text, parts = page_of(whole_study(), pictures())
+    return text, Page(text), parts
+
+
+def test_sections_in_order_with_contents(whole):
+    _, page, parts = whole
+    titles = [part.title for part in parts]
+    assert page.texts("h1") == ["digits"]
+    assert page.texts("h2") == titles
+    assert page.texts("a") == ["To the report", *titles]
+    links = [link.removeprefix("#") for link in page.attributes("href")]
+    assert set(links) <= set(page.attributes("id"))
+
+
+def test_every_table_has_a_caption_scopes_and_a_scroll_box(whole):
+    _, page, parts = whole
+    shown = [block for part in parts for block in part.blocks if isinstance(block, Table)]
+    assert page.texts("caption") == [table.title for table in shown]
+    columns = sum(len(table.columns) for table in shown)
+    rows = sum(len(table.rows) for table in shown)
+    assert page.attributes("scope").count("col") == columns
+    assert page.attributes("scope").count("row") == rows
+    assert page.attributes("role").count("region") == len(shown)
+    assert set(page.attributes("aria-labelledby")) <= set(page.attributes("id"))
+
+
+def test_every_cell_is_there(whole):
+    _, page, parts = whole
+    shown = [block for part in parts for block in part.blocks if isinstance(block, Table)]
+    cells = [cell for table in shown for row in table.rows for cell in row[1:]]
+    assert page.texts("td") == [cell.strip() for cell in cells]
+
+
+def test_pictures_stand_inline_with_their_captions(whole):
+    text, page, _ = whole
+    for picture in pictures():
+        assert svg(picture) in text
+        assert any(picture.caption in caption for caption in page.texts("figcaption"))
+
+
+def test_ids_are_unique(whole):
+    ids = whole[1].attributes("id")
+    assert len(set(ids)) == len(ids)
+
+
+def test_nothing_is_loaded_and_nothing_runs(whole):
+    text, page, _ = whole
+    assert all(link.startswith("#") for link in page.attributes("href"))
+    assert not page.attributes("src")
+    assert not {"script", "link", "iframe", "img", "object"} & {tag for tag, _, _ in page.found}
+    assert "default-src 'none'" in text
+    assert not re.search(r"@import|url\(", text)
+
+
+def test_names_are_text():
+    text, parts = page_of(hostile_study(), pictures())
+    page = Page(text)
+    plain, _ = page_of(whole_study(), pictures())
+    known = {tag for tag, _, _ in Page(plain).found}
+    assert {tag for tag, _, _ in page.found} <= known
+    assert not [given for _, given, _ in page.found if any(k.startswith("on") for k in given)]
+    assert page.texts("h1") == [" ".join(HOSTILE[0].split())]
+    shown = [block for part in parts for block in part.blocks if isinstance(block, Table)]
+    methods = next(table for table in shown if table.name == "methods")
+    assert {row[0] for row in methods.rows} == {f"{HOSTILE[0]} (reference)", *HOSTILE[1:]}
+    for row in methods.rows:
+        assert row[0].strip() in page.texts("th")
+
+
+def test_long_names_may_break_at_their_joints_and_numbers_may_not():
+    rows = (("ewc_online", "-0.01 to 0.02", "a_b", "a/b " * 9),)
+    text = html.render("t", [Section("s", (Table("T", ("m", "x", "y", "z"), rows),))], svg)
+    assert ">ewc_<wbr>online<" in text
+    assert ">-0.01 to 0.02<" in text
+    assert ">a_b<" in text
+    assert ">a/<wbr>b " in text
+
+
+def test_columns_of_numbers_and_of_text():
+    rows = (("a", "0.1", "x" * 30, "y" * 50, "z"), ("b", "-", "x", "y", "-"))
+    text = html.render("t", [Section("s", (Table("T", ("m", "n", "x", "y", "z"), rows),))], svg)
+    kinds = re.findall(r'<th scope="col" class="(\w+)"', text)
+    assert kinds == ["short", "number", "text", "long", "short"]
+
+
+def test_equal_titles_have_anchors_of_their_own():
+    text = html.render("t", [Section("A b", ()), Section("A-b", ()), Section("?", ())], svg)
+    assert re.findall(r'<h2 id="([^"]+)"', text) == ["a-b", "a-b--2", "section"]
+
+
+def test_a_table_without_rows_still_stands():
+    text = html.render("t", [Section("s", (Table("T", ("m", "n"), ()),))], svg)
+    assert Page(text).texts("caption") == ["T"]
+
+
+def test_no_p_is_zero_and_no_verdict_is_weight_alone(whole):
+    text, page, _ = whole
+    assert not re.search(r"[pq] (= )?0\.000", text)
+    assert not {"b", "strong", "em"} & {tag for tag, _, _ in page.found}
+    assert "worse and practically" in " ".join(page.texts("td"))
+
+
+def test_dark_and_print_are_kept_apart(whole):
+    text = whole[0]
+    assert "@media screen and (prefers-color-scheme: dark)" in text
+    assert "@media print" in text

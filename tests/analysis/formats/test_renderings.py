@@ -1,0 +1,81 @@
+"""Which files a report has, and that they agree."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+
+import pytest
+from reported import hostile_study, pictures, svg, whole_study
+
+from analysis import figures
+from analysis.formats.renderings import across_files, files
+from analysis.many_studies.compare import compare_streams, streams_of
+from analysis.one_study.analyse import analyse
+
+
+def test_files_of_a_study():
+    texts = files(analyse(whole_study()), pictures(), svg)
+    tables = {path for path in texts if path.startswith("tables/")}
+    assert set(texts) - tables == {"index.html", "report.md", "report.json"}
+    for name in ("methods", "comparisons", "tuning", "secondary", "per_task", "seeds"):
+        assert {f"tables/{name}.csv", f"tables/{name}.tex"} <= tables
+    assert {"tables/published.csv", "tables/pareto.csv"} <= tables
+    assert all(text.endswith("\n") for text in texts.values())
+    assert json.loads(texts["report.json"])["study"] == "digits"
+
+
+def test_paths_never_depend_on_names():
+    assert set(files(analyse(hostile_study()))) == set(
+        files(analyse(whole_study([f"m{i}" for i in range(6)])))
+    )
+
+
+def test_a_wide_table_has_one_csv_and_a_tex_for_each_part():
+    texts = files(analyse(whole_study(n=12)))
+    assert "tables/seeds-2.tex" in texts
+    assert "tables/seeds-2.csv" not in texts
+    assert texts["tables/seeds.csv"].count("\n") == 1 + 3 * 12
+
+
+def test_the_same_analysis_gives_the_same_bytes():
+    first, second = (files(analyse(whole_study()), pictures(), svg) for _ in range(2))
+    assert first == second
+
+
+def test_drawn_figures_keep_their_parts_together_on_one_page():
+    analysis = analyse(whole_study())
+    drawn = figures.pictures(analysis)
+    page = files(analysis, drawn)["index.html"]
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    used = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)|aria-labelledby="([^"]+)"', page)
+    assert page.count("<svg") == len(drawn) > 5
+    assert len(set(ids)) == len(ids)
+    assert {name for names in used for name in names if name} <= set(ids)
+
+
+def test_without_pictures_nothing_is_drawn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "analysis.figures", None)
+    assert "<svg" not in files(analyse(whole_study()))["index.html"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_thirty_methods_take_less_than_four_seconds():
+    names = [f"method_{i:02}" for i in range(30)]
+    analysis = analyse(whole_study(names, n=12, tasks=10))
+    start = time.process_time()
+    files(analysis)
+    assert time.process_time() - start < 4
+
+
+def test_files_of_several_studies():
+    analyses = [analyse(whole_study(stream=f"s{i}", study=f"study{i}")) for i in range(2)]
+    across = compare_streams(streams_of(analyses), resamples=50)
+    texts = across_files(across, analyses, pictures(["iqm", "p-win"]), svg)
+    document = json.loads(texts["report.json"])
+    assert document["streams"] == ["s0", "s1"]
+    assert [study["study"] for study in document["studies"]] == ["study0", "study1"]
+    assert {"index.html", "report.md", "tables/contrasts.csv", "tables/verdicts.tex"} <= set(texts)
+    assert texts["index.html"].count("<svg") == 2

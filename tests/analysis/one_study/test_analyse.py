@@ -1,0 +1,289 @@
+"""The analysis of whole studies, the odd ones included."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.one_study.analyse import TuningRecord, analyse
+from analysis.report.tables import method_table
+from analysis.statistics import paired
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def by_method(rows):
+    return {row.method: row for row in rows}
+
+
+REFERENCE = (0.80, 0.81, 0.79, 0.82, 0.80, 0.78, 0.81)
+
+
+def noted(analysis, words):
+    return any(words in note for note in analysis.notes)
+
+
+def test_a_study_in_order(make_study):
+    found = analyse(make_study())
+    rows, compared = by_method(found.methods), by_method(found.comparisons)
+    assert rows["replay"].is_reference
+    assert rows["replay"].n == 10
+    assert rows["replay"].mean == pytest.approx(0.803)
+    assert set(compared) == {"ewc", "finetune"}
+    assert compared["finetune"].verdict == "worse and practically"
+    assert compared["ewc"].verdict == "equivalent"
+    assert compared["finetune"].p_holm == 2 * compared["finetune"].p_exact == 2 / 512
+    assert noted(found, "Power: with 10 seeds")
+    assert not noted(found, "cannot go below")
+    assert not noted(found, "added")
+
+
+def test_differences_are_those_of_the_scores_but_for_round_off(make_method, make_study):
+    # means over tasks of 121 and 118 samples lie on no common grid
+    replay, ewc = (90 / 121 + 80 / 118) / 2, (91 / 121 + 80 / 118) / 2
+    methods = [make_method("replay", [replay] * 10), make_method("ewc", [ewc] * 10)]
+    (found,) = analyse(make_study(methods)).comparisons
+    assert found.difference == pytest.approx(1 / 242, abs=1e-9)
+
+
+def test_a_method_left_out_after_planning_keeps_its_place_in_holm(make_study):
+    record = make_study()
+    planned = tuple(m.method for m in record.methods)
+    shorter = replace(record, methods=record.methods[:2], planned_methods=planned)
+    assert analyse(shorter).rules.comparisons == analyse(record).rules.comparisons == 2
+    changed = replace(shorter, changes=("methods left out: finetune",))
+    assert "methods left out: finetune" in analyse(changed).notes[0]
+
+
+def test_seeds_that_failed_leave_no_secondary_mean_of_the_survivors(make_method, make_study):
+    seeds = range(100, 106)
+    others = {"forgetting": dict.fromkeys(seeds, 0.1)}
+    methods = [
+        make_method(
+            "replay", [0.8] * 8, other_metrics={"forgetting": dict.fromkeys(range(100, 108), 0.2)}
+        ),
+        make_method("ewc", [0.7] * 6, other_metrics=others, failures={106: "boom", 107: "boom"}),
+    ]
+    for rule in ("error", "worst"):
+        rows = analyse(make_study(methods, failed_rule=rule)).secondary
+        (row,) = (r for r in rows if r.method == "ewc")
+        assert (row.mean, row.difference, row.q) == (None, None, None)
+
+
+def test_equal_scores_are_identical_whatever_their_round_off(make_method, make_study):
+    jitter = 1e-13 * np.arange(10)
+    methods = [make_method("replay", [0.8] * 10), make_method("ewc", 0.8 + jitter)]
+    (found,) = analyse(make_study(methods)).comparisons
+    assert found.verdict == "identical differences"
+    assert found.difference == 0
+
+
+def test_a_secondary_metric_of_the_same_difference_on_every_seed_is_tested(make_method, make_study):
+    seeds = range(100, 107)
+
+    def of(forgetting, learning):
+        known = {"forgetting": forgetting, "learning_accuracy": learning}
+        return {name: dict.fromkeys(seeds, value) for name, value in known.items()}
+
+    methods = [
+        make_method("replay", REFERENCE, other_metrics=of(0.3, 0.9)),
+        make_method("ewc", REFERENCE[::-1], other_metrics=of(0.1, 0.9 + 1e-13)),
+    ]
+    forgetting, learning = (r for r in analyse(make_study(methods)).secondary if r.method == "ewc")
+    assert forgetting.p_exact == forgetting.q == 2 / 2**7
+    assert forgetting.difference == pytest.approx(-0.2)
+    assert (learning.difference, learning.p_exact) == (0, None)
+
+
+def test_a_method_whose_seeds_all_agree_is_compared_all_the_same(make_method, make_study):
+    methods = [make_method("replay", REFERENCE), make_method("ewc", [0.1] * 7)]
+    found = analyse(make_study(methods))
+    (comparison,) = found.comparisons
+    assert comparison.verdict == "worse and practically"
+    assert (comparison.rho, comparison.identical) == (None, False)
+    row = by_method(found.methods)["ewc"]
+    assert (row.mean, row.sd, row.ci_low, row.ci_high) == (0.1, 0.0, None, None)
+    assert "No interval below 3 seeds, nor where all agree." in method_table(found).caption
+    assert "No interval" not in method_table(analyse(make_study())).caption
+
+
+def test_a_metric_where_lower_is_better(make_study):
+    found = analyse(make_study(metric="forgetting"))
+    compared = by_method(found.comparisons)
+    assert compared["finetune"].verdict == "better and practically"
+    assert compared["finetune"].difference < 0
+
+
+def test_no_confirmation_yet(make_method, make_study):
+    methods = [make_method("replay", []), make_method("ewc", [])]
+    found = analyse(make_study(methods, planned_seeds=[100, 101]))
+    assert [(row.n, row.mean) for row in found.methods] == [(0, None), (0, None)]
+    assert found.comparisons[0].verdict == "no verdict"
+    assert found.comparisons[0].reason == "no confirmation scores yet"
+    assert noted(found, "no confirmation scores yet")
+    assert not noted(found, "cannot go below")
+
+
+def test_one_method_only(make_method, make_study):
+    found = analyse(make_study([make_method("replay", [0.8] * 6)]))
+    assert found.comparisons == ()
+    assert noted(found, "one method only")
+    assert analyse(make_study([])).methods == ()
+
+
+def test_the_reference_is_absent(make_study):
+    found = analyse(make_study(reference="reply"))
+    assert found.comparisons == ()
+    assert noted(found, "Did you mean replay?")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_few_seeds(make_study, n):
+    whole = make_study()
+    few = [replace(m, scores=dict(list(m.scores.items())[:n])) for m in whole.methods]
+    found = analyse(replace(whole, methods=few, planned_seeds=list(range(100, 100 + n))))
+    verdict = by_method(found.comparisons)["finetune"].verdict
+    expected = {1: "no verdict", 2: "no verdict", 5: "suggestive worse"}
+    assert verdict == expected.get(n, "inconclusive")
+    assert (found.methods[0].ci_low is None) == (n < 3)
+    assert noted(found, "Run 7 or more seeds for 2 comparisons")
+    assert noted(found, "cannot go below p = 0.0625 with 5 seeds") == (n == 5)
+
+
+@pytest.mark.parametrize(("n", "enough"), [(5, ""), (6, "1 comparison"), (8, "6 comparisons")])
+def test_what_the_seeds_of_a_study_were_enough_for(make_method, make_study, n, enough):
+    scores = np.linspace(0.7, 0.8, n)
+    methods = [make_method("replay", scores), *(make_method(f"m{i}", scores) for i in range(7))]
+    found = analyse(make_study(methods, planned_seeds=list(range(100, 100 + n))))
+    assert noted(found, "for 7 comparisons.")
+    assert noted(found, f"{n} are enough for {enough} fixed beforehand.") == bool(enough)
+    assert noted(found, "are enough") == bool(enough)
+
+
+def test_a_failed_seed_is_not_averaged_away(make_method, make_study):
+    broken = make_method("ewc", [math.nan, *[0.9] * 9], failures={109: "killed"})
+    whole = make_study()
+    methods = [whole.methods[0], broken, whole.methods[2]]
+    found = analyse(replace(whole, methods=methods))
+    row, compared = by_method(found.methods)["ewc"], by_method(found.comparisons)
+    assert (row.n, row.failed, row.mean, row.sd, row.ci_low) == (8, 2, None, None, None)
+    assert compared["ewc"].verdict == "no verdict"
+    assert compared["ewc"].difference is None
+    assert compared["finetune"].verdict == "worse and practically"
+    assert compared["finetune"].p_holm == 2 * compared["finetune"].p_exact
+    assert [(f.seed, f.reason) for f in found.failures] == [(100, "diverged"), (109, "killed")]
+    assert noted(found, "2 seeds failed")
+
+    counted = analyse(replace(whole, methods=methods, failed_rule="worst"))
+    row = by_method(counted.methods)["ewc"]
+    assert (row.n, row.failed) == (10, 2)
+    assert row.mean == pytest.approx((8 * 0.9 + 2 * 0.1) / 10)
+    assert by_method(counted.comparisons)["ewc"].verdict != "no verdict"
+    assert counted.failures[0].counted_as == 0.1
+
+
+def test_seeds_added_after_looking(make_study):
+    assert not noted(analyse(make_study()), "added after looking")
+    planned = list(range(100, 107))
+    assert noted(analyse(make_study(planned_seeds=planned)), "107, 108, 109; planned 7, run 10")
+
+
+def test_planned_seeds_that_are_asked_for_no_longer_are_told(make_study):
+    kept = {"asked_seeds": (100, 101, 102), "kept_seeds": tuple(range(103, 110))}
+    found = analyse(make_study(**kept))
+    assert noted(found, "asks for 3 confirmation seeds, and this page is about 10. Seeds planned")
+    assert noted(found, "stay, here 103, 104, 105, 106, 107, 108, 109: leaving some out after")
+    assert not noted(found, "were not fixed beforehand")  # the verdicts are on what was planned
+    assert not noted(analyse(make_study(asked_seeds=tuple(range(100, 110)))), "now asks for")
+
+
+def test_tuning_seeds_in_the_confirmation(make_study):
+    found = analyse(make_study(tune_seeds=[0, 105]))
+    assert {c.verdict for c in found.comparisons} == {"no verdict"}
+    assert noted(found, "Seeds 105 served tuning and confirmation")
+
+
+def test_tuning_block(make_study):
+    row = analyse(make_study()).tuning[0]
+    assert (row.trials, row.failed, row.pruned, row.seconds) == (12, 1, 2, 60.0)
+    assert (row.default_value, row.best_value) == (0.7, 0.85)
+    assert row.optimism == pytest.approx(0.85 - 0.803)
+    lower = analyse(make_study(metric="forgetting")).tuning[0]
+    assert lower.optimism == pytest.approx(0.803 - 0.85)
+
+
+def test_no_tuning(make_method, make_study):
+    untuned = [make_method(m, [0.8] * 6, tuning=TuningRecord()) for m in ("replay", "ewc")]
+    found = analyse(make_study(untuned))
+    assert found.tuning[0].best_value is None
+    assert found.tuning[0].optimism is None
+    assert not noted(found, "budgets")
+
+
+@pytest.mark.parametrize(("trials", "warned"), [(12, False), (11, False), (10, True), (0, True)])
+def test_unequal_budgets(make_method, make_study, trials, warned):
+    tuning = TuningRecord(trials, samples=5000, seeds_per_trial=3)
+    methods = [
+        make_method("replay", [0.8] * 6),
+        make_method("ewc", [0.8] * 6, tuning=tuning),
+    ]
+    found = analyse(make_study(methods))
+    assert noted(found, f"in trials: ewc {trials}, replay 12") == warned
+    assert not noted(found, "in samples")
+
+
+def test_secondary_metrics_are_exploratory(make_method, make_study):
+    rng = np.random.default_rng(0)
+    seeds = range(100, 110)
+
+    def other(shift):
+        return {"forgetting": {s: float(rng.normal(shift, 0.01)) for s in seeds}}
+
+    methods = [
+        make_method("replay", rng.normal(0.8, 0.01, 10), other_metrics=other(0.1)),
+        make_method("ewc", rng.normal(0.8, 0.01, 10), other_metrics=other(0.3)),
+        make_method("lwf", rng.normal(0.8, 0.01, 10), other_metrics=other(0.1)),
+    ]
+    found = by_method(analyse(make_study(methods)).secondary)
+    d = [methods[1].other_metrics["forgetting"][s] for s in seeds]
+    d = np.array(d) - [methods[0].other_metrics["forgetting"][s] for s in seeds]
+    assert found["ewc"].difference == pytest.approx(d.mean())
+    assert found["ewc"].p_exact == paired.sign_flip_p(d) == 2 / 1024
+    assert found["ewc"].q == pytest.approx(2 * 2 / 1024)
+    assert found["replay"].q is None
+    lost = {"forgetting": {100: math.nan, 101: 0.2}}
+    methods[2] = replace(methods[2], other_metrics=lost)
+    row = by_method(analyse(make_study(methods)).secondary)["lwf"]
+    assert (row.n, row.mean, row.difference, row.q) == (1, None, None, None)
+
+
+def test_a_metric_that_repeats_another_is_not_tested_twice(make_method, make_study):
+    def named(name, level, pooled=0.0, old=0.0):
+        scores = {100 + i: level * (1 + 0.01 * i * i) for i in range(8)}
+        others = {
+            "pooled_accuracy": {seed: x + pooled * seed for seed, x in scores.items()},
+            "retention_old": {seed: x * x for seed, x in scores.items()},
+            "retention_first": {seed: x * x + old * seed for seed, x in scores.items()},
+        }
+        return make_method(name, list(scores.values()), other_metrics=others)
+
+    def tested(*methods):
+        rows = [row for row in analyse(make_study(methods)).secondary if row.method == "ewc"]
+        assert all(row.difference for row in rows)
+        return {row.metric for row in rows if row.q is not None}
+
+    assert tested(named("replay", 0.6), named("ewc", 0.5)) == {"retention_old"}
+    assert tested(named("replay", 0.6), named("ewc", 0.5, 1e-5)) == {
+        *("pooled_accuracy", "retention_old")
+    }
+    assert tested(named("replay", 0.6, old=1e-5), named("ewc", 0.5)) == {
+        *("retention_old", "retention_first")
+    }
+
+
+def test_unknown_metric(make_study):
+    with pytest.raises(ValueError, match="did you mean `average_accuracy`"):
+        analyse(make_study(metric="average_acuracy"))

@@ -1,0 +1,832 @@
+"""The MLflow mirror: the tree of runs, the numbers of the ledger, and nothing written twice."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from factory import Run, add, build_study, make_outcome, make_spec
+
+from analysis.metrics import METRICS
+from analysis.one_study.analyse import analyse
+from study import check
+from study.console import shell
+from study.folder import Folder
+from study.mlflow import store
+from study.mlflow.mirror import Mirror
+from study.mlflow.store import check_uri, chosen_uri, damage, default_uri, metric_name, shown
+from study.mlflow.writer import Writer, rebuild
+from study.record import study_record
+from study.report import write_report
+from trainables.errors import InputError
+
+mlflow = pytest.importorskip("mlflow")
+
+NOWHERE = "http://127.0.0.1:9"
+ODD = "a%20b?c#d e'f\"g\u00e9"
+CHANGES = {"tune.trials": 4, "tune.pruner": "asha", "study.name": "tracked"}
+
+
+def learn(work):
+    """Trials of every state; seeds with scores of their own."""
+    if work["phase"] == "confirm":
+        accuracy = [np.full((5, 5), 0.5 + 0.001 * (seed - 100)) for seed in work["seeds"]]
+        return Run(np.stack(accuracy), diverged=(103,) if 103 in work["seeds"] else ())
+    if work["learner"] == "finetune":
+        return Run(0.4)
+    kind = learn.calls = learn.calls + 1
+    return [Run(0.7), Run(0.6, rows=2), Run(diverged=(1,)), Run(failure="Traceback\nboom")][kind]
+
+
+def client(uri):
+    return mlflow.MlflowClient(tracking_uri=uri)
+
+
+def runs_of(uri, name="tracked"):
+    """All runs of an experiment."""
+    api = client(uri)
+    experiment = api.get_experiment_by_name(name)
+    return list(api.search_runs([experiment.experiment_id], max_results=1000))
+
+
+def by_key(uri):
+    return {run.data.tags["study.key"]: run for run in runs_of(uri)}
+
+
+def everything(uri, times=list):
+    """All that a database holds, run ids and times of writing left out.
+
+    ``times`` is a set where it does not matter how often a number was written.
+    """
+    api, runs = client(uri), runs_of(uri)
+    names = {run.info.run_id: run.data.tags["study.key"] for run in runs}
+    found = {}
+    for run in runs:
+        tags = {k: v for k, v in run.data.tags.items() if k in ("role", "study.state", "verdict")}
+        history = {
+            metric: times(
+                (m.step, str(m.value)) for m in api.get_metric_history(run.info.run_id, metric)
+            )
+            for metric in run.data.metrics
+        }
+        parent = names.get(run.data.tags.get("mlflow.parentRunId", ""))
+        found[run.data.tags["study.key"]] = (
+            parent,
+            run.info.status,
+            run.info.run_name,
+            tags,
+            dict(run.data.params),
+            history,
+        )
+    assert len(found) == len(runs)
+    return found
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A finished study and its mirror, written once."""
+    place = tmp_path_factory.mktemp("tracking") / "tracked"
+    spec = make_spec(CHANGES)
+    learn.calls = -1
+    ledger = build_study(place, spec, learn)
+    folder, _ = Folder.open(place)
+    methods = check.resolve(spec, "x")
+    analysis = analyse(study_record(spec, methods, ledger, folder))
+    write_report(analysis, place / "report")
+    Writer(folder, spec, methods, ledger, default_uri(place)).write(analysis)
+    return SimpleNamespace(
+        place=place, spec=spec, ledger=ledger, analysis=analysis, uri=default_uri(place)
+    )
+
+
+@pytest.fixture(autouse=True)
+def forgetful():
+    """Copies of a study share run ids, and MLflow keeps in a process where a run's files went."""
+    from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+
+    _artifact_repos_cache.clear()
+
+
+@pytest.fixture
+def shared(study, tmp_path):
+    """A database elsewhere that has the study."""
+    (tmp_path / "server").mkdir()
+    shutil.copy(study.place / "mlflow.db", tmp_path / "server")
+    return f"sqlite:///{tmp_path}/server/mlflow.db"
+
+
+@contextlib.contextmanager
+def port():
+    """A port of this machine that somebody else listens to."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def command(*arguments, code=0, **variables):
+    """Run a command in a process of its own; return what it printed, where."""
+    words = [sys.executable, "-m", "study", *map(str, arguments)]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=120, check=False, env=os.environ | variables
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout, done.stderr
+
+
+def reports(uri, name="tracked"):
+    """The artifacts of the study's run: where they are, and their names."""
+    [run] = [r for r in runs_of(uri, name) if r.data.tags["study.key"] == "study"]
+    files = client(uri).list_artifacts(run.info.run_id, "report")
+    return run.info.artifact_uri, {Path(f.path).name for f in files}
+
+
+def test_the_database_is_in_the_studys_folder(study):
+    assert (study.place / "mlflow.db").exists()
+    assert study.uri == f"sqlite:///{study.place}/mlflow.db"
+
+
+def test_runs_form_the_tree_study_method_trial_seed(study):
+    runs = by_key(study.uri)
+    parents = {key: run.data.tags.get("mlflow.parentRunId") for key, run in runs.items()}
+    ids = {key: run.info.run_id for key, run in runs.items()}
+    assert parents["study"] is None
+    for name in ("finetune", "replay"):
+        assert parents[f"method/{name}"] == ids["study"]
+    for entry in study.ledger.entries():
+        assert parents[entry.folder] == ids[f"method/{entry.method}"]
+        if entry.phase == "confirm":
+            for seed in entry.seeds:
+                assert parents[f"{entry.folder}/seed{seed}"] == ids[entry.folder]
+    roles = [run.data.tags["role"] for run in runs.values()]
+    counts = {role: roles.count(role) for role in set(roles)}
+    # finetune and replay: 4 trials each, 4 seeds each in one trial
+    wanted = {"study": 1, "method": 2, "tune-trial": 8, "confirm-trial": 2, "seed": 8}
+    assert counts == wanted
+
+
+def test_seeds_have_runs_in_the_confirmation_only(study):
+    assert not any("/seed" in key for key in by_key(study.uri) if key.startswith("tune"))
+
+
+def test_states_and_statuses_are_those_of_the_ledger(study):
+    runs = by_key(study.uri)
+    seen = set()
+    for entry in study.ledger.entries():
+        run = runs[entry.folder]
+        status = {"complete": "FINISHED", "pruned": "KILLED"}.get(entry.state, "FAILED")
+        assert (run.data.tags["study.state"], run.info.status) == (entry.state, status)
+        assert run.data.tags["phase"] == entry.phase
+        assert run.info.end_time == int(entry.ended * 1000)
+        assert run.info.start_time == int((entry.ended - entry.seconds) * 1000)
+        seen.add(entry.state)
+    assert seen == {"complete", "pruned", "diverged", "failed"}
+    assert {runs[key].info.status for key in ("study", "method/replay")} == {"FINISHED"}
+
+
+def test_numbers_are_those_of_the_ledger(study):
+    runs = by_key(study.uri)
+    for entry in study.ledger.entries():
+        data = runs[entry.folder].data
+        assert data.metrics["seconds"] == entry.seconds
+        assert data.metrics["samples"] == entry.samples
+        if entry.state == "failed":
+            continue
+        outcome = study.ledger.outcome(entry)
+        assert data.metrics["bytes.memory"] == outcome.footprint["memory"][-1]
+        counts = outcome.counts["main"][:, :, : outcome.rows]
+        for name, metric in METRICS.items():
+            expected = metric(counts).mean() if outcome.finite.all() else np.nan
+            assert data.metrics[name] == pytest.approx(expected, nan_ok=True)
+        assert data.params["lr"] == str(entry.work["configuration"]["lr"])
+        assert data.params["seeds"] == ", ".join(map(str, entry.seeds))
+
+
+def test_each_seed_has_its_own_numbers_and_a_diverged_one_has_none(study):
+    runs = by_key(study.uri)
+    for entry in study.ledger.entries("confirm"):
+        for seed in entry.seeds:
+            run = runs[f"{entry.folder}/seed{seed}"]
+            value = run.data.metrics["average_accuracy"]
+            expected = np.nan if seed == 103 else 0.5 + 0.001 * (seed - 100)
+            assert value == pytest.approx(expected, nan_ok=True)
+            assert run.data.params["seed"] == str(seed)
+
+
+def test_a_seed_that_did_not_diverge_is_not_marked_as_failed(study):
+    runs = by_key(study.uri)
+    for entry in study.ledger.entries("confirm"):
+        for seed in entry.seeds:
+            run = runs[f"{entry.folder}/seed{seed}"]
+            assert run.info.status == ("FAILED" if seed == 103 else "FINISHED")
+
+
+def test_curves_have_a_point_a_task(study):
+    api, runs = client(study.uri), by_key(study.uri)
+    for entry in study.ledger.entries():
+        if entry.state == "failed":
+            continue
+        points = api.get_metric_history(runs[entry.folder].info.run_id, "accuracy_so_far")
+        rows = study.ledger.outcome(entry).rows
+        assert [p.step for p in points] == list(range(1, rows + 1))
+
+
+def test_parents_carry_sortable_summaries_and_verdicts(study):
+    runs = by_key(study.uri)
+    for row, tuning in zip(study.analysis.methods, study.analysis.tuning, strict=True):
+        data = runs[f"method/{row.method}"].data
+        assert data.metrics["confirm_seeds"] == row.n
+        assert ("confirm_mean" in data.metrics) == (row.mean is not None)
+        assert data.metrics["tune_best"] == pytest.approx(tuning.best_value)
+        assert data.metrics["tune_trials"] == 4
+    assert runs["method/replay"].data.metrics["tune_failed"] == 2
+    assert runs["method/replay"].data.metrics["tune_pruned"] == 1
+    [comparison] = study.analysis.comparisons
+    assert runs["method/finetune"].data.tags["verdict"] == comparison.verdict
+    assert "verdict" not in runs["method/replay"].data.tags
+
+
+def test_the_report_is_an_artifact_of_the_studys_run(study):
+    run = by_key(study.uri)["study"]
+    names = {Path(f.path).name for f in client(study.uri).list_artifacts(run.info.run_id, "report")}
+    assert names == {path.name for path in (study.place / "report").iterdir()}
+
+
+def test_a_second_writing_changes_nothing(study):
+    before = everything(study.uri)
+    rebuild(study.place, study.uri)
+    assert everything(study.uri) == before
+
+
+def test_an_empty_database_gets_the_same_tree(study, tmp_path):
+    uri = f"sqlite:///{tmp_path}/other.db"
+    rebuild(study.place, uri)
+    assert everything(uri, set) == everything(study.uri, set)
+
+
+def test_a_failed_trial_that_later_succeeded_updates_its_run(study):
+    [failed] = [e for e in study.ledger.entries() if e.state == "failed"]
+    before = by_key(study.uri)
+    folder, spec = Folder.open(study.place)
+    ledger = folder.ledger()
+    again = add(
+        ledger, spec, "replay", "tune", number=failed.number, values=[0.8], params=failed.params
+    )
+    assert again.folder == failed.folder
+    rebuild(study.place, study.uri)
+    after = by_key(study.uri)
+    assert set(after) == set(before)
+    run = after[failed.folder]
+    assert run.info.run_id == before[failed.folder].info.run_id
+    assert (run.info.status, run.data.tags["study.state"]) == ("FINISHED", "complete")
+    assert run.data.metrics["average_accuracy"] == pytest.approx(0.8)
+    assert after["method/replay"].data.metrics["tune_failed"] == 1
+
+
+def test_another_folder_of_the_same_name_keeps_its_own_runs(study, shared, tmp_path):
+    spec = make_spec({**CHANGES, "tune.trials": 0, "tune.pruner": "none"})
+    build_study(tmp_path / "tracked", spec)
+    before = runs_of_folder(shared, study.place)
+    rebuild(tmp_path / "tracked", shared)
+    assert runs_of_folder(shared, study.place) == before
+    assert len(runs_of_folder(shared, tmp_path / "tracked")) == 1 + 2 + 2 + 8
+    assert len(runs_of(shared)) == len(before) + 13
+    roots = [run for run in runs_of(shared) if run.data.tags["role"] == "study"]
+    places = {str(study.place), str(tmp_path / "tracked")}
+    assert {run.data.tags["study.folder"] for run in roots} == places
+
+
+def runs_of_folder(uri, place):
+    identity = Folder.open(place)[0].facts.id
+    return {
+        run.info.run_id: (run.info.status, run.data.metrics.keys())
+        for run in runs_of(uri)
+        if run.data.tags["study.id"] == identity
+    }
+
+
+@pytest.mark.parametrize("name", ["100%", "what?", "a#b", "it's", ODD])
+def test_a_database_is_found_in_folders_of_any_name(study, tmp_path, name):
+    place = tmp_path / name / "tracked"
+    shutil.copytree(study.place, place)
+    before = set(by_key(study.uri))
+    rebuild(place, default_uri(place))
+    assert set(by_key(default_uri(place))) == before
+    where, files = reports(default_uri(place))
+    assert where.startswith((place / "mlflow_artifacts").as_uri())
+    assert files == {path.name for path in (place / "report").iterdir()}
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_relative_folder_is_the_same_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for relative in ("studies/own", "../here/studies/own"):
+        assert default_uri(Path(relative)) == default_uri(tmp_path / "here/studies/own")
+
+
+def test_a_moved_folder_keeps_its_runs_and_takes_its_artifacts_along(study, tmp_path):
+    before = {key: run.info.run_id for key, run in by_key(study.uri).items()}
+    first, second = tmp_path / "first" / "tracked", tmp_path / "second" / "tracked"
+    shutil.copytree(study.place, first)
+    second.parent.mkdir()
+    first.rename(second)
+    report = study.place / "mlflow_artifacts" / before["study"] / "artifacts/report/report.md"
+    report.write_text("untouched")
+    rebuild(second, default_uri(second))
+    after = {key: run.info.run_id for key, run in by_key(default_uri(second)).items()}
+    assert after == before
+    where, files = reports(default_uri(second))
+    assert where.startswith((second / "mlflow_artifacts").as_uri())
+    assert "report.md" in files
+    assert report.read_text() == "untouched"
+    assert not first.exists()
+
+
+def test_a_moved_folder_keeps_its_runs_on_a_server(study, shared, tmp_path):
+    before = everything(shared)
+    shutil.copytree(study.place, tmp_path / "it's" / "tracked")
+    rebuild(tmp_path / "it's" / "tracked", shared)
+    assert everything(shared) == before
+
+
+def test_a_study_that_is_being_run_is_not_written_by_another_process(study):
+    before = everything(study.uri)
+    with (
+        Folder(study.place).claim(),
+        pytest.raises(InputError, match="being run by another process"),
+    ):
+        rebuild(study.place, study.uri)
+    assert everything(study.uri) == before
+
+
+def test_a_deleted_experiment_is_restored(study):
+    before, api = everything(study.uri), client(study.uri)
+    api.delete_experiment(api.get_experiment_by_name("tracked").experiment_id)
+    rebuild(study.place, study.uri)
+    assert everything(study.uri) == before
+
+
+@pytest.mark.parametrize("role", ["study", "method", "tune-trial", "seed"])
+def test_deleted_runs_are_restored(study, role):
+    before = everything(study.uri)
+    for run in runs_of(study.uri):
+        if run.data.tags["role"] == role:
+            client(study.uri).delete_run(run.info.run_id)
+    assert everything(study.uri).keys() < before.keys()
+    rebuild(study.place, study.uri)
+    assert everything(study.uri) == before
+
+
+def test_what_is_deleted_while_a_study_runs_comes_back(study):
+    folder, spec = Folder.open(study.place)
+    before, api, told = everything(study.uri), client(study.uri), []
+    writer = Writer(folder, spec, check.resolve(spec, "x"), folder.ledger(), study.uri)
+    writer.write(None)
+    api.delete_run(by_key(study.uri)["method/replay"].info.run_id)
+    api.delete_experiment(api.get_experiment_by_name("tracked").experiment_id)
+    writer.write(study.analysis)
+    assert everything(study.uri).keys() == before.keys()
+    assert told == []
+
+
+def test_a_mirror_writes_while_the_study_runs(study):
+    folder, spec = Folder.open(study.place)
+    told = []
+    with Mirror(
+        folder, spec, check.resolve(spec, "x"), folder.ledger(), study.uri, told.append
+    ) as mirror:
+        mirror.poke()
+        mirror.finish(study.analysis)
+    assert told == []
+
+
+# -- a server that is down
+
+
+@pytest.fixture
+def small(tmp_path):
+    build_study(tmp_path / "small", make_spec({"tune.trials": 0}))
+    return tmp_path / "small"
+
+
+@contextlib.contextmanager
+def mirrored(place, uri, told):
+    """The mirror of a study, and the study's analysis."""
+    folder, spec = Folder.open(place)
+    methods, ledger = check.resolve(spec, "x"), folder.ledger()
+    analysis = analyse(study_record(spec, methods, ledger, folder))
+    write_report(analysis, place / "report")
+    with Mirror(folder, spec, methods, ledger, uri, told.append) as mirror:
+        yield mirror, analysis
+
+
+def wait(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert condition()
+
+
+def test_a_server_that_is_down_is_told_and_never_raises(small):
+    told = []
+    with mirrored(small, NOWHERE, told) as (mirror, analysis):
+        wait(lambda: told)
+        mirror.poke()
+        mirror.finish(analysis)
+    assert told == [
+        f"MLflow at {NOWHERE} could not be written (Connection refused); the study goes on.",
+        f"MLflow at {NOWHERE} could not be written (Connection refused). The study itself is "
+        f"complete; `{shell('track', str(small), '--tracking-uri', NOWHERE)}` writes the mirror "
+        "later.",
+    ]
+
+
+def test_a_server_that_does_not_answer_delays_a_study_by_seconds(small, monkeypatch):
+    monkeypatch.setattr(store, "PATIENCE", 0.5)
+    told = []
+    with port() as silent:
+        started = time.monotonic()
+        with mirrored(small, f"http://127.0.0.1:{silent}", told) as (mirror, analysis):
+            wait(lambda: told)
+            mirror.finish(analysis)
+        assert time.monotonic() - started < 5
+    assert [text.count("no answer in time") for text in told] == [1, 1]
+    assert store.PATIENCE * 2 < 15
+
+
+def test_the_way_to_mend_the_default_mirror_names_no_server(small):
+    (small / "mlflow.db").mkdir()
+    told = []
+    with mirrored(small, None, told) as (mirror, analysis):
+        mirror.finish(analysis)
+    assert f"`{shell('track', str(small))}`" in told[-1]
+
+
+def test_a_mirror_that_can_be_written_again_is(small):
+    (small / "mlflow.db").mkdir()
+    told = []
+    with mirrored(small, None, told) as (mirror, analysis):
+        wait(lambda: told)
+        (small / "mlflow.db").rmdir()
+        mirror.poke()
+        wait((small / "mlflow.db").is_file)
+        mirror.finish(analysis)
+    assert len(told) == 1
+    assert "report.md" in reports(default_uri(small), "small")[1]
+
+
+def test_a_database_that_cannot_be_opened_is_not_tried_for_minutes(small):
+    (small / "mlflow.db").mkdir()
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"could not be written \(unable to open"):
+        rebuild(small, default_uri(small))
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("problem", ["database", "server"])
+def test_a_failure_to_write_is_one_line(small, problem, tmp_path):
+    (tmp_path / "mine.db").write_text("no database")
+    uri = NOWHERE if problem == "server" else f"sqlite:///{tmp_path}/mine.db"
+    out, err = command("track", small, "--tracking-uri", uri, code=2)
+    assert out == ""
+    assert err.startswith(f"error: MLflow at {uri} could not be written (")
+    assert err.count("\n") == 1
+
+
+def test_a_place_for_artifacts_that_cannot_be_written_is_an_input_error(study, tmp_path):
+    place = tmp_path / "tracked"
+    shutil.copytree(study.place, place, ignore=shutil.ignore_patterns("mlflow_artifacts"))
+    (place / "mlflow_artifacts").write_text("no folder")
+    with pytest.raises(InputError, match=rf"could not be written \(Not a directory: {place}"):
+        rebuild(place, default_uri(place))
+
+
+def test_a_tracking_uri_that_mlflow_does_not_know_is_an_input_error(small):
+    with pytest.raises(InputError, match=r"^MLflow at ftp://far could not be written \(.*\)\.$"):
+        rebuild(small, "ftp://far")
+
+
+# -- a damaged database
+
+
+def as_text(whole):
+    return b"no database"
+
+
+def as_zeros(whole):
+    return bytes(len(whole))
+
+
+def cut_short(whole):
+    return whole[: len(whole) // 2]
+
+
+def overwritten(whole):
+    middle = len(whole) // 2
+    return whole[: middle - 200_000] + b"\xa5" * 400_000 + whole[middle + 200_000 :]
+
+
+DAMAGES = (as_text, as_zeros, cut_short, overwritten)
+
+
+@pytest.mark.parametrize("damaged", DAMAGES)
+def test_a_damaged_database_is_recognised(study, tmp_path, damaged):
+    file = tmp_path / "mlflow.db"
+    assert damage(file) == ""  # there is none
+    file.write_bytes((study.place / "mlflow.db").read_bytes())
+    assert damage(file) == ""
+    file.write_bytes(damaged(file.read_bytes()))
+    assert "\n" not in damage(file)
+    assert damage(file)
+
+
+def test_a_database_whose_tables_a_full_disk_left_half_made_is_recognised(study, tmp_path):
+    file = shutil.copy(study.place / "mlflow.db", tmp_path)
+    with contextlib.closing(sqlite3.connect(file)) as half:
+        half.execute("CREATE TABLE _alembic_tmp_experiments (x)")
+    assert damage(tmp_path / "mlflow.db") == "its tables were not all made"
+
+
+def test_a_database_that_is_locked_is_not_taken_for_damaged(study, tmp_path, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda file, timeout: connect(file, timeout=0.1))
+    shutil.copy(study.place / "mlflow.db", tmp_path)
+    with contextlib.closing(connect(tmp_path / "mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert damage(tmp_path / "mlflow.db") == ""
+
+
+def test_the_command_that_the_message_names_repairs_a_damaged_database(study, tmp_path):
+    place, told = tmp_path / "tracked", []
+    shutil.copytree(study.place, place)
+    content = cut_short((place / "mlflow.db").read_bytes())
+    (place / "mlflow.db").write_bytes(content)
+    with mirrored(place, None, told) as (mirror, analysis):
+        mirror.finish(analysis)
+    assert "database disk image is malformed" in told[-1]
+    [named] = re.findall("`(.*)` writes the mirror later", told[-1])
+    assert named == shell("track", str(place))
+    _, err = command("track", place)
+    [aside] = place.glob("mlflow_damaged-*.db")
+    assert f"it is {aside} now, and written anew" in err
+    assert aside.read_bytes() == content
+    # by SQLite itself: in this process MLflow has the damaged file open
+    with contextlib.closing(sqlite3.connect(place / "mlflow.db")) as written:
+        keys = written.execute("SELECT value FROM tags WHERE key = 'study.key'").fetchall()
+    assert sorted(key for (key,) in keys) == sorted(by_key(study.uri))
+
+
+@pytest.mark.parametrize("damaged", DAMAGES[:2])
+def test_a_damaged_database_of_somebody_else_is_left_alone(small, study, tmp_path, damaged):
+    mine, told = tmp_path / "mine.db", []
+    content = damaged((study.place / "mlflow.db").read_bytes())
+    mine.write_bytes(content)
+    wanted = f"{mine} is damaged and not of this folder: mend it, or move it away."
+    with pytest.raises(InputError, match=re.escape(wanted)):
+        rebuild(small, f"sqlite:///{mine}")
+    with mirrored(small, f"sqlite:///{mine}", told) as (mirror, analysis):
+        mirror.finish(analysis)
+    assert wanted in told[-1]
+    assert mine.read_bytes() == content
+    assert not list(tmp_path.rglob("mlflow_damaged-*"))
+
+
+def test_a_folder_in_the_place_of_the_database_is_told(small):
+    (small / "mlflow.db").mkdir()
+    with pytest.raises(InputError, match=r"mlflow\.db is a folder: move it away\."):
+        rebuild(small, default_uri(small))
+
+
+def test_pages_of_a_damaged_database_are_not_opened(small):
+    (small / "mlflow.db").write_text("no database")
+    with pytest.raises(InputError, match=r"mlflow\.db is damaged \(file is not a") as raised:
+        store.pages(small, 5000)
+    assert f"`{shell('track', str(small))}` sets it aside" in str(raised.value)
+
+
+# -- where MLflow is
+
+
+def test_mlflow_is_in_the_studys_folder_unless_told_otherwise(capsys, monkeypatch):
+    assert chosen_uri(None) is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert chosen_uri(None) is None
+    assert capsys.readouterr() == ("", "")
+
+
+def test_mlflows_own_variable_says_where_it_is_and_that_is_told(capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@far.example/mlflow")
+    assert chosen_uri(None) == "https://me:secret@far.example/mlflow"
+    told = "MLflow is at https://me:***@far.example/mlflow, as MLFLOW_TRACKING_URI says.\n"
+    assert capsys.readouterr() == ("", told)
+    assert chosen_uri("sqlite:////tmp/own.db") == "sqlite:////tmp/own.db"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_track_and_ui_go_where_mlflows_own_variable_says(small, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mine.db"
+    out, err = command("track", small, MLFLOW_TRACKING_URI=uri)
+    assert out == f"MLflow at {uri} is up to date.\n"
+    assert err == f"MLflow is at {uri}, as MLFLOW_TRACKING_URI says.\n"
+    assert len(runs_of(uri, "small")) == 13
+    assert not (small / "mlflow.db").exists()
+    assert uri in store.pages(small, free_port(), uri)
+    assert command("ui", small, MLFLOW_TRACKING_URI=NOWHERE) == (
+        "",
+        f"MLflow is at {NOWHERE}, as MLFLOW_TRACKING_URI says.\n",
+    )
+
+
+def test_the_way_to_mend_names_no_place_that_the_variable_names(small, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
+    told = []
+    with mirrored(small, NOWHERE, told) as (mirror, analysis):
+        mirror.finish(analysis)
+    assert f"`{shell('track', str(small))}`" in told[-1]
+
+
+UNKNOWN = {
+    "foo://x": "it knows no 'foo:'",
+    "sqlit:///x.db": "it knows no 'sqlit:'",
+    "localhost:5000": "it knows no 'localhost:'",
+    "http://": "it has no host",
+    "http://[::1": "Invalid IPv6 URL",
+    "sqlite:/x.db": "Could not parse",
+    "sqlite+nodriver:///x.db": "nodriver",
+    "mysql+nodriver://me:secret@far/base": "nodriver",
+    "mlruns": "MLFLOW_ALLOW_FILE_STORE=true",
+    "file:///mlruns": "MLFLOW_ALLOW_FILE_STORE=true",
+}
+
+
+@pytest.mark.parametrize("uri", UNKNOWN)
+def test_a_place_of_no_known_kind_is_refused_at_once(uri, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    with pytest.raises(
+        InputError, match=rf"^--tracking-uri = .*cannot write.*{UNKNOWN[uri]}"
+    ) as caught:
+        chosen_uri(uri)
+    assert "http://HOST:PORT" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI = "):
+        chosen_uri(None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "uri", [NOWHERE, "https://me:x@far/mlflow", "sqlite:///x.db", "sqlite://", "databricks"]
+)
+def test_a_place_of_a_known_kind_is_not_asked_for_anything(uri, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    check_uri(uri, "--tracking-uri")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("http://me:se@cret@far:5000/a:b@c", "http://me:***@far:5000/a:b@c"),
+        ("postgresql://me:secret@far/base", "postgresql://me:***@far/base"),
+        ("http://far:5000/a@b", "http://far:5000/a@b"),
+        ("sqlite:////tmp/a:b@c/mlflow.db", "sqlite:////tmp/a:b@c/mlflow.db"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_passwords_are_not_shown(uri, said):
+    assert shown(uri) == said
+
+
+def test_an_error_of_the_study_passes_through_the_mirror(small):
+    folder, spec = Folder.open(small)
+    methods, ledger = check.resolve(spec, "x"), folder.ledger()
+    with (
+        pytest.raises(ZeroDivisionError),
+        Mirror(folder, spec, methods, ledger, NOWHERE, lambda text: None),
+    ):
+        raise ZeroDivisionError
+
+
+def test_rebuilding_on_a_server_that_is_down_is_an_input_error(small):
+    with pytest.raises(InputError, match=rf"{NOWHERE} could not be written"):
+        rebuild(small, NOWHERE)
+
+
+def test_rebuilding_needs_the_folder_of_a_study(tmp_path):
+    with pytest.raises(InputError, match="not the folder of a study"):
+        rebuild(tmp_path, "sqlite://")
+
+
+# -- MLflow's pages
+
+
+def free_port():
+    with port() as free:
+        return free
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The pages of a study in a folder of an odd name, served: folder, address, what was said."""
+    place = tmp_path_factory.mktemp("pages") / ODD / "small"
+    build_study(place, make_spec({"tune.trials": 0}))
+    said, free = command("track", place), free_port()
+    address = f"http://127.0.0.1:{free}"
+    words = [sys.executable, "-m", "study", "ui", str(place), "--port", str(free)]
+    with open(place / "ui.log", "wb") as log:
+        server = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait(lambda: answers(address), 90)
+        yield SimpleNamespace(place=place, address=address, said=said)
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answers(address):
+    with contextlib.suppress(OSError):
+        return urllib.request.urlopen(f"{address}/health", timeout=1).status == 200
+    return False
+
+
+def test_a_database_is_made_in_a_folder_of_any_name(pages):
+    assert pages.said == (f"MLflow at {default_uri(pages.place)} is up to date.\n", "")
+    assert (pages.place / "mlflow.db").exists()
+    assert [path.name for path in pages.place.parent.parent.iterdir()] == [ODD]
+
+
+def test_the_pages_show_the_studys_database_and_its_report(pages):
+    assert by_keys(pages.address) == by_keys(default_uri(pages.place))
+    assert "report.md" in reports(pages.address, "small")[1]
+
+
+def by_keys(uri):
+    return {(run.info.run_id, run.data.tags["study.key"]) for run in runs_of(uri, "small")}
+
+
+def test_writing_to_a_server_prints_nothing_of_mlflows(pages, tmp_path):
+    build_study(tmp_path / "small", make_spec({"tune.trials": 0}))
+    before = len(runs_of(pages.address, "small"))
+    said = command("track", tmp_path / "small", "--tracking-uri", pages.address)
+    assert said == (f"MLflow at {pages.address} is up to date.\n", "")
+    assert len(runs_of(pages.address, "small")) == before + 13
+
+
+def test_pages_need_a_port_that_is_free(study):
+    with port() as taken:
+        _, err = command("ui", study.place, "--port", taken, code=2)
+    assert err == f"error: port {taken}: address already in use. Choose another with --port.\n"
+
+
+def test_pages_need_a_database(small):
+    with pytest.raises(InputError, match=rf"{small} has no mlflow\.db\. Give") as raised:
+        store.pages(small, 5000)
+    assert shell("track", str(small)) in str(raised.value)
+
+
+def test_metrics_of_further_readouts_are_mirrored(tmp_path):
+    place, spec = tmp_path / "small", make_spec({"tune.trials": 0})
+    ledger = build_study(place, spec)
+    for entry in ledger.entries():
+        outcome = ledger.outcome(entry)
+        slow = make_outcome(entry.seeds, 0.6).counts["main"]
+        counts = {"fast": outcome.counts["main"], "slow": slow, "a/b & <c> [x]": slow}
+        ledger.finish(entry, dataclasses.replace(outcome, counts=counts).to_bytes())
+    folder, _ = Folder.open(place)
+    methods, uri = check.resolve(spec, "x"), default_uri(place)
+    Writer(folder, spec, methods, folder.ledger(), uri).write(None)
+    seeds = [run for run in runs_of(uri, "small") if run.data.tags["role"] == "seed"]
+    assert len(seeds) == 8
+    for run in seeds:
+        assert run.data.metrics["average_accuracy/slow"] == pytest.approx(0.6)
+        assert run.data.metrics["average_accuracy/a_b _ _c_ _x_"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("name", "mirrored"),
+    [
+        ("forgetting", "forgetting"),
+        ("bytes.memory", "bytes.memory"),
+        ("forgetting [slow]", "forgetting/slow"),
+        ("forgetting [..]", "forgetting/_"),
+        ("forgetting [a//b]", "forgetting/a__b"),
+    ],
+)
+def test_names_that_mlflow_takes(name, mirrored):
+    assert metric_name(name) == mirrored

@@ -1,0 +1,461 @@
+"""The best configuration on fresh seeds: which one, and which seeds still lack it."""
+
+from __future__ import annotations
+
+import pytest
+from factory import (
+    Run,
+    Silent,
+    Tune,
+    add,
+    make_confirmation,
+    make_entry,
+    make_methods,
+    make_outcome,
+    make_spec,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study import check
+from study.ledger import Ledger
+from study.run.confirmation import (
+    Confirmation,
+    best_configuration,
+    confirmed,
+    failures,
+    parts_of_each,
+    pending,
+    rounds,
+    spread,
+)
+
+NOT_TUNED = {"tune.trials": 0}
+ALONE = {**NOT_TUNED, "methods": {"replay": {}}}
+
+
+def best_of(spec, ledger, name="replay"):
+    return best_configuration(spec, make_methods(spec)[name], ledger)
+
+
+def state_of(spec, ledger, name="replay"):
+    return confirmed(spec, make_methods(spec)[name], ledger)
+
+
+def waiting(spec, ledger, slots=2):
+    return pending(spec, list(make_methods(spec).values()), ledger, slots)
+
+
+def groups(entries, method="replay"):
+    return [e.seeds for e in entries if e.method == method]
+
+
+# -- the best configuration
+
+
+def tuned(folder, values, changes=None, states=None):
+    """A ledger of one sweep whose trials ended with these values."""
+    spec, ledger = make_spec({"tune.trials": len(values), **(changes or {})}), Ledger(folder)
+    for number, value in enumerate(values):
+        add(
+            ledger,
+            spec,
+            "replay",
+            "tune",
+            number=number,
+            values=value if isinstance(value, list) else [value],
+            state=states[number] if states else "complete",
+            params={"lr": 0.001 * (number + 1)},
+        )
+    return spec, ledger
+
+
+def best_lr(*args, **kwargs):
+    found = best_of(*tuned(*args, **kwargs))
+    return None if found is None else round(found["lr"], 6)
+
+
+def test_the_highest_score_wins(tmp_path):
+    assert best_lr(tmp_path, [0.5, 0.7, 0.6]) == 0.002
+
+
+def test_the_earliest_of_equals_wins(tmp_path):
+    assert best_lr(tmp_path, [0.5, 0.7, 0.7, 0.7]) == 0.002
+
+
+def test_a_minimised_metric_is_minimised(tmp_path):
+    assert best_lr(tmp_path, [0.5, 0.2, 0.7, 0.2], {"study.metric": "forgetting"}) == 0.002
+
+
+def test_the_first_objective_chooses(tmp_path):
+    two = {"tune.objectives": ["average_accuracy", "memory_bytes"]}
+    assert best_lr(tmp_path, [[0.5, 1.0], [0.7, 9.0], [0.6, 0.0]], two) == 0.002
+
+
+def test_only_complete_trials_may_win(tmp_path):
+    states = ["complete", "pruned", "diverged", "failed"]
+    assert best_lr(tmp_path, [0.1, 0.9, 0.8, 0.7], states=states) == 0.001
+
+
+def test_a_score_that_is_no_number_never_wins(tmp_path):
+    nan = float("nan")
+    assert best_lr(tmp_path / "a", [nan, 0.1, 0.2]) == 0.003
+    assert best_lr(tmp_path / "b", [0.2, nan, 0.1]) == 0.001
+
+
+@pytest.mark.parametrize("states", [["failed"], ["diverged"], ["pruned"], []])
+def test_nothing_is_confirmed_when_no_trial_finished(tmp_path, states):
+    spec, ledger = tuned(tmp_path, [0.5] * len(states), {"tune.trials": 3}, states)
+    assert best_of(spec, ledger) is None
+    assert state_of(spec, ledger).configuration is None
+    assert groups(waiting(spec, ledger)) == []
+
+
+def test_without_a_sweep_the_defaults_are_confirmed(tmp_path):
+    spec = make_spec({**NOT_TUNED, "methods.replay": {"fixed": {"lr": 0.5}}})
+    found = best_of(spec, Ledger(tmp_path))
+    assert found == check.configuration(make_methods(spec)["replay"], {})
+    assert found["lr"] == 0.5
+
+
+def test_trials_tuned_on_other_seeds_do_not_choose(tmp_path):
+    _, ledger = tuned(tmp_path, [0.5, 0.7])
+    assert best_of(make_spec({"tune.seeds": [5, 6]}), ledger) is None
+
+
+# -- what still lacks
+
+
+@given(st.lists(st.integers(), min_size=1, max_size=40, unique=True), st.data())
+def test_seeds_are_spread_over_parts_that_differ_by_at_most_one(seeds, data):
+    parts = data.draw(st.integers(1, len(seeds)))
+    cut = spread(seeds, parts)
+    sizes = [len(part) for part in cut]
+    assert [seed for part in cut for seed in part] == seeds
+    assert len(cut) == parts
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 1
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 5, 8, 64])
+@pytest.mark.parametrize("count", [1, 3, 10])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_pending_trials_fill_the_slots_and_hold_each_seed_once(tmp_path, slots, count, number):
+    names = ["replay", "finetune", "joint"][:number]
+    spec = make_spec(
+        {
+            **NOT_TUNED,
+            "methods": {name: {} for name in names},
+            "confirm.seeds": {"first": 100, "count": count},
+        }
+    )
+    entries = waiting(spec, Ledger(tmp_path), slots)
+    for name in names:
+        parts = groups(entries, name)
+        assert sorted(seed for part in parts for seed in part) == list(spec.confirm_seeds)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert len(entries) >= min(slots, count * number)
+
+
+@pytest.mark.parametrize(
+    ("methods", "slots", "expected"),
+    [
+        (1, 4, [4]),
+        (3, 8, [3, 3, 2]),
+        (2, 2, [1, 1]),
+        (3, 2, [1, 1, 2]),
+        (7, 4, [1, 1, 1, 1, 2, 1, 1]),
+        (0, 4, []),
+    ],
+)
+def test_the_methods_of_the_last_round_share_the_slots(methods, slots, expected):
+    assert parts_of_each(methods, slots) == expected
+
+
+def test_pending_trials_are_of_the_confirmation(tmp_path):
+    spec = make_spec({**NOT_TUNED, "confirm.evaluate_every": 9})
+    for entry in waiting(spec, Ledger(tmp_path)):
+        assert (entry.phase, entry.number, entry.state) == ("confirm", None, "running")
+        assert entry.work["evaluate_every"] == 9
+
+
+def test_interrupted_groups_come_back_as_they_were(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    tune = Tune(make_confirmation(spec, ledger, slots=2))
+    first, second = tune.ask(), tune.ask()
+    before = [tune.asked[trial]["work"] for trial in (first, second)]
+    assert [work["seeds"] for work in before] == [[100, 101], [102, 103]]
+    again = waiting(spec, Ledger(tmp_path), slots=4)
+    assert [entry.work for entry in again] == before
+    tune.end(second)
+    assert groups(waiting(spec, Ledger(tmp_path), slots=4)) == [(100, 101)]
+
+
+def test_groups_that_never_started_come_back_too(tmp_path):
+    spec = make_spec(ALONE)
+    make_confirmation(spec, Ledger(tmp_path), slots=3)
+    assert sorted(groups(waiting(spec, Ledger(tmp_path), slots=1))) == [(100, 101), (102,), (103,)]
+
+
+def test_an_interrupted_group_with_a_seed_that_is_no_longer_wanted_is_cut_anew(tmp_path):
+    ledger = Ledger(tmp_path)
+    make_confirmation(make_spec(ALONE), ledger, slots=2)
+    fewer = make_spec({**ALONE, "confirm.seeds": [100, 101, 102]})
+    assert sorted(groups(waiting(fewer, ledger, slots=1))) == [(100, 101), (102,)]
+
+
+def test_an_interrupted_group_of_another_configuration_is_not_resumed(tmp_path):
+    spec, ledger = tuned(tmp_path, [0.5, 0.7], {"methods": {"replay": {}}})
+    make_confirmation(spec, ledger, slots=1)
+    more = make_spec({"methods": {"replay": {}}, "tune.trials": 3})
+    add(ledger, more, "replay", "tune", number=2, values=[0.9], params={"lr": 0.009})
+    [entry] = waiting(more, ledger, slots=1)
+    assert entry.work["configuration"]["lr"] == 0.009
+
+
+def test_only_missing_seeds_run(tmp_path):
+    spec, ledger = make_spec(NOT_TUNED), Ledger(tmp_path)
+    add(ledger, spec, "replay", seeds=(100, 102))
+    entries = waiting(spec, ledger, slots=1)
+    assert groups(entries) == [(101, 103)]
+    assert groups(entries, "finetune") == [(100, 101, 102, 103)]
+    add(ledger, spec, "replay", seeds=(101, 103))
+    assert groups(waiting(spec, ledger, slots=1)) == []
+
+
+def test_seeds_added_later_run_alone(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    Tune(make_confirmation(spec, ledger)).run()
+    more = make_spec({**ALONE, "confirm.seeds": {"first": 98, "count": 8}})
+    assert groups(waiting(more, ledger, slots=1)) == [(98, 99, 104, 105)]
+
+
+def test_seeds_no_longer_asked_for_are_not_counted(tmp_path):
+    ledger = Ledger(tmp_path)
+    add(ledger, make_spec(ALONE), "replay")
+    fewer = make_spec({**ALONE, "confirm.seeds": [101]})
+    assert list(state_of(fewer, ledger).places) == [101]
+
+
+def test_a_place_is_the_entry_and_the_position_of_a_seed_in_it(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    late = add(ledger, spec, "replay", seeds=(103, 101))
+    early = add(ledger, spec, "replay", seeds=(100,))
+    places = state_of(spec, ledger).places
+    assert places == {103: (late, 0), 101: (late, 1), 100: (early, 0)}
+
+
+def test_a_failed_seed_runs_again_and_is_reported_until_it_succeeds(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    trace = "Traceback\n  deep\nValueError: too hot\n"
+    for seed in (100, 101):
+        add(ledger, spec, "replay", seeds=(seed,), state="failed", failure=trace)
+    add(ledger, spec, "replay", seeds=(102, 103))
+    state = state_of(spec, ledger)
+    assert state.failures == {100: "ValueError: too hot", 101: "ValueError: too hot"}
+    assert sorted(state.places) == [102, 103]
+    assert groups(waiting(spec, ledger, slots=1)) == [(100,), (101,)]
+    add(ledger, spec, "replay", seeds=(100,))
+    add(ledger, spec, "replay", seeds=(101,))
+    state = state_of(spec, ledger)
+    assert state.failures == {}
+    assert sorted(state.places) == [100, 101, 102, 103]
+    assert waiting(spec, ledger) == []
+
+
+def hot(work):
+    """Seed 101 raises, and takes the seeds of its trial with it."""
+    return Run(failure=TRACE) if 101 in work["seeds"] else Run()
+
+
+def confirm_all(spec, ledger, slots, learn):
+    """Run a confirmation as a run does, round by round; return the seeds of each trial."""
+    asked = []
+    for queue in rounds(spec, list(make_methods(spec).values()), ledger, slots):
+        asked += [entry.seeds for entry in queue]
+        source = Confirmation(
+            spec, queue, ledger, {"objectives": spec.objectives}, {"replay": 2}, Silent()
+        )
+        Tune(source, learn).run()
+    return asked
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 4])
+def test_a_seed_that_raises_fails_alone_however_seeds_share_trials(tmp_path, slots):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    confirm_all(spec, ledger, slots, hot)
+    state = state_of(spec, ledger)
+    assert state.failures == {101: "ValueError: too hot"}
+    assert sorted(state.places) == [100, 102, 103]
+    assert failed(spec, ledger) == ["confirm/replay seed 101"]
+
+
+def test_a_failed_trial_of_several_seeds_is_taken_apart_at_once_and_only_once(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    apart = [(100,), (101,), (102,), (103,)]
+    assert confirm_all(spec, ledger, 1, hot) == [(100, 101, 102, 103), *apart]
+    assert confirm_all(spec, ledger, 1, hot) == [(101,)]  # the next run tries it again
+
+
+def test_a_failed_trial_of_several_seeds_is_no_seeds_failure(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    add(ledger, spec, "replay", seeds=(100, 101), **BROKEN)
+    assert state_of(spec, ledger).failures == {}
+    assert failed(spec, ledger) == []
+    assert groups(waiting(spec, ledger, slots=1)) == [(100,), (101,), (102, 103)]
+
+
+def test_a_diverged_seed_is_a_result_and_does_not_run_again(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    add(ledger, spec, "replay", state="diverged", values=[float("nan")])
+    assert sorted(state_of(spec, ledger).places) == list(spec.confirm_seeds)
+    assert waiting(spec, ledger) == []
+
+
+def test_entries_of_another_method_configuration_or_phase_do_not_count(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    add(ledger, make_spec(NOT_TUNED), "finetune")
+    add(ledger, spec, "replay", params={"lr": 0.5})
+    add(ledger, spec, "replay", "tune", number=0, seeds=spec.confirm_seeds)
+    add(ledger, make_spec({**ALONE, "confirm.evaluate_every": 3}), "replay")
+    assert state_of(spec, ledger).places == {}
+
+
+# -- what failed
+
+
+def failed(spec, ledger, name="replay"):
+    return list(failures(spec, make_methods(spec)[name], ledger))
+
+
+TRACE = "Traceback\n  deep\nValueError: too hot\n"
+BROKEN = {"state": "failed", "failure": TRACE}
+OTHER_VALUE = {"methods.replay": {"fixed": {"epochs": 2}}}
+
+
+def test_a_failed_trial_of_the_sweep_is_a_failure(tmp_path):
+    spec, ledger = make_spec(), Ledger(tmp_path)
+    entry = add(ledger, spec, "replay", "tune", number=3, **BROKEN)
+    assert failed(spec, ledger) == [entry.folder]
+    assert failed(spec, ledger, "finetune") == []
+
+
+@pytest.mark.parametrize("changes", [{"tune.trials": 3}, {"tune.seeds": [8, 9]}, OTHER_VALUE])
+def test_a_failed_trial_that_the_study_no_longer_asks_for_is_none(tmp_path, changes):
+    ledger = Ledger(tmp_path)
+    add(ledger, make_spec(), "replay", "tune", number=3, **BROKEN)
+    assert failed(make_spec(changes), ledger) == []
+
+
+@pytest.mark.parametrize("phase", ["tune", "confirm"])
+def test_a_failure_of_another_version_is_none(tmp_path, phase, monkeypatch):
+    spec, ledger = make_spec({} if phase == "tune" else NOT_TUNED), Ledger(tmp_path)
+    number = 0 if phase == "tune" else None
+    seeds = (100,) if phase == "confirm" else None
+    add(ledger, spec, "replay", phase, number=number, seeds=seeds, **BROKEN)
+    assert failed(spec, ledger)
+    monkeypatch.setattr(check.find_learner("replay"), "version", 99)
+    assert failed(spec, ledger) == []
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "diverged"])
+def test_a_trial_of_the_sweep_that_ended_is_no_failure_however_it_ended(tmp_path, state):
+    spec, ledger = make_spec(), Ledger(tmp_path)
+    add(ledger, spec, "replay", "tune", number=0, state=state, values=[float("nan")])
+    assert failed(spec, ledger) == []
+
+
+def test_a_failed_trial_that_later_finished_is_none(tmp_path):
+    spec, ledger = make_spec(), Ledger(tmp_path)
+    add(ledger, spec, "replay", "tune", number=0, **BROKEN)
+    add(ledger, spec, "replay", "tune", number=0, values=[0.5])
+    assert failed(spec, ledger) == []
+
+
+def test_failed_and_diverged_seeds_of_the_confirmation_are_failures(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    add(ledger, spec, "replay", seeds=(103,), **BROKEN)
+    add(ledger, spec, "replay", seeds=(100,))
+    add(ledger, spec, "replay", seeds=(101,), state="diverged", values=[float("nan")])
+    assert failed(spec, ledger) == ["confirm/replay seed 101", "confirm/replay seed 103"]
+    add(ledger, spec, "replay", seeds=(103,))
+    assert failed(spec, ledger) == ["confirm/replay seed 101"]
+
+
+def test_only_the_diverged_seeds_of_a_group_are_failures(tmp_path):
+    spec, ledger = make_spec(ALONE), Ledger(tmp_path)
+    outcome = make_outcome(spec.confirm_seeds, diverged=(102,))
+    add(ledger, spec, "replay", state="diverged", values=[float("nan")], outcome=outcome)
+    assert failed(spec, ledger) == ["confirm/replay seed 102"]
+
+
+@pytest.mark.parametrize("changes", [{"confirm.seeds": [200]}, OTHER_VALUE])
+def test_a_failed_seed_that_the_study_no_longer_asks_for_is_none(tmp_path, changes):
+    ledger = Ledger(tmp_path)
+    for seed in (100, 101):
+        add(ledger, make_spec(NOT_TUNED), "replay", seeds=(seed,), **BROKEN)
+    spec = make_spec(NOT_TUNED)
+    add(ledger, spec, "replay", seeds=(102, 103), state="diverged", values=[float("nan")])
+    assert len(failed(spec, ledger)) == 4
+    assert failed(make_spec({**NOT_TUNED, **changes}), ledger) == []
+
+
+# -- the confirmation as a source of trials
+
+
+def test_a_confirmation_runs_every_seed_of_every_method_once(tmp_path):
+    spec, ledger = make_spec(NOT_TUNED), Ledger(tmp_path)
+    source = make_confirmation(spec, ledger, slots=3)
+    tune = Tune(source, lambda work: Run())
+    assert len(tune.run()) == 3
+    for name in ("finetune", "replay"):
+        assert sorted(state_of(spec, ledger, name).places) == list(spec.confirm_seeds)
+    assert ledger.running() == []
+    assert len(source.console.done) == 3
+    assert Tune(make_confirmation(spec, Ledger(tmp_path))).run() == []
+
+
+def test_each_trial_is_told_the_stack_of_its_method(tmp_path):
+    spec = make_spec(NOT_TUNED)
+    source = make_confirmation(spec, Ledger(tmp_path))
+    source.stacks = {"finetune": 3, "replay": 1}
+    tune = Tune(source)
+    tune.run()
+    told = {asked["work"]["learner"]: asked["stack"] for asked in tune.asked.values()}
+    assert told == {"finetune": 3, "replay": 1}
+
+
+def test_the_confirmation_follows_the_sweep(tmp_path):
+    spec, ledger = tuned(tmp_path, [0.5, 0.7], {"methods": {"replay": {}}})
+    Tune(make_confirmation(spec, ledger)).run()
+    entries = ledger.entries("confirm")
+    assert {e.work["configuration"]["lr"] for e in entries} == {0.002}
+    assert make_entry(spec, "replay", params={"lr": 0.002}, seeds=(100, 101)).key in {
+        e.key for e in entries
+    }
+
+
+TWINS = {**NOT_TUNED, "methods": {"replay": {}, "again": {"learner": "replay"}}}
+
+
+def test_methods_that_compute_the_same_are_both_confirmed_whenever_the_driver_dies(tmp_path):
+    spec = make_spec(TWINS)
+    asked = 4
+    for done in range(asked + 1):
+        ledger = Ledger(tmp_path / str(done))
+        tune = Tune(make_confirmation(spec, ledger, slots=asked))
+        trials = [tune.ask() for _ in range(asked)]
+        names = {tune.asked[trial]["name"] for trial in trials}
+        assert len(names) == len(list((ledger.folder / "running").iterdir())) == asked
+        for trial in trials[:done]:
+            tune.end(trial, Run())
+        again = Ledger(ledger.folder)
+        left = {(e.method, e.seeds) for e in again.running()}
+        assert len(left) == asked - done
+        rest = Tune(make_confirmation(spec, again))
+        rest.run()
+        assert {asked["name"] for asked in rest.asked.values()} <= names
+        for name in spec.methods:
+            assert sorted(state_of(spec, again, name).places) == list(spec.confirm_seeds)
+            assert {e.method for e, _ in state_of(spec, again, name).places.values()} == {name}
+        assert again.running() == []

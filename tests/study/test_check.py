@@ -1,0 +1,377 @@
+"""What a study file names is checked before anything runs."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from factory import HELD_OUT, make_methods, make_spec
+
+from analysis.metrics import METRICS
+from study import check
+from study.run.sweep import tasks_of
+from trainables import LEARNERS, find_learner
+from trainables.errors import InputError
+from trainables.streams import SCENARIOS
+
+EPOCHS_TWICE = {"study.scenario": "task_free", "methods.replay": {"fixed": {"epochs": 2}}}
+
+
+def resolve(changes=None):
+    return check.resolve(make_spec(changes), "own.toml")
+
+
+def assert_refused(changes, *wanted):
+    """Check that a study is refused, and that the message opens with the file and names this."""
+    with pytest.raises(InputError) as caught:
+        resolve(changes)
+    message = str(caught.value)
+    assert message.startswith("own.toml: ")
+    for part in wanted:
+        assert part in message
+
+
+def replay(**section):
+    return {"methods.replay": section}
+
+
+def lr_range(**given):
+    return replay(space={"lr": given})
+
+
+def test_a_method_is_its_learner_unless_it_names_one():
+    variant = {"learner": "ewc", "fixed": {"online": True}}
+    methods = resolve({"methods.ewc_online": variant})
+    assert methods["replay"].learner == "replay"
+    assert methods["ewc_online"].learner == "ewc"
+    assert methods["ewc_online"].defaults["online"] is True
+
+
+def test_published_values_depend_on_the_scenario_and_yield_to_fixed_ones():
+    for scenario, strength in (("task", 1e5), ("domain", 1e10), ("class", 1e9)):
+        methods = resolve({"study.scenario": scenario, "methods.ewc": {}})
+        assert check.configuration(methods["ewc"], {})["lam"] == strength
+    fixed = resolve({"methods.ewc": {"fixed": {"lam": 3.0}}})
+    assert check.configuration(fixed["ewc"], {})["lam"] == 3.0
+
+
+def test_a_configuration_is_whole():
+    method = resolve(replay(fixed={"lr": 0.5}))["replay"]
+    whole = check.configuration(method, {"replay_ratio": 2})
+    assert set(whole) == set(find_learner("replay").Config.fields())
+    assert (whole["lr"], whole["replay_ratio"], whole["hidden"]) == (0.5, 2.0, [400, 400])
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        (
+            {"study.stream": "split_digit"},
+            ["stream", "Did you mean 'split_digits'?", "split_mnist"],
+        ),
+        (
+            {"study.scenario": "clas"},
+            ["study.scenario", "'clas'", "Did you mean 'class'?", *SCENARIOS],
+        ),
+        (
+            {"study.metric": "forgeting"},
+            ["study.metric", "'forgeting'", "Did you mean 'forgetting'?", *METRICS],
+        ),
+        (
+            {"study.reference": "replai"},
+            ["study.reference", "'replai'", "Did you mean 'replay'?", "finetune"],
+        ),
+        (
+            {"methods.own": {"learner": "finetun"}},
+            ["methods.own", "'finetun'", "Did you mean 'finetune'?", *LEARNERS],
+        ),
+        ({"methods.replai": {}}, ["methods.replai", "Did you mean 'replay'?"]),
+        ({"stream.class_ordr": "fixed"}, ["stream", "'class_ordr'", "'class_order'"]),
+        ({"stream.class_order": "fixd"}, ["stream", "class_order", "'fixd'", "shuffled"]),
+        (
+            {"tune.objectives": ["average_accuracy", "memory_byte"]},
+            ["tune.objectives", "'memory_byte'", "Did you mean 'memory_bytes'?"],
+        ),
+        (
+            {"tune.objectives": ["memory_bytes"]},
+            ["tune.objectives", "first", "'average_accuracy'"],
+        ),
+    ],
+)
+def test_unknown_names_get_the_allowed_and_the_nearest_ones(changes, wanted):
+    assert_refused(changes, *wanted)
+
+
+@pytest.mark.parametrize("key", ["study.stream", "tune.stream"])
+def test_an_unknown_stream_is_answered_with_its_key(key):
+    protocol = {"tune.protocol": "held_out_stream"} if key == "tune.stream" else {}
+    assert_refused({**protocol, key: "split_mnits"}, key, "'split_mnist'")
+
+
+def test_a_scenario_the_stream_does_not_have_is_refused(monkeypatch):
+    monkeypatch.setattr(check.find_stream("split_digits"), "scenarios", ("task", "class"))
+    assert_refused({"study.scenario": "domain"}, "study.scenario", "'domain'", "task, class")
+
+
+def test_a_scenario_the_learner_does_not_support_is_refused():
+    assert_refused(
+        {"study.scenario": "task_free", "methods.ewc": {}},
+        "methods.ewc",
+        "'task_free'",
+        "task, domain, class",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fixed", "wanted"),
+    [
+        ({"lr": "fast"}, ["lr", "'fast'", "a number"]),
+        ({"lr": -1.0}, ["lr", "-1.0", "0"]),
+        ({"lr": math.nan}, ["lr", "nan"]),
+        ({"epochs": 1.5}, ["epochs", "1.5", "a whole number"]),
+        ({"epochs": True}, ["epochs", "True", "a whole number"]),
+        ({"epochs": 0}, ["epochs", "0", "1 to 10000"]),
+        ({"replay_ratio": 17}, ["replay_ratio", "17", "0.0 to 16.0"]),
+        ({"hidden": 400}, ["hidden", "400", "list of whole numbers"]),
+        ({"optimiser": "adm"}, ["optimiser", "'adm'", "Did you mean 'adam'?", "sgd"]),
+        ({"momentm": 0.5}, ["'momentm'", "Did you mean 'momentum'?"]),
+    ],
+)
+def test_a_fixed_value_of_the_wrong_type_or_range_is_refused(fixed, wanted):
+    assert_refused(replay(fixed=fixed), "methods.replay.fixed", *wanted)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"low": 0.1, "high": 0.1}, ["low = 0.1", "high = 0.1", "low < high"]),
+        ({"low": 0.2, "high": 0.1}, ["low = 0.2", "high = 0.1", "low < high"]),
+        ({"low": 0.0, "high": 1.0, "log": True}, ["low = 0.0", "0 < low < high"]),
+        ({"low": -1.0, "high": 1.0, "log": True}, ["low = -1.0", "0 < low < high"]),
+        ({"low": math.nan, "high": 1.0}, ["nan", "low < high"]),
+        ({"low": 0.1, "high": math.inf}, ["inf"]),
+        ({"high": 1.0}, ["low and high"]),
+        ({"low": 1.0}, ["low and high"]),
+        ({}, ["low and high", "choices"]),
+        ({"log": True}, ["low and high", "choices"]),
+        ({"choices": []}, ["choices"]),
+        ({"low": 0.1, "high": 0.2, "choices": [0.1]}, ["choices", "low"]),
+    ],
+)
+def test_a_range_that_is_none_is_refused(given, wanted):
+    assert_refused(lr_range(**given), "methods.replay.space.lr", *wanted)
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("lr", {"low": -1e-9, "high": 1.0}),
+        ("replay_ratio", {"low": 0.5, "high": 16.001}),
+        ("batch_size", {"low": 0, "high": 1000}),
+        ("batch_size", {"choices": [*range(1, 40), 0]}),
+        ("layer_norm", {"choices": [True, False, "x"]}),
+        ("optimiser", {"choices": ["adam", "sgd", "sdg"]}),
+        ("lr", {"choices": [[1]]}),
+        ("hidden", {"choices": [[64], [64, 0]]}),
+        ("hidden", {"choices": [64]}),
+    ],
+)
+def test_a_range_that_leaves_the_options_limits_is_refused_whatever_is_drawn(option, given):
+    assert_refused(replay(space={option: given}), "methods.replay", option)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"low": 1.5, "high": 3.5},
+        {"low": 1.2, "high": 1.8},
+        {"low": 0.5, "high": 3.0, "log": True},
+    ],
+)
+def test_a_range_of_whole_numbers_has_whole_ends(given):
+    assert_refused(replay(space={"epochs": given}), "methods.replay.space.epochs", "whole")
+
+
+@pytest.mark.parametrize("option", ["optimiser", "layer_norm", "hidden"])
+def test_an_option_that_is_no_number_needs_choices(option):
+    given = {option: {"low": 1, "high": 2}}
+    assert_refused(replay(space=given), f"methods.replay.space.{option}", "choices", "not a number")
+
+
+def test_a_range_of_an_unknown_option_is_refused():
+    given = {"momentm": {"low": 0.1, "high": 0.9}}
+    assert_refused(
+        replay(space=given), "methods.replay.space", "'momentm'", "Did you mean 'momentum'?"
+    )
+
+
+def test_an_option_is_fixed_or_searched():
+    section = {"fixed": {"lr": 0.1}, "space": {"lr": {"low": 0.1, "high": 0.2}}}
+    assert_refused({"methods.replay": section}, "methods.replay.space.lr", "fixed")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"low": 1, "high": 30}, {"low": 1, "high": 30, "log": True}, {"choices": [10, 20]}],
+)
+def test_an_optional_number_may_be_searched(given):
+    assert resolve(replay(space={"memory_per_task": given}))
+
+
+def test_a_list_may_be_searched():
+    assert resolve(replay(space={"hidden": {"choices": [[64], [128, 128]]}}))
+
+
+def test_a_sweep_without_trials_has_nothing_to_prune():
+    assert_refused(
+        {"tune.trials": 0, "tune.pruner": "asha"}, "tune.pruner", "tune.trials = 0", "'none'"
+    )
+
+
+def test_a_pruner_needs_a_single_objective():
+    several = ["average_accuracy", "memory_bytes"]
+    assert_refused(
+        {"tune.objectives": several, "tune.pruner": "asha"}, "tune.pruner", "asha", "'none'"
+    )
+    assert resolve({"tune.objectives": several})
+    assert resolve({"tune.pruner": "asha"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"tune.protocol": "held_out_stream"}, ["tune.stream", "held_out_stream"]),
+        ({"tune.stream": "split_mnist"}, ["tune.stream", "held_out_stream"]),
+        (
+            {"tune.protocol": "held_out_stream", "tune.stream": "split_digits"},
+            ["tune.stream", "itself"],
+        ),
+        ({"tune.protocol": "first_tasks", "tune.tasks": 6}, ["tune.tasks = 6", "split_digits"]),
+    ],
+)
+def test_a_protocol_that_does_not_fit_is_refused(changes, wanted):
+    assert_refused(changes, *wanted)
+
+
+def test_a_held_out_stream_needs_the_studys_scenario(monkeypatch):
+    monkeypatch.setattr(check.find_stream("split_mnist"), "scenarios", ("task",))
+    held_out = {"tune.protocol": "held_out_stream", "tune.stream": "split_mnist"}
+    assert_refused(held_out, "tune.stream", "'class'", "task")
+
+
+def test_a_metric_of_old_tasks_needs_two_tasks_to_tune_on():
+    short = {"tune.protocol": "first_tasks", "tune.tasks": 1}
+    assert resolve(short)
+    assert_refused({**short, "study.metric": "forgetting"}, "tune.tasks", "forgetting")
+
+
+@pytest.mark.parametrize("active", ["seen", "current"])
+def test_active_classes_belong_to_the_class_scenario(active):
+    assert resolve({"stream.active_classes": active})
+    for scenario in ("task", "domain", "task_free"):
+        changes = {"stream.active_classes": active, "study.scenario": scenario}
+        assert_refused(changes, "stream.active_classes", "'class'", f"'{scenario}'", "Remove it")
+        assert resolve({**changes, "stream.active_classes": "all"})
+
+
+def test_what_the_stream_takes_by_default_may_be_written_out():
+    works = []
+    for stream in ({}, {"class_order": "fixed"}, {"active_classes": "all"}):
+        spec = make_spec({"stream": stream})
+        works.append(check.assignment(spec, make_methods(spec)["replay"], {}, "tune", (0,)))
+    assert works[0] == works[1] == works[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"confirm.seeds": [1, 2, 3]}, ["confirm.seeds", "1 ", "tune.seeds"]),
+        ({"confirm.seeds": {"first": 0, "count": 9}}, ["confirm.seeds", "0, 1 ", "tune.seeds"]),
+        ({"tune.seeds": [1, 1]}, ["tune.seeds", "twice"]),
+        ({"confirm.seeds": [7, 8, 7]}, ["confirm.seeds", "twice"]),
+        ({"tune.seeds": []}, ["tune.seeds", "at least one"]),
+        ({"confirm.seeds": []}, ["confirm.seeds", "at least one"]),
+        ({"confirm.seeds": {"first": 5, "count": 0}}, ["confirm.seeds", "at least one"]),
+    ],
+)
+def test_seeds_are_distinct_and_disjoint(changes, wanted):
+    assert_refused(changes, *wanted)
+
+
+def test_seeds_may_overlap_where_nothing_is_tuned():
+    assert resolve({"tune.trials": 0, "confirm.seeds": [0, 1, 2]})
+
+
+def test_several_gpus_a_trial_are_a_whole_number():
+    assert resolve({"resources.gpus_per_trial": 0.5})
+    assert resolve({"resources.gpus_per_trial": 2})
+    with pytest.raises(InputError, match=r"gpus_per_trial"):  # Ray knows no 1.5 GPUs
+        resolve({"resources.gpus_per_trial": 1.5})
+
+
+def test_a_task_free_stream_is_seen_once():
+    methods = resolve({"study.scenario": "task_free"})
+    for method in methods.values():
+        assert check.configuration(method, {})["epochs"] == 1
+    fixed = {"study.scenario": "task_free", "methods.replay": {"fixed": {"epochs": 1}}}
+    assert check.configuration(resolve(fixed)["replay"], {})["epochs"] == 1
+
+
+def test_a_task_free_stream_refuses_more_epochs():
+    assert_refused(EPOCHS_TWICE, "methods.replay.fixed.epochs", "once", "1")
+
+
+@pytest.mark.parametrize("given", [{"low": 1, "high": 5}, {"choices": [1, 2]}])
+def test_a_task_free_stream_refuses_a_search_for_epochs(given):
+    search = {"study.scenario": "task_free", "methods.replay": {"space": {"epochs": given}}}
+    assert_refused(search, "methods.replay.space.epochs", "once")
+
+
+@pytest.mark.parametrize("fixed", [{"memory_per_task": 20}, {"memory_policy": "balanced"}])
+def test_a_memory_that_needs_task_boundaries_is_refused_without_them(fixed):
+    free = {"study.scenario": "task_free", "methods.replay": {"fixed": fixed}}
+    assert_refused(free, "methods.replay", "task-free")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_learner_is_told_what_its_scenario_allows(scenario):
+    info = check.stream_info(make_spec({"study.scenario": scenario}))
+    assert (info.name, info.scenario, info.inputs) == ("split_digits", scenario, 64)
+    assert info.outputs == (2 if scenario == "domain" else 10)
+    assert info.tasks == (None if scenario == "task_free" else 5)
+
+
+FIRST = {"tune.protocol": "first_tasks", "tune.tasks": 3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "stream", "tasks"),
+    [({}, "split_digits", None), (HELD_OUT, "halves", None), (FIRST, "split_digits", 3)],
+)
+def test_the_protocol_changes_what_is_tuned_on_and_not_what_is_confirmed(
+    changes, stream, tasks, halves
+):
+    spec = make_spec({**changes, "stream.class_order": "shuffled", "confirm.evaluate_every": 7})
+    method = check.resolve(spec, "own.toml")["replay"]
+    tuning = check.assignment(spec, method, {"lr": 0.1}, "tune", (0, 1))
+    assert (tuning.stream, tuning.tasks, tuning.evaluate_every) == (stream, tasks, 0)
+    confirming = check.assignment(spec, method, {"lr": 0.1}, "confirm", (100,))
+    assert confirming.stream == "split_digits"
+    assert (confirming.tasks, confirming.evaluate_every) == (None, 7)
+    for work, phase, seeds in ((tuning, "tune", (0, 1)), (confirming, "confirm", (100,))):
+        assert (work.learner, work.configuration) == ("replay", {"lr": 0.1})
+        assert (work.phase, work.seeds, work.scenario) == (phase, seeds, "class")
+        others = {"active_classes": "all", "augmentation": "none", "samples_per_task": 0}
+        assert work.options == {"class_order": "shuffled"} | others
+
+
+def test_tasks_count_only_with_the_protocol_that_uses_them(halves):
+    assert tasks_of(make_spec({"tune.tasks": 3})) == 5
+    assert tasks_of(make_spec(FIRST)) == 3
+    assert tasks_of(make_spec({**HELD_OUT, "tune.tasks": 3})) == halves.tasks == 2
+
+
+@pytest.mark.parametrize("objective", [*METRICS, "memory_bytes"])
+def test_each_objective_has_its_direction(objective):
+    lower = objective in ("forgetting", "memory_bytes")
+    assert check.direction(objective) == ("minimize" if lower else "maximize")

@@ -1,0 +1,401 @@
+"""Our learners, held to what every learner has to keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conformance import LearnerConformance, learn, make_stream, predictions
+from spiking_digits import SpikingDigits
+
+from trainables import LEARNERS, InputError, find_learner
+from trainables.engine.evaluation import evaluate
+from trainables.methods.agem import AGEM
+from trainables.methods.der import DER
+from trainables.methods.ewc import EWC
+from trainables.methods.finetune import Finetune
+from trainables.methods.fssg import FSSG
+from trainables.methods.gdumb import GDumb
+from trainables.methods.gem import GEM
+from trainables.methods.icarl import ICaRL
+from trainables.methods.joint import Joint
+from trainables.methods.lwf import LwF
+from trainables.methods.replay import Replay
+from trainables.methods.si import SI
+from trainables.methods.sleep.icarl_sleep import ICaRLSleep
+from trainables.methods.sleep.merging import Merging
+from trainables.methods.sleep.sleep_replay import SleepReplay
+from trainables.methods.sleep.wake_joint import WakeJoint
+from trainables.methods.spiking.latent_replay import LatentReplay
+from trainables.methods.spiking.spiking_naive import SpikingNaive
+from trainables.methods.spiking.spiking_rehearsal import SpikingRehearsal
+from trainables.streams.datasets import load
+
+QUICK = {"hidden": [32], "epochs": 2, "batch_size": 6, "lr": 5e-3}
+GDUMB_QUICK = {
+    "hidden": [32],
+    "batch_size": 6,
+    "memory_total": 100,
+    "passes": 16,
+    "fit_batch_size": 8,
+}
+
+
+SPIKING_QUICK = {
+    "hidden": [64, 32],
+    "weight_scale": 1.0,
+    "batch_size": 32,
+    "pretrain_epochs": 8,
+    "pretrain_lr": 0.005,
+    "epochs": 6,
+    "lr": 0.01,
+}
+
+
+class TestFinetune(LearnerConformance):
+    learner = Finetune
+    options = QUICK
+    forgets = True
+
+
+class TestFinetuneSGD(LearnerConformance):
+    learner = Finetune
+    options = QUICK | {"optimiser": "sgd", "lr": 0.01, "momentum": 0.9, "layer_norm": True}
+    forgets = True
+
+
+class TestJoint(LearnerConformance):
+    learner = Joint
+    options = QUICK
+
+    def memory_bytes(self, learner):
+        """All the training data, from the first step on: 8 x 8 pixels and a label a sample."""
+        samples = load("digits", Path())["train"]["labels"].size
+        return samples * (64 + 1) if learner.trained else 0
+
+
+class TestReplay(LearnerConformance):
+    learner = Replay
+    options = QUICK | {"memory_total": 100}
+
+
+class TestReplayPerTask(LearnerConformance):
+    learner = Replay
+    options = QUICK | {"memory_per_task": 20}
+    only = ("task", "domain", "class")
+
+
+class TestReplayBalanced(LearnerConformance):
+    learner = Replay
+    options = QUICK | {"memory_total": 103, "memory_policy": "balanced"}
+    only = ("task", "domain", "class")
+
+
+class TestReplayBalancedPerTask(LearnerConformance):
+    learner = Replay
+    options = QUICK | {"memory_per_task": 20, "memory_policy": "balanced", "replay_ratio": 0.7}
+    only = ("task", "domain", "class")
+
+
+class TestEWC(LearnerConformance):
+    learner = EWC
+    options = QUICK | {"lam": 100.0}
+    forgets = True
+
+
+class TestEWCOnline(LearnerConformance):
+    learner = EWC
+    options = QUICK | {"lam": 100.0, "online": True, "gamma": 0.9, "fisher_samples": 50}
+    forgets = True
+
+
+class TestDERPlusPlus(LearnerConformance):
+    learner = DER
+    options = QUICK | {"memory_total": 100, "optimiser": "adam", "layer_norm": True}
+
+
+class TestDER(LearnerConformance):
+    learner = DER
+    options = QUICK | {"memory_bytes": 10_000, "beta": 0.0, "lr": 0.03, "optimiser": "sgd"}
+
+
+FSSG_QUICK = {
+    "hidden": [32, 16],
+    "slow_hidden": [32],
+    "epochs": 3,
+    "batch_size": 6,
+    "lr": 2e-3,
+    "lr_slow": 5e-3,
+    "memory_per_task": 30,
+    "interval": 3,
+}
+
+
+class TestFSSG(LearnerConformance):
+    learner = FSSG
+    options = FSSG_QUICK | {"lam_consolidation": 0.3}
+
+    def auxiliary_bytes(self, learner):
+        """None: the slow network is live."""
+        return 0
+
+
+class TestFSSGGated(TestFSSG):
+    # Adam would blow up the rounding errors of weights whose gradient is zero (shifts of the keys)
+    options = FSSG_QUICK | {
+        "gated": True,
+        "neurons": 4,
+        "rounds": 2,
+        "top_k": 2,
+        "summary": False,
+        "optimiser": "sgd",
+        "momentum": 0.9,
+        "lr": 0.004,
+        "lr_slow": 0.015,
+    }
+
+
+class TestSI(LearnerConformance):
+    learner = SI
+    options = QUICK | {"c": 1.0}
+    forgets = True
+
+
+class TestSISGD(LearnerConformance):
+    learner = SI
+    options = QUICK | {"optimiser": "sgd", "lr": 0.01, "layer_norm": True, "c": 0.1, "xi": 0.5}
+    forgets = True
+
+
+class TestLwF(LearnerConformance):
+    learner = LwF
+    options = QUICK
+    forgets = True
+
+
+class TestICaRL(LearnerConformance):
+    learner = ICaRL
+    options = QUICK | {"memory_total": 100}
+
+
+class TestICaRLPerTask(LearnerConformance):
+    learner = ICaRL
+    options = QUICK | {"memory_per_task": 23, "layer_norm": True, "standardise": True}
+
+
+class TestGDumb(LearnerConformance):
+    learner = GDumb
+    options = GDUMB_QUICK
+
+    def test_a_diverged_seed_leaves_the_others_alone(self, scenario, monkeypatch):
+        """Every fit begins with fresh weights: what is hurt are these."""
+        stream = self.stream(scenario)
+        sane, hurt = self.build(stream), self.build(stream)
+
+        def hurt_network(name):
+            network = sane.build_network(name)
+            with torch.no_grad():
+                for weight in network.parameters():
+                    weight[1] = torch.nan
+            return network
+
+        monkeypatch.setattr(hurt, "build_network", hurt_network)
+        for learner in (sane, hurt):
+            learn(learner, stream, 0, 2)
+        for mine, theirs in zip(predictions(sane, stream), predictions(hurt, stream), strict=True):
+            assert torch.equal(mine[[0, 2]], theirs[[0, 2]])
+        assert evaluate(hurt, stream, 2).finite.tolist() == [True, False, True]
+        assert hurt.losses.isfinite().tolist() == [True, False, True]
+
+
+class TestGDumbCutMix(TestGDumb):
+    options = GDUMB_QUICK | {"cutmix": 0.5, "optimiser": "adam", "lr": 5e-3, "memory_bytes": 5000}
+
+
+class TestGEM(LearnerConformance):
+    learner = GEM
+    options = QUICK | {"lr": 0.05, "memory_total": 103}
+
+
+class TestGEMPerTask(LearnerConformance):
+    """More samples a task than some tasks have."""
+
+    learner = GEM
+    options = QUICK | {"lr": 0.05, "memory_per_task": 290, "gamma": 0.0}
+
+
+class TestAGEM(LearnerConformance):
+    learner = AGEM
+    options = QUICK | {"lr": 1e-3, "epochs": 4, "memory_total": 100, "ref_batch": 50}
+
+
+WAKE_QUICK = {"hidden": [32], "epochs": 2, "batch_size": 6, "lr": 0.05}
+
+
+class SleepConformance(LearnerConformance):
+    """Bytes of what sleep keeps of past data, which is no memory object."""
+
+    def memory_bytes(self, learner):
+        """What a memory holds, and the mean image or the samples so far."""
+        of_sleep = (learner.state()[name] for name in ("mean", "meant", "seen"))
+        kept = sum(t[0].numel() * t.element_size() for t in of_sleep)
+        return super().memory_bytes(learner) + kept
+
+    def auxiliary_bytes(self, learner):
+        """What else the state has, without what sleep keeps of past data."""
+        of_sleep = (learner.state()[name] for name in ("mean", "meant", "seen"))
+        kept = sum(t[0].numel() * t.element_size() for t in of_sleep)
+        return super().auxiliary_bytes(learner) - kept
+
+
+class TestSleepReplay(SleepConformance):
+    """Sleep needs wide networks to bring anything back: 32 units cannot hold more than a task."""
+
+    learner = SleepReplay
+    options = WAKE_QUICK | {"sleep_steps": 40, "inc": 3e-3, "beta_first": 4.0, "beta_last": 2.0}
+    forgets = True
+
+
+class TestSleepReplayAuthors(SleepConformance):
+    """As the authors' code has it: its gate, loss, velocity, dropout, window, data and factors."""
+
+    learner = SleepReplay
+    options = WAKE_QUICK | {
+        "hidden": [24, 16],
+        "loss": "squared_relu",
+        "keep_velocity": True,
+        "inverted_dropout": False,
+        "sleep_steps": 40,
+        "inc": 1e-3,
+        "gate": "matlab",
+        "normalisation": "reference_code",
+        "alpha_scale": 4.0,
+        "beta_first": 4.0,
+        "beta_hidden": 4.0,
+        "beta_last": 2.0,
+        "mask": "window",
+        "mask_window": 4,
+        "sleep_data": "seen",
+        "probe": 3,
+    }
+    forgets = True  # see above
+
+
+class TestSleepReplayRehearsal(SleepConformance):
+    """Forty samples that are rehearsed: these are what remembers."""
+
+    learner = SleepReplay
+    options = WAKE_QUICK | {
+        "bias": True,
+        "memory_total": 40,
+        "sleep_steps": 40,
+        "inc": 3e-3,
+        "normalisation": "consistent",
+        "alpha_scale": 4.0,
+        "beta_first": 1.0,
+        "beta_last": 1.0,
+        "reset": "subtract",
+        "sleep_data": "mean",
+    }
+
+
+class TestICaRLSleep(SleepConformance):
+    learner = ICaRLSleep
+    options = QUICK | {
+        "memory_total": 100,
+        "sleep_steps": 40,
+        "inc": 3e-3,
+        "beta_first": 4.0,
+        "beta_last": 2.0,
+        "sleep_data": "seen",
+        "probe": 2,
+    }
+
+
+class TestMerging(LearnerConformance):
+    """Networks of a task each know little of the others' classes: 32 units merge to a third."""
+
+    learner = Merging
+    options = WAKE_QUICK
+    forgets = True
+
+    def test_a_diverged_seed_leaves_the_others_alone(self, scenario, monkeypatch):
+        """Every task begins with fresh weights: what is hurt are those merged."""
+        stream = self.stream(scenario)
+        sane, hurt = self.build(stream), self.build(stream)
+        for learner in (sane, hurt):
+            learn(learner, stream, 0, 1)
+            if learner is hurt:
+                for weight in hurt.weights.values():
+                    weight[1] = torch.nan
+            learn(learner, stream, 1, 3)
+        for mine, theirs in zip(predictions(sane, stream), predictions(hurt, stream), strict=True):
+            assert torch.equal(mine[[0, 2]], theirs[[0, 2]])
+        assert evaluate(hurt, stream, 3).finite.tolist() == [True, False, True]
+
+
+class TestMergingLowRank(TestMerging):
+    options = WAKE_QUICK | {"bias": True, "rank": 16, "merge": "sum", "shared_start": False}
+
+
+class TestWakeJoint(LearnerConformance):
+    learner = WakeJoint
+    options = WAKE_QUICK
+
+    def memory_bytes(self, learner):
+        """All the training data, from the first step on: 8 x 8 pixels and a label a sample."""
+        samples = load("digits", Path())["train"]["labels"].size
+        return samples * (64 + 1) if learner.trained else 0
+
+
+def test_every_learner_is_held_to_the_conformance_suite():
+    direct = LearnerConformance.__subclasses__()
+    kinds = [*direct, *SleepConformance.__subclasses__()]
+    tested = {kind.learner for kind in kinds if kind is not SleepConformance}
+    assert tested == set(LEARNERS.values())
+
+
+def test_names_are_those_of_the_classes():
+    assert all(find_learner(name).name == name for name in LEARNERS)
+
+
+def test_an_unknown_learner_is_refused_with_the_nearest_name():
+    with pytest.raises(InputError, match="Did you mean 'replay'"):
+        find_learner("reply")
+
+
+def test_learners_of_equal_networks_start_from_equal_weights():
+    stream = make_stream("class")
+    options = {"hidden": [32], "layer_norm": False}
+    kinds = []
+    for kind in (kind for kind in LEARNERS.values() if not issubclass(kind, SpikingNaive)):
+        same = {"bias": True} if "bias" in kind.Config.fields() else {}
+        kinds.append(kind(kind.Config.parse(options | same), stream.info, stream.seeds))
+    first = [w.tolist() for w in kinds[0].network.parameters()]
+    assert all([w.tolist() for w in kind.network.parameters()] == first for kind in kinds)
+
+
+class TestSpikingNaive(LearnerConformance):
+    learner = SpikingNaive
+    options = SPIKING_QUICK
+    source = SpikingDigits
+    forgets = True
+
+
+class TestSpikingRehearsal(LearnerConformance):
+    learner = SpikingRehearsal
+    options = SPIKING_QUICK | {"memory_total": 200, "ratio": 2, "order": "interleaved"}
+    source = SpikingDigits
+
+
+class TestLatentReplay(LearnerConformance):
+    learner = LatentReplay
+    options = SPIKING_QUICK | {"memory_total": 200, "depth": 1}
+    source = SpikingDigits
+
+
+class TestLatentReplayOfCurrents(LearnerConformance):
+    learner = LatentReplay
+    options = SPIKING_QUICK | {"memory_total": 200, "depth": 0, "ratio": 2, "order": "mixed"}
+    source = SpikingDigits

@@ -1,0 +1,1 @@
+"""What runs a learner through a stream, and what it measures."""

@@ -1,0 +1,1 @@
+"""Learners that sleep after a task, and what they are compared with."""

@@ -1,0 +1,20 @@
+"""Joint training of the network of sleep replay."""
+
+from __future__ import annotations
+
+from trainables.methods.joint import Joint
+from trainables.methods.sleep.wake import Wake
+from trainables.options import option
+
+
+class WakeJoint(Wake, Joint):
+    """Joint training of the network of ``sleep_replay``: its upper bound."""
+
+    name = "wake_joint"
+    reference = "offline training on the union of the tasks, equal number of samples processed"
+    scenarios = ("task", "domain", "class")
+
+    class Config(Wake.Config):
+        """Options of training; one course through all the data."""
+
+        keep_velocity: bool = option(True, "let the optimiser remember from task to task")
