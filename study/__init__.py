@@ -17,12 +17,17 @@ def software(learner: str = "") -> dict[str, str]:
     """
     from trainables import plugins
 
-    found = {name: version(name) for name in PACKAGES}
+    found = dict(_packages())
     for group in ("study.learners", "study.search_spaces"):
         for point in plugins(group).get(learner, ()):
             if point.dist:
                 found[point.dist.name] = point.dist.version
     return found | ({"git": commit()} if commit() else {})
+
+
+@functools.cache
+def _packages() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
 
 
 def installed(package: str) -> bool:

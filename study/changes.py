@@ -6,31 +6,30 @@ made after looking even where the study file has been changed back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from analysis import wording
-from study.check import Method
-from study.folder import Asked, Folder, Planned, Question
+from study.folder import Asked, Planned, Question
 from study.ledger import Ledger
-from study.run.confirmation import best_configuration
 from study.spec import Spec
+from study.state import Study
 
 
-def changes(spec: Spec, methods: Mapping[str, Method], ledger: Ledger, folder: Folder) -> list[str]:
+def changes(study: Study) -> list[str]:
     """Return what was changed after the first confirmation, in short sentences."""
-    planned = folder.facts.planned
-    looked = confirmed_methods(ledger)
+    spec, facts = study.spec, study.folder.facts
+    planned, looked = facts.planned, confirmed_methods(study.ledger)
     gone = {*planned.methods, *looked} - {*spec.methods}
     named: dict[str, Sequence[object]] = {
         "methods confirmed and left out": sorted(gone & {*looked}),
         "methods left out": sorted(gone - {*looked}),
         "methods added": [name for name in spec.methods if name not in planned.methods],
-        "seeds run and left out": _seeds_left_out(spec, ledger, planned.seeds),
-        "confirmed before with another configuration": [*_otherwise(spec, methods, ledger)],
+        "seeds run and left out": _seeds_left_out(study),
+        "confirmed before with another configuration": [*_confirmed_otherwise(study)],
     }
     listed = [f"{what}: {', '.join(map(str, which))}" for what, which in named.items() if which]
-    return [*_questions(folder.facts.asked), *listed]
+    return [*_questions(facts.asked), *listed]
 
 
 def kept_seeds(spec: Spec, planned: Planned) -> list[int]:
@@ -59,23 +58,24 @@ def _questions(asked: list[Asked]) -> Iterator[str]:
             yield f"{name} was {steps[0][0]}{passed}, now {last} (changed {days})"
 
 
-def _seeds_left_out(spec: Spec, ledger: Ledger, planned: list[int]) -> list[int]:
+def _seeds_left_out(study: Study) -> list[int]:
     """Seeds that were confirmed and that the report does not show; planned ones it always does."""
     run = {
         seed
-        for entry in ledger.entries("confirm")
-        if entry.method in spec.methods and (entry.state != "failed" or len(entry.seeds) == 1)
+        for entry in study.ledger.entries("confirm")
+        if entry.method in study.methods and (entry.state != "failed" or len(entry.seeds) == 1)
         for seed in entry.seeds
     }
-    return sorted(run - {*spec.confirm_seeds, *planned})
+    return sorted(run - {*study.spec.confirm_seeds, *study.folder.facts.planned.seeds})
 
 
-def _otherwise(spec: Spec, methods: Mapping[str, Method], ledger: Ledger) -> Iterator[str]:
-    for name, method in methods.items():
-        now = best_configuration(spec, method, ledger)
+def _confirmed_otherwise(study: Study) -> Iterator[str]:
+    """Name the methods that were confirmed with a configuration that is not today's."""
+    for name in study.methods:
+        now = study.confirmation(name).configuration
         seeds = {
             seed
-            for entry in ledger.entries("confirm", name)
+            for entry in study.ledger.entries("confirm", name)
             if now and entry.state != "failed" and entry.work["configuration"] != now
             for seed in entry.seeds
         }

@@ -4,38 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from analysis.metrics import METRICS
-from search_spaces import find_space
-from study.search import Direction, SpaceTrial, new_study
+from study.design import OBJECTIVES, PHASES, Design, Method, PhaseStream
+from study.search import new_study, suggested
 from study.spec import Range, Spec, expand
 from trainables import find_learner, find_stream
-from trainables.engine.assignment import Assignment
 from trainables.errors import InputError, unknown
 from trainables.learner import Training
 from trainables.options import Options, checked
-from trainables.streams import SCENARIOS, Stream, StreamInfo, StreamOptions
-
-OBJECTIVES: dict[str, Direction] = {"memory_bytes": "minimize"}
+from trainables.streams import SCENARIOS, Stream, StreamInfo
 
 
-@dataclass(frozen=True)
-class Method:
-    """One method of a study, resolved."""
-
-    name: str
-    learner: str
-    defaults: dict[str, Any]  # published values, with what the study file fixes
-    fixed: dict[str, Any]
-    space: dict[str, Range]
-
-
-def resolve(spec: Spec, source: str) -> dict[str, Method]:
-    """Check everything a study file names and return its methods.
+def resolve(spec: Spec, source: str) -> Design:
+    """Check everything a study file names and return what it asks for.
 
     Raises:
         InputError: with the file, the key, what is allowed and the nearest valid name.
@@ -45,88 +30,15 @@ def resolve(spec: Spec, source: str) -> dict[str, Method]:
         _check_tune(spec)
         _check_seeds(spec)
         _check_published(spec)
-        return {name: _method(spec, name) for name in spec.methods}
+        streams = {phase: PhaseStream.of(spec, phase) for phase in PHASES}
+        methods = {name: _method(spec, streams["confirm"].info, name) for name in spec.methods}
+        design = Design(spec, methods, streams)
+        if spec.tune.trials:
+            for method in methods.values():
+                _try_space(design, method)
+        return design
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
-
-
-def stream_info(spec: Spec, stream: str | None = None) -> StreamInfo:
-    """Return what a learner of this study is told about its stream, without loading data."""
-    kind = find_stream(stream or spec.study.stream)
-    return kind.describe(spec.study.scenario, stream_options(spec, stream))
-
-
-def stream_options(spec: Spec, stream: str | None = None) -> StreamOptions:
-    """Return the options of the study's stream; or, of another one, those that it has too."""
-    own = find_stream(spec.study.stream)
-    options = own.Options.parse(spec.stream, "stream")
-    kind = find_stream(stream or spec.study.stream)
-    if kind is own:
-        return options
-    shared = {key: value for key, value in spec.stream.items() if key in kind.Options.fields()}
-    return kind.Options.parse(shared, "stream")
-
-
-def tasks_of(spec: Spec, stream: str | None = None) -> int:
-    """Return how many tasks a stream has in this study."""
-    kind = find_stream(stream or spec.study.stream)
-    return kind.length(stream_options(spec, stream))
-
-
-def unit_of(spec: Spec, seed: int, stream: str | None = None) -> int:
-    """Return the unit of a seed, which the tests pair: the seed itself in most streams."""
-    kind = find_stream(stream or spec.study.stream)
-    return kind.unit_of(seed, stream_options(spec, stream))
-
-
-def chosen_on(spec: Spec) -> list[int]:
-    """Return the seeds that have a part in choosing configurations, here or in a study before."""
-    here = spec.tune_seeds if spec.tune.trials else ()
-    return sorted({*here, *expand(spec.confirm.chosen_on)})
-
-
-def tune_stream(spec: Spec) -> str:
-    """Name of the stream a sweep learns."""
-    return (
-        spec.tune.stream
-        if spec.tune.protocol == "held_out_stream" and spec.tune.stream
-        else spec.study.stream
-    )
-
-
-def direction(objective: str) -> Direction:
-    """Return ``maximize`` or ``minimize``."""
-    if objective in OBJECTIVES:
-        return OBJECTIVES[objective]
-    return "maximize" if METRICS[objective].higher_is_better else "minimize"
-
-
-def assignment(
-    spec: Spec, method: Method, configuration: Mapping[str, Any], phase: str, seeds: tuple[int, ...]
-) -> Assignment:
-    """Return what a trial of a method has to compute."""
-    tuning = phase == "tune"
-    first = spec.tune.tasks if tuning and spec.tune.protocol == "first_tasks" else None
-    stream = tune_stream(spec) if tuning else spec.study.stream
-    return Assignment(
-        learner=method.learner,
-        configuration=dict(configuration),
-        stream=stream,
-        scenario=spec.study.scenario,
-        options=stream_options(spec, stream).plain(),
-        phase=phase,
-        seeds=seeds,
-        tasks=first,
-        evaluate_every=0 if tuning else spec.confirm.evaluate_every,
-    )
-
-
-def configuration(method: Method, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the whole configuration of a trial from the values its search gave."""
-    config = find_learner(method.learner).Config.parse(
-        {**method.defaults, **params}, f"methods.{method.name}"
-    )
-    return config.plain()
 
 
 def _check_study(spec: Spec) -> None:
@@ -138,7 +50,7 @@ def _check_study(spec: Spec) -> None:
         raise InputError(f"study.metric: {unknown('metric', study.metric, METRICS)}")
     if study.reference not in spec.methods:
         raise InputError(f"study.reference: {unknown('method', study.reference, spec.methods)}")
-    options = stream_options(spec)
+    options = PhaseStream.of(spec, "confirm").options
     if options.active_classes != "all" and study.scenario != "class":
         raise InputError(
             f"stream.active_classes: it is for the scenario 'class'; in '{study.scenario}' the "
@@ -192,7 +104,7 @@ def _check_tune(spec: Spec) -> None:
             raise InputError(
                 "tune.stream: a held-out stream must not be the stream of the study itself."
             )
-    if tune.protocol == "first_tasks" and tune.tasks > tasks_of(spec):
+    if tune.protocol == "first_tasks" and tune.tasks > PhaseStream.of(spec, "confirm").length:
         raise InputError(
             f"tune.tasks = {tune.tasks}: stream '{spec.study.stream}' has fewer tasks."
         )
@@ -237,7 +149,7 @@ def _check_published(spec: Spec) -> None:
                     raise InputError(f"{where}.{metric}: two figures for the readout '{readout}'.")
 
 
-def _method(spec: Spec, name: str) -> Method:
+def _method(spec: Spec, info: StreamInfo, name: str) -> Method:
     section, where = spec.methods[name], f"methods.{name}"
     try:
         learner = find_learner(spec.learner_of(name))
@@ -249,7 +161,6 @@ def _method(spec: Spec, name: str) -> Method:
             f"{where}: '{learner.name}' does not support the scenario '{scenario}'. "
             f"It supports: {', '.join(learner.scenarios)}."
         )
-    info = stream_info(spec)
     defaults = (
         learner.published(info)
         | _one_pass(learner.Config, section.fixed, scenario, where)
@@ -269,8 +180,6 @@ def _method(spec: Spec, name: str) -> Method:
         if key == "epochs" and scenario == "task_free":
             raise InputError(f"{where}.space.epochs: a task-free stream is seen once. Remove it.")
         _check_range(where, key, section.space[key], learner.Config)
-    if spec.tune.trials:
-        _try_space(method, info)
     return method
 
 
@@ -312,10 +221,9 @@ def _check_range(where: str, name: str, given: Range, config: type[Options]) -> 
         raise InputError(f"{where}.space.{name}: {error}.") from None
 
 
-def _try_space(method: Method, info: StreamInfo) -> None:
+def _try_space(design: Design, method: Method) -> None:
     """Draw one configuration, so that what is wrong with a space shows before anything runs."""
-    trial = SpaceTrial(new_study().ask(), method.fixed, method.space, method.learner)
-    configuration(method, trial.sample(find_space(method.learner), info))
+    suggested(design, method, new_study().ask())
 
 
 def _list(values: list[int]) -> str:

@@ -4,41 +4,38 @@ belongs to other data or other code, what differed between trials, whose workers
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from analysis import wording
-from study.check import Method
-from study.ledger import Entry, Ledger
-from study.run.confirmation import confirmed
-from study.run.sweep import within_budget
-from study.spec import Spec
+from study.ledger import Entry
+from study.state import Study
 from trainables.engine.assignment import Assignment
 
 NUMERICAL = ("torch", "numpy")  # packages whose versions change results in the last digits
 
 
-def circumstances(spec: Spec, methods: Mapping[str, Method], ledger: Ledger) -> list[str]:
+def circumstances(study: Study) -> list[str]:
     """Return sentences on how the trials of a study ran; none where there is nothing to say."""
-    used = [entry for method in methods.values() for entry in _used(spec, method, ledger)]
-    return [*_left_out(methods, ledger), *_differences(used), *_losses(used)]
+    used = [entry for name in study.methods for entry in _used(study, name)]
+    return [*_left_out(study), *_differences(used), *_losses(used)]
 
 
-def _used(spec: Spec, method: Method, ledger: Ledger) -> list[Entry]:
+def _used(study: Study, method: str) -> list[Entry]:
     """Return the trials that the tables rest on."""
-    tuned = [e for e in ledger.entries("tune", method.name) if within_budget(spec, method, e)]
-    places = confirmed(spec, method, ledger).places.values()
-    return [*tuned, *{entry.folder: entry for entry, _ in places}.values()]
+    places = study.confirmation(method).places().found.values()
+    confirming = {entry.folder: entry for entry, _ in places}
+    return [*study.sweep(method).entries, *confirming.values()]
 
 
-def _left_out(methods: Mapping[str, Method], ledger: Ledger) -> Iterator[str]:
-    if others := ledger.of_other_data():
+def _left_out(study: Study) -> Iterator[str]:
+    if others := study.ledger.of_other_data():
         yield (
             f"{wording.count(len(others), 'trial')} in this folder learnt other data than those of "
             "the last run: kept, and in no table."
         )
-    for name, method in methods.items():
+    for name, method in study.methods.items():
         # a method may have had another learner before, which need not be installed any more
-        mine = (e for e in ledger.entries(method=name) if e.work["learner"] == method.learner)
+        mine = (e for e in study.ledger.entries(method=name) if e.work["learner"] == method.learner)
         changed = [e for e in mine if e.versions != _versions_now(e)]
         if changed:
             yield (

@@ -133,10 +133,10 @@ def plan(
 ) -> None:
     """Resolve everything, run nothing: trials, seeds, time, smallest detectable effect."""
     from study.console import print_table
-    from study.plan import estimate
+    from study.plan import plan as plan_of
 
     spec, source = _read(study, sets, address)
-    found = estimate(spec, source, dir / spec.study.name, data_root(data))
+    found = plan_of(spec, source, dir / spec.study.name, data_root(data))
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -157,9 +157,9 @@ def plan(
 def status(folder: OneFolder, as_json: AsJson = False) -> None:
     """Say what a study has and what it lacks."""
     from study.console import print_table
-    from study.status import progress
+    from study.status import status as status_of
 
-    found = progress(folder)
+    found = status_of(folder)
     if as_json:
         print(json.dumps(found, indent=2))
         return

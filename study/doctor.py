@@ -12,8 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from search_spaces import find_space
-from study.mlflow.store import URI, check_uri, reach, reason, shown
+from study.mlflow.store import URI, check_uri, reach, shown
 from trainables import InputError, find_learner, plugins
+from trainables.errors import cause
 from trainables.streams.datasets import DATASETS, is_cached
 
 PACKAGES = (
@@ -82,7 +83,7 @@ def _mlflow(uri: str | None) -> dict[str, Callable[[], str]]:
         try:
             reach(str(uri))
         except Exception as error:
-            raise InputError(reason(error)) from None
+            raise InputError(cause(error)) from None
         return f"answers; {URI} names it"
 
     return {f"MLflow at {shown(uri)}": check} if uri else {}

@@ -22,8 +22,8 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from study.check import stream_options
 from study.console import warn
+from study.design import PhaseStream
 from study.ledger import Ledger
 from study.spec import Spec
 from trainables.errors import InputError, check_text
@@ -237,7 +237,7 @@ def _identity(spec: Spec) -> dict[str, Any]:
     for name, section in spec.methods.items():
         learner = {"learner": spec.learner_of(name)}
         fixed[f"methods.{name}"] = section.model_dump(mode="json") | learner
-    return fixed | {"stream": stream_options(spec).plain()}
+    return fixed | {"stream": PhaseStream.of(spec, "confirm").options.plain()}
 
 
 def _settled(identity: dict[str, Any], ledger: Ledger) -> dict[str, Any]:

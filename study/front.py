@@ -7,7 +7,7 @@ that nothing has been seen of.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ import tomli_w
 
 from analysis.statistics.pareto import Point, study_fronts
 from study import check
-from study.check import Method
-from study.ledger import Entry, Ledger
-from study.record import opened
-from study.run.sweep import finished_trials
+from study.design import Method
+from study.ledger import Entry
 from study.spec import Spec
+from study.state import Study
 from trainables.errors import InputError
 
 Fronts = dict[str, list[Entry]]
@@ -31,29 +30,27 @@ def front_study(place: Path) -> str:
     Raises:
         InputError: where the study has one objective, no trial yet, or what cannot be confirmed.
     """
-    folder, spec, methods = opened(place)
+    study = Study.open(place)
+    spec = study.spec
     if len(spec.objectives) < 2:
         raise InputError(
             f"{place}: a front needs two objectives or more, and this study has "
             f"{spec.objectives[0]} alone. Give more in tune.objectives."
         )
-    ledger = folder.ledger()
-    fronts = dict(_fronts(spec, methods, ledger))
+    fronts = dict(_fronts(study))
     if not fronts:
         raise InputError(f"{place}: no trial is complete yet. Run the study first.")
-    values = _values(spec, methods, fronts, _first_unseen(spec, ledger))
+    values = _values(study, fronts)
     source = f"the fronts of {place}"
     check.resolve(Spec.parse(values, source), source)
-    said = [f"The fronts of {spec.study.name}, on other seeds.", *_lacking(spec, methods, ledger)]
-    said += [f"No trial of {name} is complete." for name in methods if name not in fronts]
+    said = [f"The fronts of {spec.study.name}, on other seeds.", *_unended_sweeps(study)]
+    said += [f"No trial of {name} is complete." for name in study.methods if name not in fronts]
     return "".join(f"# {line}\n" for line in said) + tomli_w.dumps(values)
 
 
-def _fronts(
-    spec: Spec, methods: Mapping[str, Method], ledger: Ledger
-) -> Iterator[tuple[str, list[Entry]]]:
+def _fronts(study: Study) -> Iterator[tuple[str, list[Entry]]]:
     """Each method with trials on its front, by the first objective; of equal configurations one."""
-    trials = {name: finished_trials(spec, method, ledger) for name, method in methods.items()}
+    trials = {name: study.sweep(name).finished for name in study.methods}
     complete = {
         name: {e.number: e for e in entries if e.state == "complete" and e.number is not None}
         for name, entries in trials.items()
@@ -62,7 +59,7 @@ def _fronts(
         name: [Point(number, tuple(e.values)) for number, e in entries.items()]
         for name, entries in complete.items()
     }
-    for front in study_fronts(points, [check.direction(name) for name in spec.objectives]):
+    for front in study_fronts(points, study.design.directions):
         kept: dict[str, Entry] = {}
         for point in front.points:
             entry = complete[front.method][point.number]
@@ -71,38 +68,38 @@ def _fronts(
             yield front.method, list(kept.values())
 
 
-def _first_unseen(spec: Spec, ledger: Ledger) -> int:
+def _first_unseen(study: Study) -> int:
     """The seed after all that the study has, or is to have."""
-    seen = {seed for entry in ledger.entries() for seed in entry.seeds}
-    return max(seen | {*spec.tune_seeds, *spec.confirm_seeds}) + 1
+    seen = {seed for entry in study.ledger.entries() for seed in entry.seeds}
+    return max(seen | {*study.spec.tune_seeds, *study.spec.confirm_seeds}) + 1
 
 
-def _lacking(spec: Spec, methods: Mapping[str, Method], ledger: Ledger) -> Iterator[str]:
-    """Which sweeps have not ended."""
-    for name, method in methods.items():
-        done = len(finished_trials(spec, method, ledger))
-        if done < spec.tune.trials:
-            yield f"The sweep of {name} has {done} of its {spec.tune.trials} trials."
+def _unended_sweeps(study: Study) -> Iterator[str]:
+    """Say which sweeps have not ended."""
+    asked = study.spec.tune.trials
+    for name in study.methods:
+        done = len(study.sweep(name).finished)
+        if done < asked:
+            yield f"The sweep of {name} has {done} of its {asked} trials."
 
 
-def _values(
-    spec: Spec, methods: Mapping[str, Method], fronts: Fronts, first: int
-) -> dict[str, Any]:
+def _values(study: Study, fronts: Fronts) -> dict[str, Any]:
     """The study file; its reference is the best of the reference, else of the first method."""
+    spec = study.spec
     plain = spec.plain()
     best = (fronts.get(spec.study.reference) or next(iter(fronts.values())))[0]
     new = {"name": f"{spec.study.name[:58]}_front", "reference": _name(best)}
-    seeds = {"first": first, "count": len(spec.confirm_seeds)}
+    seeds = {"first": _first_unseen(study), "count": len(spec.confirm_seeds)}
     return {
         "study": plain["study"] | new,
         "stream": plain["stream"],
         "methods": {
-            _name(entry): _section(methods[method], entry)
+            _name(entry): _section(study.methods[method], entry)
             for method, entries in fronts.items()
             for entry in entries
         },
         "tune": {"trials": 0},
-        "confirm": plain["confirm"] | {"seeds": seeds, "chosen_on": check.chosen_on(spec)},
+        "confirm": plain["confirm"] | {"seeds": seeds, "chosen_on": study.design.chosen_on},
         "resources": {k: v for k, v in plain["resources"].items() if v is not None},
     }
 
@@ -113,6 +110,6 @@ def _name(entry: Entry) -> str:
 
 def _section(method: Method, entry: Entry) -> dict[str, Any]:
     """The table of a method that is fixed to a trial's configuration."""
-    usual = check.configuration(method, {})
+    usual = method.configuration({})
     chosen = {k: v for k, v in entry.work["configuration"].items() if v != usual[k]}
     return {"learner": method.learner, "fixed": method.fixed | chosen}

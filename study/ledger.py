@@ -14,6 +14,7 @@ method of their own, which is none of the study's.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
+from study import software
 from trainables import find_stream
 from trainables.engine.assignment import Assignment, key_of
 from trainables.engine.foundation import Foundation
@@ -94,7 +96,7 @@ class Entry:
     data: str = ""
     losses: list[Loss] = field(default_factory=list)
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         return key_of(self.work, {**self.versions, **({"data": self.data} if self.data else {})})
 
@@ -156,7 +158,17 @@ class Ledger:
         self.damaged: list[str] = []  # entries that are left out, and why
         if repair:
             self._make()
-        self._entries = {entry.folder: entry for entry in self._scan()}
+        self.history: list[Entry] = []  # every entry that was found or finished, in that order
+        self._entries: dict[str, Entry] = {}
+        self._by_key: dict[tuple[str, str], Entry] = {}  # not failed, by key and method
+        for entry in self._scan():
+            self._add(entry)
+
+    def _add(self, entry: Entry) -> None:
+        self.history.append(entry)
+        self._entries[entry.folder] = entry
+        if entry.state != "failed":
+            self._by_key.setdefault((entry.key, entry.method), entry)
 
     def _make(self) -> None:
         try:
@@ -172,20 +184,31 @@ class Ledger:
         Pre-trainings are among them only where they are asked for by their method.
         """
         found = (self._entries[name] for name in sorted(self._entries))
-        asked = (e for e in found if phase in (None, e.phase) and self._learnt_these_data(e))
+        asked = (e for e in found if phase in (None, e.phase) and self.learnt_these_data(e))
         return [e for e in asked if (e.method == method if method else e.method != PRETRAINING)]
 
     def of_other_data(self) -> list[Entry]:
         """Return finished trials that learnt other data: kept, and not used."""
-        return [e for e in self._entries.values() if not self._learnt_these_data(e)]
+        return [e for e in self._entries.values() if not self.learnt_these_data(e)]
 
-    def _learnt_these_data(self, entry: Entry) -> bool:
+    def software(self) -> dict[str, list[str]]:
+        """Return the versions that trials ran with; those of now where there are none."""
+        found: dict[str, list[str]] = {}
+        entries = [*self.entries(), *self.entries(method=PRETRAINING)]
+        for each in [entry.software for entry in entries if entry.software] or [software()]:
+            for name, version in each.items():
+                if version not in found.setdefault(name, []):
+                    found[name].append(version)
+        return found
+
+    def learnt_these_data(self, entry: Entry) -> bool:
+        """Whether a trial learnt the data that the study is about."""
         return self.data is None or entry.data in {f"{k} {v}" for k, v in self.data.items()}
 
     def running(self) -> list[Entry]:
         """Return trials that were asked for and have not finished."""
         claims = map(self._claim_in, sorted((self.folder / "running").glob("*.json")))
-        return [entry for entry in claims if entry and self._learnt_these_data(entry)]
+        return [entry for entry in claims if entry and self.learnt_these_data(entry)]
 
     def _claim_in(self, path: Path) -> Entry | None:
         try:
@@ -196,10 +219,7 @@ class Ledger:
 
     def find(self, wanted: Entry) -> Entry | None:
         """Return the finished, not failed, trial of a method that computed the same, if any."""
-        same = (
-            e for e in self._entries.values() if (e.key, e.method) == (wanted.key, wanted.method)
-        )
-        return next((e for e in same if e.state != "failed"), None)
+        return self._by_key.get((wanted.key, wanted.method))
 
     def entry_for(self, work: Assignment, method: str, number: int | None) -> Entry:
         """Return the entry of a trial that is about to run on the study's data, with the losses
@@ -239,7 +259,7 @@ class Ledger:
         if target.exists():  # a failed trial that ran again
             shutil.rmtree(target)
         os.replace(partial, target)
-        self._entries[entry.folder] = entry
+        self._add(entry)
         self.abandon(entry)
         return entry
 

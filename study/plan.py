@@ -1,4 +1,4 @@
-"""What a study will take, and how far it is."""
+"""What a study will take."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from pathlib import Path
 from typing import Any
 
 from analysis.one_study.planning import margins, plan_seeds
-from study import check
-from study.check import Method
+from study.check import resolve
+from study.data import StudyData
+from study.design import PHASES, Design, Method
+from study.first_tasks import SharedTask, foreseen
 from study.folder import Folder
-from study.run.cluster import WORKERS
-from study.run.phases import Data, load_data, prepared, suspicions, try_streams
+from study.run import WORKERS
 from study.run.pilot import has_own_loop, measure, pilot_work, sizes, steps_per_trial
-from study.run.pretraining import Shared, foreseen
 from study.seen import seen_differences
 from study.spec import Spec
-from trainables import find_stream
+from study.state import Study
 from trainables.engine.course import Course
 
 
-def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
+def plan(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
     """Resolve a study and time a pilot of each method on this machine; nothing is written."""
     for name, value in WORKERS.items():  # pilots are timed as workers train
         os.environ.setdefault(name, value)
     import torch
 
-    methods = check.resolve(spec, source)
-    tuning, confirming = prepared(spec, *load_data(spec, root))
-    try_streams(spec, tuning, confirming)
+    design = resolve(spec, source)
+    data = StudyData.load(design, root).prepared()
+    data.try_streams()
     torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))
     device = "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
-    data = {"tune": tuning, "confirm": confirming}
-    pilots = {m.name: _pilots(spec, m, data, device) for m in methods.values()}
-    shared = {phase: foreseen(spec, methods, phase) for phase in data}
-    rows = [_row(spec, method, pilots[method.name], shared, data) for method in methods.values()]
+    methods = design.methods.values()
+    pilots = {method.name: _pilots(method, data, device) for method in methods}
+    shared = {phase: foreseen(design, phase) for phase in PHASES}
+    rows = [_row(method, pilots[method.name], shared, data) for method in methods]
     rows += [
-        _shared_row(each, pilots[each.methods[0]].stack, data[phase], device)
-        for phase in data
+        _shared_row(each, pilots[each.methods[0]].stack, data, device)
+        for phase in PHASES
         for each in shared[phase]
     ]
     total = sum(row["seconds"] or 0 for row in rows)
@@ -50,9 +50,9 @@ def estimate(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]
         "methods": rows,
         "seconds": total,
         "notes": [
-            *suspicions(spec, tuning, confirming),
+            *data.suspicions(),
             *_time_notes(spec, rows, total, device),
-            *_power_notes(spec, methods, place),
+            *_power_notes(design, place),
         ],
     }
 
@@ -69,28 +69,27 @@ class Timed:
     problem: str = ""
 
 
-def _pilots(spec: Spec, method: Method, data: Mapping[str, Data], device: str) -> Timed:
-    found = measure(pilot_work(spec, method), sizes(spec, method), data["confirm"], device)
+def _pilots(method: Method, data: StudyData, device: str) -> Timed:
+    design = data.design
+    asked = sizes(design, method)
+    found = measure(pilot_work(design, method), asked, data.confirm, device)
     stack = found.fastest
     if not found.rates:
         return Timed(stack, {}, problem=found.problem)
     rates = {"confirm": found.rates[stack], "tune": found.rates[stack]}
-    if check.tune_stream(spec) != spec.study.stream:
-        elsewhere = measure(pilot_work(spec, method, "tune"), [stack], data["tune"], device)
+    if design.streams["tune"].name != design.stream.name:
+        elsewhere = measure(pilot_work(design, method, "tune"), [stack], data.tune, device)
         rates["tune"] = elsewhere.rates.get(stack, rates["tune"])
     return Timed(stack, rates, found.ends.get(stack, 0.0))
 
 
 def _row(
-    spec: Spec,
-    method: Method,
-    pilots: Timed,
-    shared: Mapping[str, list[Shared]],
-    data: Mapping[str, Data],
+    method: Method, pilots: Timed, shared: Mapping[str, list[SharedTask]], data: StudyData
 ) -> dict[str, Any]:
     """What one method will take, without first tasks that trials share; no time where its pilot
     failed.
     """
+    spec = data.design.spec
     row = {
         "method": method.name,
         "tune_trials": spec.tune.trials,
@@ -106,7 +105,7 @@ def _row(
     runs = {"tune": spec.tune.trials * len(spec.tune_seeds), "confirm": len(spec.confirm_seeds)}
     seconds = 0.0
     for phase in (phase for phase in runs if runs[phase]):
-        course = _course(spec, method, phase, data[phase])
+        course = _course(method, phase, data)
         shares = any(method.name in each.methods for each in shared[phase])
         steps = steps_per_trial(course, first=int(shares))
         seconds += runs[phase] * (steps / pilots.rates[phase] + course.tasks * pilots.ends)
@@ -114,20 +113,22 @@ def _row(
     return row | {"seconds": round(seconds, 1), "own_loop": own}
 
 
-def _course(spec: Spec, method: Method, phase: str, data: Data) -> Course:
+def _course(method: Method, phase: str, data: StudyData) -> Course:
     """A seed's course through the stream of a phase, at the published values."""
-    seeds = (spec.tune_seeds if phase == "tune" else spec.confirm_seeds)[:1]
-    work = check.assignment(spec, method, check.configuration(method, {}), phase, seeds)
-    return Course(work, seeds, data)
+    design = data.design
+    seeds = design.seeds(phase)[:1]
+    work = design.assignment(method, method.configuration({}), phase, seeds)
+    return Course(work, seeds, data.of(phase))
 
 
-def _shared_row(shared: Shared, stack: int, data: Data, device: str) -> dict[str, Any]:
+def _shared_row(shared: SharedTask, stack: int, data: StudyData, device: str) -> dict[str, Any]:
     """What a first task takes that trials have in common, and that is learnt once."""
     work, tuning = shared.work, shared.work.phase == "tune"
-    found = measure(dataclasses.replace(work, phase="tune"), [stack], data, device)
+    readable = data.of(work.phase)
+    found = measure(dataclasses.replace(work, phase="tune"), [stack], readable, device)
     seconds = None
     if found.rates:
-        steps = steps_per_trial(Course(work, work.seeds[:1], data))
+        steps = steps_per_trial(Course(work, work.seeds[:1], readable))
         seconds = round(len(work.seeds) * steps / found.rates[stack], 1)
     return {
         "method": f"first task of {', '.join(shared.methods)} ({work.phase})",
@@ -164,14 +165,17 @@ def _time_notes(
     return notes
 
 
-def _power_notes(spec: Spec, methods: Mapping[str, Method], place: Path) -> list[str]:
+def _power_notes(design: Design, place: Path) -> list[str]:
     """What the seeds, or their units, can show; in the metric's own units where the folder has
     paired scores.
     """
-    compared = [name for name in methods if name != spec.study.reference]
-    seen = seen_differences(spec, methods, Folder.open(place)[0]) if _begun(place) else {}
-    paired = {check.unit_of(spec, seed) for seed in spec.confirm_seeds}
-    unit = find_stream(spec.study.stream).unit(check.stream_options(spec))
+    spec, stream = design.spec, design.stream
+    compared = [name for name in design.methods if name != spec.study.reference]
+    seen = {}
+    if (place / "study.json").exists():
+        folder = Folder.open(place)[0]
+        seen = seen_differences(Study(design, folder, folder.ledger()))
+    paired = {stream.unit_of(seed) for seed in spec.confirm_seeds}
     known = [name for name in compared if name in seen]
     notes = []
     for name in known or [""]:
@@ -181,12 +185,8 @@ def _power_notes(spec: Spec, methods: Mapping[str, Method], place: Path) -> list
             seen[name].differences if known else (),
             margins(spec.study.margin) if known else (),
             spec.study.alpha,
-            unit=unit,
+            unit=stream.unit,
         )
         source = f"{name}, from {seen[name].source}: " if known else ""
         notes += [f"{source}{sentence}" for sentence in plan_.sentences]
     return notes
-
-
-def _begun(place: Path) -> bool:
-    return (place / "study.json").exists()

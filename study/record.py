@@ -25,45 +25,34 @@ from analysis.records import (
     TrialRecord,
     TuningRecord,
 )
-from study import check, installed, software
 from study.changes import changes, confirmed_methods, kept_seeds
-from study.check import Method
 from study.circumstances import circumstances
-from study.folder import Folder, Planned
-from study.ledger import PRETRAINING, Entry, Ledger
-from study.run.confirmation import confirmed, unconfirmed
-from study.run.sweep import belongs, best_trial, within_budget
+from study.design import Design, Method
+from study.ledger import Entry
 from study.scores import all_scores, of_readout
 from study.search import importances
-from study.spec import Spec
-from trainables import Map, find_learner, find_stream
+from study.state import Study
+from trainables import Map
 from trainables.engine.outcome import Array, Outcome
-from trainables.errors import InputError
 
 # diagnostic -> label -> seed -> what it measured after each task: [I], or [I, R, C] of a map
 Labels = dict[str, dict[str, dict[int, Array]]]
 
 
-def study_record(
-    spec: Spec, methods: Mapping[str, Method], ledger: Ledger, folder: Folder
-) -> StudyRecord:
+def study_record(study: Study) -> StudyRecord:
     """Return everything the analysis may know of a study, by what its stream pairs."""
-    record = _seed_record(spec, methods, ledger, folder)
-    unit = find_stream(spec.study.stream).unit(check.stream_options(spec))
-    if unit == record.unit:
+    record, stream = _seed_record(study), study.design.stream
+    if stream.unit == record.unit:
         return record
-    return by_unit(record, unit, lambda seed: check.unit_of(spec, seed))
+    return by_unit(record, stream.unit, stream.unit_of)
 
 
-def _seed_record(
-    spec: Spec, methods: Mapping[str, Method], ledger: Ledger, folder: Folder
-) -> StudyRecord:
-    stream = find_stream(spec.study.stream)
-    classes = stream.class_counts(spec.study.scenario, check.stream_options(spec))
-    planned = folder.facts.planned
-    reader, changed = _Reader(ledger), changes(spec, methods, ledger, folder)
-    kept = kept_seeds(spec, planned)
-    records = [_method_record(spec, method, ledger, reader, planned) for method in methods.values()]
+def _seed_record(study: Study) -> StudyRecord:
+    spec, design, ledger = study.spec, study.design, study.ledger
+    stream = design.stream
+    classes = stream.kind.class_counts(stream.scenario, stream.options)
+    planned = study.folder.facts.planned
+    changed, kept = changes(study), kept_seeds(spec, planned)
     return StudyRecord(
         study=spec.study.name,
         stream=stream.name,
@@ -76,21 +65,21 @@ def _seed_record(
         protocol=spec.tune.protocol,
         phase="confirm",
         planned_seeds=planned.seeds,
-        tune_seeds=check.chosen_on(spec),
+        tune_seeds=design.chosen_on,
         chance=chance(spec.study.scenario, *classes),
-        methods=records,
-        provenance=_provenance(spec, ledger, folder, [*changed, *_told(kept)]),
+        methods=[_method_record(study, method) for method in study.methods.values()],
+        provenance=_provenance(study, [*changed, *_told(kept)]),
         objectives=tuple(spec.objectives),
-        directions=tuple(check.direction(name) for name in spec.objectives),
-        published=tuple(_published(spec, methods)),
+        directions=tuple(design.directions),
+        published=tuple(_published(design)),
         planned_methods=tuple(dict.fromkeys([*planned.methods, *confirmed_methods(ledger)])),
         changes=tuple(changed),
         asked_seeds=spec.confirm_seeds,
         kept_seeds=tuple(kept),
         damaged=tuple(ledger.damaged),
-        circumstances=tuple(circumstances(spec, methods, ledger)),
+        circumstances=tuple(circumstances(study)),
         dataset=stream.dataset,
-        sample_bytes=check.stream_info(spec).sample_bytes + 1,
+        sample_bytes=stream.info.sample_bytes + 1,
     )
 
 
@@ -100,9 +89,9 @@ def _told(kept: Sequence[int]) -> list[str]:
     return [f"planned seeds no longer asked for, and kept: {', '.join(map(str, kept))}"]
 
 
-def _published(spec: Spec, methods: Mapping[str, Method]) -> Iterator[PublishedRecord]:
-    for method, figures in spec.published.items():
-        primary = find_learner(methods[method].learner).readouts[0]
+def _published(design: Design) -> Iterator[PublishedRecord]:
+    for method, figures in design.spec.published.items():
+        primary = design.methods[method].kind.readouts[0]
         for metric, figure in ((m, figure) for m, several in figures.items() for figure in several):
             readout = figure.readout or primary
             yield PublishedRecord(
@@ -116,32 +105,20 @@ def _published(spec: Spec, methods: Mapping[str, Method]) -> Iterator[PublishedR
             )
 
 
-class _Reader:
-    """Reads outcomes once each."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self._known: dict[str, Outcome] = {}
-
-    def read(self, entry: Entry) -> Outcome:
-        if entry.folder not in self._known:
-            self._known[entry.folder] = self.ledger.outcome(entry)
-        return self._known[entry.folder]
-
-
-def _method_record(
-    spec: Spec, method: Method, ledger: Ledger, reader: _Reader, planned: Planned
-) -> MethodRecord:
-    wanted = {*spec.confirm_seeds, *planned.seeds}
-    state = confirmed(spec, method, ledger, wanted)  # a planned seed cannot be taken back
-    kind = find_learner(method.learner)
+def _method_record(study: Study, method: Method) -> MethodRecord:
+    spec, confirmation = study.spec, study.confirmation(method.name)
+    wanted = {*spec.confirm_seeds, *study.folder.facts.planned.seeds}
+    places = confirmation.places(wanted)  # a planned seed cannot be taken back
+    outcomes: dict[str, Outcome] = {}
     table: dict[str, dict[int, float]] = {name: {} for name in METRICS}
     known: dict[str, dict[str, list[float]]] = {}
     footprint: dict[str, int] = {}
     matrices: dict[int, Array] = {}
     extras: dict[str, dict[int, Array]] = {}
-    for seed, (entry, position) in sorted(state.places.items()):
-        outcome = reader.read(entry)
+    for seed, (entry, position) in sorted(places.found.items()):
+        if entry.folder not in outcomes:
+            outcomes[entry.folder] = study.ledger.outcome(entry)
+        outcome = outcomes[entry.folder]
         footprint = {kind: int(column[-1]) for kind, column in outcome.footprint.items()}
         if entry.folder not in known:
             known[entry.folder] = all_scores(outcome, spec.study.scenario)
@@ -155,18 +132,18 @@ def _method_record(
     return MethodRecord(
         method=method.name,
         learner=method.learner,
-        configuration=state.configuration or {},
+        configuration=confirmation.configuration or {},
         scores=table.pop(spec.study.metric),
-        failures=state.failures,
+        failures=places.failures,
         other_metrics=table,
         footprint=footprint,
-        tuning=_tuning_record(spec, method, ledger),
+        tuning=_tuning_record(study, method),
         matrices=matrices,
         diagnostics=_diagnostics(method, labels),
         maps=_maps(method, labels),
-        unconfirmed=unconfirmed(spec, method, ledger),
-        offline=kind.offline,
-        readouts=kind.readouts,
+        unconfirmed=confirmation.obstacle,
+        offline=method.kind.offline,
+        readouts=method.kind.readouts,
     )
 
 
@@ -184,7 +161,7 @@ def _is_map(columns: Mapping[str, Mapping[int, Array]]) -> bool:
 
 
 def _maps(method: Method, labels: Labels) -> tuple[MapRecord, ...]:
-    known = find_learner(method.learner).maps
+    known = method.kind.maps
     return tuple(
         MapRecord(name=name, panels=of, **known.get(name, Map(name, "", "row", "column"))._asdict())
         for name, of in labels.items()
@@ -194,7 +171,7 @@ def _maps(method: Method, labels: Labels) -> tuple[MapRecord, ...]:
 
 def _diagnostics(method: Method, labels: Labels) -> tuple[DiagnosticRecord, ...]:
     """Join the labels of each diagnostic: [I] of each into [I, K]; NaN where a seed lacks one."""
-    known = find_learner(method.learner).diagnostics
+    known = method.kind.diagnostics
     return tuple(
         DiagnosticRecord(
             name=name,
@@ -219,16 +196,15 @@ def _joined(columns: Sequence[Mapping[int, Array]]) -> dict[int, Array]:
     }
 
 
-def _tuning_record(spec: Spec, method: Method, ledger: Ledger) -> TuningRecord:
-    run, asked = ledger.entries("tune", method.name), spec.tune.trials
-    entries = [e for e in run if within_budget(spec, method, e)]
+def _tuning_record(study: Study, method: Method) -> TuningRecord:
+    spec, sweep = study.spec, study.sweep(method.name)
+    entries, best = sweep.entries, sweep.best
     values: list[float | None] = [None] * max(
         (e.number + 1 for e in entries if e.number is not None), default=0
     )
     for entry in entries:
         if entry.state == "complete" and entry.number is not None:
             values[entry.number] = entry.values[0]
-    best = best_trial(spec, method, ledger)
     return TuningRecord(
         trials=len(entries),
         failed=sum(e.state in ("failed", "diverged") for e in entries),
@@ -245,9 +221,9 @@ def _tuning_record(spec: Spec, method: Method, ledger: Ledger) -> TuningRecord:
             for e in entries
             if e.number is not None
         ),
-        importance=importances(entries, check.direction(spec.objectives[0])),
-        asked=asked,
-        left_out=sum((e.number or 0) >= asked and belongs(spec, method, e) for e in run),
+        importance=importances(entries, study.design.directions[0]),
+        asked=sweep.asked,
+        left_out=len(sweep.beyond),
     )
 
 
@@ -255,63 +231,26 @@ def _has_default(method: Method, entries: Sequence[Entry]) -> bool:
     """Whether trial 0 had the published values with what the study file fixes: a range that leaves
     one of them out makes it another configuration.
     """
-    default = check.configuration(method, {})
+    default = method.configuration({})
     return any(e.number == 0 and e.work["configuration"] == default for e in entries)
 
 
-def _provenance(
-    spec: Spec, ledger: Ledger, folder: Folder, changed: Sequence[str]
-) -> dict[str, str]:
+def _provenance(study: Study, changed: Sequence[str]) -> dict[str, str]:
+    spec, facts, ledger = study.spec, study.folder.facts, study.ledger
     found = {
-        "command": folder.facts.command,
+        "command": facts.command,
         "study file": hashlib.sha256(str(spec.plain()).encode()).hexdigest()[:16],
         "python": platform.python_version(),
-        **{name: ", ".join(of) for name, of in _software(ledger).items()},
+        **{name: ", ".join(of) for name, of in ledger.software().items()},
         "devices": ", ".join(sorted({e.device for e in ledger.entries() if e.device})),
-        "data": ", ".join(f"{name} {digest}" for name, digest in folder.facts.data.items()),
-        "stack sizes": ", ".join(
-            f"{name} {kept.size}" for name, kept in folder.facts.stacks.items()
-        ),
+        "data": ", ".join(f"{name} {digest}" for name, digest in facts.data.items()),
+        "stack sizes": ", ".join(f"{name} {kept.size}" for name, kept in facts.stacks.items()),
     }
     if changed:
         found["changed after looking"] = "; ".join(changed)
     return {name: text for name, text in found.items() if text}
 
 
-def _software(ledger: Ledger) -> dict[str, list[str]]:
-    """Return the versions that trials ran with; those of now where there are none."""
-    found: dict[str, list[str]] = {}
-    entries = [*ledger.entries(), *ledger.entries(method=PRETRAINING)]
-    for each in [entry.software for entry in entries if entry.software] or [software()]:
-        for name, version in each.items():
-            if version not in found.setdefault(name, []):
-                found[name].append(version)
-    return found
-
-
-def opened(place: Path) -> tuple[Folder, Spec, dict[str, Method]]:
-    """Open the folder of a study and resolve it.
-
-    Raises:
-        InputError: with the packages its trials ran with that are missing here.
-    """
-    folder, spec = Folder.open(place)
-    try:
-        return folder, spec, check.resolve(spec, str(place / "study.json"))
-    except InputError as error:
-        missing = sorted(
-            f"{name} {', '.join(of)}"
-            for name, of in _software(folder.ledger(lambda text: None)).items()
-            if name != "git" and not installed(name)
-        )
-        if not missing:
-            raise
-        raise InputError(
-            f"{error} Its trials ran with {' and '.join(missing)}, which is not installed here."
-        ) from None
-
-
 def analyse_folder(place: Path) -> Analysis:
     """Analyse a study from its folder alone."""
-    folder, spec, methods = opened(place)
-    return analyse(study_record(spec, methods, folder.ledger(), folder))
+    return analyse(study_record(Study.open(place)))

@@ -15,21 +15,21 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search_spaces import Space
+from search_spaces import Space, find_space
 from search_spaces.common import Suggest
+from study.design import Design, Direction, Method
 from study.ledger import Entry
 from study.spec import Range
 from trainables import find_learner
 from trainables.errors import InputError
 from trainables.streams import StreamInfo
 
-Direction = Literal["minimize", "maximize"]
 FEWEST_FOR_IMPORTANCE = 8  # complete trials
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
@@ -152,6 +152,13 @@ class Remembered:
         if not inside:
             raise LookupError(f"{name} = {self._params[name]!r} is not in the space")
         return self._params[name]
+
+
+def suggested(design: Design, method: Method, trial: Suggest) -> dict[str, Any]:
+    """Return the whole configuration that a trial's suggestions make."""
+    within = SpaceTrial(trial, method.fixed, method.space, method.learner)
+    stream = design.streams["tune"].info
+    return method.configuration(within.sample(find_space(method.learner), stream))
 
 
 class Search:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import textwrap
 from collections.abc import Iterable
 
 
@@ -29,6 +30,36 @@ def machine_error(error: OSError, place: object) -> MachineError:
         f"{why}: {error.filename or place}. Finished trials are kept: mend that and run the same "
         "command to go on."
     )
+
+
+def reason(error: BaseException) -> str:
+    """Return an exception on one line: its type and the first line of what it says.
+
+    >>> reason(ValueError("no such key\\nin 3 files"))
+    'ValueError: no such key'
+    """
+    lines = str(error).strip().splitlines()
+    return ": ".join([type(error).__name__, *lines[:1]])
+
+
+def cause(error: BaseException) -> str:
+    """Return on one line why something failed: the system's word for it, where there is one.
+
+    >>> cause(FileNotFoundError(2, "No such file or directory", "mnist.h5"))
+    'No such file or directory: mnist.h5'
+    """
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, TimeoutError):
+            return "no answer in time"
+        if isinstance(behind, OSError) and behind.strerror:
+            # HDF5 puts a whole paragraph in place of the system's word
+            number = behind.errno or 0  # below 0: of a name that no network knows
+            word = os.strerror(number) if number > 0 else behind.strerror
+            return word + (f": {behind.filename}" if behind.filename else "")
+        behind = behind.__cause__ or behind.__context__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return textwrap.shorten(lines[0].rstrip("."), 200, placeholder=" ...")
 
 
 def unknown(what: str, name: object, allowed: Iterable[str]) -> InputError:

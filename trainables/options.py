@@ -8,6 +8,7 @@ torch does.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -71,6 +72,7 @@ class Options:
         return {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
     @classmethod
+    @functools.cache  # resolving annotations takes most of the time of an Options
     def kinds(cls) -> dict[str, Any]:
         """Return the annotated type of each field."""
         hints = typing.get_type_hints(cls)

@@ -4,42 +4,32 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from analysis.one_study.analyse import Analysis
-from study.check import Method
 from study.console import shell
-from study.folder import Folder
-from study.ledger import Ledger
 from study.mlflow.store import (
     URI,
     advice,
     default_uri,
 )
 from study.mlflow.writer import Writer, unwritten
-from study.spec import Spec
+from study.state import Study
 
 
 class Mirror:
     """Keeps MLflow up to date while a study runs, from a thread of its own."""
 
-    def __init__(
-        self,
-        folder: Folder,
-        spec: Spec,
-        methods: Mapping[str, Method],
-        ledger: Ledger,
-        uri: str | None,
-        notify: Callable[[str], None],
-    ) -> None:
-        self.uri = uri or default_uri(folder.path)
-        self._writer = Writer(folder, spec, methods, ledger, self.uri)
+    def __init__(self, study: Study, uri: str | None, notify: Callable[[str], None]) -> None:
+        place = study.folder.path
+        self.uri = uri or default_uri(place)
+        self._writer = Writer(study, self.uri)
         self._notify = notify
-        self._place = folder.path
+        self._place = place
         named = ["--tracking-uri", uri] if uri and uri != os.environ.get(URI) else []
-        self._repair = shell("track", str(folder.path), *named)
+        self._repair = shell("track", str(place), *named)
         self._wake, self._stop, self._told = threading.Event(), False, False
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
 

@@ -10,12 +10,11 @@ import socket
 import sqlite3
 import sys
 import tempfile
-import textwrap
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from study.console import shell, warn
-from trainables.errors import InputError
+from trainables.errors import InputError, cause
 
 HALF_MADE = "SELECT count(*) FROM sqlite_master WHERE name GLOB '_alembic_tmp_*'"
 DATABASE, ARTIFACTS = "mlflow.db", "mlflow_artifacts"  # side by side
@@ -90,7 +89,7 @@ def _unwritable(uri: str) -> str:
     except UnsupportedModelRegistryStoreURIException:
         return f"it knows no '{place.scheme}:'"
     except Exception as error:  # of SQLAlchemy, of a driver that is missing, of a plug-in
-        return reason(error)
+        return cause(error)
     return ""
 
 
@@ -221,19 +220,6 @@ def metric_name(name: str) -> str:
     # a "/" or a lone dot would make another path of it
     plain = [re.sub(r"[^\w .:-]", "_", part).strip(". ") or "_" for part in parts]
     return "/".join(plain)[:250]
-
-
-def reason(error: BaseException) -> str:
-    """Return the cause of a failure in a line: the system's word for it, where there is one."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, TimeoutError):
-            return "no answer in time"
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror + (f": {cause.filename}" if cause.filename else "")
-        cause = cause.__cause__ or cause.__context__
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return textwrap.shorten(lines[0].rstrip("."), 200, placeholder=" ...")
 
 
 def pages(place: Path, port: int, uri: str | None = None) -> list[str]:

@@ -15,9 +15,7 @@ from typing import Any
 from analysis import wording
 from analysis.metrics import accuracy_curve, accuracy_matrix
 from analysis.one_study.analyse import Analysis, analyse
-from study.check import Method
-from study.folder import Folder
-from study.ledger import Entry, Ledger
+from study.ledger import Entry
 from study.mlflow.store import (
     DATABASE,
     advice,
@@ -27,15 +25,14 @@ from study.mlflow.store import (
     follow,
     metric_name,
     reach,
-    reason,
     set_aside,
     shown,
 )
-from study.record import opened, study_record
+from study.record import study_record
 from study.report import write_report
 from study.scores import all_scores
-from study.spec import Spec
-from trainables.errors import InputError
+from study.state import Study
+from trainables.errors import InputError, cause
 
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
 KEY, STATE, ID, PARENT = "study.key", "study.state", "study.id", "mlflow.parentRunId"
@@ -44,11 +41,8 @@ KEY, STATE, ID, PARENT = "study.key", "study.state", "study.id", "mlflow.parentR
 class Writer:
     """Writes what MLflow lacks of a study."""
 
-    def __init__(
-        self, folder: Folder, spec: Spec, methods: Mapping[str, Method], ledger: Ledger, uri: str
-    ) -> None:
-        self.folder, self.spec, self.methods = folder, spec, methods
-        self.ledger, self.uri = ledger, uri
+    def __init__(self, study: Study, uri: str) -> None:
+        self.study, self.uri = study, uri
         self._client: Any = None
         self._experiment = ""
         self._known: dict[str, tuple[str, str]] = {}  # key -> run, state
@@ -58,11 +52,11 @@ class Writer:
         and the report.
         """
         self.connect()  # each time: the server may have gone, or runs have been deleted
-        study = self._run("study", self.spec.study.name, None, "study")
+        study = self._run("study", self.study.spec.study.name, None, "study")
         parents = {
-            name: self._run(f"method/{name}", name, study, "method") for name in self.methods
+            name: self._run(f"method/{name}", name, study, "method") for name in self.study.methods
         }
-        for entry in self.ledger.entries():
+        for entry in self.study.ledger.entries():
             if (
                 entry.method in parents
                 and self._known.get(entry.folder, ("", ""))[1] != entry.state
@@ -83,7 +77,7 @@ class Writer:
 
     def _find_experiment(self) -> str:
         """Return the experiment of the study's name, made or restored when there is none."""
-        name, place = self.spec.study.name, self.folder.path
+        name, place = self.study.spec.study.name, self.study.folder.path
         found = self._client.get_experiment_by_name(name)
         if found is None:
             made: str = self._client.create_experiment(name, artifacts(self.uri, place))
@@ -111,7 +105,7 @@ class Writer:
         """Return the study's runs."""
         found: list[Any] = []
         token: str | None = None
-        mine = f"tags.{ID} = '{self.folder.facts.id}'"
+        mine = f"tags.{ID} = '{self.study.folder.facts.id}'"
         while True:
             page = self._client.search_runs([self._experiment], mine, view, 1000, page_token=token)
             found += page
@@ -125,7 +119,7 @@ class Writer:
         """Return the run of a key, made when absent; it starts when its entry did, or now."""
         if key in self._known:
             return self._known[key][0]
-        tags = {KEY: key, ID: self.folder.facts.id, "role": role, "mlflow.runName": name}
+        tags = {KEY: key, ID: self.study.folder.facts.id, "role": role, "mlflow.runName": name}
         if parent:
             tags[PARENT] = parent
         start = int((entry.ended - entry.seconds) * 1000) if entry else None
@@ -141,7 +135,7 @@ class Writer:
         metrics: dict[str, float] = {"seconds": entry.seconds, "samples": float(entry.samples)}
         curves: dict[str, list[float]] = {}
         if entry.digest:
-            outcome = self.ledger.outcome(entry)
+            outcome = self.study.ledger.outcome(entry)
             scores = all_scores(outcome, entry.work["scenario"])
             metrics |= {name: _mean(values) for name, values in scores.items()}
             metrics |= {
@@ -200,7 +194,7 @@ class Writer:
         from mlflow.entities import Metric
 
         # a second writing of the same numbers at the same time adds nothing
-        when = int(max((entry.ended for entry in self.ledger.entries()), default=0.0) * 1000)
+        when = int(max((entry.ended for entry in self.study.ledger.entries()), default=0.0) * 1000)
         for row, tuning in zip(analysis.methods, analysis.tuning, strict=True):
             error = row.sd / row.n**0.5 if row.sd is not None else None
             numbers = {
@@ -222,9 +216,9 @@ class Writer:
             self._client.set_terminated(parents[row.method])
         for comparison in analysis.comparisons:
             self._client.set_tag(parents[comparison.method], "verdict", comparison.verdict)
-        self._client.set_tag(study, "study.folder", str(self.folder.path.resolve()))
+        self._client.set_tag(study, "study.folder", str(self.study.folder.path.resolve()))
         self._client.set_terminated(study)
-        self._client.log_artifacts(study, str(self.folder.path / "report"), "report")
+        self._client.log_artifacts(study, str(self.study.folder.path / "report"), "report")
 
 
 def _mean(values: list[float]) -> float:
@@ -233,7 +227,7 @@ def _mean(values: list[float]) -> float:
 
 def unwritten(uri: str, error: Exception) -> str:
     """Say that MLflow could not be written, and why."""
-    return f"MLflow at {shown(uri)} could not be written ({reason(error)})"
+    return f"MLflow at {shown(uri)} could not be written ({cause(error)})"
 
 
 def rebuild(place: Path, uri: str) -> None:
@@ -243,14 +237,13 @@ def rebuild(place: Path, uri: str) -> None:
     Raises:
         InputError: when it is being run, or the tracking server cannot be written.
     """
-    folder, spec, methods = opened(place)
-    with folder.claim("write a copy of the folder"):
-        ledger = folder.ledger()
-        analysis = analyse(study_record(spec, methods, ledger, folder))
+    with Study.open(place).folder.claim("write a copy of the folder"):
+        study = Study.open(place)
+        analysis = analyse(study_record(study))
         write_report(analysis, place / "report")
         if database(uri) == (place / DATABASE).resolve():
             set_aside(place)
         try:
-            Writer(folder, spec, methods, ledger, uri).write(analysis)
+            Writer(study, uri).write(analysis)
         except Exception as error:
             raise InputError(f"{unwritten(uri, error)}.{advice(uri, place)}") from None

@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 
 from study.console import Stream, warn
 from study.interruption import Interrupted
+from study.run import WORKERS
 from study.run.joining import check_head, check_temporary_folder, explained, silence_of
 from study.spec import ResourcesSection
 from trainables.errors import InputError
@@ -33,9 +34,6 @@ QUIET = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-# torch asks for memory in large pages: the gradients of wide layers are given back after each step,
-# and getting them anew page by page takes up to a fifth of it (tests/benchmarks/pages.py)
-WORKERS = {"THP_MEM_ALLOC_ENABLE": "1"}
 # how often Ray tries a head that answers but lets nobody in, once a second; by itself 20 times
 TRIES = ("RAY_gcs_server_port_wait_time_s", "3")
 

@@ -33,7 +33,7 @@ from study.ledger import Entry, Ledger, Loss
 from study.run.losses import concluded, given_up, loss_of, memory_ran_out, stopped_workers
 from study.spec import ResourcesSection
 from trainables.engine.foundation import Foundation
-from trainables.errors import MachineError
+from trainables.errors import MachineError, reason
 from trainables.streams.datasets import Split
 
 QUIET_FACTOR = 10  # a task that takes so many times longer than any before is spoken of
@@ -341,7 +341,6 @@ def summary(result: Mapping[str, Any], entry: Entry, tasks: int) -> dict[str, An
     """Return how a trial ended, from the last thing it reported."""
     from study import software
     from trainables.engine.outcome import Outcome
-    from trainables.engine.trial import reason
 
     if "failure" in result:
         return failed(result["failure"], result["reason"], entry)

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 from ray.exceptions import RayError
 
 from analysis import wording
 from analysis.one_study.analyse import Analysis, analyse
-from study import check
-from study.check import Method
+from study.check import resolve
 from study.console import Console, duration
+from study.data import Data, StudyData
+from study.design import Method
+from study.first_tasks import before_confirmation, before_sweeps
 from study.folder import Folder, Stack
 from study.interruption import heeded
-from study.ledger import Ledger
 from study.mlflow.mirror import Mirror
 from study.record import study_record
 from study.report import write_report
 from study.run.cluster import connected, slots
-from study.run.confirmation import confirmed, failures, run_confirmation
+from study.run.confirmation import run_confirmation
+from study.run.context import RunContext
 from study.run.driver import QUIET_UNKNOWN
 from study.run.pilot import Pilot, measure, pilot_work, sizes
-from study.run.pretraining import before_confirmation, before_sweeps, run_pretraining
-from study.run.sweep import finished_trials, run_sweep
+from study.run.pretraining import run_pretraining
+from study.run.sweep import run_sweep
 from study.spec import Spec
-from trainables import find_stream
+from study.state import Study
 from trainables.errors import InputError
-from trainables.streams import datasets
-from trainables.streams.datasets import Split
-
-Data = dict[str, Split]
 
 
 @dataclass(frozen=True)
@@ -65,19 +61,17 @@ def run_study(
         command: as typed, for the report.
         tracking_uri: MLflow's; default: SQLite in the folder.
     """
-    methods = check.resolve(spec, source)
-    folder = Folder(place)
+    design, folder = resolve(spec, source), Folder(place)
     with folder.claim():
         ledger = folder.ledger(console.say, repair=True)
         folder.admit(spec, command, ledger)
-        with Mirror(folder, spec, methods, ledger, tracking_uri, console.say) as mirror:
-            _run_phases(spec, methods, folder, ledger, root, console, mirror)
-            analysis = analyse(study_record(spec, methods, ledger, folder))
+        study = Study(design, folder, ledger)
+        with Mirror(study, tracking_uri, console.say) as mirror:
+            _run_phases(study, root, console, mirror)
+            analysis = analyse(study_record(study))
             unwritten = _unwritten(analysis, place / "report")
             mirror.finish(analysis)
-    of_methods = (failures(spec, method, ledger) for method in methods.values())
-    failed = {name: why for found in of_methods for name, why in found.items()}
-    return Finished(analysis, failed, unwritten)
+    return Finished(analysis, study.failures(), unwritten)
 
 
 def _unwritten(analysis: Analysis, place: Path) -> str:
@@ -89,149 +83,68 @@ def _unwritten(analysis: Analysis, place: Path) -> str:
     return ""
 
 
-def load_data(spec: Spec, root: Path) -> tuple[Data, Data]:
-    """Return what sweeps and the confirmation may read: a sweep is never given a test set."""
-    confirming = datasets.load(find_stream(spec.study.stream).dataset, root)
-    if spec.tune.protocol == "held_out_stream":
-        return datasets.load(
-            find_stream(check.tune_stream(spec)).dataset, root, ("train",)
-        ), confirming
-    return {"train": confirming["train"]}, confirming
-
-
-def prepared(spec: Spec, tuning: Data, confirming: Data) -> tuple[Data, Data]:
-    """Return the data as the study's streams keep them: done once, and not by every trial."""
-
-    def kept(stream: str, data: Data) -> Data:
-        return find_stream(stream).prepare(data, check.stream_options(spec, stream))
-
-    whole = kept(spec.study.stream, confirming)
-    if spec.tune.protocol == "held_out_stream":
-        return kept(check.tune_stream(spec), tuning), whole
-    return {"train": whole["train"]}, whole
-
-
-def try_streams(spec: Spec, tuning: Data, confirming: Data) -> None:
-    """Build the streams of a study, so that data which a seed cannot learn are refused before any
-    trial begins.
-    """
-    _try_stream(spec, spec.study.stream, "confirm", spec.confirm_seeds, confirming)
-    if spec.tune.trials:
-        _try_stream(spec, check.tune_stream(spec), "tune", spec.tune_seeds, tuning)
-
-
-def _try_stream(spec: Spec, name: str, phase: str, seeds: Sequence[int], data: Data) -> None:
-    kind, options = find_stream(name), check.stream_options(spec, name)
-    # what is refused is the same for all seeds of a unit
-    units = {kind.unit_of(seed, options): seed for seed in seeds}
-    one_each = seeds[:1] if kind.unit(options) == "seed" else list(units.values())
-    kind(data, spec.study.scenario, one_each, phase, options)
-
-
-def suspicions(spec: Spec, tuning: Data, confirming: Data) -> list[str]:
-    """Return sentences on what is odd about the data of a study, as its streams keep them."""
-    held_out = {find_stream(check.tune_stream(spec)).dataset: tuning}
-    data = held_out | {find_stream(spec.study.stream).dataset: confirming}
-    return [text for name, each in data.items() for text in datasets.suspicions(name, each)]
-
-
-def data_hashes(spec: Spec, tuning: Data, confirming: Data) -> dict[str, str]:
-    """Return a hash of the arrays of each data set that a study reads."""
-    held_out = {find_stream(check.tune_stream(spec)).dataset: _digest(tuning)}
-    return held_out | {find_stream(spec.study.stream).dataset: _digest(confirming)}
-
-
-def _digest(data: Data) -> str:
-    digest = hashlib.sha256()
-    for name, split in sorted(data.items()):
-        for part, array in sorted(split.items()):
-            digest.update(f"{name}/{part} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:16]
-
-
-def _run_phases(
-    spec: Spec,
-    methods: Mapping[str, Method],
-    folder: Folder,
-    ledger: Ledger,
-    root: Path,
-    console: Console,
-    mirror: Mirror,
-) -> None:
-    data = load_data(spec, root)
-    _use(data_hashes(spec, *data), folder, ledger, console)
-    if complete(spec, methods, ledger):
-        console.say(f"all trials of {', '.join(methods)} are in the ledger")
-        _forget(ledger)
+def _run_phases(study: Study, root: Path, console: Console, mirror: Mirror) -> None:
+    loaded = StudyData.load(study.design, root)
+    _use(loaded, study, console)
+    if study.complete:
+        console.say(f"all trials of {', '.join(study.methods)} are in the ledger")
+        _forget_unfinished(study)
         return
-    tuning, confirming = prepared(spec, *data)
-    try_streams(spec, tuning, confirming)
-    for text in suspicions(spec, tuning, confirming):
+    data = loaded.prepared()
+    data.try_streams()
+    for text in data.suspicions():
         console.say(text)
-    with connected(spec.resources, folder.path / "ray.log", console.say) as has, heeded():
-        stacks = _stack_sizes(spec, methods, folder, {"train": confirming["train"]}, console)
-        settings = {"objectives": spec.objectives, "gpus": spec.resources.gpus_per_trial}
-        size, storage = slots(spec.resources, has), folder.storage
-        where = (settings, stacks, size, storage, console)
-        wanted = before_sweeps(spec, methods, ledger)
-        pretrained = run_pretraining(spec, wanted, ledger, tuning, *where)
-        for name, method in methods.items():
-            own = {**settings, "stack": stacks[name]}
-            run_sweep(spec, method, ledger, tuning, pretrained, own, storage, console)
+    resources, log = study.spec.resources, study.folder.path / "ray.log"
+    with connected(resources, log, console.say) as has, heeded():
+        stacks = _stack_sizes(study, {"train": data.confirm["train"]}, console)
+        run = RunContext(study, console, slots(resources, has), stacks)
+        first_tasks = run_pretraining(run, before_sweeps(study), data.tune)
+        for name in study.methods:
+            run_sweep(run, name, data.tune, first_tasks)
             mirror.poke()
-        wanted = before_confirmation(spec, methods, ledger)
-        pretrained = run_pretraining(spec, wanted, ledger, confirming, *where)
-        run_confirmation(spec, methods, ledger, confirming, pretrained, *where)
+        first_tasks = run_pretraining(run, before_confirmation(study), data.confirm)
+        run_confirmation(run, data.confirm, first_tasks)
         mirror.poke()
-    _forget(ledger)
+    _forget_unfinished(study)
 
 
-def _use(hashes: Mapping[str, str], folder: Folder, ledger: Ledger, console: Console) -> None:
+def _use(data: StudyData, study: Study, console: Console) -> None:
     """Keep to the trials that learnt the data of this run, and say which others there are."""
-    folder.keep_data(hashes)
-    ledger.data = folder.facts.data
-    if others := ledger.of_other_data():
+    hashes = data.hashes()
+    study.folder.keep_data(hashes)
+    study.use_data(study.folder.facts.data)
+    if others := study.ledger.of_other_data():
         console.say(
             f"{wording.count(len(others), 'trial')} in the ledger learnt other data than those "
             f"given now ({', '.join(hashes)}): kept, and not used."
         )
 
 
-def complete(spec: Spec, methods: Mapping[str, Method], ledger: Ledger) -> bool:
-    """Whether nothing has to run."""
-    tuned = (len(finished_trials(spec, m, ledger)) for m in methods.values())
-    states = (confirmed(spec, m, ledger) for m in methods.values())
-    return all(count == spec.tune.trials for count in tuned) and all(
-        state.configuration is None or set(spec.confirm_seeds) <= set(state.places)
-        for state in states
-    )
-
-
-def _forget(ledger: Ledger) -> None:
+def _forget_unfinished(study: Study) -> None:
     """Forget what an earlier version of the study asked for, when all that is wanted has run."""
-    for entry in ledger.running():
-        ledger.abandon(entry)
+    for entry in study.ledger.running():
+        study.ledger.abandon(entry)
 
 
-def _stack_sizes(
-    spec: Spec, methods: Mapping[str, Method], folder: Folder, data: Data, console: Console
-) -> dict[str, int]:
+def _stack_sizes(study: Study, data: Data, console: Console) -> dict[str, int]:
     """Return how many seeds each method trains at once: as given, as kept, or as a pilot finds."""
-    if isinstance(spec.resources.seeds_per_stack, int):
-        return dict.fromkeys(methods, spec.resources.seeds_per_stack)
-    device, kept = "cuda" if spec.resources.gpus_per_trial else "cpu", folder.facts.stacks
-    known = {name: kept[name].size for name in methods if _same_device(kept.get(name), device)}
-    unknown = [method for name, method in methods.items() if name not in known]
+    resources, kept = study.spec.resources, study.folder.facts.stacks
+    if isinstance(resources.seeds_per_stack, int):
+        return dict.fromkeys(study.methods, resources.seeds_per_stack)
+    device = "cuda" if resources.gpus_per_trial else "cpu"
+    known = {
+        name: kept[name].size for name in study.methods if _same_device(kept.get(name), device)
+    }
+    unknown = [method for name, method in study.methods.items() if name not in known]
     if unknown:
         console.say(f"pilot: timing stack sizes of {', '.join(method.name for method in unknown)}")
-    pilots = _pilots(spec, unknown, data, device, console)
+    pilots = _pilots(study, unknown, data, device, console)
     for name, pilot in pilots.items():
         if not pilot.rates:
             console.say(f"methods.{name}: its pilot failed ({pilot.problem})")
             continue
         stack = Stack(size=pilot.fastest, device=device, seed_steps_per_second=pilot.rates)
-        folder.keep_stack(name, stack)
+        study.folder.keep_stack(name, stack)
     return known | {name: pilot.fastest for name, pilot in pilots.items()}
 
 
@@ -240,14 +153,15 @@ def _same_device(stack: Stack | None, device: str) -> bool:
 
 
 def _pilots(
-    spec: Spec, methods: list[Method], data: Data, device: str, console: Console
+    study: Study, methods: list[Method], data: Data, device: str, console: Console
 ) -> dict[str, Pilot]:
-    resources, shared = spec.resources, ray.put(data)
+    design, resources, shared = study.design, study.spec.resources, ray.put(data)
     timed = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)(
         measure
     )
     waiting = {
-        timed.remote(pilot_work(spec, m), sizes(spec, m), shared, device): m.name for m in methods
+        timed.remote(pilot_work(design, method), sizes(design, method), shared, device): method.name
+        for method in methods
     }
     late = _late(waiting, resources.task_minutes, console)
     return {

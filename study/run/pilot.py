@@ -9,13 +9,11 @@ from collections.abc import Sequence
 
 import torch
 
-from study import check
-from study.check import Method
-from study.spec import Spec
+from study.design import Design, Method
 from trainables import find_learner
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
-from trainables.engine.trial import reason
+from trainables.errors import reason
 from trainables.learner import Learner
 from trainables.streams import Task
 from trainables.streams.datasets import Split
@@ -51,23 +49,23 @@ class Pilot:
         return min(self.rates, key=seconds, default=1)
 
 
-def pilot_work(spec: Spec, method: Method, phase: str = "confirm") -> Assignment:
+def pilot_work(design: Design, method: Method, phase: str = "confirm") -> Assignment:
     """Return what a pilot trains: the published defaults on the stream of a phase, without a test
     set.
     """
-    seeds = spec.tune_seeds or spec.confirm_seeds
-    work = check.assignment(spec, method, check.configuration(method, {}), "tune", seeds)
-    stream = check.tune_stream(spec) if phase == "tune" else spec.study.stream
-    return dataclasses.replace(work, stream=stream, tasks=None)
+    seeds = design.spec.tune_seeds or design.spec.confirm_seeds
+    work = design.assignment(method, method.configuration({}), phase, seeds)
+    return dataclasses.replace(work, phase="tune", tasks=None, evaluate_every=0)
 
 
-def sizes(spec: Spec, method: Method) -> list[int]:
+def sizes(design: Design, method: Method) -> list[int]:
     """Return the stack sizes worth timing for a method of a study."""
+    spec = design.spec
     given = spec.resources.seeds_per_stack
     if isinstance(given, int):
         return [given]
     seeds = max(len(spec.tune_seeds), len(spec.confirm_seeds))
-    limit = min(seeds, find_learner(method.learner).max_stack or seeds)
+    limit = min(seeds, method.kind.max_stack or seeds)
     return sorted({size for size in SIZES if size < limit} | {limit})
 
 

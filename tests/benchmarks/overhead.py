@@ -1,12 +1,15 @@
 """What surrounds the training steps, each beside something measured in the same run.
 
-    python tests/benchmarks/overhead.py [--json] [--only imports trial noop ledger tracking]
+    python tests/benchmarks/overhead.py [--json] [--only imports trial noop driver ledger tracking]
 
 imports    `import trainables` over `import torch`, medians of fresh processes
 trial      processor time of a whole 5-task trial of 10 seeds (replay, 784-128-10, batch 64 + 64,
            one epoch; tests, checkpoints and reports included) over that of its training steps;
            MNIST under STUDY_DATA
 noop       seconds between finished trials of one step a task, two at a time on a Ray of their own
+driver     milliseconds of the driver for each finished trial of a sweep (random), after 100, 1,000
+           and 5,000 trials: to propose one, write it down, and know the best; over the ledger's
+           own writing of it, which waits for the disk
 ledger     entries written per second
 tracking   MLflow trial runs written per second, on SQLite
 """
@@ -37,8 +40,11 @@ from study.ledger import Entry, Ledger, entry_for
 from study.mlflow.store import default_uri
 from study.mlflow.writer import Writer
 from study.run.cluster import connected
+from study.run.context import RunContext
 from study.run.driver import Source, fit
+from study.run.sweep import SweepTrials
 from study.spec import ResourcesSection, read
+from study.state import Study
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
 from trainables.streams import Task, datasets
@@ -139,6 +145,55 @@ def noop() -> dict[str, float]:
     }
 
 
+AT = (100, 1_000, 5_000)  # trials that have finished
+WINDOW = 50  # trials that are timed then
+
+
+class Timed(Console):
+    """Says nothing."""
+
+    def phase(self, name: str, total: int, done: int) -> None:
+        """Say nothing."""
+
+    def trial_done(self, entry: Entry, best: float | None) -> None:
+        """Say nothing."""
+
+
+def driver() -> dict[str, float]:
+    """Take a sweep through thousands of trials that take no time, without Ray."""
+    size = f"tune.trials={AT[-1] + WINDOW}"
+    spec, name = read("digits", [size, 'tune.sampler="random"'])
+    outcome, report = an_outcome(), {"task": 5, "scores": [0.5], "resumed": 0}
+    report |= {"torch": "2", "device": "cpu", "curve": [0.5] * 5, "outcome": outcome}
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Folder(Path(place))
+        study = Study(resolve(spec, name), folder, folder.ledger(repair=True))
+        run = RunContext(study, Timed(), 1, dict.fromkeys(study.methods, 1))
+        source, written = SweepTrials(run, "replay"), 0.0
+        finish = study.ledger.finish
+
+        def timed(*given: Any) -> Entry:
+            nonlocal written
+            started = time.perf_counter()
+            entry = finish(*given)
+            written += time.perf_counter() - started
+            return entry
+
+        with patch.object(study.ledger, "finish", timed):
+            for count in range(AT[-1] + WINDOW):
+                if count in AT:
+                    started, before = time.perf_counter(), written
+                source.suggest(str(count))
+                source.on_trial_complete(str(count), dict(report))
+                if count - WINDOW + 1 in AT:
+                    mean = 1000 / WINDOW * (time.perf_counter() - started)
+                    found[f"ms_after_{count - WINDOW + 1}"] = mean
+                    disk = 1000 / WINDOW * (written - before)
+                    found[f"ms_to_write_after_{count - WINDOW + 1}"] = disk
+    return found
+
+
 def an_outcome() -> bytes:
     """Return what a confirmation trial of 10 seeds on ten classes measures."""
     work = assignment("finetune", "split_digits", ONE_STEP, tuple(range(100, 110)))
@@ -185,7 +240,7 @@ def tracking() -> dict[str, float]:
         with place.claim():
             place.admit(spec, "benchmark", place.ledger(repair=True))
         book, _ = filled(place.path, 50)
-        writer = Writer(place, spec, resolve(spec, source), book, default_uri(place.path))
+        writer = Writer(Study(resolve(spec, source), place, book), default_uri(place.path))
         started = time.perf_counter()
         writer.connect()
         created = time.perf_counter()
@@ -198,6 +253,7 @@ MEASURES: dict[str, Callable[[], dict[str, float]]] = {
     "imports": imports,
     "trial": trial,
     "noop": noop,
+    "driver": driver,
     "ledger": ledger,
     "tracking": tracking,
 }

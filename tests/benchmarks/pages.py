@@ -14,7 +14,7 @@ import sys
 import time
 from statistics import median
 
-from study.run.cluster import WORKERS
+from study.run import WORKERS
 
 
 def step() -> float:

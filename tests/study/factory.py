@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import TrialScheduler
 
-from study import check
-from study.check import Method
+from study.check import resolve
+from study.design import Design, Method
 from study.folder import Folder, Stack
 from study.ledger import Entry, Ledger, entry_for
-from study.run.confirmation import Confirmation, pending
+from study.run.confirmation import ConfirmationTrials, pending
+from study.run.context import RunContext
 from study.run.driver import Source, Watch
-from study.run.sweep import Sweep, suggested
-from study.search import Published, Search, described
+from study.run.sweep import SweepTrials
+from study.search import Published, Search, described, suggested
 from study.spec import Spec
+from study.state import Study
 from trainables.engine.outcome import Outcome
 
 TASKS, CLASSES = 5, 10
@@ -52,17 +54,33 @@ def make_spec(changes: Mapping[str, Any] | None = None) -> Spec:
     return Spec.parse(values, "small.toml")
 
 
-def make_methods(spec: Spec) -> dict[str, Method]:
-    """Return the methods of a study, resolved."""
-    return check.resolve(spec, "small.toml")
+def make_design(changes: Mapping[str, Any] | None = None) -> Design:
+    """Return what a small study asks for."""
+    return resolve(make_spec(changes), "small.toml")
 
 
 def make_method(
     changes: Mapping[str, Any] | None = None, name: str = "replay"
-) -> tuple[Spec, Method]:
+) -> tuple[Design, Method]:
     """Return a small study and one of its methods."""
-    spec = make_spec(changes)
-    return spec, make_methods(spec)[name]
+    design = make_design(changes)
+    return design, design.methods[name]
+
+
+def make_study(spec: Spec, ledger: Ledger) -> Study:
+    """Return a study with a ledger that lies where a study's own would."""
+    place = ledger.folder.parent
+    known = (place / "study.json").exists()
+    folder = Folder.open(place)[0] if known else Folder(place)
+    return Study(resolve(spec, "small.toml"), folder, ledger)
+
+
+def make_run(
+    spec: Spec, ledger: Ledger, slots: int = 2, stack: int = 2, console: Any = None
+) -> RunContext:
+    """Return a study and what runs it."""
+    study = make_study(spec, ledger)
+    return RunContext(study, console or Silent(), slots, dict.fromkeys(study.methods, stack))
 
 
 def make_outcome(
@@ -212,19 +230,15 @@ class Silent:
         self.done.append((entry, best))
 
 
-def make_sweep(spec: Spec, name: str, ledger: Ledger) -> Sweep:
-    """Return one method's sweep."""
-    settings = {"objectives": spec.objectives, "stack": 1}
-    return Sweep(spec, make_methods(spec)[name], ledger, settings, Silent())
+def make_sweep(spec: Spec, name: str, ledger: Ledger) -> SweepTrials:
+    """Return the trials of one method's sweep."""
+    return SweepTrials(make_run(spec, ledger, stack=1), name)
 
 
-def make_confirmation(spec: Spec, ledger: Ledger, slots: int = 2) -> Confirmation:
+def make_confirmation(spec: Spec, ledger: Ledger, slots: int = 2) -> ConfirmationTrials:
     """Return the confirmation of all methods."""
-    methods = make_methods(spec)
-    settings = {"objectives": spec.objectives}
-    stacks = dict.fromkeys(methods, 2)
-    queue = pending(spec, list(methods.values()), ledger, slots)
-    return Confirmation(spec, queue, ledger, settings, stacks, Silent())
+    run = make_run(spec, ledger, slots)
+    return ConfirmationTrials(run, pending(run.study, slots))
 
 
 def add(
@@ -245,8 +259,14 @@ def add(
 ) -> Entry:
     """Write a finished trial into a ledger by hand."""
     entry = make_entry(spec, method, phase, seeds=seeds, number=number, params=params)
-    changes = {"state": state, "values": list(values), "failure": failure}
-    entry = Entry(**{**vars(entry), **changes, "seconds": seconds, "samples": samples})
+    entry = replace(
+        entry,
+        state=state,
+        values=list(values),
+        failure=failure,
+        seconds=seconds,
+        samples=samples,
+    )
     if outcome is None and state != "failed":
         outcome = make_outcome(entry.seeds, diverged=entry.seeds if state == "diverged" else ())
     return ledger.finish(entry, outcome.to_bytes() if outcome else b"")
@@ -262,16 +282,16 @@ def make_entry(
     params: Mapping[str, Any] | None = None,
 ) -> Entry:
     """Return a trial of a study that has not run."""
-    resolved = make_methods(spec)[method]
-    usual = spec.tune_seeds if phase == "tune" else spec.confirm_seeds
-    configuration, asked = check.configuration(resolved, params or {}), {}
+    design = resolve(spec, "small.toml")
+    resolved = design.methods[method]
+    configuration, asked = resolved.configuration(params or {}), {}
     if phase == "tune":
         base = Published(configuration)
-        suggested(spec, resolved, base)
+        suggested(design, resolved, base)
         trial = Search(["maximize"], "random", "by hand", []).ask(0, base.values)
-        configuration = suggested(spec, resolved, trial)
+        configuration = suggested(design, resolved, trial)
         asked = described(trial)
-    work = check.assignment(spec, resolved, configuration, phase, tuple(seeds or usual))
+    work = design.assignment(resolved, configuration, phase, seeds or None)
     return replace(entry_for(work, method, number), **asked)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from factory import HELD_OUT, make_methods, make_spec
+from factory import HELD_OUT, make_spec
 
 from analysis.metrics import METRICS
 from study import check
-from study.run.sweep import tasks_of
+from study.design import PhaseStream, direction
 from trainables import LEARNERS, find_learner
 from trainables.errors import InputError
 from trainables.streams import SCENARIOS
@@ -41,7 +41,7 @@ def lr_range(**given):
 
 def test_a_method_is_its_learner_unless_it_names_one():
     variant = {"learner": "ewc", "fixed": {"online": True}}
-    methods = resolve({"methods.ewc_online": variant})
+    methods = resolve({"methods.ewc_online": variant}).methods
     assert methods["replay"].learner == "replay"
     assert methods["ewc_online"].learner == "ewc"
     assert methods["ewc_online"].defaults["online"] is True
@@ -49,15 +49,15 @@ def test_a_method_is_its_learner_unless_it_names_one():
 
 def test_published_values_depend_on_the_scenario_and_yield_to_fixed_ones():
     for scenario, strength in (("task", 1e5), ("domain", 1e10), ("class", 1e9)):
-        methods = resolve({"study.scenario": scenario, "methods.ewc": {}})
-        assert check.configuration(methods["ewc"], {})["lam"] == strength
-    fixed = resolve({"methods.ewc": {"fixed": {"lam": 3.0}}})
-    assert check.configuration(fixed["ewc"], {})["lam"] == 3.0
+        methods = resolve({"study.scenario": scenario, "methods.ewc": {}}).methods
+        assert methods["ewc"].configuration({})["lam"] == strength
+    fixed = resolve({"methods.ewc": {"fixed": {"lam": 3.0}}}).methods
+    assert fixed["ewc"].configuration({})["lam"] == 3.0
 
 
 def test_a_configuration_is_whole():
-    method = resolve(replay(fixed={"lr": 0.5}))["replay"]
-    whole = check.configuration(method, {"replay_ratio": 2})
+    method = resolve(replay(fixed={"lr": 0.5})).methods["replay"]
+    whole = method.configuration({"replay_ratio": 2})
     assert set(whole) == set(find_learner("replay").Config.fields())
     assert (whole["lr"], whole["replay_ratio"], whole["hidden"]) == (0.5, 2.0, [400, 400])
 
@@ -278,7 +278,8 @@ def test_what_the_stream_takes_by_default_may_be_written_out():
     works = []
     for stream in ({}, {"class_order": "fixed"}, {"active_classes": "all"}):
         spec = make_spec({"stream": stream})
-        works.append(check.assignment(spec, make_methods(spec)["replay"], {}, "tune", (0,)))
+        design = check.resolve(spec, "own.toml")
+        works.append(design.assignment(design.methods["replay"], {}, "tune", (0,)))
     assert works[0] == works[1] == works[2]
 
 
@@ -310,11 +311,11 @@ def test_several_gpus_a_trial_are_a_whole_number():
 
 
 def test_a_task_free_stream_is_seen_once():
-    methods = resolve({"study.scenario": "task_free"})
+    methods = resolve({"study.scenario": "task_free"}).methods
     for method in methods.values():
-        assert check.configuration(method, {})["epochs"] == 1
+        assert method.configuration({})["epochs"] == 1
     fixed = {"study.scenario": "task_free", "methods.replay": {"fixed": {"epochs": 1}}}
-    assert check.configuration(resolve(fixed)["replay"], {})["epochs"] == 1
+    assert resolve(fixed).methods["replay"].configuration({})["epochs"] == 1
 
 
 def test_a_task_free_stream_refuses_more_epochs():
@@ -335,7 +336,7 @@ def test_a_memory_that_needs_task_boundaries_is_refused_without_them(fixed):
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_learner_is_told_what_its_scenario_allows(scenario):
-    info = check.stream_info(make_spec({"study.scenario": scenario}))
+    info = PhaseStream.of(make_spec({"study.scenario": scenario}), "confirm").info
     assert (info.name, info.scenario, info.inputs) == ("split_digits", scenario, 64)
     assert info.outputs == (2 if scenario == "domain" else 10)
     assert info.tasks == (None if scenario == "task_free" else 5)
@@ -352,10 +353,11 @@ def test_the_protocol_changes_what_is_tuned_on_and_not_what_is_confirmed(
     changes, stream, tasks, halves
 ):
     spec = make_spec({**changes, "stream.class_order": "shuffled", "confirm.evaluate_every": 7})
-    method = check.resolve(spec, "own.toml")["replay"]
-    tuning = check.assignment(spec, method, {"lr": 0.1}, "tune", (0, 1))
+    design = check.resolve(spec, "own.toml")
+    method = design.methods["replay"]
+    tuning = design.assignment(method, {"lr": 0.1}, "tune", (0, 1))
     assert (tuning.stream, tuning.tasks, tuning.evaluate_every) == (stream, tasks, 0)
-    confirming = check.assignment(spec, method, {"lr": 0.1}, "confirm", (100,))
+    confirming = design.assignment(method, {"lr": 0.1}, "confirm", (100,))
     assert confirming.stream == "split_digits"
     assert (confirming.tasks, confirming.evaluate_every) == (None, 7)
     for work, phase, seeds in ((tuning, "tune", (0, 1)), (confirming, "confirm", (100,))):
@@ -366,12 +368,13 @@ def test_the_protocol_changes_what_is_tuned_on_and_not_what_is_confirmed(
 
 
 def test_tasks_count_only_with_the_protocol_that_uses_them(halves):
-    assert tasks_of(make_spec({"tune.tasks": 3})) == 5
-    assert tasks_of(make_spec(FIRST)) == 3
-    assert tasks_of(make_spec({**HELD_OUT, "tune.tasks": 3})) == halves.tasks == 2
+    assert PhaseStream.of(make_spec({"tune.tasks": 3}), "tune").tasks == 5
+    assert PhaseStream.of(make_spec(FIRST), "tune").tasks == 3
+    held_out = make_spec({**HELD_OUT, "tune.tasks": 3})
+    assert PhaseStream.of(held_out, "tune").tasks == halves.tasks == 2
 
 
 @pytest.mark.parametrize("objective", [*METRICS, "memory_bytes"])
 def test_each_objective_has_its_direction(objective):
     lower = objective in ("forgetting", "memory_bytes")
-    assert check.direction(objective) == ("minimize" if lower else "maximize")
+    assert direction(objective) == ("minimize" if lower else "maximize")

@@ -10,13 +10,15 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
-from factory import add, admit, make_methods, make_spec
+from factory import add, admit, make_spec
 
+from study.check import resolve
+from study.data import StudyData
 from study.folder import Facts, Folder, Stack
 from study.mlflow.store import default_uri
 from study.mlflow.writer import rebuild
 from study.record import study_record
-from study.run.phases import data_hashes
+from study.state import Study
 from trainables.errors import InputError
 from trainables.streams import datasets
 
@@ -45,7 +47,7 @@ def run(place, changes=None, tune=(), confirm=()):
 
 def record_of(place):
     folder, spec = Folder.open(place)
-    return study_record(spec, make_methods(spec), folder.ledger(), folder)
+    return study_record(Study(resolve(spec, "x"), folder, folder.ledger()))
 
 
 def test_a_folder_remembers_the_study_and_the_command(tmp_path):
@@ -264,11 +266,11 @@ def test_the_data_the_last_run_used_is_kept_by_its_hash(tmp_path):
 
 
 def test_data_is_known_by_its_arrays(tmp_path):
-    spec, data = make_spec(), datasets.load("digits", tmp_path)
+    design, data = resolve(make_spec(), "x"), datasets.load("digits", tmp_path)
     same = {name: {k: a.copy() for k, a in split.items()} for name, split in data.items()}
-    assert data_hashes(spec, data, same) == data_hashes(spec, same, data)
+    assert StudyData(design, data, same).hashes() == StudyData(design, same, data).hashes()
     same["test"]["labels"][0] += 1
-    assert data_hashes(spec, data, same) != data_hashes(spec, data, data)
+    assert StudyData(design, data, same).hashes() != StudyData(design, data, data).hashes()
 
 
 def test_stack_sizes_are_kept_with_their_rates(tmp_path):

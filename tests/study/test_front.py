@@ -58,11 +58,11 @@ def confirmed(place, tmp_path):
 def test_each_configuration_on_the_front_is_a_method(swept, tmp_path):
     place, before, ledger = swept
     spec, source = confirmed(place, tmp_path)
-    methods = check.resolve(spec, source)
+    methods = check.resolve(spec, source).methods
     assert list(methods) == ["er_1", "er_0", "er_4", "er_3"]
     trials = {e.number: e.work["configuration"] for e in ledger.entries("tune", "er")}
     for name, method in methods.items():
-        assert check.configuration(method, {}) == trials[int(name.removeprefix("er_"))]
+        assert method.configuration({}) == trials[int(name.removeprefix("er_"))]
     assert spec.study.reference == "er_1"
     assert (spec.study.name, spec.tune.trials) == ("small_front", 0)
     assert (spec.stream, spec.study.margin) == (before.stream, before.study.margin)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from factory import add, make_entry, make_method, make_outcome, make_spec
 
-from study import check
 from study.ledger import Entry, Ledger, entry_for, key_of
 from trainables import find_learner, find_stream
 from trainables.engine.assignment import Assignment
@@ -260,8 +259,8 @@ def test_the_key_is_a_known_value():
 
 def test_the_same_study_names_its_work_the_same():
     changes = {"study.margin": 0.5, "resources.seeds_per_stack": 1, "tune.trials": 9}
-    spec, method = make_method(changes)
-    work = check.assignment(spec, method, check.configuration(method, {}), "confirm", (100,))
+    design, method = make_method(changes)
+    work = design.assignment(method, method.configuration({}), "confirm", (100,))
     assert entry_for(work, "replay", None).key == make_entry(SPEC, "replay", seeds=(100,)).key
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factory import Run, add, admit, build_study, make_methods, make_outcome, make_spec
+from factory import Run, add, admit, build_study, make_outcome, make_spec, make_study
 
 from analysis.one_study.analyse import analyse
 from study import plan as module
-from study.folder import Folder
-from study.plan import estimate
+from study.plan import plan
 from study.record import study_record
 from study.report import write_report
 from study.run.pilot import Pilot
@@ -63,9 +62,9 @@ def scored(ledger, spec, method, of):
 
 
 def record_of(place, fill, **fields):
-    folder, spec, ledger = admit(place, changes(**fields))
+    _, spec, ledger = admit(place, changes(**fields))
     fill(ledger, spec)
-    return study_record(spec, make_methods(spec), ledger, folder)
+    return study_record(make_study(spec, ledger))
 
 
 def method(record, name="replay"):
@@ -150,8 +149,7 @@ def test_n_is_the_number_of_classes_and_not_of_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(ByClass, "classes_left_out", 6)
     spec = make_spec(changes(12))
     ledger = build_study(tmp_path, spec, learn)
-    folder, _ = Folder.open(tmp_path)
-    analysis = analyse(study_record(spec, make_methods(spec), ledger, folder))
+    analysis = analyse(study_record(make_study(spec, ledger)))
     [comparison] = analysis.comparisons
     assert (comparison.n, comparison.seeds) == (6, (0, 1, 2, 3, 4, 5))
     assert comparison.p_exact == pytest.approx(2 / 2**6)  # 2 / 2**12 over the seeds
@@ -185,8 +183,7 @@ def tuned(tmp_path):
     """A study tuned on seeds 0 and 1, which are the numbers of classes too."""
     spec = make_spec(changes(tune__trials=2))
     ledger = build_study(tmp_path, spec, learn)
-    folder, _ = Folder.open(tmp_path)
-    return study_record(spec, make_methods(spec), ledger, folder)
+    return study_record(make_study(spec, ledger))
 
 
 def test_a_class_may_be_tuned_on_and_confirmed_with_other_seeds(tuned):
@@ -209,8 +206,7 @@ def test_seeds_added_to_known_classes_are_told(tmp_path):
     build_study(tmp_path, make_spec(changes(6)), learn)
     spec = make_spec(changes(8))
     ledger = build_study(tmp_path, spec, learn)
-    folder, _ = Folder.open(tmp_path)
-    record = study_record(spec, make_methods(spec), ledger, folder)
+    record = study_record(make_study(spec, ledger))
     assert record.unit_seeds[1] == (100, 103, 106)
     [note] = [note for note in analyse(record).notes if "added after looking" in note]
     assert note.startswith("Seeds of classes were added after looking (106, 107): p-values")
@@ -220,8 +216,7 @@ def test_planned_seeds_of_classes_that_are_asked_for_no_longer_are_told(tmp_path
     build_study(tmp_path, make_spec(changes(7)), learn)
     spec = make_spec(changes(4))
     ledger = build_study(tmp_path, spec, learn)
-    folder, _ = Folder.open(tmp_path)
-    record = study_record(spec, make_methods(spec), ledger, folder)
+    record = study_record(make_study(spec, ledger))
     assert record.unit_seeds[1] == (100, 103, 106)
     [note] = [note for note in analyse(record).notes if "now asks for" in note]
     assert "asks for 4 confirmation seeds, and this page is about 7." in note
@@ -229,16 +224,16 @@ def test_planned_seeds_of_classes_that_are_asked_for_no_longer_are_told(tmp_path
 
 
 def test_differences_seen_are_those_of_classes(tmp_path):
-    folder, spec, ledger = admit(tmp_path, changes())
+    _, spec, ledger = admit(tmp_path, changes())
     scored(ledger, spec, "replay", dict.fromkeys(ACCURACY, 0.5))
     scored(ledger, spec, "finetune", ACCURACY)
-    seen = seen_differences(spec, make_methods(spec), folder)
+    seen = seen_differences(make_study(spec, ledger))
     assert set(seen) == {"finetune"}
     assert seen["finetune"].differences == pytest.approx((0.25, 0.1, 0.25))
 
 
 def test_the_power_is_that_of_the_classes(monkeypatch):
     monkeypatch.setattr(module, "measure", lambda *of: Pilot({1: 10.0}))
-    found = estimate(make_spec(changes(9)), "own.toml", Path("studies/small"), Path())
+    found = plan(make_spec(changes(9)), "own.toml", Path("studies/small"), Path())
     assert found["methods"][0]["confirm_seeds"] == 9
     assert any(note.startswith("With 3 classes and 1 comparison") for note in found["notes"])

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factory import HELD_OUT, add, admit, build_study, make_methods, make_spec
+from factory import HELD_OUT, add, admit, build_study, make_spec, make_study
 
 from study import plan as module
+from study.check import resolve
+from study.data import StudyData
 from study.ledger import Ledger
-from study.plan import estimate
-from study.run import phases
-from study.run.confirmation import failures
-from study.run.phases import load_data
+from study.plan import plan
 from study.run.pilot import Pilot
-from study.status import progress
+from study.status import status
 from trainables.streams import Stream
 from trainables.streams.datasets import load
 
@@ -36,7 +35,7 @@ def timed(monkeypatch):
 
 
 def estimated(changes=None):
-    return estimate(make_spec(changes), "own.toml", Path("studies/small"), Path())
+    return plan(make_spec(changes), "own.toml", Path("studies/small"), Path())
 
 
 def steps(tasks, phase):
@@ -78,10 +77,10 @@ def test_a_sweep_has_the_prepared_training_data_of_the_confirmation(monkeypatch)
 
     monkeypatch.setattr(Stream, "prepare", classmethod(prepare))
     spec = make_spec({"stream.class_order": "shuffled", "tune.trials": 6})
-    data = load_data(spec, Path())
-    tuning, confirming = phases.prepared(spec, *data)
-    assert tuning == {"train": confirming["train"]}
-    assert tuning["train"] is confirming["train"] is not data[1]["train"]
+    loaded = StudyData.load(resolve(spec, "x"), Path())
+    data = loaded.prepared()
+    assert data.tune == {"train": data.confirm["train"]}
+    assert data.tune["train"] is data.confirm["train"] is not loaded.confirm["train"]
     [(splits, options)] = prepared
     assert splits == ["test", "train"]
     assert options.class_order == "shuffled"
@@ -149,7 +148,7 @@ def test_a_study_for_gpus_says_that_it_was_timed_without(timed, monkeypatch):
 def test_progress_counts_what_is_asked_for_and_no_more(tmp_path):
     build_study(tmp_path, make_spec())
     admit(tmp_path, {"tune.trials": 3, "confirm.seeds": [100, 101, 7]})
-    for row in progress(tmp_path):
+    for row in status(tmp_path):
         assert (row["tuned"], row["confirmed"]) == ("3/3", "2/3")
         assert (row["failed"], row["unfinished"]) == (0, 0)
 
@@ -165,9 +164,10 @@ def test_progress_counts_the_failures_that_the_exit_code_tells_of(tmp_path):
     add(ledger, spec, "replay", seeds=(100,), **broken)
     add(ledger, spec, "replay", seeds=(101,), state="diverged", values=[float("nan")])
     add(ledger, spec, "finetune", "tune", number=0, state="diverged", values=[float("nan")])
-    counted = {row["method"]: row["failed"] for row in progress(tmp_path)}
+    counted = {row["method"]: row["failed"] for row in status(tmp_path)}
     assert counted == {"finetune": 0, "replay": 3}
-    told = {name: failures(spec, method, ledger) for name, method in make_methods(spec).items()}
+    study = make_study(spec, ledger)
+    told = {name: study.failures_of(name) for name in study.methods}
     assert counted == {name: len(names) for name, names in told.items()}
 
 
@@ -175,13 +175,13 @@ def test_progress_leaves_a_method_out_that_the_study_left_out(tmp_path):
     _, spec, ledger = admit(tmp_path)
     add(ledger, spec, "finetune", "tune", number=0, state="failed", failure="x")
     admit(tmp_path, {"methods": {"replay": {}}})
-    assert [(row["method"], row["failed"]) for row in progress(tmp_path)] == [("replay", 0)]
+    assert [(row["method"], row["failed"]) for row in status(tmp_path)] == [("replay", 0)]
 
 
 def test_unfinished_trials_are_told(tmp_path):
     _, spec, ledger = admit(tmp_path, {"tune.trials": 0})
     ledger.begin(add(ledger, spec, "replay", seeds=(100,)))
-    assert {row["method"]: row["unfinished"] for row in progress(tmp_path)} == {
+    assert {row["method"]: row["unfinished"] for row in status(tmp_path)} == {
         "finetune": 0,
         "replay": 1,
     }
@@ -192,6 +192,6 @@ def test_asking_how_far_a_study_is_writes_nothing(tmp_path):
     (tmp_path / "ledger" / "running").rmdir()
     (tmp_path / "ledger").rmdir()
     before = sorted(tmp_path.rglob("*"))
-    assert [row["tuned"] for row in progress(tmp_path)] == ["0/4", "0/4"]
+    assert [row["tuned"] for row in status(tmp_path)] == ["0/4", "0/4"]
     assert sorted(tmp_path.rglob("*")) == before
     assert Ledger(tmp_path / "ledger", repair=False).entries() == []

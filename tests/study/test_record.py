@@ -17,9 +17,9 @@ from factory import (
     add,
     admit,
     build_study,
-    make_methods,
     make_outcome,
     make_spec,
+    make_study,
     make_sweep,
 )
 
@@ -64,9 +64,9 @@ MATRIX = np.array(
 
 def record_of(place, changes, fill):
     """What the analysis is given of a study whose ledger ``fill`` writes."""
-    folder, spec, ledger = admit(place, changes)
+    _, spec, ledger = admit(place, changes)
     fill(ledger, spec)
-    return study_record(spec, make_methods(spec), ledger, folder)
+    return study_record(make_study(spec, ledger))
 
 
 def method(record, name="replay"):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from factory import Run, Tune, build_study, make_methods, make_spec, make_sweep
+from factory import Run, Tune, build_study, make_spec, make_study, make_sweep
 
 from analysis.figures import pictures
 from analysis.report.tables import configuration_table, failure_table
@@ -15,8 +15,6 @@ from study.folder import Folder
 from study.ledger import Ledger
 from study.record import analyse_folder
 from study.report import write_report
-from study.run.confirmation import failures
-from study.run.phases import complete
 from trainables import LEARNERS
 from trainables.errors import InputError
 
@@ -197,9 +195,9 @@ def test_a_sweep_without_a_configuration_is_a_failure_and_ends_the_study(tmp_pat
         return Run(diverged=tuple(work["seeds"]) if bad else ())
 
     build_study(tmp_path, spec, learn)
-    methods, ledger = make_methods(spec), Folder.open(tmp_path)[0].ledger()
-    assert complete(spec, methods, ledger)
-    (told,) = failures(spec, methods["finetune"], ledger).values()
+    study = make_study(spec, Folder.open(tmp_path)[0].ledger())
+    assert study.complete
+    (told,) = study.failures_of("finetune").values()
     (comparison,) = analyse_folder(tmp_path).comparisons
     for text in (told, comparison.reason):
         assert "no trial of its sweep gave a configuration" in text
@@ -208,11 +206,11 @@ def test_a_sweep_without_a_configuration_is_a_failure_and_ends_the_study(tmp_pat
 
 def test_an_unfinished_study_is_not_complete(tmp_path):
     spec, ledger = make_spec(), Ledger(tmp_path)
-    methods = make_methods(spec)
-    assert not complete(spec, methods, ledger)
-    for name in methods:
+    study = make_study(spec, ledger)
+    assert not study.complete
+    for name in study.methods:
         Tune(make_sweep(spec, name, ledger)).run()
-    assert not complete(spec, methods, ledger)
+    assert not study.complete
 
 
 def test_the_first_trial_is_the_default_only_where_the_space_allows_it(tmp_path):

@@ -19,6 +19,7 @@ from factory import (
     make_entry,
     make_method,
     make_spec,
+    make_study,
     make_sweep,
 )
 from hypothesis import HealthCheck, given, settings
@@ -28,10 +29,8 @@ from ray.tune.schedulers import TrialScheduler
 
 import trainables
 from search_spaces import SPACES
-from study import check
 from study.ledger import Ledger
 from study.run.driver import Watch
-from study.run.sweep import belongs, best_trial, finished_trials
 from study.search import Search, described, frozen, new_study
 from trainables import LEARNERS
 from trainables.methods.spiking.spiking_naive import SpikingNaive
@@ -51,6 +50,11 @@ def numbered(folder, method="replay"):
     return {e.number: e.work["configuration"] for e in entries}
 
 
+def swept(folder, changes=None, name="replay"):
+    """How the sweep of a method stands whose trials are in a ledger."""
+    return make_study(make_spec(changes), Ledger(folder)).sweep(name)
+
+
 # -- what is asked
 
 
@@ -63,13 +67,13 @@ def test_published_defaults_are_the_first_trial(name, scenario, tmp_path):
     if issubclass(LEARNERS[name], SpikingNaive):
         streams = {"domain": "speaker_incremental", "class": "class_incremental_one"}
         changes |= {"study.stream": f"{streams[scenario]}_spoken_digits", "study.reference": name}
-    spec, method = make_method(changes, name)
+    design, method = make_method(changes, name)
     sweep, tune = sweep_of(tmp_path, changes, name)
     tune.ask()
     [asked] = tune.asked.values()
-    assert asked["work"]["configuration"] == check.configuration(method, {})
+    assert asked["work"]["configuration"] == method.configuration({})
     kind = LEARNERS[name]
-    published = kind.Config.parse(kind.published(check.stream_info(spec))).plain()
+    published = kind.Config.parse(kind.published(design.stream.info)).plain()
     assert asked["work"]["configuration"] == published
     assert set(sweep.asked[0].params) == set(sweep.asked[0].distributions) != set()
 
@@ -318,10 +322,9 @@ def test_more_trials_go_on_where_the_search_stopped(tmp_path):
 
 def test_a_smaller_budget_ignores_later_trials(tmp_path):
     sweep_of(tmp_path, {"tune.trials": 8})[1].run()
-    spec, method = make_method({"tune.trials": 3})
-    ledger = Ledger(tmp_path)
-    assert [e.number for e in finished_trials(spec, method, ledger)] == [0, 1, 2]
-    assert best_trial(spec, method, ledger).number < 3
+    found = swept(tmp_path, {"tune.trials": 3})
+    assert [e.number for e in found.finished] == [0, 1, 2]
+    assert found.best.number < 3
     assert sweep_of(tmp_path, {"tune.trials": 3})[1].run() == []
 
 
@@ -412,12 +415,11 @@ CHANGES = [
 @pytest.mark.parametrize(("before", "now", "same"), CHANGES, ids=str)
 def test_a_trial_belongs_to_the_sweep_that_would_compute_the_same(before, now, same, tmp_path):
     sweep_of(tmp_path, before)[1].run(1)
-    spec, method = make_method(now)
-    ledger = Ledger(tmp_path)
-    assert [belongs(spec, method, e) for e in ledger.entries()] == [same]
-    assert [e.number for e in finished_trials(spec, method, ledger)] == [0] * same
-    assert (best_trial(spec, method, ledger) is not None) == same
-    assert (0 in make_sweep(spec, "replay", ledger).missing) != same
+    found = swept(tmp_path, now)
+    assert [found.includes(e) for e in Ledger(tmp_path).entries()] == [same]
+    assert [e.number for e in found.finished] == [0] * same
+    assert (found.best is not None) == same
+    assert (0 in found.missing) != same
 
 
 def test_an_interrupted_trial_of_other_values_is_not_asked_again(tmp_path):
@@ -432,33 +434,32 @@ def test_an_interrupted_trial_of_other_values_is_not_asked_again(tmp_path):
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_trial_whose_params_are_not_what_it_computed_is_not_adopted(number, tmp_path):
     sweep_of(tmp_path)[1].run(2)
-    spec, method = make_method()
+    found = swept(tmp_path)
     entry = Ledger(tmp_path).entries()[number]
     short = {name: value for name, value in entry.params.items() if name != "lr"}
-    assert not belongs(spec, method, replace(entry, params=short))
-    assert not belongs(spec, method, replace(entry, params={}))
-    assert not belongs(spec, method, replace(entry, params={**entry.params, "lr": 0.0099}))
-    assert belongs(spec, method, entry)
+    assert not found.includes(replace(entry, params=short))
+    assert not found.includes(replace(entry, params={}))
+    assert not found.includes(replace(entry, params={**entry.params, "lr": 0.0099}))
+    assert found.includes(entry)
 
 
 def test_a_trial_of_an_option_the_learner_no_longer_has_is_not_adopted(tmp_path, monkeypatch):
-    spec, method = make_method()
     sweep_of(tmp_path)[1].run(1)
     [entry] = Ledger(tmp_path).entries()
 
     def space(trial, stream):
         return {"warmth": trial.suggest_float("warmth", 0.0, 1.0)}
 
+    found = swept(tmp_path)
     monkeypatch.setitem(SPACES, "replay", space)
-    assert not belongs(spec, method, replace(entry, params={**entry.params, "warmth": 0.5}))
-    assert not belongs(spec, method, entry)
+    assert not found.includes(replace(entry, params={**entry.params, "warmth": 0.5}))
+    assert not found.includes(entry)
 
 
 def test_a_trial_of_another_version_is_not_adopted(tmp_path, monkeypatch):
     sweep_of(tmp_path)[1].run()
-    spec, method = make_method()
     monkeypatch.setattr(LEARNERS["replay"], "version", 99)
-    assert finished_trials(spec, method, Ledger(tmp_path)) == []
+    assert swept(tmp_path).finished == []
 
 
 # -- methods that compute the same
@@ -506,9 +507,7 @@ def test_lists_are_searched_and_stay_lists(sampler, tmp_path):
     widths = [c["hidden"] for c in found]
     assert all(width in WIDTHS["choices"] for width in widths)
     assert len({tuple(width) for width in widths}) > 1
-    spec, method = make_method(changes)
-    ledger = Ledger(tmp_path / "whole")
-    assert len(finished_trials(spec, method, ledger)) == 9
+    assert len(swept(tmp_path / "whole", changes).finished) == 9
     _, tune = sweep_of(tmp_path / "part", changes)
     tune.run(4)
     tune.ask()
@@ -532,8 +531,7 @@ def test_a_space_may_suggest_lists(tmp_path, monkeypatch):
     found = sweep_of(tmp_path, changes, "finetune")[1].run()
     assert found[0]["hidden"] == [400, 400]
     assert all(c["hidden"] in ([8], [400, 400], [16, 16]) for c in found)
-    spec, method = make_method(changes, "finetune")
-    assert len(finished_trials(spec, method, Ledger(tmp_path))) == 6
+    assert len(swept(tmp_path, changes, "finetune").finished) == 6
 
 
 def test_plain_choices_reach_optuna_as_they_are(tmp_path):
@@ -639,8 +637,8 @@ def test_several_objectives_keep_their_order_and_directions(tmp_path):
         min(study.trials, key=lambda t: t.values[1]),
     )
     assert {best.number, smallest.number} <= pareto
-    found = best_trial(*make_method(changes), sweep.ledger)
-    assert found.number == best.number
+    found = make_study(make_spec(changes), sweep.ledger).sweep("replay")
+    assert found.best.number == best.number
 
 
 def test_a_sampler_is_seeded_by_the_trials_number_and_not_by_what_came_before():

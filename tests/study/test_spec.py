@@ -124,7 +124,7 @@ def test_every_key_is_read(write):
 
 def test_the_whole_file_resolves(write):
     spec, source = read(write(WHOLE))
-    assert list(check.resolve(spec, source)) == list(spec.methods)
+    assert list(check.resolve(spec, source).methods) == list(spec.methods)
 
 
 def test_what_is_left_out_takes_the_documented_defaults(write):
@@ -153,7 +153,7 @@ def test_presets_parse_and_resolve(name):
     spec, source = read(name)
     assert source == f"preset {name}"
     assert spec.study.name == name
-    assert spec.study.reference in check.resolve(spec, source)
+    assert spec.study.reference in check.resolve(spec, source).methods
 
 
 @pytest.mark.parametrize("name", sorted(presets()))

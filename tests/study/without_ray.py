@@ -36,5 +36,5 @@ def fit_here(source, name, data, pretrained, resources, storage):
 def without_ray(patch: pytest.MonkeyPatch) -> None:
     """Let studies run here."""
     patch.setattr("study.run.phases.connected", lambda *given: contextlib.nullcontext({"CPU": 2.0}))
-    for module in ("sweep", "confirm", "pretraining"):
-        patch.setattr(f"study.{module}.fit", fit_here)
+    for module in ("sweep", "confirmation", "pretraining"):
+        patch.setattr(f"study.run.{module}.fit", fit_here)

@@ -21,6 +21,7 @@ from trainables.engine.assignment import Assignment, foundation_key
 from trainables.engine.course import Course
 from trainables.engine.foundation import joined
 from trainables.engine.outcome import Outcome, stacked
+from trainables.errors import reason
 
 CHECKPOINT_SECONDS = 1.0  # a checkpoint costs about a tenth of that
 
@@ -160,12 +161,6 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
                 continue  # cut off while it was written: the one before will do
         self._build()
-
-
-def reason(error: BaseException) -> str:
-    """Return an exception on one line: its type and the first line of what it says."""
-    said = str(error).strip().splitlines()
-    return ": ".join([type(error).__name__, *said[:1]])
 
 
 def device_model(device: torch.device) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.errors import InputError, unknown
+from trainables.errors import InputError, cause, unknown
 from trainables.streams import spikes
 from trainables.streams.checks import blank, images_fault, labels_fault, numbers_fault
 
@@ -97,7 +97,7 @@ def is_cached(name: str, root: Path) -> bool:
         return False
     except OSError as error:
         raise InputError(
-            f"the data root {root} cannot be used ({_cause(error)}). Mend that, or {ELSEWHERE}."
+            f"the data root {root} cannot be used ({cause(error)}). Mend that, or {ELSEWHERE}."
         ) from None
     return True
 
@@ -123,7 +123,7 @@ def _write(path: Path, data: Mapping[str, Split]) -> None:
             os.replace(partial, path)
     except OSError as error:
         raise InputError(
-            f"cannot write {path} ({_cause(error)}). Mend that, or {ELSEWHERE}."
+            f"cannot write {path} ({cause(error)}). Mend that, or {ELSEWHERE}."
         ) from None
 
 
@@ -206,16 +206,8 @@ def _samples(arrays: Split) -> Iterator[bytes]:
 def _unusable(path: Path, error: Exception, mend: str) -> InputError:
     """Return the sentence for a file that the system does not give, or that is damaged."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None):
-        return InputError(f"{path} cannot be read ({_cause(error)}). Mend that, or {ELSEWHERE}.")
-    return InputError(f"{path} is damaged ({_cause(error)}). {mend}")
-
-
-def _cause(error: Exception) -> str:
-    """Return an exception's message on one line, and the system's in its own short words."""
-    if isinstance(error, OSError) and error.errno:
-        where = f": {error.filename}" if error.filename else ""
-        return f"{os.strerror(error.errno)}{where}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return InputError(f"{path} cannot be read ({cause(error)}). Mend that, or {ELSEWHERE}.")
+    return InputError(f"{path} is damaged ({cause(error)}). {mend}")
 
 
 def _digits(root: Path) -> dict[str, Split]:
@@ -268,7 +260,7 @@ def _downloaded(data_set: Any, raw: Path, root: Path, name: str) -> dict[str, Sp
             return _checked(_arrays(data_set, Path(scratch), download=True), name)
     except Exception as error:  # the network's, the disk's, or torchvision's
         raise InputError(
-            f"{name} is not under {root} and could not be downloaded ({_cause(error)}). "
+            f"{name} is not under {root} and could not be downloaded ({cause(error)}). "
             f"Put torchvision's files into {raw}, "
             "or name a folder that has them with --data or STUDY_DATA."
         ) from None

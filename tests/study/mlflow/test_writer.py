@@ -23,7 +23,6 @@ from factory import Run, add, build_study, make_outcome, make_spec
 
 from analysis.metrics import METRICS
 from analysis.one_study.analyse import analyse
-from study import check
 from study.console import shell
 from study.folder import Folder
 from study.mlflow import store
@@ -32,6 +31,7 @@ from study.mlflow.store import check_uri, chosen_uri, damage, default_uri, metri
 from study.mlflow.writer import Writer, rebuild
 from study.record import study_record
 from study.report import write_report
+from study.state import Study
 from trainables.errors import InputError
 
 mlflow = pytest.importorskip("mlflow")
@@ -103,11 +103,10 @@ def study(tmp_path_factory):
     spec = make_spec(CHANGES)
     learn.calls = -1
     ledger = build_study(place, spec, learn)
-    folder, _ = Folder.open(place)
-    methods = check.resolve(spec, "x")
-    analysis = analyse(study_record(spec, methods, ledger, folder))
+    shown = Study.open(place)
+    analysis = analyse(study_record(shown))
     write_report(analysis, place / "report")
-    Writer(folder, spec, methods, ledger, default_uri(place)).write(analysis)
+    Writer(shown, default_uri(place)).write(analysis)
     return SimpleNamespace(
         place=place, spec=spec, ledger=ledger, analysis=analysis, uri=default_uri(place)
     )
@@ -393,9 +392,8 @@ def test_deleted_runs_are_restored(study, role):
 
 
 def test_what_is_deleted_while_a_study_runs_comes_back(study):
-    folder, spec = Folder.open(study.place)
     before, api, told = everything(study.uri), client(study.uri), []
-    writer = Writer(folder, spec, check.resolve(spec, "x"), folder.ledger(), study.uri)
+    writer = Writer(Study.open(study.place), study.uri)
     writer.write(None)
     api.delete_run(by_key(study.uri)["method/replay"].info.run_id)
     api.delete_experiment(api.get_experiment_by_name("tracked").experiment_id)
@@ -405,11 +403,8 @@ def test_what_is_deleted_while_a_study_runs_comes_back(study):
 
 
 def test_a_mirror_writes_while_the_study_runs(study):
-    folder, spec = Folder.open(study.place)
     told = []
-    with Mirror(
-        folder, spec, check.resolve(spec, "x"), folder.ledger(), study.uri, told.append
-    ) as mirror:
+    with Mirror(Study.open(study.place), study.uri, told.append) as mirror:
         mirror.poke()
         mirror.finish(study.analysis)
     assert told == []
@@ -427,11 +422,10 @@ def small(tmp_path):
 @contextlib.contextmanager
 def mirrored(place, uri, told):
     """The mirror of a study, and the study's analysis."""
-    folder, spec = Folder.open(place)
-    methods, ledger = check.resolve(spec, "x"), folder.ledger()
-    analysis = analyse(study_record(spec, methods, ledger, folder))
+    study = Study.open(place)
+    analysis = analyse(study_record(study))
     write_report(analysis, place / "report")
-    with Mirror(folder, spec, methods, ledger, uri, told.append) as mirror:
+    with Mirror(study, uri, told.append) as mirror:
         yield mirror, analysis
 
 
@@ -714,11 +708,9 @@ def test_passwords_are_not_shown(uri, said):
 
 
 def test_an_error_of_the_study_passes_through_the_mirror(small):
-    folder, spec = Folder.open(small)
-    methods, ledger = check.resolve(spec, "x"), folder.ledger()
     with (
         pytest.raises(ZeroDivisionError),
-        Mirror(folder, spec, methods, ledger, NOWHERE, lambda text: None),
+        Mirror(Study.open(small), NOWHERE, lambda text: None),
     ):
         raise ZeroDivisionError
 
@@ -808,9 +800,8 @@ def test_metrics_of_further_readouts_are_mirrored(tmp_path):
         slow = make_outcome(entry.seeds, 0.6).counts["main"]
         counts = {"fast": outcome.counts["main"], "slow": slow, "a/b & <c> [x]": slow}
         ledger.finish(entry, dataclasses.replace(outcome, counts=counts).to_bytes())
-    folder, _ = Folder.open(place)
-    methods, uri = check.resolve(spec, "x"), default_uri(place)
-    Writer(folder, spec, methods, folder.ledger(), uri).write(None)
+    uri = default_uri(place)
+    Writer(Study.open(place), uri).write(None)
     seeds = [run for run in runs_of(uri, "small") if run.data.tags["role"] == "seed"]
     assert len(seeds) == 8
     for run in seeds:

@@ -5,45 +5,36 @@ from __future__ import annotations
 import pytest
 from factory import (
     Run,
-    Silent,
     Tune,
     add,
     make_confirmation,
     make_entry,
-    make_methods,
     make_outcome,
+    make_run,
     make_spec,
+    make_study,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study import check
 from study.ledger import Ledger
-from study.run.confirmation import (
-    Confirmation,
-    best_configuration,
-    confirmed,
-    failures,
-    parts_of_each,
-    pending,
-    rounds,
-    spread,
-)
+from study.run.confirmation import ConfirmationTrials, cut, parts_of_each, pending, rounds
+from trainables import find_learner
 
 NOT_TUNED = {"tune.trials": 0}
 ALONE = {**NOT_TUNED, "methods": {"replay": {}}}
 
 
 def best_of(spec, ledger, name="replay"):
-    return best_configuration(spec, make_methods(spec)[name], ledger)
+    return make_study(spec, ledger).confirmation(name).configuration
 
 
-def state_of(spec, ledger, name="replay"):
-    return confirmed(spec, make_methods(spec)[name], ledger)
+def places_of(spec, ledger, name="replay"):
+    return make_study(spec, ledger).confirmation(name).places()
 
 
 def waiting(spec, ledger, slots=2):
-    return pending(spec, list(make_methods(spec).values()), ledger, slots)
+    return pending(make_study(spec, ledger), slots)
 
 
 def groups(entries, method="replay"):
@@ -107,14 +98,14 @@ def test_a_score_that_is_no_number_never_wins(tmp_path):
 def test_nothing_is_confirmed_when_no_trial_finished(tmp_path, states):
     spec, ledger = tuned(tmp_path, [0.5] * len(states), {"tune.trials": 3}, states)
     assert best_of(spec, ledger) is None
-    assert state_of(spec, ledger).configuration is None
+    assert places_of(spec, ledger).found == {}
     assert groups(waiting(spec, ledger)) == []
 
 
 def test_without_a_sweep_the_defaults_are_confirmed(tmp_path):
     spec = make_spec({**NOT_TUNED, "methods.replay": {"fixed": {"lr": 0.5}}})
     found = best_of(spec, Ledger(tmp_path))
-    assert found == check.configuration(make_methods(spec)["replay"], {})
+    assert found == make_study(spec, Ledger(tmp_path)).methods["replay"].configuration({})
     assert found["lr"] == 0.5
 
 
@@ -129,10 +120,10 @@ def test_trials_tuned_on_other_seeds_do_not_choose(tmp_path):
 @given(st.lists(st.integers(), min_size=1, max_size=40, unique=True), st.data())
 def test_seeds_are_spread_over_parts_that_differ_by_at_most_one(seeds, data):
     parts = data.draw(st.integers(1, len(seeds)))
-    cut = spread(seeds, parts)
-    sizes = [len(part) for part in cut]
-    assert [seed for part in cut for seed in part] == seeds
-    assert len(cut) == parts
+    found = cut(seeds, parts)
+    sizes = [len(part) for part in found]
+    assert [seed for part in found for seed in part] == seeds
+    assert len(found) == parts
     assert max(sizes) - min(sizes) <= 1
     assert min(sizes) >= 1
 
@@ -234,15 +225,15 @@ def test_seeds_no_longer_asked_for_are_not_counted(tmp_path):
     ledger = Ledger(tmp_path)
     add(ledger, make_spec(ALONE), "replay")
     fewer = make_spec({**ALONE, "confirm.seeds": [101]})
-    assert list(state_of(fewer, ledger).places) == [101]
+    assert list(places_of(fewer, ledger).found) == [101]
 
 
 def test_a_place_is_the_entry_and_the_position_of_a_seed_in_it(tmp_path):
     spec, ledger = make_spec(ALONE), Ledger(tmp_path)
     late = add(ledger, spec, "replay", seeds=(103, 101))
     early = add(ledger, spec, "replay", seeds=(100,))
-    places = state_of(spec, ledger).places
-    assert places == {103: (late, 0), 101: (late, 1), 100: (early, 0)}
+    found = places_of(spec, ledger).found
+    assert found == {103: (late, 0), 101: (late, 1), 100: (early, 0)}
 
 
 def test_a_failed_seed_runs_again_and_is_reported_until_it_succeeds(tmp_path):
@@ -251,15 +242,15 @@ def test_a_failed_seed_runs_again_and_is_reported_until_it_succeeds(tmp_path):
     for seed in (100, 101):
         add(ledger, spec, "replay", seeds=(seed,), state="failed", failure=trace)
     add(ledger, spec, "replay", seeds=(102, 103))
-    state = state_of(spec, ledger)
-    assert state.failures == {100: "ValueError: too hot", 101: "ValueError: too hot"}
-    assert sorted(state.places) == [102, 103]
+    places = places_of(spec, ledger)
+    assert places.failures == {100: "ValueError: too hot", 101: "ValueError: too hot"}
+    assert sorted(places.found) == [102, 103]
     assert groups(waiting(spec, ledger, slots=1)) == [(100,), (101,)]
     add(ledger, spec, "replay", seeds=(100,))
     add(ledger, spec, "replay", seeds=(101,))
-    state = state_of(spec, ledger)
-    assert state.failures == {}
-    assert sorted(state.places) == [100, 101, 102, 103]
+    places = places_of(spec, ledger)
+    assert places.failures == {}
+    assert sorted(places.found) == [100, 101, 102, 103]
     assert waiting(spec, ledger) == []
 
 
@@ -270,13 +261,10 @@ def hot(work):
 
 def confirm_all(spec, ledger, slots, learn):
     """Run a confirmation as a run does, round by round; return the seeds of each trial."""
-    asked = []
-    for queue in rounds(spec, list(make_methods(spec).values()), ledger, slots):
+    asked, run = [], make_run(spec, ledger, slots)
+    for queue in rounds(run.study, slots):
         asked += [entry.seeds for entry in queue]
-        source = Confirmation(
-            spec, queue, ledger, {"objectives": spec.objectives}, {"replay": 2}, Silent()
-        )
-        Tune(source, learn).run()
+        Tune(ConfirmationTrials(run, queue), learn).run()
     return asked
 
 
@@ -284,9 +272,9 @@ def confirm_all(spec, ledger, slots, learn):
 def test_a_seed_that_raises_fails_alone_however_seeds_share_trials(tmp_path, slots):
     spec, ledger = make_spec(ALONE), Ledger(tmp_path)
     confirm_all(spec, ledger, slots, hot)
-    state = state_of(spec, ledger)
-    assert state.failures == {101: "ValueError: too hot"}
-    assert sorted(state.places) == [100, 102, 103]
+    places = places_of(spec, ledger)
+    assert places.failures == {101: "ValueError: too hot"}
+    assert sorted(places.found) == [100, 102, 103]
     assert failed(spec, ledger) == ["confirm/replay seed 101"]
 
 
@@ -300,7 +288,7 @@ def test_a_failed_trial_of_several_seeds_is_taken_apart_at_once_and_only_once(tm
 def test_a_failed_trial_of_several_seeds_is_no_seeds_failure(tmp_path):
     spec, ledger = make_spec(ALONE), Ledger(tmp_path)
     add(ledger, spec, "replay", seeds=(100, 101), **BROKEN)
-    assert state_of(spec, ledger).failures == {}
+    assert places_of(spec, ledger).failures == {}
     assert failed(spec, ledger) == []
     assert groups(waiting(spec, ledger, slots=1)) == [(100,), (101,), (102, 103)]
 
@@ -308,7 +296,7 @@ def test_a_failed_trial_of_several_seeds_is_no_seeds_failure(tmp_path):
 def test_a_diverged_seed_is_a_result_and_does_not_run_again(tmp_path):
     spec, ledger = make_spec(ALONE), Ledger(tmp_path)
     add(ledger, spec, "replay", state="diverged", values=[float("nan")])
-    assert sorted(state_of(spec, ledger).places) == list(spec.confirm_seeds)
+    assert sorted(places_of(spec, ledger).found) == list(spec.confirm_seeds)
     assert waiting(spec, ledger) == []
 
 
@@ -318,14 +306,14 @@ def test_entries_of_another_method_configuration_or_phase_do_not_count(tmp_path)
     add(ledger, spec, "replay", params={"lr": 0.5})
     add(ledger, spec, "replay", "tune", number=0, seeds=spec.confirm_seeds)
     add(ledger, make_spec({**ALONE, "confirm.evaluate_every": 3}), "replay")
-    assert state_of(spec, ledger).places == {}
+    assert places_of(spec, ledger).found == {}
 
 
 # -- what failed
 
 
 def failed(spec, ledger, name="replay"):
-    return list(failures(spec, make_methods(spec)[name], ledger))
+    return list(make_study(spec, ledger).failures_of(name))
 
 
 TRACE = "Traceback\n  deep\nValueError: too hot\n"
@@ -354,7 +342,7 @@ def test_a_failure_of_another_version_is_none(tmp_path, phase, monkeypatch):
     seeds = (100,) if phase == "confirm" else None
     add(ledger, spec, "replay", phase, number=number, seeds=seeds, **BROKEN)
     assert failed(spec, ledger)
-    monkeypatch.setattr(check.find_learner("replay"), "version", 99)
+    monkeypatch.setattr(find_learner("replay"), "version", 99)
     assert failed(spec, ledger) == []
 
 
@@ -409,7 +397,7 @@ def test_a_confirmation_runs_every_seed_of_every_method_once(tmp_path):
     tune = Tune(source, lambda work: Run())
     assert len(tune.run()) == 3
     for name in ("finetune", "replay"):
-        assert sorted(state_of(spec, ledger, name).places) == list(spec.confirm_seeds)
+        assert sorted(places_of(spec, ledger, name).found) == list(spec.confirm_seeds)
     assert ledger.running() == []
     assert len(source.console.done) == 3
     assert Tune(make_confirmation(spec, Ledger(tmp_path))).run() == []
@@ -456,6 +444,6 @@ def test_methods_that_compute_the_same_are_both_confirmed_whenever_the_driver_di
         rest.run()
         assert {asked["name"] for asked in rest.asked.values()} <= names
         for name in spec.methods:
-            assert sorted(state_of(spec, again, name).places) == list(spec.confirm_seeds)
-            assert {e.method for e, _ in state_of(spec, again, name).places.values()} == {name}
+            assert sorted(places_of(spec, again, name).found) == list(spec.confirm_seeds)
+            assert {e.method for e, _ in places_of(spec, again, name).found.values()} == {name}
         assert again.running() == []

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 import ray
-from factory import Run, Tune, make_confirmation, make_spec, make_sweep
+from factory import Run, Tune, make_confirmation, make_spec, make_study, make_sweep
 from ray.exceptions import OutOfMemoryError, RayTaskError
 
 from study.check import resolve
 from study.interruption import Interrupted
 from study.ledger import Ledger
-from study.run.confirmation import confirmed, failures, pending
+from study.run.confirmation import pending
 from study.run.driver import Halt, Watch, fit, system_error
 from study.spec import ResourcesSection
 from trainables.errors import MachineError
@@ -30,7 +30,7 @@ def confirmation(place, changes=None, slots=1):
 
 
 def method_of(spec):
-    return resolve(spec, "small.toml")["replay"]
+    return resolve(spec, "small.toml").methods["replay"]
 
 
 def lose(tune, trial, **changes):
@@ -70,8 +70,8 @@ def test_seeds_of_a_trial_that_is_lost_twice_run_one_by_one(tmp_path):
     (entry,) = source.ledger.entries()
     assert (entry.state, entry.seeds) == ("failed", tuple(spec.confirm_seeds))
     assert entry.reason == "lost 2 times without finishing a task: it was killed"
-    assert confirmed(spec, method_of(spec), source.ledger).failures == {}
-    queue = pending(spec, [method_of(spec)], source.ledger, slots=1)
+    assert make_study(spec, source.ledger).confirmation("replay").places().failures == {}
+    queue = pending(make_study(spec, source.ledger), slots=1)
     assert [e.seeds for e in queue] == [(seed,) for seed in spec.confirm_seeds]
 
 
@@ -81,7 +81,7 @@ def test_a_seed_that_kills_its_worker_alone_is_a_failed_seed_with_the_reason(tmp
         lose(tune, tune.ask())
     assert tune.ask() is None
     told = {"confirm/replay seed 100": "lost 3 times without finishing a task: it was killed"}
-    assert failures(spec, method_of(spec), source.ledger) == told
+    assert make_study(spec, source.ledger).failures_of("replay") == told
     # the next run tries it once, and not three times more
     _, again, tune = confirmation(tmp_path, {"confirm.seeds": [100]})
     lose(tune, tune.ask())
@@ -164,7 +164,7 @@ def test_seeds_run_one_by_one_at_once_where_memory_ran_out(tmp_path):
     spec, source, tune = confirmation(tmp_path)
     lose(tune, tune.ask(), kind="memory", reason="out of memory")
     assert tune.ask() is None
-    assert len(pending(spec, [method_of(spec)], source.ledger, slots=1)) == 4
+    assert len(pending(make_study(spec, source.ledger), slots=1)) == 4
 
 
 def test_a_disk_that_stays_full_ends_the_run_and_fails_nobody(tmp_path):
@@ -348,7 +348,7 @@ def test_a_trial_over_its_time_is_stopped_and_its_seed_has_failed(tmp_path, monk
     source.on_trial_complete(trial, error=True)
     reason = "lost: no task ended in 5 minutes (resources.task_minutes)"
     told = {"confirm/replay seed 100": reason}
-    assert failures(spec, method_of(spec), source.ledger) == told
+    assert make_study(spec, source.ledger).failures_of("replay") == told
 
 
 def test_the_time_of_a_task_is_a_key_of_the_study_file():

@@ -15,7 +15,7 @@ from runs import command, entries, run, sets, tables
 
 from study.interruption import Interrupted, heed, heeded
 from study.ledger import Ledger
-from study.status import progress
+from study.status import status
 
 SMALL = sets("tune.trials=3", "confirm.seeds.count=2", "resources.seeds_per_stack=1")
 
@@ -87,7 +87,7 @@ def test_an_interrupted_study_is_unfinished_and_goes_on(tmp_path, by, phase):
     assert left_behind(tmp_path) == []
     assert not (tmp_path / "small" / "report").exists()
     before = {entry.folder for entry in entries(tmp_path)}
-    lacking = [row["method"] for row in progress(tmp_path / "small") if row["confirmed"] != "2/2"]
+    lacking = [row["method"] for row in status(tmp_path / "small") if row["confirmed"] != "2/2"]
     assert lacking
     assert bool(entries(tmp_path, "confirm")) == (phase == "confirm")
     again = run(tmp_path, *SMALL)

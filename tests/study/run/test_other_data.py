@@ -10,15 +10,17 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from factory import Silent, make_methods, make_spec
+from factory import Silent, make_spec
 from without_ray import without_ray
 
 from analysis.one_study.analyse import analyse
+from study.check import resolve
 from study.folder import Folder
 from study.ledger import Ledger
 from study.record import analyse_folder, study_record
 from study.run.phases import _run_phases
-from study.status import progress
+from study.state import Study
+from study.status import status
 from trainables import LEARNERS
 from trainables.engine.plugin_code import code_digest
 from trainables.errors import InputError
@@ -55,14 +57,13 @@ def mnist(root: Path, seed: int) -> Path:
 def run(place, root, changes=None):
     """Run what a study lacks; return what it said."""
     spec, console = make_spec({**STUDY, **(changes or {})}), Silent()
-    methods, folder = make_methods(spec), Folder(place)
+    folder = Folder(place)
     with folder.claim():
         ledger = folder.ledger(console.say, repair=True)
         folder.admit(spec, "x", ledger)
-        _run_phases(
-            spec, methods, folder, ledger, root, console, SimpleNamespace(poke=lambda: None)
-        )
-        analysis = analyse(study_record(spec, methods, ledger, folder))
+        study = Study(resolve(spec, "x"), folder, ledger)
+        _run_phases(study, root, console, SimpleNamespace(poke=lambda: None))
+        analysis = analyse(study_record(study))
     return analysis, console.said
 
 
@@ -98,13 +99,13 @@ def test_results_on_other_data_are_not_mixed_and_are_not_lost(tmp_path):
 def test_a_sweep_on_other_data_starts_anew(tmp_path):
     place = tmp_path / "small"
     run(place, mnist(tmp_path / "a", 1))
-    assert [row["tuned"] for row in progress(place)] == ["2/2"]
+    assert [row["tuned"] for row in status(place)] == ["2/2"]
     other = mnist(tmp_path / "b", 2)
     run(place, other)
     tuned = Ledger(place / "ledger").entries("tune")
     assert sorted(e.number for e in tuned) == [0, 0, 1, 1]
     assert len({e.data for e in tuned}) == 2
-    assert [row["tuned"] for row in progress(place)] == ["2/2"]
+    assert [row["tuned"] for row in status(place)] == ["2/2"]
 
 
 def test_data_that_are_gone_are_missed_though_nothing_has_to_run(tmp_path):

@@ -8,13 +8,15 @@ from time import sleep
 
 import pytest
 import torch
-from factory import HELD_OUT, Silent, admit, make_method, make_methods
+from factory import HELD_OUT, Silent, admit, make_method
 
-from study import check
+from study.check import resolve
 from study.folder import Folder, Stack
 from study.run import phases as runner
 from study.run import pilot
 from study.run.pilot import Pilot, measure, pilot_work, sizes
+from study.state import Study
+from trainables import find_learner
 from trainables.engine.course import Course
 from trainables.learner import Learner
 from trainables.streams.datasets import load
@@ -50,7 +52,7 @@ def assignment(**kwargs):
 )
 @pytest.mark.parametrize("phase", ["tune", "confirm"])
 def test_sizes_worth_timing(seeds, limit, worth, phase, monkeypatch):
-    monkeypatch.setattr(check.find_learner("finetune"), "max_stack", limit)
+    monkeypatch.setattr(find_learner("finetune"), "max_stack", limit)
     first = {"tune": 0, "confirm": 5000}
     counts = dict.fromkeys(first, 1) | {phase: seeds}
     changes = {f"{p}.seeds": {"first": first[p], "count": counts[p]} for p in first}
@@ -125,7 +127,7 @@ def test_a_learner_that_raises_at_once_is_a_problem_and_no_error(data, monkeypat
     def broken(self, batch):
         raise ValueError("too hot")
 
-    monkeypatch.setattr(check.find_learner("finetune"), "observe", broken)
+    monkeypatch.setattr(find_learner("finetune"), "observe", broken)
     assert measure(assignment(), [1, 2], data) == Pilot({}, "ValueError: too hot")
 
 
@@ -164,10 +166,10 @@ def test_steps_of_a_trial_are_those_it_takes(name, epochs, batch_size, data, mon
 
 
 def test_a_pilot_times_the_published_defaults():
-    spec, method = quick(changes={"confirm.seeds": {"first": 100, "count": 7}})
-    work = pilot_work(spec, method)
+    design, method = quick(changes={"confirm.seeds": {"first": 100, "count": 7}})
+    work = pilot_work(design, method)
     assert (work.phase, work.tasks, work.stream) == ("tune", None, "split_digits")
-    assert work.configuration == check.configuration(method, {})
+    assert work.configuration == method.configuration({})
 
 
 FIRST = {"tune.protocol": "first_tasks", "tune.tasks": 1}
@@ -179,9 +181,9 @@ FIRST = {"tune.protocol": "first_tasks", "tune.tasks": 1}
 def test_the_stream_of_the_study_is_timed_and_that_of_the_sweep_when_asked_for(
     changes, tuned_on, halves
 ):
-    spec, method = quick(changes=changes)
-    timed = {phase: pilot_work(spec, method, phase) for phase in ("tune", "confirm")}
-    assert timed["confirm"] == pilot_work(spec, method)
+    design, method = quick(changes=changes)
+    timed = {phase: pilot_work(design, method, phase) for phase in ("tune", "confirm")}
+    assert timed["confirm"] == pilot_work(design, method)
     assert timed["confirm"].stream == "split_digits"
     assert timed["tune"].stream == tuned_on
     assert {(work.phase, work.tasks) for work in timed.values()} == {("tune", None)}
@@ -194,13 +196,13 @@ def stack_sizes(folder, spec, found):
     """Decide on stack sizes as a run does, with pilots that find this; return what was timed."""
     timed, console = [], Silent()
 
-    def pilots(spec, methods, data, device, console):
+    def pilots(study, methods, data, device, console):
         timed.append((device, [method.name for method in methods]))
         return {method.name: found[method.name] for method in methods}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "_pilots", pilots)
-        sizes = runner._stack_sizes(spec, make_methods(spec), folder, {}, console)
+        sizes = runner._stack_sizes(Study(resolve(spec, "x"), folder, folder.ledger()), {}, console)
     return sizes, timed, console.said
 
 
@@ -258,7 +260,7 @@ def test_a_size_timed_on_another_kind_of_device_is_not_used(tmp_path):
 @pytest.mark.parametrize("scenario", ["class", "task_free"])
 def test_steps_are_timed_when_there_is_something_to_remember(scenario, data, monkeypatch):
     monkeypatch.setattr(pilot, "SECONDS", 0.002)
-    seen, kind = [], check.find_learner("replay")
+    seen, kind = [], find_learner("replay")
     real = kind.observe
 
     def observe(self, batch):
@@ -275,7 +277,7 @@ def test_steps_are_timed_when_there_is_something_to_remember(scenario, data, mon
 
 def test_the_time_to_end_a_task_is_not_that_of_its_steps(data, monkeypatch):
     monkeypatch.setattr(pilot, "SECONDS", 0.01)
-    monkeypatch.setattr(check.find_learner("finetune"), "end_task", lambda self, task: sleep(0.5))
+    monkeypatch.setattr(find_learner("finetune"), "end_task", lambda self, task: sleep(0.5))
     found = measure(assignment(), [2], data)
     assert found.ends[2] == pytest.approx(0.25, rel=0.1)
     assert found.rates[2] > 2 / 0.1
@@ -290,7 +292,7 @@ def test_a_stream_of_one_task_can_be_timed(data, monkeypatch):
 def test_a_learner_with_a_loop_of_its_own_is_known(monkeypatch):
     assert not pilot.has_own_loop("replay")
     assert not pilot.has_own_loop("joint")
-    monkeypatch.setattr(check.find_learner("replay"), "learn", lambda self, task: None)
+    monkeypatch.setattr(find_learner("replay"), "learn", lambda self, task: None)
     assert pilot.has_own_loop("replay")
 
 

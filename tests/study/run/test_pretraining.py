@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from factory import Silent, make_methods, make_spec
+from factory import Silent, make_run, make_spec, make_study
 from founded import ENTRY_POINTS, Founded, space
 from plugged import describe, on_path
 from runs import command
@@ -19,16 +19,18 @@ from without_ray import fit_here, without_ray
 
 from search_spaces import SPACES
 from study.changes import changes
+from study.check import resolve
+from study.first_tasks import before_confirmation, before_sweeps
 from study.folder import Folder
 from study.ledger import PRETRAINING, Ledger
-from study.plan import estimate
+from study.plan import plan
 from study.record import study_record
-from study.run.confirmation import confirmed, failures
-from study.run.phases import _run_phases, complete
+from study.run.phases import _run_phases
 from study.run.pilot import Pilot
-from study.run.pretraining import before_confirmation, before_sweeps, pending
+from study.run.pretraining import pending
 from study.spec import Spec
-from study.status import progress
+from study.state import Study
+from study.status import status
 from trainables import LEARNERS, InputError
 from trainables.engine.assignment import Assignment, foundation_key, pretraining_of
 from trainables.engine.course import Course
@@ -108,13 +110,13 @@ class Ran:
 
 def run(place, changes=None):
     spec, console = make_spec({**STUDY, **(changes or {})}), Silent()
-    methods, folder = make_methods(spec), Folder(place)
+    folder = Folder(place)
     with folder.claim():
         ledger = folder.ledger(console.say, repair=True)
         folder.admit(spec, "x", ledger)
-        mirror = SimpleNamespace(poke=lambda: None)
-        _run_phases(spec, methods, folder, ledger, Path(), console, mirror)
-        assert complete(spec, methods, ledger)
+        study = Study(resolve(spec, "x"), folder, ledger)
+        _run_phases(study, Path(), console, SimpleNamespace(poke=lambda: None))
+        assert study.complete
     return Ran(place, spec, console.said)
 
 
@@ -185,22 +187,21 @@ def assert_same(mine, theirs):
 
 
 def test_what_iterates_over_trials_does_not_see_it(done):
-    ledger, methods = done.ledger, make_methods(done.spec)
-    assert {entry.method for entry in ledger.entries()} == set(methods)
-    folder = Folder.open(done.place)[0]
-    assert changes(done.spec, methods, ledger, folder) == []
-    record = study_record(done.spec, methods, ledger, folder)
-    assert [method.method for method in record.methods] == list(methods)
-    assert record.planned_methods == tuple(methods)
-    assert [row["tuned"] for row in progress(done.place)] == ["3/3"] * 2
+    study = Study.open(done.place)
+    assert {entry.method for entry in study.ledger.entries()} == set(study.methods)
+    assert changes(study) == []
+    record = study_record(study)
+    assert [method.method for method in record.methods] == list(study.methods)
+    assert record.planned_methods == tuple(study.methods)
+    assert [row["tuned"] for row in status(done.place)] == ["3/3"] * 2
 
 
 def test_how_far_a_study_is_tells_of_first_tasks_under_way(done):
     ledger = done.ledger
     entry = ledger.entries("confirm", PRETRAINING)[0]
-    assert [row["method"] for row in progress(done.place)] == ["founded", "twice"]
+    assert [row["method"] for row in status(done.place)] == ["founded", "twice"]
     ledger.begin(entry)
-    *_, last = progress(done.place)
+    *_, last = status(done.place)
     assert (last["method"], last["unfinished"]) == ("first tasks that trials share", 1)
     ledger.abandon(entry)
 
@@ -307,9 +308,9 @@ def test_a_pretraining_that_fails_or_diverges_leaves_trials_to_themselves(
         assert states == {(0,): "complete", (1,): "diverged"}
         assert ran.own("tune")["founded"] == [0.0] * 3 + [1.0] * 3
         assert {e.state for e in ran.ledger.entries("tune", "founded")} == {"diverged"}
-        method = make_methods(ran.spec)["founded"]
-        assert confirmed(ran.spec, method, ran.ledger).configuration is None
-        assert failures(ran.spec, method, ran.ledger) != {}
+        study = Study.open(ran.place)
+        assert study.confirmation("founded").configuration is None
+        assert study.failures_of("founded") != {}
 
 
 def test_a_pretraining_that_is_searched_is_left_to_each_trial(tmp_path):
@@ -338,11 +339,11 @@ def test_a_trial_that_is_tested_within_tasks_learns_the_first_itself(tmp_path):
 
 def test_seeds_are_spread_over_the_slots_and_kept_by_the_stack(tmp_path):
     spec = make_spec({**STUDY, "tune.seeds": [0, 1, 2, 3, 4], "tune.trials": 1})
-    (shared,) = before_sweeps(spec, make_methods(spec), Ledger(tmp_path))
+    (shared,) = before_sweeps(make_study(spec, Ledger(tmp_path)))
     cases = [(1, 9, [5]), (2, 9, [3, 2]), (4, 9, [2, 1, 1, 1]), (9, 9, [1] * 5)]
     cases += [(1, 5, [5]), (1, 4, [3, 2]), (2, 2, [2, 2, 1]), (1, 1, [1] * 5)]
     for slots, stack, sizes in cases:
-        queue = pending([shared], Ledger(tmp_path), slots, {"founded": stack})
+        queue = pending(make_run(spec, Ledger(tmp_path), slots, stack), [shared])
         assert [len(entry.seeds) for entry, _ in queue] == sizes
         assert sorted(seed for entry, _ in queue for seed in entry.seeds) == [0, 1, 2, 3, 4]
         assert {size for _, size in queue} == {stack}
@@ -352,8 +353,8 @@ def test_of_three_pretrainings_on_two_slots_the_last_is_cut(tmp_path):
     rates = {f"p{i}": {"learner": "founded", "fixed": {"pretrain_lr": 0.01 * i}} for i in (1, 2, 3)}
     changes = {"methods": rates, "study.reference": "p1", "tune.seeds": [0, 1], "tune.trials": 1}
     spec = make_spec({**STUDY, **changes})
-    wanted = before_sweeps(spec, make_methods(spec), Ledger(tmp_path))
-    queue = pending(wanted, Ledger(tmp_path), 2, dict.fromkeys(rates, 2))
+    wanted = before_sweeps(make_study(spec, Ledger(tmp_path)))
+    queue = pending(make_run(spec, Ledger(tmp_path)), wanted)
     assert [entry.seeds for entry, _ in queue] == [(0, 1), (0, 1), (0,), (1,)]
 
 
@@ -368,7 +369,7 @@ def test_a_plan_counts_a_shared_first_task_once(tmp_path, monkeypatch):
         return Pilot({1: 10.0 if work.tasks is None else 2.0})
 
     monkeypatch.setattr("study.plan.measure", measure)
-    found = estimate(make_spec(STUDY), "own.toml", tmp_path / "small", Path())
+    found = plan(make_spec(STUDY), "own.toml", tmp_path / "small", Path())
     assert [(row["method"], row["seconds"]) for row in found["methods"]] == [
         ("founded", (3 * 2 + 3) * 4 * 5 / 10.0),
         ("twice", (3 * 2 + 3) * 4 * 5 * 2 / 10.0),
@@ -377,7 +378,7 @@ def test_a_plan_counts_a_shared_first_task_once(tmp_path, monkeypatch):
     ]
     assert {work.phase for work in asked} == {"tune"}  # a pilot sees no test set
     monkeypatch.setitem(LEARNERS, "founded", Alone)
-    alone = estimate(make_spec(STUDY), "own.toml", tmp_path / "small", Path())
+    alone = plan(make_spec(STUDY), "own.toml", tmp_path / "small", Path())
     assert [row["seconds"] for row in alone["methods"]] == [
         (3 * 2 + 3) * (4 * 5 * epochs + 2 * 5) / 10.0 for epochs in (1, 2)
     ]
@@ -392,7 +393,7 @@ def test_a_plan_leaves_first_tasks_to_a_method_that_searches_them(tmp_path, monk
         "searched": {"learner": "founded", "fixed": QUICK, "space": space},
     }
     spec = make_spec({**STUDY, "methods": methods})
-    found = estimate(spec, "own.toml", tmp_path / "small", Path())
+    found = plan(spec, "own.toml", tmp_path / "small", Path())
     assert {row["method"]: row["seconds"] for row in found["methods"]} == {
         "founded": 9 * 4 * 5 / 10.0,
         "searched": (9 * 4 * 5 + 6 * 2 * 5) / 10.0,
@@ -407,7 +408,7 @@ def test_a_plan_shows_a_first_task_that_cannot_be_learnt(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Founded, "prepare", fail)
     spec = make_spec({**STUDY, "tune.trials": 0})
-    found = estimate(spec, "own.toml", tmp_path / "small", Path())
+    found = plan(spec, "own.toml", tmp_path / "small", Path())
     assert {row["problem"] for row in found["methods"]} == {"RuntimeError: too hot"}
     assert len(found["methods"]) == 3
 
@@ -433,8 +434,8 @@ def test_data_are_prepared_once_for_all_trials(tmp_path, monkeypatch):
 
 def test_nothing_is_wanted_of_a_study_that_is_not_tuned(tmp_path):
     spec = make_spec({**STUDY, "tune.trials": 0})
-    assert before_sweeps(spec, make_methods(spec), Ledger(tmp_path)) == []
-    (shared,) = before_confirmation(spec, make_methods(spec), Ledger(tmp_path))
+    assert before_sweeps(make_study(spec, Ledger(tmp_path))) == []
+    (shared,) = before_confirmation(make_study(spec, Ledger(tmp_path)))
     assert shared.work.seeds == (100, 101, 102)
 
 

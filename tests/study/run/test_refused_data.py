@@ -13,8 +13,9 @@ from factory import HELD_OUT, make_spec
 from runs import STUDY, sets
 
 from study import plan
+from study.check import resolve
 from study.cli import data_prepare
-from study.run.phases import load_data, prepared, suspicions, try_streams
+from study.data import StudyData
 from study.run.pilot import Pilot
 from trainables import InputError
 
@@ -42,13 +43,13 @@ def test_a_class_without_a_sample_is_one_sentence_and_nothing_is_trained(command
 
 def digits_without(spec, split, digit, keep=0):
     """Prepared data of a study; of a digit only the first samples of a split are left."""
-    tuning, confirming = prepared(spec, *load_data(spec, Path()))
-    for data in (tuning, confirming):
+    found = StudyData.load(resolve(spec, "x"), Path()).prepared()
+    for data in (found.tune, found.confirm):
         if split in data:
             mine = data[split]["labels"] == digit
             rows = ~mine | (mine.cumsum() <= keep)
             data[split] = {key: array[rows] for key, array in data[split].items()}
-    return tuning, confirming
+    return found
 
 
 TRIED = {
@@ -79,10 +80,10 @@ def test_the_streams_of_all_phases_are_tried(name, halves):
     spec = make_spec(changes)
     data = digits_without(spec, split, digit, keep)
     if told is None:
-        try_streams(spec, *data)
+        data.try_streams()
         return
     with pytest.raises(InputError, match=told):
-        try_streams(spec, *data)
+        data.try_streams()
 
 
 SPEECH = {
@@ -108,12 +109,12 @@ def some_speech(speakers):
 def test_the_speakers_that_the_seeds_leave_out_are_tried(seeds, refused):
     """Speaker 5, the remainder of 17 by 6, is missing."""
     spec = make_spec(SPEECH | {"confirm.seeds": seeds})
-    data = some_speech(range(5))
+    data = StudyData(resolve(spec, "x"), *some_speech(range(5)))
     if not refused:
-        try_streams(spec, *data)
+        data.try_streams()
         return
     with pytest.raises(InputError, match=r"task 2 \(speaker 5 left out\).*seeds: 0, 1, 2, 3, 4\. "):
-        try_streams(spec, *data)
+        data.try_streams()
 
 
 # -- what is odd is said
@@ -121,24 +122,24 @@ def test_the_speakers_that_the_seeds_leave_out_are_tried(seeds, refused):
 
 def test_each_data_set_of_a_study_is_looked_at_once(halves):
     spec = make_spec(HELD_OUT)
-    tuning, confirming = prepared(spec, *load_data(spec, Path()))
-    assert suspicions(spec, tuning, confirming) == []
-    images = confirming["test"]["images"].copy()
+    data = StudyData.load(resolve(spec, "x"), Path()).prepared()
+    assert data.suspicions() == []
+    images = data.confirm["test"]["images"].copy()
     images[:20] = 0
-    confirming["test"] = confirming["test"] | {"images": images}
-    [told] = suspicions(spec, tuning, confirming)
+    data.confirm["test"] = data.confirm["test"] | {"images": images}
+    [told] = data.suspicions()
     assert told.startswith("digits, test: 20 of 602 samples (3.3%) are empty")
 
 
 def test_a_plan_notes_what_is_odd(tmp_path, monkeypatch):
     spec = make_spec()
-    tuning, confirming = load_data(spec, Path())
-    images = confirming["test"]["images"].copy()
+    data = StudyData.load(resolve(spec, "x"), Path())
+    images = data.confirm["test"]["images"].copy()
     images[:20] = images[20:40]
-    confirming["test"] = confirming["test"] | {"images": images}
-    monkeypatch.setattr(plan, "load_data", lambda spec, root: (tuning, confirming))
+    data.confirm["test"] = data.confirm["test"] | {"images": images}
+    monkeypatch.setattr(StudyData, "load", lambda design, root: data)
     monkeypatch.setattr(plan, "measure", lambda *of: Pilot({}, "not timed here"))
-    notes = plan.estimate(spec, "small.toml", tmp_path / "small", tmp_path)["notes"]
+    notes = plan.plan(spec, "small.toml", tmp_path / "small", tmp_path)["notes"]
     assert notes[0] == "digits, test: 20 of 602 samples (3.3%) are copies of others."
 
 

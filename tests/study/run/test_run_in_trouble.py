@@ -15,7 +15,7 @@ import pytest
 from runs import command, entries, run, sets, tables
 
 from study.ledger import Ledger
-from study.status import progress
+from study.status import status
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
 from trainables.streams import datasets
@@ -89,7 +89,7 @@ def test_a_diverged_seed_is_a_result_and_the_exit_code_says_so(tmp_path):
     rows = list(csv.DictReader(tables(tmp_path)[1].splitlines()))
     assert [row["verdict"] for row in rows] == ["no verdict"]
     assert {e.state for e in entries(tmp_path) if e.method == "finetune"} == {"diverged"}
-    assert [row["failed"] for row in progress(tmp_path / "small")] == [6, 0]
+    assert [row["failed"] for row in status(tmp_path / "small")] == [6, 0]
     assert "error: 6 failed:" in done.stderr
     assert "confirm/finetune seed 100: a loss or an output was not finite" in done.stderr
     counted = run(tmp_path, *bad, *sets("study.failed=worst"))

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from factory import Run, Tune, add, build_study, make_outcome, make_spec, make_sweep
+from factory import Run, Tune, add, build_study, make_outcome, make_spec, make_study, make_sweep
 
 from analysis.one_study.analyse import analyse
 from study import check
@@ -18,6 +18,7 @@ from study.report import write_report
 from study.scores import all_scores
 from study.search import importances
 from study.seen import seen_differences
+from study.state import Study
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
 from trainables.errors import InputError
@@ -28,7 +29,7 @@ from trainables.streams import datasets
 
 def record_of(place, spec):
     folder = Folder.open(place)[0]
-    return study_record(spec, check.resolve(spec, "x"), folder.ledger(), folder)
+    return study_record(Study(check.resolve(spec, "x"), folder, folder.ledger()))
 
 
 def method_of(record, name):
@@ -229,19 +230,18 @@ def test_the_differences_seen_are_those_of_the_confirmation_or_else_the_best_tri
 
     place = tmp_path / "small"
     folder = Folder(place)
-    methods = check.resolve(spec, "x")
     with folder.claim():
         ledger = folder.ledger(repair=True)
         folder.admit(spec, "x", ledger)
-        for name in methods:
+        for name in spec.methods:
             Tune(make_sweep(spec, name, ledger), learn).run()
-    (found,) = seen_differences(spec, methods, folder).items()
+    (found,) = seen_differences(make_study(spec, folder.ledger())).items()
     assert (found[0], found[1].source) == ("finetune", "the tuning seeds")
     assert found[1].differences == pytest.approx((-0.2, -0.18, -0.16))
-    for name in methods:
+    for name in spec.methods:
         outcome = make_outcome(spec.confirm_seeds, 0.5 if name == "finetune" else 0.6)
         best = dict(ledger.entries("tune", name)[0].params)
         add(ledger, spec, name, params=best, outcome=outcome)
-    (found,) = seen_differences(spec, methods, folder).values()
+    (found,) = seen_differences(make_study(spec, folder.ledger())).values()
     assert found.source == "the confirmation"
     assert found.differences == pytest.approx([-0.1] * 4)

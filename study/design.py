@@ -1,0 +1,169 @@
+"""What a study file asks for, with every name in it resolved: methods, streams, assignments.
+
+Nothing here knows what has been run.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from analysis.metrics import METRICS
+from study.spec import Range, Spec, expand
+from trainables import Learner, find_learner, find_stream
+from trainables.engine.assignment import Assignment
+from trainables.streams import Stream, StreamInfo, StreamOptions
+from trainables.streams.datasets import Split
+
+Direction = Literal["minimize", "maximize"]
+
+PHASES = ("tune", "confirm")
+OBJECTIVES: dict[str, Direction] = {"memory_bytes": "minimize"}  # besides the metrics
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of a study."""
+
+    name: str
+    learner: str
+    defaults: dict[str, Any]  # published values, with what the study file fixes
+    fixed: dict[str, Any]
+    space: dict[str, Range]
+
+    @property
+    def kind(self) -> type[Learner]:
+        """The class of its learner."""
+        return find_learner(self.learner)
+
+    def configuration(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the whole configuration that the values of a search make."""
+        values = {**self.defaults, **params}
+        return self.kind.Config.parse(values, f"methods.{self.name}").plain()
+
+
+@dataclass(frozen=True)
+class PhaseStream:
+    """The stream that a phase of a study learns.
+
+    Attributes:
+        first_tasks: only so many tasks are learnt; None: all.
+    """
+
+    kind: type[Stream]
+    scenario: str
+    options: StreamOptions
+    first_tasks: int | None = None
+
+    @classmethod
+    def of(cls, spec: Spec, phase: str) -> PhaseStream:
+        """Return the stream of a phase; a held-out stream has the study's options that it knows."""
+        kind = find_stream(spec.study.stream)
+        options = kind.Options.parse(spec.stream, "stream")
+        tune = spec.tune
+        if phase == "tune" and tune.protocol == "held_out_stream" and tune.stream:
+            kind = find_stream(tune.stream)
+            known = {k: v for k, v in spec.stream.items() if k in kind.Options.fields()}
+            options = kind.Options.parse(known, "stream")
+        limited = phase == "tune" and tune.protocol == "first_tasks"
+        return cls(kind, spec.study.scenario, options, tune.tasks if limited else None)
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    @property
+    def dataset(self) -> str:
+        """Name of its data set."""
+        return self.kind.dataset
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks are learnt."""
+        return self.first_tasks or self.length
+
+    @property
+    def length(self) -> int:
+        """How many tasks there are."""
+        return self.kind.length(self.options)
+
+    @property
+    def unit(self) -> str:
+        """What the tests pair: seeds in most streams, else the classes or speakers of seeds."""
+        return self.kind.unit(self.options)
+
+    def unit_of(self, seed: int) -> int:
+        """Return the unit of a seed: the seed itself in most streams."""
+        return self.kind.unit_of(seed, self.options)
+
+    @functools.cached_property
+    def info(self) -> StreamInfo:
+        """What a learner is told of it, without data."""
+        return self.kind.describe(self.scenario, self.options)
+
+    def prepare(self, data: Mapping[str, Split]) -> dict[str, Split]:
+        """Return data as the stream keeps them: done once, and not by every trial."""
+        return self.kind.prepare(dict(data), self.options)
+
+    def build(self, data: Mapping[str, Split], seeds: Sequence[int], phase: str) -> Stream:
+        """Return the stream of some seeds."""
+        return self.kind(dict(data), self.scenario, seeds, phase, self.options)
+
+
+@dataclass(frozen=True)
+class Design:
+    """A study file, resolved."""
+
+    spec: Spec
+    methods: dict[str, Method]
+    streams: dict[str, PhaseStream]  # by phase
+
+    @property
+    def stream(self) -> PhaseStream:
+        """The stream of the confirmation, which the study is about."""
+        return self.streams["confirm"]
+
+    @property
+    def directions(self) -> list[Direction]:
+        """``maximize`` or ``minimize`` of each objective."""
+        return [direction(name) for name in self.spec.objectives]
+
+    @property
+    def chosen_on(self) -> list[int]:
+        """The seeds that have a part in choosing configurations, here or in a study before."""
+        here = self.spec.tune_seeds if self.spec.tune.trials else ()
+        return sorted({*here, *expand(self.spec.confirm.chosen_on)})
+
+    def seeds(self, phase: str) -> tuple[int, ...]:
+        """Return the seeds of a phase."""
+        return self.spec.tune_seeds if phase == "tune" else self.spec.confirm_seeds
+
+    def assignment(
+        self,
+        method: Method,
+        configuration: Mapping[str, Any],
+        phase: str,
+        seeds: Sequence[int] | None = None,
+    ) -> Assignment:
+        """Return what a trial of a method computes; on all seeds of the phase unless told."""
+        stream = self.streams[phase]
+        return Assignment(
+            learner=method.learner,
+            configuration=dict(configuration),
+            stream=stream.name,
+            scenario=stream.scenario,
+            options=stream.options.plain(),
+            phase=phase,
+            seeds=tuple(self.seeds(phase) if seeds is None else seeds),
+            tasks=stream.first_tasks,
+            evaluate_every=0 if phase == "tune" else self.spec.confirm.evaluate_every,
+        )
+
+
+def direction(objective: str) -> Direction:
+    """Return whether an objective is maximised or minimised."""
+    if objective in OBJECTIVES:
+        return OBJECTIVES[objective]
+    return "maximize" if METRICS[objective].higher_is_better else "minimize"
