@@ -322,21 +322,21 @@ def presets(as_json: AsJson = False) -> None:
 def methods(as_json: AsJson = False) -> None:
     """List the learners, their sources, scenarios and options."""
     from study.console import warn
-    from trainables import learners
+    from trainables import LEARNERS, learners, plugged_learners
 
-    found, unusable = learners()
+    plugged, unusable = plugged_learners()
     for sentence in unusable:
         warn(sentence)
     if as_json:
+        found = learners()[0]
         print(json.dumps({name: _describe(kind) for name, kind in found.items()}, indent=2))
         return
+    told = ("offline", "reference", "scenarios")
+    ours = {name: [LEARNERS.declared(name, key) for key in told] for name in LEARNERS}
+    theirs = {name: [getattr(kind, key) for key in told] for name, kind in plugged.items()}
     rows = [
-        [
-            name + (" (offline bound)" if kind.offline else ""),
-            kind.reference,
-            ", ".join(kind.scenarios),
-        ]
-        for name, kind in found.items()
+        [name + (" (offline bound)" if offline else ""), reference, ", ".join(scenarios)]
+        for name, (offline, reference, scenarios) in (ours | theirs).items()
     ]
     _list(["method", "source", "scenarios"], rows, False)
 
@@ -345,10 +345,13 @@ def methods(as_json: AsJson = False) -> None:
 def streams(as_json: AsJson = False) -> None:
     """List the streams, their data and scenarios."""
     from trainables import STREAMS
+    from trainables.streams.datasets import DATASETS
 
+    told = ("tasks", "dataset", "scenarios")
+    found = {name: [STREAMS.declared(name, key) for key in told] for name in STREAMS}
     rows = [
-        [name, str(kind.tasks), kind.reference, ", ".join(kind.scenarios)]
-        for name, kind in STREAMS.items()
+        [name, str(tasks), DATASETS[dataset].source, ", ".join(scenarios)]
+        for name, (tasks, dataset, scenarios) in found.items()
     ]
     _list(["stream", "tasks", "data", "scenarios"], rows, as_json)
 

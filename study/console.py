@@ -24,7 +24,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from analysis.one_study.analyse import Analysis
     from analysis.report.blocks import Block, Section
-from study.ledger import Entry
+    from study.ledger import Entry
 
 PLAIN_SECONDS = 2.0  # plain lines come at most so often, and at the end of a phase
 

@@ -1,5 +1,5 @@
 """Learners and what they learn from: networks for stacks of seeds, memories, streams. Imports
-without Ray.
+without Ray; torch comes with the first class that is asked for.
 """
 
 from __future__ import annotations
@@ -8,48 +8,85 @@ import contextlib
 import functools
 import sys
 from collections.abc import Container
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trainables.contract import misdeclared
 from trainables.errors import InputError, unknown
-from trainables.learner import Learner, Map
-from trainables.methods.agem import AGEM
-from trainables.methods.der import DER
-from trainables.methods.ewc import EWC
-from trainables.methods.finetune import Finetune
-from trainables.methods.fssg import FSSG
-from trainables.methods.gdumb import GDumb
-from trainables.methods.gem import GEM
-from trainables.methods.icarl import ICaRL
-from trainables.methods.joint import Joint
-from trainables.methods.lwf import LwF
-from trainables.methods.replay import Replay
-from trainables.methods.si import SI
-from trainables.methods.sleep.icarl_sleep import ICaRLSleep
-from trainables.methods.sleep.merging import Merging
-from trainables.methods.sleep.sleep_replay import SleepReplay
-from trainables.methods.sleep.wake_joint import WakeJoint
-from trainables.methods.spiking.latent_replay import LatentReplay
-from trainables.methods.spiking.spiking_naive import SpikingNaive
-from trainables.methods.spiking.spiking_rehearsal import SpikingRehearsal
-from trainables.streams import STREAMS, Stream
+from trainables.registry import Registry
 
-LEARNERS: dict[str, type[Learner]] = {
-    kind.name: kind
-    for kind in (
-        *(Finetune, Joint, Replay, DER, EWC, SI, LwF, GEM, AGEM, ICaRL, GDumb, FSSG),
-        *(SleepReplay, ICaRLSleep, Merging, WakeJoint),
-        *(LatentReplay, SpikingRehearsal, SpikingNaive),
-    )
-}
+if TYPE_CHECKING:
+    from trainables.learner import Learner, Map
+    from trainables.streams import Stream
+
+METHODS, SLEEP, SPIKING = (f"trainables.methods{part}" for part in ("", ".sleep", ".spiking"))
+
+LEARNERS: Registry[Learner] = Registry(
+    {
+        "finetune": f"{METHODS}.finetune:Finetune",
+        "joint": f"{METHODS}.joint:Joint",
+        "replay": f"{METHODS}.replay:Replay",
+        "der": f"{METHODS}.der:DER",
+        "ewc": f"{METHODS}.ewc:EWC",
+        "si": f"{METHODS}.si:SI",
+        "lwf": f"{METHODS}.lwf:LwF",
+        "gem": f"{METHODS}.gem:GEM",
+        "agem": f"{METHODS}.agem:AGEM",
+        "icarl": f"{METHODS}.icarl:ICaRL",
+        "gdumb": f"{METHODS}.gdumb:GDumb",
+        "fssg": f"{METHODS}.fssg:FSSG",
+        "sleep_replay": f"{SLEEP}.sleep_replay:SleepReplay",
+        "icarl_sleep": f"{SLEEP}.icarl_sleep:ICaRLSleep",
+        "merging": f"{SLEEP}.merging:Merging",
+        "wake_joint": f"{SLEEP}.wake_joint:WakeJoint",
+        "latent_replay": f"{SPIKING}.latent_replay:LatentReplay",
+        "spiking_rehearsal": f"{SPIKING}.spiking_rehearsal:SpikingRehearsal",
+        "spiking_naive": f"{SPIKING}.spiking_naive:SpikingNaive",
+    }
+)
+
+STREAMS_OF = "trainables.streams"
+STREAMS: Registry[Stream] = Registry(
+    {
+        "split_digits": f"{STREAMS_OF}.split:SplitDigits",
+        "split_mnist": f"{STREAMS_OF}.split:SplitMNIST",
+        "split_fashion_mnist": f"{STREAMS_OF}.split:SplitFashionMNIST",
+        "split_cifar10": f"{STREAMS_OF}.split:SplitCIFAR10",
+        "permuted_mnist": f"{STREAMS_OF}.transformed:PermutedMNIST",
+        "rotated_mnist": f"{STREAMS_OF}.transformed:RotatedMNIST",
+        "speaker_incremental_shd": f"{STREAMS_OF}.spiking:SpeakerIncrementalSHD",
+        "speaker_incremental_spoken_digits": f"{STREAMS_OF}.spiking:SpeakerIncrementalSpokenDigits",
+        "class_incremental_one_shd": f"{STREAMS_OF}.spiking:ClassIncrementalOneSHD",
+        "class_incremental_one_spoken_digits": (
+            f"{STREAMS_OF}.spiking:ClassIncrementalOneSpokenDigits"
+        ),
+        "progressive_classes_shd": f"{STREAMS_OF}.spiking:ProgressiveClassesSHD",
+        "progressive_classes_spoken_digits": f"{STREAMS_OF}.spiking:ProgressiveClassesSpokenDigits",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Import what the author of a method needs when it is asked for."""
+    if name in ("Learner", "Map"):
+        return getattr(import_module("trainables.learner"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def learners() -> tuple[dict[str, type[Learner]], list[str]]:
-    """Return every learner by name: ours, and those that packages register as ``study.learners``
-    entry points; and a sentence on each of the latter that cannot be used.
+    """Return every learner by name, ours and those of packages; and a sentence on each of the
+    latter that cannot be used.
     """
-    found, unusable = dict(LEARNERS), []
+    found, unusable = plugged_learners()
+    return dict(LEARNERS) | found, unusable
+
+
+def plugged_learners() -> tuple[dict[str, type[Learner]], list[str]]:
+    """Return the learners that packages register as ``study.learners`` entry points, by name; and
+    a sentence on each that cannot be used.
+    """
+    found: dict[str, type[Learner]] = {}
+    unusable: list[str] = []
     for name in plugins("study.learners"):
         try:
             found[name] = find_learner(name)
@@ -74,6 +111,9 @@ def find_learner(name: str) -> type[Learner]:
 
 
 def _plugged_learner(point: EntryPoint) -> type[Learner]:
+    from trainables.contract import misdeclared
+    from trainables.learner import Learner
+
     kind = load_plugin(point)
     if not (isinstance(kind, type) and issubclass(kind, Learner)):
         raise unusable_plugin(point, f"{kind!r} is not a subclass of trainables.Learner")
@@ -146,6 +186,7 @@ __all__ = [
     "find_stream",
     "learners",
     "load_plugin",
+    "plugged_learners",
     "plugins",
     "unusable_plugin",
 ]

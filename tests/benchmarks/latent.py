@@ -22,9 +22,10 @@ import h5py
 import numpy as np
 import torch
 
+from trainables import STREAMS
 from trainables.engine.evaluation import evaluate
 from trainables.methods.spiking.latent_replay import LatentReplay
-from trainables.streams import STREAMS, Stream
+from trainables.streams import Stream
 from trainables.streams.datasets import Split, load
 from trainables.streams.spikes import CHANNELS
 

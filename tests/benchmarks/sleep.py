@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 
+from trainables import STREAMS
 from trainables.methods.sleep.sleep_replay import SleepReplay
-from trainables.streams import STREAMS, Task
+from trainables.streams import Task
 from trainables.streams.datasets import Split, load
 
 STACKS = (1, 10)

@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables import find_learner
-from trainables.streams import STREAMS, Stream
+from trainables import STREAMS, find_learner
+from trainables.streams import Stream
 from trainables.streams.datasets import DATASETS, Dataset, Split
 
 STACKS = (1, 2, 5, 10, 30)

@@ -542,3 +542,41 @@ def test_a_data_root_is_text(name, tmp_path, monkeypatch):
     monkeypatch.setenv(name, os.fsdecode(b"/data/\xff"))
     with pytest.raises(InputError, match=r"'/data/\\xff.*' is not text in UTF-8"):
         data_root(None)
+
+
+LIGHT = [["--help"], ["run", "--help"], ["presets"], ["methods"], ["streams"]]
+HEAVY = ("torch", "ray", "optuna", "mlflow", "scipy", "matplotlib")
+
+
+@pytest.mark.parametrize("words", LIGHT, ids=" ".join)
+def test_what_only_lists_loads_no_heavy_library(words):
+    code = f"""
+import sys
+from study.cli import main
+sys.argv = ["study", *{words!r}]
+try:
+    main()
+finally:
+    print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (found.returncode, found.stderr) == (0, "\n")
+    assert found.stdout
+
+
+READING = [["status"], ["report", "--json"], ["report", "--power"], ["front"]]
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_what_reads_a_folder_loads_no_ray(words, finished):
+    code = f"""
+import sys
+from study.cli import main
+sys.argv = ["study", *{[words[0], str(finished), *words[1:]]!r}]
+try:
+    main()
+finally:
+    print("ray" in sys.modules, "mlflow" in sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert found.stdout.splitlines()[-1] == "False False"

@@ -36,5 +36,4 @@ def fit_here(source, name, data, pretrained, resources, storage):
 def without_ray(patch: pytest.MonkeyPatch) -> None:
     """Let studies run here."""
     patch.setattr("study.run.phases.connected", lambda *given: contextlib.nullcontext({"CPU": 2.0}))
-    for module in ("sweep", "confirmation", "pretraining"):
-        patch.setattr(f"study.run.{module}.fit", fit_here)
+    patch.setattr("study.run.context.fit", fit_here)

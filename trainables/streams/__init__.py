@@ -1,42 +1,36 @@
 """Streams of tasks, and the data sets they are made from."""
 
-from trainables.streams.datasets import DATASETS
-from trainables.streams.scenario import SCENARIOS, Scenario
-from trainables.streams.spiking import spiking_streams
-from trainables.streams.split import PhotographOptions, SplitStream
-from trainables.streams.stream import Batch, Stream, StreamInfo, StreamOptions, Task
-from trainables.streams.transformed import PermutedStream, RotatedStream
+from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-class PermutedMNIST(PermutedStream):
-    """Ten permutations of the pixels of MNIST (Goodfellow et al. 2013)."""
+if TYPE_CHECKING:
+    from trainables.streams.scenario import SCENARIOS, Scenario
+    from trainables.streams.split import SplitStream
+    from trainables.streams.stream import Batch, Stream, StreamInfo, StreamOptions, Task
 
-    name = "permuted_mnist"
-    dataset = "mnist"
-    reference = DATASETS["mnist"].source
-
-
-class RotatedMNIST(RotatedStream):
-    """MNIST turned by five angles (Lopez-Paz and Ranzato 2017)."""
-
-    name = "rotated_mnist"
-    dataset = "mnist"
-    reference = DATASETS["mnist"].source
-
-
-STREAMS: dict[str, type[Stream]] = {
-    "split_digits": SplitStream.of("digits", "split_digits"),
-    "split_mnist": SplitStream.of("mnist", "split_mnist"),
-    "split_fashion_mnist": SplitStream.of("fashion_mnist", "split_fashion_mnist"),
-    "split_cifar10": SplitStream.of("cifar10", "split_cifar10", PhotographOptions),
-    "permuted_mnist": PermutedMNIST,
-    "rotated_mnist": RotatedMNIST,
-    **spiking_streams(),
+PUBLIC = {
+    "SCENARIOS": "scenario",
+    "Scenario": "scenario",
+    "SplitStream": "split",
+    "Batch": "stream",
+    "Stream": "stream",
+    "StreamInfo": "stream",
+    "StreamOptions": "stream",
+    "Task": "stream",
 }
+
+
+def __getattr__(name: str) -> Any:
+    """Import what the author of a method needs when it is asked for: data sets need no torch."""
+    if name in PUBLIC:
+        return getattr(import_module(f"{__name__}.{PUBLIC[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "SCENARIOS",
-    "STREAMS",
     "Batch",
     "Scenario",
     "SplitStream",

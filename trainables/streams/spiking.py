@@ -285,27 +285,45 @@ def one_by_one(orders: Tensor, first: int) -> Tensor:
     return torch.cat([orders[:, :first].unsqueeze(1), later], dim=1)
 
 
-def spiking_streams() -> dict[str, type[Stream]]:
-    """Every kind of stream of every data set of speech, by name."""
-    kinds: dict[str, Any] = {
-        "speaker_incremental": SpeakerIncremental,
-        "class_incremental_one": ClassIncrementalOne,
-        "progressive_classes": ProgressiveClasses,
-    }
-    return {
-        f"{name}_{dataset}": _named(kind, f"{name}_{dataset}", dataset)
-        for name, kind in kinds.items()
-        for dataset in ("shd", "spoken_digits")
-    }
+class SpeakerIncrementalSHD(SpeakerIncremental):
+    """A new speaker of the Spiking Heidelberg Digits."""
+
+    name = "speaker_incremental_shd"
+    dataset = "shd"
 
 
-def _named(kind: type[SpikingStream], name: str, dataset: str) -> type[SpikingStream]:
-    members: dict[str, Any] = {
-        "dataset": dataset,
-        "name": name,
-        "reference": DATASETS[dataset].source,
-        "__doc__": kind.__doc__,
-    }
-    if issubclass(kind, ProgressiveClasses):
-        members["tasks"] = 1 + DATASETS[dataset].classes - DATASETS[dataset].classes // 2
-    return type(name, (kind,), members)
+class SpeakerIncrementalSpokenDigits(SpeakerIncremental):
+    """A new speaker of the Free Spoken Digit Dataset."""
+
+    name = "speaker_incremental_spoken_digits"
+    dataset = "spoken_digits"
+
+
+class ClassIncrementalOneSHD(ClassIncrementalOne):
+    """A new class of the Spiking Heidelberg Digits."""
+
+    name = "class_incremental_one_shd"
+    dataset = "shd"
+
+
+class ClassIncrementalOneSpokenDigits(ClassIncrementalOne):
+    """A new class of the Free Spoken Digit Dataset."""
+
+    name = "class_incremental_one_spoken_digits"
+    dataset = "spoken_digits"
+
+
+class ProgressiveClassesSHD(ProgressiveClasses):
+    """Half of the classes, then the others one by one, of the Spiking Heidelberg Digits."""
+
+    name = "progressive_classes_shd"
+    dataset = "shd"
+    tasks = 11
+
+
+class ProgressiveClassesSpokenDigits(ProgressiveClasses):
+    """Half of the classes, then the others one by one, of the Free Spoken Digit Dataset."""
+
+    name = "progressive_classes_spoken_digits"
+    dataset = "spoken_digits"
+    tasks = 6

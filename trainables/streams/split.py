@@ -90,11 +90,31 @@ class SplitStream(ClassStream):
     def assign_classes(self) -> Tensor:
         return self.orders().reshape(len(self.seeds), self.tasks, -1)
 
-    @staticmethod
-    def of(
-        dataset: str, name: str, options: type[SplitOptions] = SplitOptions
-    ) -> type[SplitStream]:
-        """Return the stream of a data set, under a name."""
-        source = DATASETS[dataset].source
-        members = {"dataset": dataset, "name": name, "reference": source, "Options": options}
-        return type(name, (SplitStream,), members)
+
+class SplitDigits(SplitStream):
+    """Five pairs of scikit-learn's handwritten digits."""
+
+    name = "split_digits"
+    dataset = "digits"
+
+
+class SplitMNIST(SplitStream):
+    """Five pairs of the digits of MNIST."""
+
+    name = "split_mnist"
+    dataset = "mnist"
+
+
+class SplitFashionMNIST(SplitStream):
+    """Five pairs of the classes of Fashion-MNIST."""
+
+    name = "split_fashion_mnist"
+    dataset = "fashion_mnist"
+
+
+class SplitCIFAR10(SplitStream):
+    """Five pairs of the classes of CIFAR-10."""
+
+    name = "split_cifar10"
+    dataset = "cifar10"
+    Options = PhotographOptions

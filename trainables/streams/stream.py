@@ -110,7 +110,6 @@ class Stream(ABC):
 
     name: ClassVar[str]
     dataset: ClassVar[str]
-    reference: ClassVar[str]
     tasks: int  # of the class: how many by default; of a stream: how many it has
     scenarios: ClassVar[tuple[str, ...]]
     Options: ClassVar[type[StreamOptions]] = StreamOptions

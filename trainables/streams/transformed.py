@@ -172,3 +172,17 @@ def _sampled(images: Tensor, grid: Tensor) -> Tensor:
     floats = images.unsqueeze(1).to(torch.float32)
     turned = F.grid_sample(floats, grid.expand(shape), align_corners=False)
     return turned.squeeze(1).round_().to(torch.uint8)
+
+
+class PermutedMNIST(PermutedStream):
+    """Ten permutations of the pixels of MNIST (Goodfellow et al. 2013)."""
+
+    name = "permuted_mnist"
+    dataset = "mnist"
+
+
+class RotatedMNIST(RotatedStream):
+    """MNIST turned by five angles (Lopez-Paz and Ranzato 2017)."""
+
+    name = "rotated_mnist"
+    dataset = "mnist"

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import founded
 import numpy as np
 import pytest
 import torch
@@ -258,7 +259,7 @@ def test_an_interrupted_pretraining_goes_on_with_the_seeds_it_lacks(tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("study.run.pretraining.fit", killed)
+        patch.setattr("study.run.context.fit", killed)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "small")
     kept = sums(tmp_path / "small")
@@ -525,7 +526,7 @@ def test_the_arrays_reach_the_workers_of_a_cluster(tmp_path):
     describe(tmp_path, "founded", ENTRY_POINTS)
     found = subprocess.run(
         command(tmp_path),
-        env=on_path(tmp_path, Path(__file__).parent),
+        env=on_path(tmp_path, Path(founded.__file__).parent),
         capture_output=True,
         text=True,
         timeout=300,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
-from trainables import InputError, rng
+from trainables import STREAMS, InputError, rng
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
 from trainables.engine.evaluation import evaluate
@@ -23,7 +23,7 @@ from trainables.memory import GreedyMemory
 from trainables.methods.gdumb import GDumb, learning_rate
 from trainables.nn.cutmix import cutmix
 from trainables.rng import Draws, generator
-from trainables.streams import STREAMS, Batch, StreamInfo
+from trainables.streams import Batch, StreamInfo
 
 SEEDS = (11, 12, 13)
 CPU = torch.device("cpu")

@@ -925,7 +925,7 @@ def test_bundled_data_leaves_no_file(tmp_path):
 
 
 def test_split_streams_can_be_made_of_any_data_set(toy, tmp_path):
-    pairs = SplitStream.of("toy", "split_toy")
+    pairs = type("Pairs", (SplitStream,), {"name": "split_toy", "dataset": "toy"})
     pairs.tasks = 1
     found = pairs(load("toy", tmp_path), "class", (1,), "confirm")
     assert found.info.name == "split_toy"
