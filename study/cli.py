@@ -218,9 +218,9 @@ def _report_several(
 ) -> None:
     from analysis.report.many_sections import across_sections, to_json
     from study.console import print_sections
-    from study.report import compare, write_across
+    from study.report import compare_studies, write_across
 
-    across = compare(analyses, folders)
+    across = compare_studies(analyses, folders)
     if as_json:
         print(to_json(across, analyses), end="")
     else:

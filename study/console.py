@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 2.0  # plain lines come at most so often, and at the end of a phase
 
 
-class Stream(io.TextIOWrapper):
+class TerminalStream(io.TextIOWrapper):
     """Standard output or error that never stops the program: a study is worth more than what is
     said of it. What cannot be written is dropped, and ``problem`` is why.
     """
@@ -63,13 +63,13 @@ def open_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)
     for number, name in ((1, "stdout"), (2, "stderr")):
         given = getattr(sys, name)
-        if not isinstance(given, Stream):
+        if not isinstance(given, TerminalStream):
             # of its own, so that descriptor 2 may be given to a library's C code for a while
             buffer = os.fdopen(os.dup(number), "wb")
             encoding = given.encoding if given else "utf-8"
             live = number == 2 or os.isatty(number)
             # a sign that the terminal's encoding lacks is written as its code
-            stream = Stream(buffer, encoding, "backslashreplace", line_buffering=live)
+            stream = TerminalStream(buffer, encoding, "backslashreplace", line_buffering=live)
             setattr(sys, name, stream)
 
 
@@ -78,7 +78,7 @@ def unprinted() -> bool:
 
     A reader that has gone, as in ``| head``, has read what it wanted.
     """
-    if not isinstance(sys.stdout, Stream):
+    if not isinstance(sys.stdout, TerminalStream):
         return False
     sys.stdout.flush()
     problem = sys.stdout.problem

@@ -27,11 +27,12 @@ from study.design import PhaseStream
 from study.ledger import Ledger
 from study.spec import Spec
 from trainables.errors import InputError, check_text
+from trainables.files import write_whole
 
 FOLDERS = ("ledger", "ray", "report")  # in a study's own
 
 
-class Stack(BaseModel):
+class StackSize(BaseModel):
     """The stack size a pilot chose on a kind of device, with the rates it found."""
 
     size: int
@@ -81,7 +82,7 @@ class Facts(BaseModel):
     planned: Planned
     asked: list[Asked] = Field(min_length=1)  # questions since the first confirmation, in order
     data: dict[str, str]  # hashes of the data sets that the last run used
-    stacks: dict[str, Stack]
+    stacks: dict[str, StackSize]
     identity: dict[str, Any]  # what may not change, of every method that has been run
 
 
@@ -186,7 +187,7 @@ class Folder:
         )
         self._write()
 
-    def keep_stack(self, method: str, stack: Stack) -> None:
+    def keep_stack(self, method: str, stack: StackSize) -> None:
         """Keep the stack size a pilot chose."""
         self.facts.stacks[method] = stack
         self._write()
@@ -213,9 +214,7 @@ class Folder:
             ) from None
 
     def _write(self) -> None:
-        partial = self.path / ".study.json.partial"
-        partial.write_text(self.facts.model_dump_json(indent=1), encoding="utf-8")
-        os.replace(partial, self.path / "study.json")
+        write_whole(self.path / "study.json", self.facts.model_dump_json(indent=1).encode())
 
 
 def obstacle(folder: Path) -> str:

@@ -32,6 +32,7 @@ from trainables.engine.assignment import Assignment, key_of
 from trainables.engine.foundation import Foundation
 from trainables.engine.outcome import Outcome
 from trainables.errors import InputError
+from trainables.files import PARTIAL, partial_in, write_whole
 
 STATES = ("complete", "pruned", "diverged", "failed")
 FORMAT = 3
@@ -235,7 +236,7 @@ class Ledger:
 
     def begin(self, entry: Entry) -> None:
         """Note that a trial has been asked for."""
-        _write(self._claim_of(entry), _encode(entry).encode())
+        write_whole(self._claim_of(entry), _encode(entry).encode())
 
     def abandon(self, entry: Entry) -> None:
         """Forget that a trial has been asked for."""
@@ -248,14 +249,15 @@ class Ledger:
         )
         target = self.folder / entry.folder
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))
+        partial = partial_in(self.folder)
+        partial.mkdir()
         if outcome:
-            _write(partial / "outcome.h5", outcome)
+            write_whole(partial / "outcome.h5", outcome)
         if foundation:
-            _write(partial / "foundation.h5", foundation)
+            write_whole(partial / "foundation.h5", foundation)
         if entry.failure:
-            _write(partial / "traceback.txt", entry.failure.encode(errors="replace"))
-        _write(partial / "trial.json", _encode(entry).encode())
+            write_whole(partial / "traceback.txt", entry.failure.encode(errors="replace"))
+        write_whole(partial / "trial.json", _encode(entry).encode())
         if target.exists():  # a failed trial that ran again
             shutil.rmtree(target)
         os.replace(partial, target)
@@ -280,9 +282,9 @@ class Ledger:
 
     def _scan(self) -> Iterator[Entry]:
         if self._repair:
-            for partial in self.folder.glob(".partial-*"):
+            for partial in self.folder.glob(f"{PARTIAL}*"):
                 shutil.rmtree(partial, ignore_errors=True)
-            for partial in (self.folder / "running").glob(".partial-*"):
+            for partial in (self.folder / "running").glob(f"{PARTIAL}*"):
                 partial.unlink(missing_ok=True)
         for place in sorted(self.folder.glob("*/*/*")):
             if place.parts[-3] not in ("tune", "confirm"):
@@ -360,19 +362,6 @@ def _decode(text: str) -> Entry:
     if entry.key != key:
         raise ValueError("its key does not match its content")
     return entry
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    try:
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:  # of a full disk it does not say where
-        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _seed_label(seeds: tuple[int, ...]) -> str:

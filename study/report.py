@@ -41,7 +41,7 @@ def check_seed(analysis: Analysis, seed: int) -> None:
         )
 
 
-def compare(analyses: Sequence[Analysis], folders: Sequence[Path]) -> Across:
+def compare_studies(analyses: Sequence[Analysis], folders: Sequence[Path]) -> Across:
     """Compare several studies, which must have been tested at one alpha."""
     if len({analysis.rules.alpha for analysis in analyses}) > 1:
         pairs = zip(folders, analyses, strict=True)

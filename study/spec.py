@@ -29,13 +29,13 @@ LONGEST_SHOWN = 200  # characters of a value, in an error
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
-class Section(BaseModel):
+class FileSection(BaseModel):
     """A table of the study file: frozen, no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class SeedRange(Section):
+class SeedRange(FileSection):
     """Consecutive seeds."""
 
     first: int = Field(ge=0, lt=2**62)
@@ -47,7 +47,7 @@ Seeds = (
 )
 
 
-class StudySection(Section):
+class StudySection(FileSection):
     """What is asked."""
 
     name: Slug
@@ -66,7 +66,7 @@ class StudySection(Section):
     """a failed seed: no verdict, or counted at chance level"""
 
 
-class Range(Section):
+class Range(FileSection):
     """A range that replaces, or adds to, what a search space searches."""
 
     low: float | None = None
@@ -75,7 +75,7 @@ class Range(Section):
     choices: list[bool | int | float | str | list[int]] | None = None
 
 
-class MethodSection(Section):
+class MethodSection(FileSection):
     """One method: a learner, possibly under another name, with values fixed and ranges replaced."""
 
     learner: str | None = None
@@ -83,7 +83,7 @@ class MethodSection(Section):
     space: dict[str, Range] = {}
 
 
-class TuneSection(Section):
+class TuneSection(FileSection):
     """How every method is tuned: the same budget for each."""
 
     trials: int = Field(default=12, ge=0, le=MOST_TRIALS)
@@ -102,7 +102,7 @@ class TuneSection(Section):
     """seed of the sampler"""
 
 
-class ConfirmSection(Section):
+class ConfirmSection(FileSection):
     """The best configuration on fresh seeds."""
 
     seeds: Seeds = SeedRange(first=100, count=10)
@@ -127,7 +127,7 @@ def check_address(address: str) -> None:
         )
 
 
-class ResourcesSection(Section):
+class ResourcesSection(FileSection):
     """Where and how it runs. Changes time, never results."""
 
     address: str = "local"
@@ -151,7 +151,7 @@ class ResourcesSection(Section):
         return gpus
 
 
-class PublishedSection(Section):
+class PublishedSection(FileSection):
     """A published figure that the report sets beside ours."""
 
     mean: float = Field(allow_inf_nan=False)
@@ -180,7 +180,7 @@ def _listed(value: Any) -> Any:
 Figures = Annotated[list[PublishedSection], BeforeValidator(_listed)]
 
 
-class Spec(Section):
+class Spec(FileSection):
     """A whole study file."""
 
     study: StudySection

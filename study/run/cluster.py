@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import ray
 from ray.exceptions import RayError
 
-from study.console import Stream, warn
+from study.console import TerminalStream, warn
 from study.interruption import Interrupted
 from study.run import WORKERS
 from study.run.joining import check_head, check_temporary_folder, explained, silence_of
@@ -117,7 +117,7 @@ def _printing_to(log: Path | None, notify: Callable[[str], None]) -> Iterator[No
     before = _size(log)
     try:
         with (
-            Stream(open(log or os.devnull, "ab"), "utf-8", line_buffering=True) as said,
+            TerminalStream(open(log or os.devnull, "ab"), "utf-8", line_buffering=True) as said,
             contextlib.redirect_stdout(said),
             _logging_to(said),
             _descriptor_2_to(said),
@@ -136,7 +136,7 @@ def _size(log: Path | None) -> int:
 
 
 @contextlib.contextmanager
-def _logging_to(said: Stream) -> Iterator[None]:
+def _logging_to(said: TerminalStream) -> Iterator[None]:
     logger = logging.getLogger("ray")
     handlers, logger.handlers = logger.handlers, [logging.StreamHandler(said)]
     try:
@@ -146,7 +146,7 @@ def _logging_to(said: Stream) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _descriptor_2_to(said: Stream) -> Iterator[None]:
+def _descriptor_2_to(said: TerminalStream) -> Iterator[None]:
     if _prints_on_descriptor_2(sys.stderr):  # what is not Ray's would go there too
         yield
         return

@@ -31,7 +31,7 @@ class ConfirmationTrials(Source):
         return {**self.settings, "stack": self.stacks[entry.method]}
 
 
-def pending(study: Study, slots: int) -> list[Entry]:
+def confirmation_queue(study: Study, slots: int) -> list[Entry]:
     """Return the missing trials: interrupted ones as they were, seeds of failed ones alone, the
     rest spread over slots.
     """
@@ -78,7 +78,9 @@ def run_confirmation(run: RunContext, data: Data, first_tasks: Mapping[str, Foun
 def rounds(study: Study, slots: int) -> Iterator[list[Entry]]:
     """Yield what is missing, until nothing is that has not been asked for; no trial twice."""
     asked: set[str] = set()
-    while queue := [entry for entry in pending(study, slots) if entry.folder not in asked]:
+    while queue := [
+        entry for entry in confirmation_queue(study, slots) if entry.folder not in asked
+    ]:
         asked |= {entry.folder for entry in queue}
         yield queue
 

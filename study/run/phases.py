@@ -17,7 +17,7 @@ from study.console import Console, duration
 from study.data import Data, StudyData
 from study.design import Method
 from study.first_tasks import before_confirmation, before_sweeps
-from study.folder import Folder, Stack
+from study.folder import Folder, StackSize
 from study.interruption import heeded
 from study.mlflow.mirror import Mirror
 from study.record import study_record
@@ -143,12 +143,12 @@ def _stack_sizes(study: Study, data: Data, console: Console) -> dict[str, int]:
         if not pilot.rates:
             console.say(f"methods.{name}: its pilot failed ({pilot.problem})")
             continue
-        stack = Stack(size=pilot.fastest, device=device, seed_steps_per_second=pilot.rates)
+        stack = StackSize(size=pilot.fastest, device=device, seed_steps_per_second=pilot.rates)
         study.folder.keep_stack(name, stack)
     return known | {name: pilot.fastest for name, pilot in pilots.items()}
 
 
-def _same_device(stack: Stack | None, device: str) -> bool:
+def _same_device(stack: StackSize | None, device: str) -> bool:
     return stack is not None and stack.device == device
 
 

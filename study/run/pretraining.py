@@ -35,7 +35,7 @@ class PretrainingTrials(Source):
         return {**self.settings, "stack": self.stacks[entry.folder]}
 
 
-def pending(run: RunContext, wanted: Sequence[SharedTask]) -> list[tuple[Entry, int]]:
+def pretraining_queue(run: RunContext, wanted: Sequence[SharedTask]) -> list[tuple[Entry, int]]:
     """Return the missing trials and the size of their stacks. Their seeds are spread over slots,
     but not more than a stack to a trial: what has been learnt is then kept stack by stack.
     """
@@ -62,7 +62,7 @@ def run_pretraining(
     if not wanted:
         return {}
     ledger, phase = run.study.ledger, wanted[0].work.phase
-    queue = pending(run, wanted)
+    queue = pretraining_queue(run, wanted)
     done = sum(len(shared.finished(ledger)) for shared in wanted)
     run.console.phase(f"pretrain {phase}", done + len(queue), done)
     if queue:

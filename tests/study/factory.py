@@ -16,9 +16,9 @@ from ray.tune.schedulers import TrialScheduler
 
 from study.check import resolve
 from study.design import Design, Method
-from study.folder import Folder, Stack
+from study.folder import Folder, StackSize
 from study.ledger import Entry, Ledger, entry_for
-from study.run.confirmation import ConfirmationTrials, pending
+from study.run.confirmation import ConfirmationTrials, confirmation_queue
 from study.run.context import RunContext
 from study.run.driver import Source, Watch
 from study.run.sweep import SweepTrials
@@ -238,7 +238,7 @@ def make_sweep(spec: Spec, name: str, ledger: Ledger) -> SweepTrials:
 def make_confirmation(spec: Spec, ledger: Ledger, slots: int = 2) -> ConfirmationTrials:
     """Return the confirmation of all methods."""
     run = make_run(spec, ledger, slots)
-    return ConfirmationTrials(run, pending(run.study, slots))
+    return ConfirmationTrials(run, confirmation_queue(run.study, slots))
 
 
 def add(
@@ -313,7 +313,9 @@ def build_study(place: Path, spec: Spec, learn: Learn | None = None) -> Ledger:
         for name in spec.methods:
             if name not in folder.facts.stacks:
                 rates = {1: 10.0, 2: 15.0}
-                folder.keep_stack(name, Stack(size=2, device="cpu", seed_steps_per_second=rates))
+                folder.keep_stack(
+                    name, StackSize(size=2, device="cpu", seed_steps_per_second=rates)
+                )
             Tune(make_sweep(spec, name, ledger), learn).run()
         Tune(make_confirmation(spec, ledger), learn).run()
     return ledger

@@ -15,7 +15,15 @@ import pytest
 from factory import build_study, make_spec
 
 from study import console as module
-from study.console import Console, Stream, duration, print_results, print_table, unprinted, warn
+from study.console import (
+    Console,
+    TerminalStream,
+    duration,
+    print_results,
+    print_table,
+    unprinted,
+    warn,
+)
 from study.record import analyse_folder
 
 LIVE = """
@@ -209,7 +217,7 @@ def test_a_narrow_terminal_cuts_nothing_and_breaks_no_name():
 def full():
     """A stream to a disk that is full."""
     disk = open("/dev/full", "wb")  # noqa: SIM115 - what a full disk has not taken fails at the end
-    yield Stream(disk, "utf-8")
+    yield TerminalStream(disk, "utf-8")
     with contextlib.suppress(OSError):
         disk.close()
 
@@ -228,7 +236,7 @@ def test_a_reader_that_has_gone_has_read_what_it_wanted(monkeypatch, capsys):
     reader, writer = os.pipe()
     os.close(reader)
     pipe = open(writer, "wb")  # noqa: SIM115 - as above
-    monkeypatch.setattr(sys, "stdout", Stream(pipe, "utf-8"))
+    monkeypatch.setattr(sys, "stdout", TerminalStream(pipe, "utf-8"))
     print_table("", ["a"], [["b"]] * 1000)
     assert not unprinted()
     assert sys.stdout.problem.errno == errno.EPIPE

@@ -14,7 +14,7 @@ from factory import add, admit, make_spec
 
 from study.check import resolve
 from study.data import StudyData
-from study.folder import Facts, Folder, Stack
+from study.folder import Facts, Folder, StackSize
 from study.mlflow.store import default_uri
 from study.mlflow.writer import rebuild
 from study.record import study_record
@@ -32,7 +32,7 @@ with FileLock(sys.argv[1], timeout=0):
 
 
 BOTH = ("finetune", "replay")
-STACK = Stack(size=4, device="cpu", seed_steps_per_second={1: 10.5, 4: 20.0})
+STACK = StackSize(size=4, device="cpu", seed_steps_per_second={1: 10.5, 4: 20.0})
 
 
 def run(place, changes=None, tune=(), confirm=()):

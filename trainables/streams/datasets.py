@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.errors import InputError, cause, unknown
+from trainables.files import write_whole
 from trainables.streams import spikes
 from trainables.streams.checks import blank, images_fault, labels_fault, numbers_fault
 
@@ -117,10 +117,7 @@ def _read(path: Path, name: str, splits: tuple[str, ...]) -> dict[str, Split]:
 def _write(path: Path, data: Mapping[str, Split]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, suffix=".partial") as scratch:
-            partial = Path(scratch) / path.name
-            partial.write_bytes(_hdf5(data))
-            os.replace(partial, path)
+        write_whole(path, _hdf5(data))
     except OSError as error:
         raise InputError(
             f"cannot write {path} ({cause(error)}). Mend that, or {ELSEWHERE}."

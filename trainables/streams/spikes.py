@@ -15,8 +15,6 @@ import gzip
 import hashlib
 import io
 import itertools
-import os
-import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.errors import InputError
+from trainables.files import write_whole
 from trainables.streams.checks import duration_fault, labels_fault, numbers_fault, spikes_fault
 
 Array = NDArray[Any]
@@ -210,11 +209,8 @@ def _download(folder: Path, names: list[str]) -> None:
     try:
         contents = {name: _sound(name) for name in names}
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, suffix=".partial") as scratch:
-            for name, content in contents.items():
-                partial = Path(scratch) / name
-                partial.write_bytes(content)
-                os.replace(partial, folder / name)
+        for name, content in contents.items():
+            write_whole(folder / name, content)
     except Exception as error:  # the network's, the disk's, or the site's
         raise InputError(
             f"SHD is not under {folder} and could not be downloaded "

@@ -18,7 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.ledger import Ledger
-from study.run.confirmation import ConfirmationTrials, cut, parts_of_each, pending, rounds
+from study.run.confirmation import (
+    ConfirmationTrials,
+    confirmation_queue,
+    cut,
+    parts_of_each,
+    rounds,
+)
 from trainables import find_learner
 
 NOT_TUNED = {"tune.trials": 0}
@@ -34,7 +40,7 @@ def places_of(spec, ledger, name="replay"):
 
 
 def waiting(spec, ledger, slots=2):
-    return pending(make_study(spec, ledger), slots)
+    return confirmation_queue(make_study(spec, ledger), slots)
 
 
 def groups(entries, method="replay"):

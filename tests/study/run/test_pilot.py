@@ -11,7 +11,7 @@ import torch
 from factory import HELD_OUT, Silent, admit, make_method
 
 from study.check import resolve
-from study.folder import Folder, Stack
+from study.folder import Folder, StackSize
 from study.run import phases as runner
 from study.run import pilot
 from study.run.pilot import Pilot, measure, pilot_work, sizes
@@ -215,7 +215,7 @@ def test_what_a_pilot_finds_is_kept_and_not_timed_again(tmp_path):
     sizes, timed, said = stack_sizes(folder, spec, BOTH)
     assert (sizes, timed) == ({"finetune": 2, "replay": 1}, [("cpu", ["finetune", "replay"])])
     assert said == ["pilot: timing stack sizes of finetune, replay"]
-    stack = Stack(size=2, device="cpu", seed_steps_per_second=BOTH["finetune"].rates)
+    stack = StackSize(size=2, device="cpu", seed_steps_per_second=BOTH["finetune"].rates)
     assert Folder.open(tmp_path)[0].facts.stacks["finetune"] == stack
     again, timed, said = stack_sizes(Folder.open(tmp_path)[0], spec, {})
     assert (again, timed, said) == (sizes, [("cpu", [])], [])

@@ -28,7 +28,7 @@ from study.plan import plan
 from study.record import study_record
 from study.run.phases import _run_phases
 from study.run.pilot import Pilot
-from study.run.pretraining import pending
+from study.run.pretraining import pretraining_queue
 from study.spec import Spec
 from study.state import Study
 from study.status import status
@@ -344,7 +344,7 @@ def test_seeds_are_spread_over_the_slots_and_kept_by_the_stack(tmp_path):
     cases = [(1, 9, [5]), (2, 9, [3, 2]), (4, 9, [2, 1, 1, 1]), (9, 9, [1] * 5)]
     cases += [(1, 5, [5]), (1, 4, [3, 2]), (2, 2, [2, 2, 1]), (1, 1, [1] * 5)]
     for slots, stack, sizes in cases:
-        queue = pending(make_run(spec, Ledger(tmp_path), slots, stack), [shared])
+        queue = pretraining_queue(make_run(spec, Ledger(tmp_path), slots, stack), [shared])
         assert [len(entry.seeds) for entry, _ in queue] == sizes
         assert sorted(seed for entry, _ in queue for seed in entry.seeds) == [0, 1, 2, 3, 4]
         assert {size for _, size in queue} == {stack}
@@ -355,7 +355,7 @@ def test_of_three_pretrainings_on_two_slots_the_last_is_cut(tmp_path):
     changes = {"methods": rates, "study.reference": "p1", "tune.seeds": [0, 1], "tune.trials": 1}
     spec = make_spec({**STUDY, **changes})
     wanted = before_sweeps(make_study(spec, Ledger(tmp_path)))
-    queue = pending(make_run(spec, Ledger(tmp_path)), wanted)
+    queue = pretraining_queue(make_run(spec, Ledger(tmp_path)), wanted)
     assert [entry.seeds for entry, _ in queue] == [(0, 1), (0, 1), (0,), (1,)]
 
 
