@@ -1,5 +1,8 @@
 """Continual-learning metrics: from confusion counts to an accuracy matrix to numbers per seed.
 
+A function under `@metric` is one: its name is the metric's, the first paragraph of its docstring is
+what reports say of it, and its arguments are what it needs to know.
+
 Shape legend: S seeds, T tasks, I rows of the accuracy matrix (= T, one per learnt task), C classes,
 N evaluations of a continually evaluated stream.
 
@@ -12,17 +15,97 @@ NaN; only forward transfer reads them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.generic]
+Function = TypeVar("Function", bound=Callable[..., Array])
 
+ACCURACY = "accuracy, 0 to 1"
+CHANGE = "accuracy difference, -1 to 1"
+SHARE = "share, 0 to 1"
 RATIO_FLOOR = 1e-6  # keeps the retention ratio finite for a task that was never learnt
 RATIO_LIMITS = (0.0, 1.5)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number for each seed [S]: the function to it, and what is known of it."""
+
+    function: Callable[..., Array]
+    unit: str
+    higher_is_better: bool
+    worst: float | None  # what a failed seed counts as; None: the chance level
+    transfer: bool  # about a task while others are learnt: an offline bound has no such metric
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @property
+    def description(self) -> str:
+        return " ".join((inspect.getdoc(self.function) or "").split("\n\n")[0].split())
+
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        """The arguments of the function."""
+        return frozenset(inspect.signature(self.function).parameters)
+
+    def __call__(self, counts: Counts) -> Array:
+        """A primary metric from confusion counts [S, T, T, C, C]."""
+        return self.of(from_counts(counts))
+
+    def of(self, known: Mapping[str, NDArray[Any]]) -> Array:
+        """The metric from what it needs, by name."""
+        return self.function(**{name: known[name] for name in self.needs})
+
+
+class ReadoutMetric(NamedTuple):
+    """A metric of one of a learner's readouts; the primary one has no name here.
+
+    >>> str(ReadoutMetric("forgetting", "slow"))
+    'forgetting [slow]'
+    """
+
+    metric: str
+    readout: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.metric} [{self.readout}]" if self.readout else self.metric
+
+
+METRICS: dict[str, Metric] = {}
+
+
+def metric(
+    unit: str, higher_is_better: bool = True, worst: float | None = None, transfer: bool = False
+) -> Callable[[Function], Function]:
+    """Register a function as a metric; for the arguments, see `Metric`."""
+
+    def register(function: Function) -> Function:
+        METRICS[function.__name__] = Metric(function, unit, higher_is_better, worst, transfer)
+        return function
+
+    return register
+
+
+def find_metric(name: str) -> Metric:
+    """The primary metric of that name; a `ValueError` lists the allowed ones."""
+    if name not in PRIMARY:
+        raise ValueError(unknown_name("metric", name, list(PRIMARY)))
+    return PRIMARY[name]
+
+
+def from_counts(counts: Counts) -> dict[str, NDArray[Any]]:
+    """What metrics learn from confusion counts [S, I, T, C, C]: these and the accuracy matrix."""
+    return {"counts": counts, "matrix": accuracy_matrix(counts)}
 
 
 def accuracy_matrix(counts: Counts) -> Array:
@@ -38,16 +121,19 @@ def accuracy_matrix(counts: Counts) -> Array:
     return _share(*_correct_and_all(counts))
 
 
+@metric(ACCURACY)
 def average_accuracy(matrix: Array) -> Array:
-    """ACC [S] = (1/T) sum_j R[T,j]: mean accuracy over all tasks at the end of the stream."""
+    """Mean accuracy over all tasks at the end of the stream: (1/T) sum_j R[T,j]."""
     return _mean(_final_row(matrix))
 
 
+@metric(ACCURACY)
 def pooled_accuracy(counts: Counts) -> Array:
-    """Accuracy [S] over the test samples of all tasks together, at the end of the stream.
+    """Accuracy over the test samples of all tasks together at the end of the stream:
+    sum_j n_j R[T,j] / sum_j n_j, n_j test samples of task j.
 
-    sum_j n_j R[T,j] / sum_j n_j with the n_j test samples of task j: each sample counts the same,
-    where `average_accuracy` has each task count the same. Needs the counts [S, T, T, C, C].
+    Each sample counts the same, where `average_accuracy` has each task count the same. Needs the
+    counts [S, T, T, C, C].
     """
     correct, samples = (_final_row(of).sum(axis=-1) for of in _correct_and_all(counts))
     return _share(correct, samples)
@@ -62,72 +148,75 @@ def accuracy_curve(matrix: Array) -> Array:
     return total / np.arange(1, tasks + 1)
 
 
+@metric(ACCURACY, transfer=True)
 def average_incremental_accuracy(matrix: Array) -> Array:
-    """AIA [S] = (1/T) sum_i A_i, as reported for iCaRL (Rebuffi et al. 2017)."""
+    """Mean over the stream of the accuracy on the tasks learnt so far: (1/T) sum_i A_i.
+
+    As reported for iCaRL (Rebuffi et al. 2017).
+    """
     return _mean(accuracy_curve(matrix))
 
 
+@metric(ACCURACY)
 def retention_old(matrix: Array) -> Array:
-    """RET_old [S] = (1/(T-1)) sum_{j<T} R[T,j]; the newest task does not count.
+    """Final accuracy on all tasks but the newest: (1/(T-1)) sum_{j<T} R[T,j].
 
-    Not RET_all, which is the average accuracy: published "retention" means either. NaN for T = 1.
+    Not the average accuracy over all tasks: published "retention" means either. NaN for T = 1.
     """
     return _mean(_final_row(matrix)[:, :-1])
 
 
+@metric(ACCURACY)
 def retention_first(matrix: Array) -> Array:
-    """RET_first [S] = R[T,1]: what is left of the first task. NaN for T = 1."""
+    """Final accuracy on the first task: R[T,1].
+
+    NaN for T = 1.
+    """
     final = _final_row(matrix)
     return final[:, 0].copy() if final.shape[-1] > 1 else np.full(len(final), np.nan)
 
 
+@metric("ratio, 0 to 1.5", worst=0.0, transfer=True)
 def retention_ratio(matrix: Array) -> Array:
-    """RET_ratio [S] = (1/(T-1)) sum_{j<T} R[T,j] / max(R[j,j], 1e-6), each ratio cut to [0, 1.5].
+    """Final accuracy relative to that just after learning, old tasks:
+    (1/(T-1)) sum_{j<T} R[T,j]/R[j,j].
 
-    The cut keeps a task that was hardly learnt from ruling the mean. NaN for T = 1.
+    Each ratio is over max(R[j,j], 1e-6) and cut to [0, 1.5], which keeps a task that was hardly
+    learnt from ruling the mean. NaN for T = 1.
     """
     ratio = _final_row(matrix) / np.maximum(_diagonal(matrix), RATIO_FLOOR)
     return _mean(np.clip(ratio, *RATIO_LIMITS)[:, :-1])
 
 
+@metric(ACCURACY, transfer=True)
 def learning_accuracy(matrix: Array) -> Array:
-    """LA [S] = (1/T) sum_j R[j,j]: accuracy on each task just after learning it (plasticity)."""
+    """Accuracy on each task just after learning it: (1/T) sum_j R[j,j]."""
     return _mean(_diagonal(matrix))
 
 
+@metric(ACCURACY)
 def newest_accuracy(matrix: Array) -> Array:
-    """R[T,T] [S]: accuracy on the newest task just after learning it."""
+    """Accuracy on the newest task just after learning it: R[T,T]."""
     return _diagonal(matrix)[:, -1].copy()
 
 
+@metric(CHANGE, worst=-1.0, transfer=True)
 def backward_transfer(matrix: Array) -> Array:
-    """BWT [S] = (1/(T-1)) sum_{j<T} (R[T,j] - R[j,j]) (Lopez-Paz and Ranzato 2017, GEM).
+    """Change of the old tasks' accuracy since they were learnt:
+    (1/(T-1)) sum_{j<T} (R[T,j] - R[j,j]).
 
-    Negative values are forgetting. NaN for T = 1.
+    Negative values are forgetting (Lopez-Paz and Ranzato 2017, GEM). NaN for T = 1.
     """
     return _mean((_final_row(matrix) - _diagonal(matrix))[:, :-1])
 
 
-def forward_transfer(matrix: Array, initial: Array) -> Array:
-    """FWT [S] = (1/(T-1)) sum_{j=2..T} (R[j-1,j] - b_j) (Lopez-Paz and Ranzato 2017, GEM).
-
-    Args:
-        matrix: R, the accuracy matrix [S, I, T], the entries just above the diagonal filled.
-        initial: b [S, T], the accuracy of the freshly initialised network on each task.
-
-    Meaningless for a single class-incremental head, where R[j-1,j] is zero by construction.
-    NaN for T = 1.
-    """
-    matrix = _square(matrix)
-    ahead = np.diagonal(matrix, offset=1, axis1=-2, axis2=-1)  # [S, T-1]
-    return _mean(ahead - _per_task(initial, matrix, "initial")[:, 1:])
-
-
+@metric(CHANGE, higher_is_better=False, worst=1.0, transfer=True)
 def forgetting(matrix: Array) -> Array:
-    """F [S] = (1/(T-1)) sum_{j<T} (max_{j<=i<=T-1} R[i,j] - R[T,j]) (Chaudhry et al. 2018).
+    """Loss from the best earlier accuracy on the old tasks:
+    (1/(T-1)) sum_{j<T} (max_{j<=i<T} R[i,j] - R[T,j]).
 
-    The maximum leaves out the final row, so F is negative where the last task helped the old ones.
-    NaN for T = 1.
+    The maximum leaves out the final row, so it is negative where the last task helped the old ones
+    (Chaudhry et al. 2018). NaN for T = 1.
     """
     matrix = _square(matrix)
     tasks = matrix.shape[-1]
@@ -137,8 +226,26 @@ def forgetting(matrix: Array) -> Array:
     return _mean(best - matrix[:, -1, :-1])
 
 
+@metric(CHANGE, transfer=True)
+def forward_transfer(matrix: Array, initial: Array) -> Array:
+    """Accuracy on a task before it is learnt, above that of the untrained network:
+    (1/(T-1)) sum_{j>1} (R[j-1,j] - b_j).
+
+    Args:
+        matrix: R, the accuracy matrix [S, I, T], the entries just above the diagonal filled.
+        initial: b [S, T], the accuracy of the freshly initialised network on each task.
+
+    Meaningless for a single class-incremental head, where R[j-1,j] is zero by construction
+    (Lopez-Paz and Ranzato 2017, GEM). NaN for T = 1.
+    """
+    matrix = _square(matrix)
+    ahead = np.diagonal(matrix, offset=1, axis1=-2, axis2=-1)  # [S, T-1]
+    return _mean(ahead - _per_task(initial, matrix, "initial")[:, 1:])
+
+
+@metric(SHARE, higher_is_better=False)
 def recency_bias(counts: Counts, task_classes: NDArray[np.bool_]) -> Array:
-    """Share [S] of the old tasks' test samples predicted as a class of the newest task, at the end.
+    """Share of the old tasks' test samples predicted as a class of the newest task, at the end.
 
     Args:
         counts: confusion counts [S, I, T, C, C].
@@ -154,8 +261,10 @@ def recency_bias(counts: Counts, task_classes: NDArray[np.bool_]) -> Array:
     return _share(newest, samples)
 
 
+@metric(ACCURACY, transfer=True)
 def min_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> Array:
-    """min-ACC [S] at the last evaluation (De Lange et al. 2023, the stability gap).
+    """Lowest accuracy on the old tasks at any evaluation since they were learnt, mean over them
+    (De Lange et al. 2023).
 
     (1/(k-1)) sum_{j<k} min_n A(j, n), with k the task being learnt at the last evaluation and n
     running over the evaluations since task j was learnt: the last one made while it was being
@@ -173,11 +282,13 @@ def min_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> 
     return _mean(np.stack(lowest, axis=-1) if lowest else values[:, 0, :0])
 
 
+@metric(ACCURACY, transfer=True)
 def worst_case_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> Array:
-    """WC-ACC [S] = (1/k) A(k, now) + (1 - 1/k) min-ACC at the last evaluation.
+    """min_accuracy and the accuracy on the newest task, weighed by the tasks learnt (De Lange et
+    al. 2023).
 
-    De Lange et al. 2023. Arguments as for `min_accuracy`. While the first task is being learnt it
-    is A(1, now).
+    (1/k) A(k, now) + (1 - 1/k) min_accuracy at the last evaluation. Arguments as for
+    `min_accuracy`. While the first task is being learnt it is A(1, now).
     """
     values, starts = _continual(accuracies, task_of_evaluation)
     k = len(starts)
@@ -185,6 +296,22 @@ def worst_case_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.intege
     if k == 1:
         return now.copy()
     return now / k + (1 - 1 / k) * min_accuracy(accuracies, task_of_evaluation)
+
+
+@metric(SHARE, higher_is_better=False)
+def cl_gap(accuracy: Array, upper: Array, lower: Array) -> Array:
+    """Share of the way from joint training (0) to naive fine-tuning (1):
+    (ACC_joint - ACC) / (ACC_joint - ACC_finetune); no mean where a seed has these two equal.
+
+    Args:
+        accuracy: ACC [S], the average accuracy of a method.
+        upper, lower: those of the bounds, on the same seeds.
+    """
+    return _share(upper - accuracy, upper - lower)
+
+
+# which a study may name as its primary metric or objective
+PRIMARY = {name: of for name, of in METRICS.items() if of.needs <= {"counts", "matrix"}}
 
 
 def chance(scenario: str, classes_total: int, classes_per_task: int) -> float:
@@ -213,40 +340,12 @@ def unknown_name(kind: str, name: str, allowed: list[str]) -> str:
     return f"unknown {kind} `{name}`: allowed are {', '.join(sorted(allowed))}{hint}"
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A metric computed from confusion counts alone: one a study may name as its primary."""
-
-    name: str
-    higher_is_better: bool
-    unit: str
-    description: str
-    function: Callable[[Counts], Array]
-    worst: float | None = None  # what a failed seed counts as; None: the chance level
-
-    def __call__(self, counts: Counts) -> Array:
-        """The metric of each seed [S] from confusion counts [S, T, T, C, C]."""
-        return self.function(counts)
-
-
-def find_metric(name: str) -> Metric:
-    """The metric of that name; a `ValueError` lists the allowed ones."""
-    if name not in METRICS:
-        raise ValueError(unknown_name("metric", name, list(METRICS)))
-    return METRICS[name]
-
-
 def _correct_and_all(counts: Counts) -> tuple[Array, Array]:
     """Right answers, and samples, of each seed after each task on each task; both [S, I, T]."""
     whole = np.asarray(counts, dtype=np.float64)
     if whole.ndim != 5 or whole.shape[-1] != whole.shape[-2]:
         raise ValueError(f"confusion counts must have shape [S, I, T, C, C], not {whole.shape}")
     return np.trace(whole, axis1=-2, axis2=-1), whole.sum(axis=(-2, -1))
-
-
-def _of_matrix(function: Callable[[Array], Array]) -> Callable[[Counts], Array]:
-    """The function of confusion counts that goes through their accuracy matrix."""
-    return lambda counts: function(accuracy_matrix(counts))
 
 
 def _square(matrix: Array) -> Array:
@@ -302,90 +401,3 @@ def _continual(accuracies: Array, tasks: NDArray[np.integer]) -> tuple[Array, li
             f"and stay below {values.shape[2]}; it is {order.tolist()}"
         )
     return values, [int(last) for last in np.searchsorted(order, learnt, side="right") - 1]
-
-
-_ACCURACY = "accuracy, 0 to 1"
-_CHANGE = "accuracy difference, -1 to 1"
-
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            "average_accuracy",
-            True,
-            _ACCURACY,
-            "Mean accuracy over all tasks at the end of the stream: (1/T) sum_j R[T,j].",
-            _of_matrix(average_accuracy),
-        ),
-        Metric(
-            "pooled_accuracy",
-            True,
-            _ACCURACY,
-            "Accuracy over the test samples of all tasks together at the end of the stream: "
-            "sum_j n_j R[T,j] / sum_j n_j, n_j test samples of task j.",
-            pooled_accuracy,
-        ),
-        Metric(
-            "average_incremental_accuracy",
-            True,
-            _ACCURACY,
-            "Mean over the stream of the accuracy on the tasks learnt so far: (1/T) sum_i A_i.",
-            _of_matrix(average_incremental_accuracy),
-        ),
-        Metric(
-            "retention_old",
-            True,
-            _ACCURACY,
-            "Final accuracy on all tasks but the newest: (1/(T-1)) sum_{j<T} R[T,j].",
-            _of_matrix(retention_old),
-        ),
-        Metric(
-            "retention_first",
-            True,
-            _ACCURACY,
-            "Final accuracy on the first task: R[T,1].",
-            _of_matrix(retention_first),
-        ),
-        Metric(
-            "retention_ratio",
-            True,
-            "ratio, 0 to 1.5",
-            "Final accuracy relative to that just after learning, old tasks: "
-            "(1/(T-1)) sum_{j<T} R[T,j]/R[j,j].",
-            _of_matrix(retention_ratio),
-            worst=0.0,
-        ),
-        Metric(
-            "learning_accuracy",
-            True,
-            _ACCURACY,
-            "Accuracy on each task just after learning it: (1/T) sum_j R[j,j].",
-            _of_matrix(learning_accuracy),
-        ),
-        Metric(
-            "newest_accuracy",
-            True,
-            _ACCURACY,
-            "Accuracy on the newest task just after learning it: R[T,T].",
-            _of_matrix(newest_accuracy),
-        ),
-        Metric(
-            "backward_transfer",
-            True,
-            _CHANGE,
-            "Change of the old tasks' accuracy since they were learnt: "
-            "(1/(T-1)) sum_{j<T} (R[T,j] - R[j,j]).",
-            _of_matrix(backward_transfer),
-            worst=-1.0,
-        ),
-        Metric(
-            "forgetting",
-            False,
-            _CHANGE,
-            "Loss from the best earlier accuracy on the old tasks: "
-            "(1/(T-1)) sum_{j<T} (max_{j<=i<T} R[i,j] - R[T,j]).",
-            _of_matrix(forgetting),
-            worst=1.0,
-        ),
-    )
-}

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from analysis.metrics import ReadoutMetric
 from analysis.statistics.estimates import Array
 from analysis.statistics.pareto import Direction
 
@@ -84,7 +85,7 @@ class PublishedRecord:
     """A published figure to set beside ours; `metric` names its definition."""
 
     method: str
-    metric: str  # of another readout than the primary one: "metric [readout]"
+    metric: ReadoutMetric
     mean: float
     sd: float | None
     n: int | None  # what sd is over
@@ -101,7 +102,7 @@ class MethodRecord:
     configuration: dict[str, Any]
     scores: dict[int, float]  # seed -> primary metric on confirmation data; NaN: diverged
     failures: dict[int, str] = field(default_factory=dict)  # seed -> reason
-    other_metrics: dict[str, dict[int, float]] = field(default_factory=dict)
+    other_metrics: dict[ReadoutMetric, dict[int, float]] = field(default_factory=dict)
     footprint: dict[str, int] = field(default_factory=dict)  # bytes by kind
     tuning: TuningRecord = field(default_factory=TuningRecord)
     matrices: dict[int, Array] = field(default_factory=dict)  # seed -> accuracy matrix [I, T]
@@ -109,6 +110,7 @@ class MethodRecord:
     maps: tuple[MapRecord, ...] = ()
     unconfirmed: str = ""  # why there is nothing to confirm; empty where there is
     offline: bool = False  # given all tasks at once: an offline bound
+    bound: str | None = None  # "upper" or "lower": the metric `cl_gap` is the way between them
     readouts: tuple[str, ...] = ()  # the first is the primary one
 
     @property

@@ -16,11 +16,11 @@ def number(value: float | None, decimals: int = 4) -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
-def p_value(p: float | None) -> str:
+def p_value(p: float | None, name: str = "p") -> str:
     """`p < 0.001` or three decimals, never 0.000."""
     if p is None:
         return MISSING
-    return "p < 0.001" if p < 0.001 else f"{p:.3f}"
+    return f"{name} < 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def p_clause(p: float) -> str:

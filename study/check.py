@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.metrics import METRICS
+from analysis.metrics import PRIMARY
 from study.design import OBJECTIVES, PHASES, Design, Method, PhaseStream
 from study.search import new_study, suggested
 from study.spec import Range, Spec, expand
@@ -46,8 +46,8 @@ def _check_study(spec: Spec) -> None:
     if study.scenario not in SCENARIOS:
         raise InputError(f"study.scenario: {unknown('scenario', study.scenario, SCENARIOS)}")
     _stream(study.stream, study.scenario, "study.stream", "study.scenario")
-    if study.metric not in METRICS:
-        raise InputError(f"study.metric: {unknown('metric', study.metric, METRICS)}")
+    if study.metric not in PRIMARY:
+        raise InputError(f"study.metric: {unknown('metric', study.metric, PRIMARY)}")
     if study.reference not in spec.methods:
         raise InputError(f"study.reference: {unknown('method', study.reference, spec.methods)}")
     options = PhaseStream.of(spec, "confirm").options
@@ -78,9 +78,9 @@ def _check_tune(spec: Spec) -> None:
             "tune.pruner: there is nothing to prune with tune.trials = 0. Set tune.pruner = 'none'."
         )
     for name in spec.objectives:
-        if name not in METRICS and name not in OBJECTIVES:
+        if name not in PRIMARY and name not in OBJECTIVES:
             raise InputError(
-                f"tune.objectives: {unknown('objective', name, [*METRICS, *OBJECTIVES])}"
+                f"tune.objectives: {unknown('objective', name, [*PRIMARY, *OBJECTIVES])}"
             )
     if spec.objectives[0] != spec.study.metric:
         raise InputError(
@@ -91,7 +91,7 @@ def _check_tune(spec: Spec) -> None:
         raise InputError(
             "tune.pruner: asha compares one objective and cannot serve several. Set it to 'none'."
         )
-    alone = [name for name in spec.objectives if name in METRICS and _needs_two_tasks(name)]
+    alone = [name for name in spec.objectives if name in PRIMARY and _needs_two_tasks(name)]
     if tune.protocol == "first_tasks" and tune.tasks == 1 and alone:
         raise InputError(f"tune.tasks = 1: {alone[0]} needs two tasks at least.")
     if (tune.protocol == "held_out_stream") != (tune.stream is not None):
@@ -111,7 +111,7 @@ def _check_tune(spec: Spec) -> None:
 
 
 def _needs_two_tasks(metric: str) -> bool:
-    return bool(np.isnan(METRICS[metric](np.ones((1, 1, 1, 1, 1))))[0])
+    return bool(np.isnan(PRIMARY[metric](np.ones((1, 1, 1, 1, 1))))[0])
 
 
 def _check_seeds(spec: Spec) -> None:
@@ -138,8 +138,8 @@ def _check_published(spec: Spec) -> None:
             raise InputError(f"{where}: {unknown('method', method, spec.methods)}")
         readouts = find_learner(spec.learner_of(method)).readouts
         for metric, several in figures.items():
-            if metric not in METRICS:
-                raise InputError(f"{where}: {unknown('metric', metric, METRICS)}")
+            if metric not in PRIMARY:
+                raise InputError(f"{where}: {unknown('metric', metric, PRIMARY)}")
             named = [figure.readout or readouts[0] for figure in several]
             for readout in named:
                 if readout not in readouts:

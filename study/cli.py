@@ -216,13 +216,14 @@ def _report_one(analysis: Analysis, place: Path, as_json: bool, seed: int | None
 def _report_several(
     folders: list[Path], analyses: list[Analysis], place: Path, as_json: bool
 ) -> None:
-    from analysis.report.many_sections import across_sections, to_json
+    from analysis.formats.data import across_to_json
+    from analysis.report.many_sections import across_sections
     from study.console import print_sections
     from study.report import compare_studies, write_across
 
     across = compare_studies(analyses, folders)
     if as_json:
-        print(to_json(across, analyses), end="")
+        print(across_to_json(across, analyses), end="")
     else:
         print_sections(across_sections(across, analyses))
     _written(lambda: write_across(across, analyses, place), place, as_json)
@@ -245,7 +246,8 @@ def _written(write: Callable[[], None], place: Path, as_json: bool) -> None:
 def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None:
     from dataclasses import asdict
 
-    from analysis.one_study.planning import plans, power_table
+    from analysis.one_study.planning import plans
+    from analysis.report.tables import power_table
     from study.console import print_block
     from study.seen import differences_of
 

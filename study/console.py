@@ -201,8 +201,10 @@ def print_table(
 
 def print_results(analysis: Analysis) -> None:
     """Print a study's comparison tables, verdicts and notes on stdout."""
+    from analysis.report.comparison_tables import comparison_table
     from analysis.report.sections import verdict_sentences
-    from analysis.report.tables import comparison_table, method_table, tuning_table
+    from analysis.report.tables import method_table
+    from analysis.report.tuning_tables import tuning_table
 
     for table in (method_table(analysis), comparison_table(analysis), tuning_table(analysis)):
         print_block(table)
@@ -222,7 +224,7 @@ def print_block(block: Block) -> None:
     from analysis.report.blocks import Bullets, Code, Paragraph, Table
 
     if isinstance(block, Table) and block.rows:
-        print_table(block.title, block.columns, block.rows, block.caption)
+        print_table(block.title, block.headings, block.texts, block.caption)
     elif isinstance(block, Paragraph | Code):
         print(block.text)
     elif isinstance(block, Bullets):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from analysis.metrics import METRICS
+from analysis.metrics import PRIMARY
 from study.spec import Range, Spec, expand
 from trainables import Learner, find_learner, find_stream
 from trainables.engine.assignment import Assignment
@@ -166,4 +166,4 @@ def direction(objective: str) -> Direction:
     """Return whether an objective is maximised or minimised."""
     if objective in OBJECTIVES:
         return OBJECTIVES[objective]
-    return "maximize" if METRICS[objective].higher_is_better else "minimize"
+    return "maximize" if PRIMARY[objective].higher_is_better else "minimize"

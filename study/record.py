@@ -9,11 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.metrics import (
-    METRICS,
-    accuracy_matrix,
-    chance,
-)
+from analysis.metrics import PRIMARY, ReadoutMetric, accuracy_matrix, chance
 from analysis.one_study.analyse import Analysis, analyse
 from analysis.one_study.units import by_unit
 from analysis.records import (
@@ -29,7 +25,7 @@ from study.changes import changes, confirmed_methods, kept_seeds
 from study.circumstances import circumstances
 from study.design import Design, Method
 from study.ledger import Entry
-from study.scores import all_scores, of_readout
+from study.scores import all_scores
 from study.search import importances
 from study.state import Study
 from trainables import Map
@@ -96,7 +92,7 @@ def _published(design: Design) -> Iterator[PublishedRecord]:
             readout = figure.readout or primary
             yield PublishedRecord(
                 method=method,
-                metric=metric if readout == primary else of_readout(metric, readout),
+                metric=ReadoutMetric(metric, "" if readout == primary else readout),
                 mean=figure.mean,
                 sd=figure.sd,
                 n=figure.n,
@@ -110,8 +106,8 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
     wanted = {*spec.confirm_seeds, *study.folder.facts.planned.seeds}
     places = confirmation.places(wanted)  # a planned seed cannot be taken back
     outcomes: dict[str, Outcome] = {}
-    table: dict[str, dict[int, float]] = {name: {} for name in METRICS}
-    known: dict[str, dict[str, list[float]]] = {}
+    table: dict[ReadoutMetric, dict[int, float]] = {ReadoutMetric(name): {} for name in PRIMARY}
+    known: dict[str, dict[ReadoutMetric, list[float]]] = {}
     footprint: dict[str, int] = {}
     matrices: dict[int, Array] = {}
     extras: dict[str, dict[int, Array]] = {}
@@ -122,8 +118,8 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
         footprint = {kind: int(column[-1]) for kind, column in outcome.footprint.items()}
         if entry.folder not in known:
             known[entry.folder] = all_scores(outcome, spec.study.scenario)
-        for name, values in known[entry.folder].items():
-            table.setdefault(name, {})[seed] = values[position]
+        for metric, values in known[entry.folder].items():
+            table.setdefault(metric, {})[seed] = values[position]
         counts = next(iter(outcome.counts.values()))[position : position + 1]
         matrices[seed] = accuracy_matrix(counts)[0]
         for name, column in outcome.extras.items():
@@ -133,7 +129,7 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
         method=method.name,
         learner=method.learner,
         configuration=confirmation.configuration or {},
-        scores=table.pop(spec.study.metric),
+        scores=table.pop(ReadoutMetric(spec.study.metric)),
         failures=places.failures,
         other_metrics=table,
         footprint=footprint,
@@ -143,6 +139,7 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
         maps=_maps(method, labels),
         unconfirmed=confirmation.obstacle,
         offline=method.kind.offline,
+        bound=method.kind.bound,
         readouts=method.kind.readouts,
     )
 

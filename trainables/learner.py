@@ -89,6 +89,8 @@ class Learner(ABC):
     offline: ClassVar[bool] = (
         False  # given the union of all tasks at every step: an upper bound, not a method
     )
+    # "upper" or "lower": the metric `cl_gap` is a method's way from the one to the other
+    bound: ClassVar[str | None] = None
 
     class Config(Training):
         """Options of the learner, with their published defaults."""
@@ -96,6 +98,10 @@ class Learner(ABC):
     config: Any  # an instance of the class's own Config
     # what another trial's first task left behind, see `pretraining`; None: `learn` trains
     pretrained: dict[str, Tensor] | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.bound = vars(cls).get("bound")  # a learner made from a bound is a method of its own
 
     def __init__(
         self,

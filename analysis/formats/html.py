@@ -13,7 +13,6 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from analysis.report import table_columns
 from analysis.report.blocks import Block, Picture, Section, Table
 
 SHORT, LONG = 24, 40  # characters of a cell up to which it stays on a line; wraps with ease
@@ -64,11 +63,10 @@ def _kind(block: Block) -> str:
 
 def _classes(table: Table) -> list[str]:
     """What each column holds: `number`, or text that is `short`, `text` or `long`."""
-    numbers = table_columns.number_columns(table)
-    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
+    texts = list(zip(*table.texts, strict=True)) or [()] * len(table.shown)
     return [
-        "number" if is_number else _length(max(map(len, cells), default=0))
-        for is_number, cells in zip(numbers, columns, strict=True)
+        "number" if column.is_number else _length(max(map(len, cells), default=0))
+        for column, cells in zip(table.shown, texts, strict=True)
     ]
 
 

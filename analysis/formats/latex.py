@@ -14,9 +14,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from analysis import wording
-from analysis.report import table_columns
 from analysis.report.blocks import Table
+
+Cells = Sequence[str | None]  # of a row; None is missing
 
 LINE = 80  # characters of \footnotesize that a line of text holds
 NARROW = 86  # the same of \scriptsize
@@ -101,17 +101,15 @@ def _accented(character: str) -> str:
 
 def _widths(table: Table) -> tuple[float, ...]:
     """Characters of each column where they must wrap; empty where all fit on a line."""
-    columns = list(zip(table.columns, *table.rows, strict=True))
+    columns = list(zip(table.headings, *table.texts, strict=True))
     natural = [max(map(len, cells)) for cells in columns]
     if sum(natural) + GAP * len(natural) <= LINE:
         return ()
     least = [max(map(_longest_word, cells)) for cells in columns]
     wanted = [max(map(len, cells[1:]), default=0) for cells in columns]
     whole = [
-        max(need, want) if number else need
-        for number, need, want in zip(
-            table_columns.number_columns(table), least, wanted, strict=True
-        )
+        max(need, want) if column.is_number else need
+        for column, need, want in zip(table.shown, least, wanted, strict=True)
     ]
     room = NARROW - GAP * len(columns)
     start = whole if sum(whole) <= room else least  # numbers on one line where they can be
@@ -125,16 +123,16 @@ def _longest_word(text: str) -> int:
     return min(LONG_WORD, max(map(len, parts), default=1))
 
 
-def _pieces(table: Table, widths: Sequence[float]) -> list[list[tuple[str, ...]]]:
+def _pieces(table: Table, widths: Sequence[float]) -> list[list[Cells]]:
     """The rows of each float."""
-    pieces: list[list[tuple[str, ...]]] = [[]]
+    pieces: list[list[Cells]] = [[]]
     room = MOST_LINES - 1.5 * len(table.caption) / CAPTION_LINE
-    used = _height(table.columns, widths)
-    for row in table.rows:
-        height = _height(row, widths)
+    used = _height(table.headings, widths)
+    for row, texts in zip(table.cells, table.texts, strict=True):
+        height = _height(texts, widths)
         if pieces[-1] and used + height > room:
             pieces.append([])
-            used, room = _height(table.columns, widths), MOST_LINES - 2
+            used, room = _height(table.headings, widths), MOST_LINES - 2
         pieces[-1].append(row)
         used += height
     return pieces
@@ -153,10 +151,8 @@ def _lines(length: int, width: float) -> int:
 # --- text -----------------------------------------------------------------------------------------
 
 
-def _float(
-    table: Table, rows: Sequence[tuple[str, ...]], widths: Sequence[float], number: int
-) -> str:
-    sides = table_columns.number_columns(table)
+def _float(table: Table, rows: Sequence[Cells], widths: Sequence[float], number: int) -> str:
+    sides = [column.is_number for column in table.shown]
     lines = [
         r"\begin{table}[tbp]",
         r"\centering",
@@ -164,7 +160,7 @@ def _float(
         r"\scriptsize\setlength{\tabcolsep}{3pt}" if widths else r"\footnotesize",
         rf"\begin{{tabular}}{{{_columns(sides, widths)}}}",
         r"\toprule",
-        _row(table.columns, sides, widths, HYPHENATED),
+        _row(table.headings, sides, widths, HYPHENATED),
         r"\midrule",
         *(_row(row, sides, widths) for row in rows),
         r"\bottomrule",
@@ -192,9 +188,7 @@ def _columns(sides: Sequence[bool], widths: Sequence[float]) -> str:
     )
 
 
-def _row(
-    cells: Sequence[str], sides: Sequence[bool], widths: Sequence[float], first: str = ""
-) -> str:
+def _row(cells: Cells, sides: Sequence[bool], widths: Sequence[float], first: str = "") -> str:
     r"""A row; `\tabularnewline`, because ragged columns give another meaning to `\\`."""
     texts = [_cell(cell, bool(widths)) for cell in cells]
     if widths:
@@ -203,5 +197,5 @@ def _row(
     return " & ".join(texts) + r" \tabularnewline"
 
 
-def _cell(text: str, narrow: bool) -> str:
-    return "--" if text == wording.MISSING else escape(text, narrow)
+def _cell(text: str | None, narrow: bool) -> str:
+    return "--" if text is None else escape(text, narrow)

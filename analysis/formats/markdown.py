@@ -57,8 +57,8 @@ def _code(text: str) -> str:
 
 
 def _table(table: Table) -> str:
-    head, *rows = [_line(map(escape, row)) for row in (table.columns, *table.rows)]
-    lines = [head, _line(("---",) * len(table.columns)), *rows]
+    head, *rows = [_line(map(escape, row)) for row in (table.headings, *table.texts)]
+    lines = [head, _line(("---",) * len(table.headings)), *rows]
     caption = f"\n\n{escape(table.caption)}" if table.caption else ""
     return f"### {escape(table.title)}\n\n" + "\n".join(lines) + caption
 

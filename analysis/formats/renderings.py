@@ -42,8 +42,8 @@ def across_files(
     parts = many_sections.across_sections(across, analyses, pictures)
     return {
         **_pages(many_sections.title(analyses), parts, draw),
-        "report.json": many_sections.to_json(across, analyses),
-        **_tables(parts, many_sections.to_csv(across, analyses)),
+        "report.json": data.across_to_json(across, analyses),
+        **_tables(parts, data.across_to_csv(across, analyses)),
     }
 
 

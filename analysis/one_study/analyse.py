@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from analysis.metrics import Metric, find_metric
+from analysis.metrics import Metric, ReadoutMetric, find_metric
 from analysis.one_study import bounds, notes, pairing, published, searches, trajectories
 from analysis.one_study.published import PublishedRow
 from analysis.one_study.searches import Search, TuningRow
@@ -75,7 +75,7 @@ class SecondaryRow:
     """
 
     method: str
-    metric: str
+    metric: ReadoutMetric
     n: int
     mean: float | None
     sd: float | None
@@ -273,14 +273,14 @@ def _secondary(
         _secondary_row(method, metric, reference if method.method in judged else None)
         for method in record.methods
         for metric in method.other_metrics
-        if metric != record.metric
+        if metric != ReadoutMetric(record.metric)
     ]
     adjusted = paired.benjamini_hochberg([row.p_exact for row in rows])
     return tuple(replace(row, q=q) for row, q in zip(rows, adjusted, strict=True))
 
 
 def _secondary_row(
-    method: MethodRecord, metric: str, reference: MethodRecord | None
+    method: MethodRecord, metric: ReadoutMetric, reference: MethodRecord | None
 ) -> SecondaryRow:
     scores = method.other_metrics[metric]
     theirs = reference.other_metrics.get(metric, {}) if reference else {}
@@ -309,13 +309,13 @@ def _secondary_row(
     )
 
 
-def _repeats(metric: str, methods: tuple[MethodRecord, MethodRecord]) -> bool:
+def _repeats(metric: ReadoutMetric, methods: tuple[MethodRecord, MethodRecord]) -> bool:
     """Whether a metric tells of both methods what the primary one or one before it does.
 
     `cl_gap` is average accuracy on another scale; pooled accuracy is average accuracy where tasks
     are of one size, and has the same scores there.
     """
-    if metric.partition(" [")[0] == bounds.GAP:
+    if metric == bounds.GAP:
         return True
     names = list(methods[0].other_metrics)
     mine = [_rounded(m.other_metrics.get(metric, {})) for m in methods]

@@ -9,68 +9,59 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
+from analysis.metrics import METRICS, ReadoutMetric, cl_gap
 from analysis.records import MethodRecord, StudyRecord
 from analysis.statistics.estimates import SMALLEST_DIFFERENCE
 
-OFFLINE, NAIVE = "joint", "finetune"  # the learners that are the bounds
-GAP = "cl_gap"
-_METRIC = "average_accuracy"
-TRANSFER = (  # metrics of what happens to a task while others are learnt
-    *("average_incremental_accuracy", "learning_accuracy", "retention_ratio"),
-    *("backward_transfer", "forward_transfer", "forgetting"),
-    *("min_accuracy", "worst_case_accuracy"),
-)
+GAP, ACCURACY = ReadoutMetric("cl_gap"), ReadoutMetric("average_accuracy")
 
 
 def without_transfer(record: StudyRecord) -> StudyRecord:
     """The study without metrics of transfer for methods that were given all tasks at once."""
-    return replace(record, methods=[_still(m) if m.offline else m for m in record.methods])
-
-
-def _still(method: MethodRecord) -> MethodRecord:
-    kept = {
-        name: values
-        for name, values in method.other_metrics.items()
-        if name.partition(" [")[0] not in TRANSFER
-    }
-    return replace(method, other_metrics=kept)
+    return replace(
+        record, methods=[_without_transfer(m) if m.offline else m for m in record.methods]
+    )
 
 
 def with_gap(record: StudyRecord) -> StudyRecord:
     """The study with the metric `cl_gap` of each method, where it has both bounds.
 
-    (ACC_joint - ACC) / (ACC_joint - ACC_finetune) of each seed: 0 is as good as joint training, 1
-    as bad as naive fine-tuning; undefined on a seed where the two agree, or where one failed.
+    It is undefined on a seed where the bounds agree, or where one failed.
     """
-    first = {m.learner: _accuracies(m, record) for m in reversed(record.methods)}
-    if not first.get(OFFLINE) or not first.get(NAIVE):
+    first = {m.bound: _accuracies(m, record) for m in reversed(record.methods)}
+    upper, lower = first.get("upper"), first.get("lower")
+    if not upper or not lower:
         return record
-    methods = [
-        m if m.learner in (OFFLINE, NAIVE) else _measured(m, record, first[OFFLINE], first[NAIVE])
-        for m in record.methods
-    ]
+    methods = [m if m.bound else _with_gap(m, record, upper, lower) for m in record.methods]
     return replace(record, methods=methods)
 
 
-def _measured(
+def _without_transfer(method: MethodRecord) -> MethodRecord:
+    kept = {
+        of: scores for of, scores in method.other_metrics.items() if not METRICS[of.metric].transfer
+    }
+    return replace(method, other_metrics=kept)
+
+
+def _with_gap(
     method: MethodRecord,
     record: StudyRecord,
     upper: Mapping[int, float],
     lower: Mapping[int, float],
 ) -> MethodRecord:
-    gaps = {
-        seed: _gap(x, upper.get(seed, math.nan), lower.get(seed, math.nan))
-        for seed, x in _accuracies(method, record).items()
-    }
-    return replace(method, other_metrics={**method.other_metrics, GAP: gaps})
-
-
-def _gap(accuracy: float, upper: float, lower: float) -> float:
-    room = upper - lower
-    return (upper - accuracy) / room if abs(room) >= SMALLEST_DIFFERENCE else math.nan
+    scores = _accuracies(method, record)
+    best, worst = (
+        np.array([bound.get(seed, math.nan) for seed in scores]) for bound in (upper, lower)
+    )
+    worst[abs(best - worst) < SMALLEST_DIFFERENCE] = math.nan
+    gaps = cl_gap(np.array(list(scores.values())), best, worst)
+    found = dict(zip(scores, gaps.tolist(), strict=True))
+    return replace(method, other_metrics={**method.other_metrics, GAP: found})
 
 
 def _accuracies(method: MethodRecord, record: StudyRecord) -> Mapping[int, float]:
-    if record.metric == _METRIC:
+    if record.metric == ACCURACY.metric:
         return method.scores
-    return method.other_metrics.get(_METRIC, {})
+    return method.other_metrics.get(ACCURACY, {})

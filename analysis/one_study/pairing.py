@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from analysis import wording
 from analysis.metrics import find_metric, unknown_name
-from analysis.one_study.bounds import TRANSFER
 from analysis.records import MethodRecord, StudyRecord
 
 FAILED_RULES = ("error", "worst")
@@ -75,7 +74,7 @@ def _refusal(study: StudyRecord, method: MethodRecord, reference: MethodRecord) 
     both = (method, reference)
     if not any(m.attempted for m in both):
         return NO_SCORES
-    if study.metric in TRANSFER and any(m.offline for m in both):
+    if find_metric(study.metric).transfer and any(m.offline for m in both):
         bound = next(m.method for m in both if m.offline)
         return f"{bound} is an offline bound, of which {study.metric} says nothing"
     if study.phase != "confirm":

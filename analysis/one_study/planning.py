@@ -1,5 +1,5 @@
 """How many seeds a study needs, and what a number of seeds can show, in the study's own units:
-numbers, sentences, and a table for each method.
+numbers and sentences.
 
 The spread comes from the paired differences seen so far and is itself uncertain: everything is
 given for the estimate and for its upper 80 % limit (1.6 times as much at 5 seeds; Colas et al. 2018
@@ -17,7 +17,6 @@ import numpy as np
 from analysis import wording
 from analysis.one_study.analyse import Analysis
 from analysis.one_study.verdicts import FEWEST_FOR_VERDICT
-from analysis.report.blocks import Table
 from analysis.statistics import estimates, paired, power
 from analysis.statistics.estimates import Array
 from analysis.statistics.power import TARGET_POWER
@@ -148,28 +147,6 @@ def plans(analysis: Analysis, seen: Mapping[str, Sequence[float]]) -> dict[str, 
 def margins(margin: float) -> Sequence[float]:
     """The difference that matters, where one is set."""
     return (margin,) if margin > 0 else ()
-
-
-def power_table(method: str, plan: Plan) -> Table:
-    """The smallest difference that n seeds show, for several n."""
-    units = wording.plural(plan.unit)
-    return Table(
-        f"{wording.begin(units)} for {method}",
-        (units, "in sd", "difference", "at the upper limit of the spread", "verdict possible"),
-        tuple(
-            (
-                f"{row.n} (planned)" if row.planned else str(row.n),
-                wording.number(row.size, 2),
-                wording.number(row.difference),
-                wording.number(row.difference_upper),
-                "yes" if row.attainable else "suggestion only",
-            )
-            for row in plan.detectable
-        ),
-        f"Smallest true difference to the reference that is seen with {plan.power:.0%} power at "
-        f"{plan.alpha:g}/{plan.comparisons}. sd: standard deviation of the paired differences.",
-        f"power-{method}",
-    )
 
 
 def measure_spread(

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from analysis import wording
-from analysis.one_study.bounds import TRANSFER
+from analysis.metrics import METRICS, ReadoutMetric
 from analysis.records import MethodRecord, PublishedRecord, StudyRecord
 from analysis.statistics import estimates
 
@@ -27,7 +27,7 @@ class PublishedRow:
     """A published figure, what was measured under the same definition, and the verdict."""
 
     method: str
-    metric: str
+    metric: ReadoutMetric
     published: float
     published_sd: float | None
     published_n: int | None
@@ -79,7 +79,7 @@ def _scores(
 ) -> dict[int, float]:
     if method is None or method.failed_seeds:
         return {}
-    if given.metric == study.metric:
+    if given.metric == ReadoutMetric(study.metric):
         return method.scores
     return method.other_metrics.get(given.metric, {})
 
@@ -106,7 +106,7 @@ def _verdict(
         return NOT_COMPARABLE, method.unconfirmed
     if not method.attempted:
         return NOT_COMPARABLE, "nothing has been confirmed yet"
-    if method.offline and given.metric.partition(" [")[0] in TRANSFER:
+    if method.offline and METRICS[given.metric.metric].transfer:
         return NOT_COMPARABLE, "an offline bound has no such metric"
     if method.failed_seeds:
         return NOT_COMPARABLE, f"{wording.count(len(method.failed_seeds), unit)} failed"

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from analysis.records import MethodRecord, TrialRecord, TuningRecord
 
@@ -38,10 +39,16 @@ class TuningRow:
 
 @dataclass(frozen=True)
 class Slice:
-    """One option of a search: what each complete trial took and reached."""
+    """One option of a method's search: what each complete trial took and reached.
 
+    `default` is the published value (None: no trial had the defaults), `chosen` what was confirmed.
+    """
+
+    method: str
     option: str
     importance: float | None  # relative, for being among the best trials; sums to 1
+    default: Any
+    chosen: Any
     points: tuple[tuple[object, float], ...]  # (value taken, first objective)
 
 
@@ -103,7 +110,7 @@ def search(method: MethodRecord, sign: int) -> Search | None:
         best_so_far=tuple(_best_so_far(values, sign)),
         expected=expected,
         not_expected=reason,
-        slices=_slices(tuning),
+        slices=_slices(method),
     )
 
 
@@ -148,14 +155,20 @@ def _best_so_far(values: Sequence[float | None], sign: int) -> list[float | None
     return found
 
 
-def _slices(tuning: TuningRecord) -> tuple[Slice, ...]:
+def _slices(method: MethodRecord) -> tuple[Slice, ...]:
+    tuning = method.tuning
+    first = next((trial.params for trial in tuning.history if trial.number == 0), {})
+    defaults = first if tuning.has_default else {}
     complete = [trial for trial in tuning.history if _usable(trial)]
     options = dict.fromkeys(name for trial in complete for name in trial.params)
     slices = [
         Slice(
-            option,
-            tuning.importance.get(option),
-            tuple((t.params[option], t.values[0]) for t in complete if option in t.params),
+            method=method.method,
+            option=option,
+            importance=tuning.importance.get(option),
+            default=defaults.get(option),
+            chosen=method.configuration.get(option),
+            points=tuple((t.params[option], t.values[0]) for t in complete if option in t.params),
         )
         for option in options
     ]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from analysis import wording
-from analysis.metrics import METRICS
+from analysis.metrics import METRICS, ReadoutMetric
 from analysis.one_study.analyse import END_OF_STREAM, Analysis
-from analysis.one_study.bounds import GAP
 
 SEED_VARIES = (
     "a seed varies everything random (class order or permutation, initial weights, batches, "
@@ -17,35 +16,11 @@ SEED_VARIES = (
 NOT_TUNED = "No method was tuned."
 CHOSEN_BEFORE = "Nothing was tuned here: a study before chose the configurations, on the seeds {}."
 
-LOWER = ("forgetting", "recency_bias", GAP)  # secondary metrics of which less is better
 
-# of what is computed from more than the confusion counts
-FURTHER = {
-    "forward_transfer": "Accuracy on a task before it is learnt, above that of the untrained "
-    "network: (1/(T-1)) sum_{j>1} (R[j-1,j] - b_j).",
-    "recency_bias": "Share of the old tasks' test samples predicted as a class of the newest task, "
-    "at the end.",
-    "min_accuracy": "Lowest accuracy on the old tasks at any evaluation since they were learnt, "
-    "mean over them (De Lange et al. 2023).",
-    "worst_case_accuracy": "min_accuracy and the accuracy on the newest task, weighed by the tasks "
-    "learnt (De Lange et al. 2023).",
-    GAP: "Share of the way from joint training (0) to naive fine-tuning (1): "
-    "(ACC_joint - ACC) / (ACC_joint - ACC_finetune); no mean where a seed has these two equal.",
-}
-
-
-def definitions(metrics: list[str]) -> list[str]:
-    """`name: what it is` of each metric that has a definition, readouts in brackets left out."""
-    bare = dict.fromkeys(name.partition(" [")[0] for name in metrics)
-    known = {name: metric.description for name, metric in METRICS.items()} | FURTHER
-    return [f"{name}: {known[name]}" for name in bare if name in known]
-
-
-def plus_minus(mean: float | None, sd: float | None) -> str:
-    """`mean ± sd`; the mean alone for one seed."""
-    if mean is None or sd is None:
-        return wording.number(mean)
-    return f"{wording.number(mean)} ± {wording.number(sd)}"
+def definitions(metrics: Iterable[ReadoutMetric]) -> list[str]:
+    """`name: what it is` of each metric, once for all its readouts."""
+    names = dict.fromkeys(of.metric for of in metrics)
+    return [f"{name}: {METRICS[name].description}" for name in names]
 
 
 def units(analysis: Analysis) -> str:

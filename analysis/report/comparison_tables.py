@@ -1,16 +1,20 @@
-"""The pre-set family as neutral tables of strings: verdicts, and the evidence behind them."""
+"""The pre-set family: verdicts, and the evidence behind them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
 
 from analysis import wording
 from analysis.one_study.analyse import Analysis, Comparison
-from analysis.report import table_columns
 from analysis.report.blocks import Table
 from analysis.report.captions import protocol, units
+from analysis.report.columns import Column, interval, numbers, together, two_decimals
+from analysis.statistics.estimates import Wins
 
-_COUNTED = ("won / tied / lost", "rho", "MDE")
+METHOD = Column[Comparison]("method", "method")
+VERDICTS, EVIDENCE, NEITHER = range(3)  # of the report's two tables, the one that shows a column
 _DIFFERENCES = (
     "Differences are method - reference over shared {units}, with the paired t-interval. p exact: "
     "sign-flip permutation test on the mean (from 17 {units} on by 99,999 random flips), "
@@ -26,11 +30,11 @@ _EVIDENCE = (
 
 
 def comparison_table(analysis: Analysis) -> Table:
-    """The pre-set family: each method against the reference, with everything known."""
+    """Each method against the reference, with everything known."""
     return Table(
         "Comparisons",
-        _comparison_columns(analysis),
-        tuple(_comparison_row(c) for c in analysis.comparisons),
+        (METHOD, *(column for _, column in _columns(analysis))),
+        analysis.comparisons,
         _differences(analysis) + _EVIDENCE + protocol(analysis),
         "comparisons",
     )
@@ -38,33 +42,86 @@ def comparison_table(analysis: Analysis) -> Table:
 
 def verdict_table(analysis: Analysis) -> Table:
     """Of the comparisons, what a reader decides by."""
-    level, family = _level(analysis), _holm(analysis)
-    columns = ("n", "difference", f"{level} CI", family, f"P(win) ({level} CI)", "verdict")
-    return replace(
-        table_columns.pick(comparison_table(analysis), ("method", *columns)),
-        title=f"Comparisons with {analysis.record.reference}",
-        caption=_differences(analysis) + protocol(analysis),
+    return Table(
+        f"Comparisons with {analysis.record.reference}",
+        (METHOD, *(column for table, column in _columns(analysis) if table == VERDICTS)),
+        analysis.comparisons,
+        _differences(analysis) + protocol(analysis),
+        "comparisons",
     )
 
 
 def evidence_table(analysis: Analysis) -> Table:
     """Of the comparisons, what stands behind the verdicts."""
-    unadjusted = ("p exact", "t (assumes normal differences)")
-    effect = f"Hedges g_z ({_level(analysis)} CI)"
-    return replace(
-        table_columns.pick(comparison_table(analysis), ("method", *unadjusted, effect, *_COUNTED)),
-        title="Behind the verdicts",
-        caption=f"Neither p is adjusted. {_EVIDENCE}".strip(),
-        name="evidence",
+    return Table(
+        "Behind the verdicts",
+        (METHOD, *(column for table, column in _columns(analysis) if table == EVIDENCE)),
+        analysis.comparisons,
+        f"Neither p is adjusted. {_EVIDENCE}",
+        "evidence",
     )
 
 
-def _level(analysis: Analysis) -> str:
-    return wording.percent(analysis.rules.confidence)
+def evidence_file(analysis: Analysis) -> Table:
+    """The same as data, with what no page shows."""
+    first = ("method", "reference", "n", "sd", "p_floor", "p_exact", "p_t", "p_t_holm", "p_tost")
+    second = ("hedges_g", "g_low", "g_high", "rho", "mde", "seeds_needed", "test_dependent")
+    columns = (
+        *map(Column, first + second),
+        *(Column(key, value=_of_wins(key)) for key in ("wins", "ties", "losses")),
+        Column("win_low", value=_of_wins("low")),
+        Column("win_high", value=_of_wins("high")),
+    )
+    return Table("", columns, analysis.comparisons, name="evidence")
 
 
-def _holm(analysis: Analysis) -> str:
-    return f"p exact, Holm (m = {analysis.rules.comparisons})"
+def _columns(analysis: Analysis) -> tuple[tuple[int, Column[Comparison]], ...]:
+    """The columns beside the method, each with the table of the report that shows it."""
+    level, m = wording.percent(analysis.rules.confidence), analysis.rules.comparisons
+    p, wins = wording.p_value, attrgetter("wins")
+    g = attrgetter("hedges_g", "g_low", "g_high")
+    return (
+        (NEITHER, Column("reference", "reference")),
+        (VERDICTS, numbers("", "n", attrgetter("n"), str)),  # of the file, the last but one
+        (VERDICTS, numbers("difference", "difference")),
+        *((VERDICTS, column) for column in together(f"{level} CI", interval, "ci_low", "ci_high")),
+        (EVIDENCE, numbers("p_exact", "p exact", format=p)),
+        (VERDICTS, numbers("p_holm", f"p exact, Holm (m = {m})", format=p)),
+        (EVIDENCE, numbers("p_t", "t (assumes normal differences)", format=p)),
+        (NEITHER, Column("hedges_g")),
+        (EVIDENCE, numbers("", f"Hedges g_z ({level} CI)", g, _effect)),
+        (NEITHER, Column("p_win", value=_of_wins("share"))),
+        (VERDICTS, numbers("", f"P(win) ({level} CI)", wins, _meaningful)),
+        (EVIDENCE, numbers("", "won / tied / lost", wins, won_tied_lost)),
+        (EVIDENCE, numbers("", "rho", attrgetter("rho"), two_decimals)),
+        (EVIDENCE, numbers("", "MDE", attrgetter("mde"))),
+        (VERDICTS, Column("verdict", "verdict")),
+        (NEITHER, Column("n")),
+        (NEITHER, Column("reason")),
+    )
+
+
+def won_share(wins: Wins) -> str:
+    """P(win) and its interval."""
+    return f"{wins.share:.2f} ({wording.interval(wins.low, wins.high, 2)})"
+
+
+def won_tied_lost(wins: Wins) -> str:
+    """How many seeds were won, tied and lost."""
+    return f"{wins.wins} / {wins.ties} / {wins.losses}"
+
+
+def _meaningful(wins: Wins) -> str:
+    return won_share(wins) + (", meaningful" if wins.meaningful else "")
+
+
+def _effect(effect: tuple[float | None, float, float]) -> str | None:
+    g, low, high = effect
+    return None if g is None else f"{two_decimals(g)} ({wording.interval(low, high, 2)})"
+
+
+def _of_wins(name: str) -> Callable[[Comparison], Any]:
+    return lambda comparison: comparison.wins and getattr(comparison.wins, name)
 
 
 def _differences(analysis: Analysis) -> str:
@@ -78,45 +135,3 @@ def _no_spread(analysis: Analysis) -> str:
         return ""
     unit = analysis.record.unit
     return f"The same difference on every {unit}: no interval, t test, g_z or MDE. "
-
-
-def _comparison_columns(analysis: Analysis) -> tuple[str, ...]:
-    level = _level(analysis)
-    return (
-        "method",
-        "reference",
-        "n",
-        "difference",
-        f"{level} CI",
-        "p exact",
-        _holm(analysis),
-        "t (assumes normal differences)",
-        f"Hedges g_z ({level} CI)",
-        f"P(win) ({level} CI)",
-        *_COUNTED,
-        "verdict",
-    )
-
-
-def _comparison_row(c: Comparison) -> tuple[str, ...]:
-    g = f"{wording.number(c.hedges_g, 2)} ({wording.interval(c.g_low, c.g_high, 2)})"
-    wins = c.wins
-    share = f"{wins.share:.2f} ({wording.interval(wins.low, wins.high, 2)})" if wins else ""
-    if wins and wins.meaningful:
-        share += ", meaningful"
-    return (
-        c.method,
-        c.reference,
-        str(c.n),
-        wording.number(c.difference),
-        wording.interval(c.ci_low, c.ci_high),
-        wording.p_value(c.p_exact),
-        wording.p_value(c.p_holm),
-        wording.p_value(c.p_t),
-        wording.MISSING if c.hedges_g is None else g,
-        share or wording.MISSING,
-        f"{wins.wins} / {wins.ties} / {wins.losses}" if wins else wording.MISSING,
-        wording.number(c.rho, 2),
-        wording.number(c.mde),
-        c.verdict,
-    )

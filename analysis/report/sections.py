@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from analysis import wording
 from analysis.one_study.analyse import Analysis, Comparison, StudyRecord
-from analysis.report import captions, table_columns, tables, tuning_tables
+from analysis.report import captions, comparison_tables, tables, tuning_tables
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
 
 FEW = 6  # comparisons up to which their sentences need no summary
@@ -84,9 +84,7 @@ def section(title: str, *blocks: Block) -> Section:
 
 def filled(*given: Table) -> tuple[Table, ...]:
     """The tables with rows, wide ones in parts."""
-    return tuple(
-        part for table in given if table.rows for part in table_columns.split_columns(table)
-    )
+    return tuple(part for table in given if table.rows for part in table.parts())
 
 
 def bullets(lines: Sequence[str]) -> tuple[Bullets, ...]:
@@ -156,9 +154,9 @@ def _alike(verdict: str, analysis: Analysis) -> str:
 
 
 def _evidence(analysis: Analysis, shelf: Shelf) -> list[Section]:
-    compared = [tables.verdict_table(analysis), tables.method_table(analysis)]
+    compared = [comparison_tables.verdict_table(analysis), tables.method_table(analysis)]
     if any(comparison.wins for comparison in analysis.comparisons):
-        compared.append(tables.evidence_table(analysis))
+        compared.append(comparison_tables.evidence_table(analysis))
     confirmed = any(row.n or row.failed for row in analysis.methods)
     return [
         section("Comparisons", *filled(*compared if confirmed else [])),
@@ -208,7 +206,7 @@ def _tuning(analysis: Analysis, shelf: Shelf) -> Section:
     history = shelf.take("search-history")
     return section(
         "Tuning",
-        *(filled(tables.tuning_table(analysis)) or (Paragraph(_not_tuned(analysis)),)),
+        *(filled(tuning_tables.tuning_table(analysis)) or (Paragraph(_not_tuned(analysis)),)),
         *history,
         *filled(tuning_tables.expected_best_table(analysis)),
         *bullets(_not_expected(analysis) if not history else []),  # its caption says so too
@@ -246,8 +244,8 @@ def _fronts(analysis: Analysis, shelf: Shelf) -> Section:
 
 def _secondary(analysis: Analysis) -> Section:
     table = tables.secondary_table(analysis)
-    metrics = list(dict.fromkeys(row.metric for row in analysis.secondary if row.n))
-    return section("Secondary metrics", *filled(table), *bullets(captions.definitions(metrics)))
+    metrics = captions.definitions(row.metric for row in analysis.secondary if row.n)
+    return section("Secondary metrics", *filled(table), *bullets(metrics))
 
 
 def _failures(analysis: Analysis) -> Section:

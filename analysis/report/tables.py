@@ -1,46 +1,39 @@
-"""What an `Analysis` says about the confirmation, as neutral tables of strings.
+"""What an `Analysis` says about the confirmation, as tables.
 
-A `Table` is what a terminal and every format of the report draw: nothing in it is escaped or
-styled. The tables of the sweeps are in `tuning_tables`, the same numbers as data in `data`.
+The comparisons are in `comparison_tables`, the sweeps in `tuning_tables`, and what only files hold,
+such as the numbers behind the figures, in `file_tables`.
 """
 
 from __future__ import annotations
 
-import json
+from functools import partial
+from itertools import islice
+from operator import attrgetter
 
 from analysis import wording
-from analysis.formats.data import plain
-from analysis.one_study.analyse import Analysis, MemoryPoint, MethodRow
-from analysis.one_study.published import NOT_COMPARABLE, PublishedRow
+from analysis.metrics import METRICS
+from analysis.one_study.analyse import Analysis, Failure, MethodRow
+from analysis.one_study.planning import Plan
+from analysis.one_study.published import NOT_COMPARABLE
 from analysis.one_study.trajectories import Trajectory
 from analysis.report import captions
 from analysis.report.blocks import Table
-from analysis.report.captions import LOWER, definitions, plus_minus, protocol, spread, units
-from analysis.report.comparison_tables import comparison_table, evidence_table, verdict_table
-from analysis.report.tuning_tables import tuning_table
-
-__all__ = [
-    "Table",
-    "comparison_table",
-    "configuration_table",
-    "diagnostic_table",
-    "evidence_table",
-    "failure_table",
-    "footprint_table",
-    "memory_table",
-    "method_table",
-    "per_task_table",
-    "published_table",
-    "secondary_table",
-    "seed_table",
-    "tuning_table",
-    "verdict_table",
-]
+from analysis.report.captions import definitions, protocol, spread, units
+from analysis.report.columns import (
+    Column,
+    as_json,
+    at,
+    interval,
+    numbers,
+    plus_minus,
+    thousands,
+    together,
+    two_decimals,
+)
 
 
 def method_table(analysis: Analysis) -> Table:
     """Each method's primary metric over its confirmation seeds."""
-    level = wording.percent(analysis.rules.confidence)
     known = [row for row in analysis.methods if row.mean is not None]
     ends = [end for row in known for end in (row.ci_low, row.ci_high)]
     remarks = (captions.no_interval(analysis, ends), captions.outside(analysis, ends))
@@ -48,19 +41,16 @@ def method_table(analysis: Analysis) -> Table:
     direction = "higher" if analysis.metric.higher_is_better else "lower"
     return Table(
         "Methods",
-        ("method", "n", "failed", f"{analysis.metric.name} (mean ± sd)", f"{level} CI of the mean"),
-        tuple(
-            (
-                row.method
-                + (" (reference)" if row.is_reference else "")
-                + (" (offline bound)" if row.is_offline else ""),
-                str(row.n),
-                str(row.failed),
-                plus_minus(row.mean, row.sd),
-                wording.interval(row.ci_low, row.ci_high),
-            )
-            for row in analysis.methods
+        (
+            Column("method"),
+            Column("", "method", _marked),
+            numbers("n", "n", format=str),
+            numbers("", "failed", attrgetter("failed"), str),  # of the file, the last
+            *together(f"{analysis.metric.name} (mean ± sd)", plus_minus, "mean", "sd"),
+            *together(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
+            *map(Column, ("configuration", "footprint", "learner", "failed")),
         ),
+        analysis.methods,
         f"{spread(analysis)} The interval is the t-interval of the mean. "
         f"{direction.capitalize()} is better. {protocol(analysis)} {more}",
         "methods",
@@ -70,13 +60,18 @@ def method_table(analysis: Analysis) -> Table:
 def per_task_table(analysis: Analysis) -> Table:
     """Each method's final accuracy on each task."""
     tasks = max((len(t.tasks.mean) for t in analysis.trajectories), default=0)
-    absent = [m.method for m in analysis.methods if m.method not in _travelled(analysis)]
+    travelled = {trajectory.method for trajectory in analysis.trajectories}
+    absent = [m.method for m in analysis.methods if m.method not in travelled]
     why = f"for a failed {analysis.record.unit} or no matrix"
     missing = f" Not shown, {why}: {', '.join(absent)}." if absent else ""
     return Table(
         "Final accuracy on each task",
-        ("method", "n", *(f"task {j}" for j in range(1, tasks + 1))),
-        tuple(_task_row(trajectory, tasks) for trajectory in analysis.trajectories),
+        (
+            Column("method", "method"),
+            numbers("n", "n", format=str),
+            *(numbers("", f"task {j + 1}", partial(_on_task, j), plus_minus) for j in range(tasks)),
+        ),
+        analysis.trajectories,
         f"Accuracy on each task after the last one has been learnt. {spread(analysis)}{missing}",
         "per_task",
     )
@@ -84,21 +79,27 @@ def per_task_table(analysis: Analysis) -> Table:
 
 def memory_table(analysis: Analysis) -> Table:
     """Bytes of past data beside the primary metric."""
-    level, shown = _level(analysis), {point.method for point in analysis.memory}
+    front = {point.method: point.on_front for point in analysis.memory}
     ends = [end for point in analysis.memory for end in (point.ci_low, point.ci_high)]
-    absent = [row for row in analysis.methods if row.method not in shown and (row.n or row.failed)]
+    placed = tuple(row for row in analysis.methods if row.method in front)
+    absent = [row for row in analysis.methods if row.method not in front and (row.n or row.failed)]
     return Table(
         "Memory and accuracy",
         (
-            *("method", "memory (bytes)", "memory (samples)", analysis.metric.name),
-            *(f"{level} CI of the mean", "front"),
+            Column("method", "method"),
+            numbers("memory", "memory (bytes)", at("footprint", "memory"), thousands),
+            numbers("samples", "memory (samples)", attrgetter("memory_samples"), _samples),
+            numbers("mean", analysis.metric.name),
+            *together(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
+            Column("on_front", "front", lambda row: front.get(row.method), _place),
         ),
-        (*map(_memory_row, analysis.memory), *map(_no_mean, absent)) if shown else (),
+        (*placed, *absent) if placed else (),
         f"Past data a method keeps at the end of the stream. {_sample(analysis)} The mean is over "
         f"confirmation {units(analysis)}, with its t-interval. Dominated: another method "
         "needs no more memory and a mean no worse, and is better in one of the two; the intervals "
         f"may overlap. {captions.no_interval(analysis, ends)} {captions.outside(analysis, ends)}",
         "memory",
+        file_rows=placed,
     )
 
 
@@ -106,24 +107,22 @@ def secondary_table(analysis: Analysis) -> Table:
     """The other metrics: exploratory, without verdicts."""
     return Table(
         "Secondary metrics",
-        ("method", "metric", "n", "mean ± sd", "difference", "q"),
-        tuple(
-            (
-                row.method,
-                row.metric,
-                str(row.n),
-                plus_minus(row.mean, row.sd),
-                wording.number(row.difference),
-                wording.p_value(row.q).replace("p <", "q <"),
-            )
-            for row in analysis.secondary
-            if row.n
+        (
+            Column("method", "method"),
+            Column("metric", "metric", lambda row: str(row.metric)),
+            numbers("n", "n", format=str),
+            *together("mean ± sd", plus_minus, "mean", "sd"),
+            numbers("difference", "difference"),
+            Column("p_exact"),
+            numbers("q", "q", format=partial(wording.p_value, name="q")),
         ),
+        tuple(row for row in analysis.secondary if row.n),
         f"Exploratory. {spread(analysis)} q: sign-flip p against the reference (from 14 "
         f"{units(analysis)} on by 9,999 random flips) after Benjamini-Hochberg over this table. "
         f"{_better(analysis)} {captions.readouts(analysis)} "
         + ("An offline bound has no metrics of transfer." if captions.offline(analysis) else ""),
         "secondary",
+        file_rows=analysis.secondary,
     )
 
 
@@ -131,19 +130,15 @@ def diagnostic_table(analysis: Analysis) -> Table:
     """What the methods measured about themselves, at the end of the stream."""
     return Table(
         "Method diagnostics after the last task",
-        ("method", "diagnostic", "of", "n", "mean ± sd", "unit"),
-        tuple(
-            (
-                row.method,
-                row.title,
-                row.label or wording.MISSING,
-                str(row.n),
-                plus_minus(row.band.mean[-1], row.band.sd[-1]),
-                row.unit or wording.MISSING,
-            )
-            for row in analysis.diagnostics
-            if row.band.mean
+        (
+            Column("method", "method"),
+            Column("title", "diagnostic"),
+            Column("", "of", lambda row: row.label or None),
+            numbers("n", "n", format=str),
+            numbers("", "mean ± sd", lambda row: (row.band.mean[-1], row.band.sd[-1]), plus_minus),
+            Column("", "unit", lambda row: row.unit or None),
         ),
+        tuple(row for row in analysis.diagnostics if row.band.mean),
         spread(analysis),
         "diagnostics",
     )
@@ -151,15 +146,15 @@ def diagnostic_table(analysis: Analysis) -> Table:
 
 def footprint_table(analysis: Analysis) -> Table:
     """Bytes each method holds, by kind."""
-    kinds = list(dict.fromkeys(kind for row in analysis.methods for kind in row.footprint))
+    kinds = dict.fromkeys(kind for row in analysis.methods for kind in row.footprint)
     return Table(
         "Footprint",
-        ("method", *kinds, "memory (samples)"),
-        tuple(
-            (row.method, *(_bytes(row, kind) for kind in kinds), _samples(row.memory_samples))
-            for row in analysis.methods
-            if row.footprint
+        (
+            Column("method", "method"),
+            *(numbers(kind, kind, at("footprint", kind), thousands) for kind in kinds),
+            numbers("memory_samples", "memory (samples)", format=_samples),
         ),
+        tuple(row for row in analysis.methods if row.footprint),
         f"Bytes held at the end of the stream. {_sample(analysis)}",
         "footprint",
     )
@@ -170,31 +165,31 @@ def configuration_table(analysis: Analysis) -> Table:
     nothing = {method.method for method in analysis.record.methods if method.unconfirmed}
     return Table(
         "Configurations",
-        ("method", "learner", "configuration"),
-        tuple(
-            (row.method, row.learner, json.dumps(plain(row.configuration), ensure_ascii=False))
-            for row in analysis.methods
-            if row.method not in nothing
+        (
+            Column("method", "method"),
+            Column("learner", "learner"),
+            Column("configuration", "configuration", format=as_json),
         ),
+        tuple(row for row in analysis.methods if row.method not in nothing),
         "What each method was confirmed with.",
         "configurations",
+        file_rows=analysis.methods,
     )
 
 
 def failure_table(analysis: Analysis) -> Table:
     """Every confirmation seed that failed, and every method that has nothing to confirm."""
+    whole = all(failure.seed is not None for failure in analysis.failures)
     return Table(
         "Failures",
-        ("method", analysis.record.unit, "reason", "counted as"),
-        tuple(
-            (
-                f.method,
-                "none ran" if f.seed is None else str(f.seed),
-                f.reason,
-                wording.number(f.counted_as),
-            )
-            for f in analysis.failures
+        (
+            Column("method", "method"),
+            Column("seed"),
+            Column("", analysis.record.unit, _failed_seed, is_number=whole),
+            Column("reason", "reason"),
+            numbers("counted_as", "counted as"),
         ),
+        analysis.failures,
         "A failure that counts as no score blocks the verdict.",
         "failures",
     )
@@ -205,12 +200,11 @@ def seed_table(analysis: Analysis) -> Table:
     seeds = sorted({seed for row in analysis.methods for seed in row.scores})
     return Table(
         f"Raw {units(analysis)}",
-        ("method", *(str(seed) for seed in seeds)),
-        tuple(
-            (row.method, *(wording.number(row.scores.get(seed)) for seed in seeds))
-            for row in analysis.methods
-            if row.scores
+        (
+            Column("method", "method"),
+            *(numbers("", str(seed), at("scores", seed)) for seed in seeds),
         ),
+        tuple(row for row in analysis.methods if row.scores),
         f"{analysis.metric.name} of each confirmation {analysis.record.unit}; compare down a "
         "column.",
         "seeds",
@@ -219,78 +213,94 @@ def seed_table(analysis: Analysis) -> Table:
 
 def published_table(analysis: Analysis) -> Table:
     """Published figures beside the measured ones."""
-    names = list(dict.fromkeys(row.metric for row in analysis.published))
+    published = ("published", "published_sd", "published_n")
     return Table(
         "Published against measured",
         (
-            *("method", "metric", "published (mean ± sd)", "measured (mean ± sd)"),
-            *("verdict", "widened interval", "source"),
+            Column("method", "method"),
+            Column("metric", "metric", lambda row: str(row.metric)),
+            *together("published (mean ± sd)", _counted, *published),
+            *map(Column, ("source", "n", "mean", "sd", "low", "high", "verdict", "reason")),
+            numbers("", "measured (mean ± sd)", attrgetter("mean", "sd", "n"), _counted),
+            Column("", "verdict", attrgetter("verdict", "reason"), _reasoned),
+            numbers("", "widened interval", attrgetter("low", "high"), interval),
+            Column("", "source", attrgetter("source")),
         ),
-        tuple(_published_row(row) for row in analysis.published),
+        analysis.published,
         "n: runs behind a figure. Reproduced: the published mean lies in our "
         f"{_level(analysis)} t-interval, widened on both sides by half the published interval "
-        f"where that is known. {' '.join(definitions(names))} {_brackets(analysis)}",
+        f"where that is known. {' '.join(definitions(row.metric for row in analysis.published))} "
+        f"{_brackets(analysis)}",
         "published",
     )
+
+
+def power_table(method: str, plan: Plan) -> Table:
+    """The smallest difference that n seeds show, for several n."""
+    units = wording.plural(plan.unit)
+    return Table(
+        f"{wording.begin(units)} for {method}",
+        (
+            Column("", units, lambda row: f"{row.n} (planned)" if row.planned else str(row.n)),
+            numbers("size", "in sd", format=two_decimals),
+            numbers("difference", "difference"),
+            numbers("difference_upper", "at the upper limit of the spread"),
+            Column("attainable", "verdict possible", format=_verdict_possible),
+        ),
+        plan.detectable,
+        f"Smallest true difference to the reference that is seen with {plan.power:.0%} power at "
+        f"{plan.alpha:g}/{plan.comparisons}. sd: standard deviation of the paired differences.",
+        f"power-{method}",
+    )
+
+
+def _verdict_possible(attainable: bool) -> str:
+    return "yes" if attainable else "suggestion only"
 
 
 def _level(analysis: Analysis) -> str:
     return wording.percent(analysis.rules.confidence)
 
 
-def _travelled(analysis: Analysis) -> set[str]:
-    return {trajectory.method for trajectory in analysis.trajectories}
+def _failed_seed(failure: Failure) -> int | str:
+    return "none ran" if failure.seed is None else failure.seed
 
 
-def _task_row(trajectory: Trajectory, tasks: int) -> tuple[str, ...]:
-    band = trajectory.tasks
-    known = [plus_minus(*pair) for pair in zip(band.mean, band.sd, strict=True)]
-    padding = [wording.MISSING] * (tasks - len(known))
-    return (trajectory.method, str(trajectory.n), *known, *padding)
+def _marked(row: MethodRow) -> str:
+    """A method's name, and what it is beside a method."""
+    reference = " (reference)" if row.is_reference else ""
+    return row.method + reference + (" (offline bound)" if row.is_offline else "")
 
 
-def _memory_row(point: MemoryPoint) -> tuple[str, ...]:
-    return (
-        point.method,
-        f"{point.memory:,}",
-        _samples(point.samples),
-        wording.number(point.mean),
-        wording.interval(point.ci_low, point.ci_high),
-        "on the front" if point.on_front else "dominated",
-    )
+def _on_task(task: int, row: Trajectory) -> tuple[float | None, float | None]:
+    tasks = zip(row.tasks.mean, row.tasks.sd, strict=True)
+    return next(islice(tasks, task, None), (None, None))
 
 
-def _no_mean(row: MethodRow) -> tuple[str, ...]:
-    """A method without a mean, for a failed seed."""
-    samples = _samples(row.memory_samples)
-    return (row.method, _bytes(row, "memory"), samples, *[wording.MISSING] * 3)
+def _place(on_front: bool) -> str:
+    return "on the front" if on_front else "dominated"
 
 
 def _brackets(analysis: Analysis) -> str:
-    named = any("[" in row.metric for row in analysis.published)
+    named = any(row.metric.readout for row in analysis.published)
     return captions.readouts(analysis) if named else ""
 
 
-def _published_row(row: PublishedRow) -> tuple[str, ...]:
-    return (
-        row.method,
-        row.metric,
-        _counted(row.published, row.published_sd, row.published_n),
-        _counted(row.mean, row.sd, row.n),
-        f"{row.verdict}: {row.reason}" if row.verdict == NOT_COMPARABLE else row.verdict,
-        wording.interval(row.low, row.high),
-        row.source,
-    )
+def _counted(figure: tuple[float | None, float | None, int | None]) -> str | None:
+    """`mean ± sd (n = runs)`."""
+    mean, sd, n = figure
+    text = plus_minus((mean, sd))
+    return f"{text} (n = {n})" if n and text else text
 
 
-def _counted(mean: float | None, sd: float | None, n: int | None) -> str:
-    text = plus_minus(mean, sd)
-    return f"{text} (n = {n})" if n and mean is not None else text
+def _reasoned(verdict: tuple[str, str]) -> str:
+    word, reason = verdict
+    return f"{word}: {reason}" if word == NOT_COMPARABLE else word
 
 
 def _better(analysis: Analysis) -> str:
-    shown = {row.metric.partition(" [")[0] for row in analysis.secondary if row.n}
-    lower = [name for name in LOWER if name in shown]
+    shown = {row.metric.metric for row in analysis.secondary if row.n}
+    lower = [of.name for of in METRICS.values() if of.name in shown and not of.higher_is_better]
     if not lower:
         return "Higher is better."
     return f"Lower is better for {', '.join(lower)}, higher for the others."
@@ -304,11 +314,5 @@ def _sample(analysis: Analysis) -> str:
     return f"Memory in samples: as many raw ones, {size:,} bytes each with the label, take as much."
 
 
-def _samples(amount: float | None) -> str:
-    if amount is None:
-        return wording.MISSING
+def _samples(amount: float) -> str:
     return f"{amount:,.0f}" if amount.is_integer() else f"{amount:,.1f}"
-
-
-def _bytes(row: MethodRow, kind: str) -> str:
-    return f"{row.footprint[kind]:,}" if kind in row.footprint else wording.MISSING

@@ -1,20 +1,29 @@
-"""What an `Analysis` says about the sweeps, as neutral tables of strings."""
+"""What an `Analysis` says about the sweeps, as tables."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 from analysis import wording
-from analysis.formats.data import OPTION_FIELDS, option_rows, plain, point_rows
 from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis
 from analysis.report.blocks import Table
 from analysis.report.captions import optimism, protocol, units
-from analysis.statistics.pareto import Front
+from analysis.report.columns import Column, as_json, at, numbers, thousands, together, two_decimals
 
 BUDGETS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100, 200, 500)  # at which the expected best is given
 MOST_POINTS = 60  # beyond, dominated trials are listed by number only
+
+
+class PlacedTrial(NamedTuple):
+    """A complete trial of a sweep with several objectives."""
+
+    method: str
+    trial: int
+    values: tuple[float, ...]
+    place: str  # front, dominated or left out
 
 
 def tuning_table(analysis: Analysis) -> Table:
@@ -22,48 +31,38 @@ def tuning_table(analysis: Analysis) -> Table:
     return Table(
         "Tuning",
         (
-            "method",
-            "trials",
-            "distinct",
-            "failed, pruned",
-            "seconds",
-            "samples",
-            "defaults",
-            "best",
-            "selection optimism",
+            Column("method", "method"),
+            numbers("trials", "trials", format=str),
+            numbers("", "distinct", lambda row: row.configurations, str),
+            *together("failed, pruned", "{0[0]}, {0[1]}".format, "failed", "pruned"),
+            numbers("seconds", "seconds", format="{:.0f}".format),
+            numbers("samples", "samples", format=thousands),
+            *map(Column, ("sampler", "seeds_per_trial", "configurations")),
+            numbers("default_value", "defaults"),
+            numbers("best_value", "best"),
+            numbers("optimism", "selection optimism"),
         ),
-        tuple(
-            (
-                row.method,
-                str(row.trials),
-                str(row.configurations),
-                f"{row.failed}, {row.pruned}",
-                f"{row.seconds:.0f}",
-                f"{row.samples:,}",
-                wording.number(row.default_value),
-                wording.number(row.best_value),
-                wording.number(row.optimism),
-            )
-            for row in analysis.tuning
-            if analysis.was_tuned
-        ),
+        analysis.tuning if analysis.was_tuned else (),
         f"{_sweeps(analysis)} distinct: configurations among the trials. defaults (the first "
         "trial, where it has the published values) and best are means over the tuning seeds on "
         "validation data. "
         f"{optimism(analysis)} {protocol(analysis)}",
         "tuning",
+        file_rows=analysis.tuning,
     )
 
 
 def expected_best_table(analysis: Analysis) -> Table:
     """What a smaller budget of random trials would have found, where that can be said."""
-    known = [search for search in analysis.searches if search.expected]
+    known = tuple(search for search in analysis.searches if search.expected)
     most = max((len(search.expected) for search in known), default=0)
-    budgets = [n for n in BUDGETS if n <= most]
     return Table(
         "Expected best of n random trials",
-        ("method", *(f"n = {n}" for n in budgets)),
-        tuple((search.method, *(_at(search.expected, n) for n in budgets)) for search in known),
+        (
+            Column("method", "method"),
+            *(numbers("", f"n = {n}", at("expected", n - 1)) for n in BUDGETS if n <= most),
+        ),
+        known,
         "Mean over all subsets of n of a sweep's random trials of their best objective, on the "
         "tuning seeds; the published defaults are not among them.",
         "expected_best",
@@ -78,8 +77,16 @@ def hypervolume_table(analysis: Analysis) -> Table:
     corner = ", ".join(quantity(*pair) for pair in pairs) or "there is none"
     return Table(
         "Pareto fronts",
-        ("method", "on the front", "dominated", "left out", "hypervolume", "share of the box"),
-        tuple(_front_row(front) for front in analysis.fronts),
+        (
+            Column("method", "method"),
+            numbers("front", "on the front", lambda row: [p.number for p in row.points], _size),
+            numbers("dominated", "dominated", format=_size),
+            Column("left_out", "left out", format=wording.seed_list),
+            Column("reference"),
+            numbers("hypervolume", "hypervolume", format="{:.4g}".format),
+            numbers("share", "share of the box", format=wording.percent),
+        ),
+        analysis.fronts,
         f"Objectives: {', '.join(_objectives(analysis))}. Hypervolume: what the front dominates, "
         "up to the worst value of each objective among all trials of this study "
         f"({corner}); its share is of the box from there to the best values. It compares "
@@ -90,45 +97,43 @@ def hypervolume_table(analysis: Analysis) -> Table:
 
 def pareto_table(analysis: Analysis) -> Table:
     """The trials of sweeps with several objectives, dominated ones marked."""
-    rows = point_rows(analysis)
-    whole = len(rows) <= MOST_POINTS
-    shown = rows if whole else [row for row in rows if row["place"] == "front"]
-    names = analysis.record.objectives
+    placed = tuple(_placed(analysis))
+    whole = len(placed) <= MOST_POINTS
+    objectives = zip(analysis.record.objectives, _objectives(analysis), strict=True)
     return Table(
         "Trials of the sweeps with several objectives",
-        ("method", "trial", *_objectives(analysis), "place"),
-        tuple(
-            (
-                row["method"],
-                str(row["trial"]),
-                *(quantity(row[name], name) for name in names),
-                row["place"],
-            )
-            for row in shown
+        (
+            Column("method", "method"),
+            numbers("trial", "trial", format=str),
+            *(
+                numbers(name, heading, at("values", i), partial(quantity, objective=name))
+                for i, (name, heading) in enumerate(objectives)
+            ),
+            Column("place", "place"),
         ),
+        tuple(row for row in placed if whole or row.place == "front"),
         "Objectives are means over the tuning seeds: neighbours may change places on fresh "
         f"{units(analysis)}. Dominated: another trial of the same method is as good in all and "
         "better in one. "
-        + ("" if whole else f"The front only; all {len(rows)} trials are in the CSV file."),
+        + ("" if whole else f"The front only; all {len(placed)} trials are in the CSV file."),
         "pareto",
+        file_rows=placed,
     )
 
 
 def importance_table(analysis: Analysis) -> Table:
     """Each searched option: how much it mattered, its default, and what was chosen."""
+    options = tuple(each for search in analysis.searches for each in search.slices)
     return Table(
         "Hyper-parameter importance",
-        tuple(OPTION_FIELDS),
-        tuple(
-            (
-                row["method"],
-                row["option"],
-                wording.number(row["importance"], 2),
-                _value(row["default"]),
-                _value(row["chosen"]),
-            )
-            for row in option_rows(analysis)
+        (
+            Column("method", "method"),
+            Column("option", "option"),
+            numbers("importance", "importance", format=two_decimals),
+            Column("default", "default", None, _option, _are_numbers(o.default for o in options)),
+            Column("chosen", "chosen", None, _option, _are_numbers(o.chosen for o in options)),
         ),
+        options,
         "importance: how much the option matters for being among the best trials of the sweep "
         "(PED-ANOVA; sums to 1 over a method's options); with few trials a rough guide only. "
         "default: the published value (-: the sweep had no trial of the defaults).",
@@ -136,10 +141,8 @@ def importance_table(analysis: Analysis) -> Table:
     )
 
 
-def quantity(value: float | None, objective: str) -> str:
+def quantity(value: float, objective: str) -> str:
     """An objective: whole numbers with separators, a metric to four decimals."""
-    if value is None:
-        return wording.MISSING
     if float(value).is_integer() and objective not in METRICS:
         return f"{value:,.0f}"
     return wording.number(value) if abs(value) < 1000 else f"{value:,.1f}"
@@ -153,8 +156,8 @@ def _sweeps(analysis: Analysis) -> str:
     return f"Sampler: {samplers or 'none'}; tuning seeds per trial: {seeds}." if tuned else ""
 
 
-def _at(expected: tuple[float, ...], n: int) -> str:
-    return wording.number(expected[n - 1]) if n <= len(expected) else wording.MISSING
+def _size(trials: tuple[int, ...]) -> str:
+    return str(len(trials))
 
 
 def _objectives(analysis: Analysis) -> list[str]:
@@ -163,20 +166,30 @@ def _objectives(analysis: Analysis) -> list[str]:
     return [f"{name} ({better[direction]})" for name, direction in pairs]
 
 
-def _front_row(front: Front) -> tuple[str, ...]:
-    return (
-        front.method,
-        str(len(front.points)),
-        str(len(front.dominated)),
-        wording.seed_list(front.left_out),
-        f"{front.hypervolume:.4g}",
-        wording.MISSING if front.share is None else wording.percent(front.share),
+def _placed(analysis: Analysis) -> Iterator[PlacedTrial]:
+    histories = {m.method: {t.number: t for t in m.tuning.history} for m in analysis.record.methods}
+    for front in analysis.fronts:
+        places = {
+            "front": [point.number for point in front.points],
+            "dominated": front.dominated,
+            "left out": front.left_out,
+        }
+        for place, trials in places.items():
+            for number in trials:
+                values = histories[front.method][number].values
+                yield PlacedTrial(front.method, number, values, place)
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    """Whether options have taken nothing but numbers, where they have a value."""
+    return all(
+        isinstance(value, int | float) and not isinstance(value, bool)
+        for value in values
+        if value is not None
     )
 
 
-def _value(value: Any) -> str:
-    if value is None:
-        return wording.MISSING
+def _option(value: Any) -> str:
     if isinstance(value, bool | str):
         return str(value)
-    return f"{value:.4g}" if isinstance(value, int | float) else json.dumps(plain(value))
+    return f"{value:.4g}" if isinstance(value, int | float) else as_json(value)

@@ -213,10 +213,9 @@ def follow(place: Path, experiment: str, old: str) -> None:
         database.commit()
 
 
-def metric_name(name: str) -> str:
-    """Return a metric's name as MLflow takes it: "metric [readout]" becomes "metric/readout"."""
-    metric, bracket, readout = name.removesuffix("]").partition(" [")
-    parts = [metric, readout] if bracket else [name]
+def metric_name(metric: str, readout: str = "") -> str:
+    """Return a metric's name as MLflow takes it: "metric", or "metric/readout"."""
+    parts = [metric, readout] if readout else [metric]
     # a "/" or a lone dot would make another path of it
     plain = [re.sub(r"[^\w .:-]", "_", part).strip(". ") or "_" for part in parts]
     return "/".join(plain)[:250]

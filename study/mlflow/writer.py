@@ -136,10 +136,12 @@ class Writer:
         curves: dict[str, list[float]] = {}
         if entry.digest:
             outcome = self.study.ledger.outcome(entry)
-            scores = all_scores(outcome, entry.work["scenario"])
+            found = all_scores(outcome, entry.work["scenario"])
+            scores = {metric_name(*metric): values for metric, values in found.items()}
             metrics |= {name: _mean(values) for name, values in scores.items()}
             metrics |= {
-                f"bytes.{kind}": float(column[-1]) for kind, column in outcome.footprint.items()
+                metric_name(f"bytes.{kind}"): float(column[-1])
+                for kind, column in outcome.footprint.items()
             }
             matrix = accuracy_matrix(next(iter(outcome.counts.values())))[:, :, : outcome.rows]
             curve = accuracy_curve(matrix)
@@ -174,9 +176,9 @@ class Writer:
         from mlflow.entities import Metric, Param, RunTag
 
         when = int(entry.ended * 1000)
-        rows = [Metric(metric_name(name), value, when, 0) for name, value in metrics.items()]
+        rows = [Metric(name, value, when, 0) for name, value in metrics.items()]
         rows += [
-            Metric(metric_name(name), value, when, i + 1)
+            Metric(name, value, when, i + 1)
             for name, curve in curves.items()
             for i, value in enumerate(curve)
         ]

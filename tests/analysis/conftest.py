@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from analysis.metrics import ReadoutMetric
 from analysis.records import MethodRecord, StudyRecord, TuningRecord
 
 REFERENCE = (0.80, 0.81, 0.79, 0.82, 0.80, 0.78, 0.81, 0.83, 0.79, 0.80)
@@ -16,10 +17,15 @@ FAR = (0.70, 0.72, 0.69, 0.71, 0.70, 0.69, 0.70, 0.72, 0.71, 0.69)
 
 
 def method(name: str, scores: Sequence[float], **fields: Any) -> MethodRecord:
+    """A method; a metric of its primary readout may be given by its name."""
     seeded = {100 + i: score for i, score in enumerate(scores)}
     tuning = TuningRecord(12, 1, 2, 60.0, 5000, 3, [0.7, None, 0.85], 2, "tpe")
     whole = {"learner": name, "configuration": {"lr": 0.01}, "scores": seeded, "tuning": tuning}
-    return MethodRecord(**{"method": name, **whole, **fields})
+    others = {
+        ReadoutMetric(of) if isinstance(of, str) else of: measured
+        for of, measured in fields.pop("other_metrics", {}).items()
+    }
+    return MethodRecord(**{"method": name, **whole, "other_metrics": others, **fields})
 
 
 def study(methods: Sequence[MethodRecord] | None = None, **fields: Any) -> StudyRecord:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis.metrics import ReadoutMetric
 from analysis.records import (
     DiagnosticRecord,
     MethodRecord,
@@ -16,7 +18,8 @@ from analysis.records import (
     TrialRecord,
     TuningRecord,
 )
-from analysis.report.blocks import Picture
+from analysis.report.blocks import Picture, Table
+from analysis.report.columns import Column
 
 NAMES = ("replay", "ewc", "finetune")
 HOSTILE = (
@@ -33,6 +36,20 @@ PICTURES = (
     *("memory-accuracy", "search-history", "importance", "slices", "pareto"),
     *("diagnostics-spikes", "maps-activity", "of-my-own"),
 )
+
+
+def table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str | None]] = (),
+    numbers: Sequence[str] = (),
+    name: str = "name",
+) -> Table:
+    """A table of texts; some of its columns hold numbers."""
+    columns = tuple(
+        Column(heading, heading, itemgetter(i), is_number=heading in numbers)
+        for i, heading in enumerate(headings)
+    )
+    return Table("Title", columns, tuple(map(tuple, rows)), "Caption.", name)
 
 
 def pictures(names: Sequence[str] = PICTURES) -> tuple[Picture, ...]:
@@ -76,9 +93,10 @@ def whole_study(
 
 
 def _published(names: Sequence[str]) -> tuple[PublishedRecord, ...]:
+    accuracy, slow = ReadoutMetric("average_accuracy"), ReadoutMetric("retention_old", "slow")
     return (
-        PublishedRecord(names[0], "average_accuracy", 0.79, 0.05, 5, "Smith 2020, Table 2", ""),
-        PublishedRecord(names[-1], "retention_old [slow]", 0.7, None, None, "Doe 2021", "no split"),
+        PublishedRecord(names[0], accuracy, 0.79, 0.05, 5, "Smith 2020, Table 2", ""),
+        PublishedRecord(names[-1], slow, 0.7, None, None, "Doe 2021", "no split"),
     )
 
 
@@ -94,7 +112,10 @@ def _method(name: str, level: float, n: int, tasks: int, rng: np.random.Generato
         learner=name,
         configuration={"lr": 0.01, "name": name},
         scores={seed: float(matrix[-1].mean()) for seed, matrix in matrices.items()},
-        other_metrics={metric: {seed: float(rng.uniform()) for seed in seeds} for metric in OTHERS},
+        other_metrics={
+            ReadoutMetric(metric): {seed: float(rng.uniform()) for seed in seeds}
+            for metric in OTHERS
+        },
         footprint={"parameters": 123456, "memory": int(rng.integers(1, 10**6))},
         tuning=_tuning(level, rng),
         matrices=matrices,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -48,7 +50,7 @@ def counts_with(matrix):
 
 @pytest.mark.parametrize(("name", "value"), HAND_VALUES.items())
 def test_a_hand_computed_case(name, value):
-    assert metrics.METRICS[name](counts_with(HAND)) == pytest.approx([value])
+    assert metrics.PRIMARY[name](counts_with(HAND)) == pytest.approx([value])
 
 
 def test_pooled_accuracy_by_hand():
@@ -56,8 +58,8 @@ def test_pooled_accuracy_by_hand():
     counts[0, 0, 0] = [[9, 0, 0], [0, 9, 0], [0, 0, 0]]  # not of the end: does not count
     counts[0, 1, 0] = [[40, 5, 5], [0, 20, 20], [0, 0, 0]]  # 90 samples, 60 right
     counts[0, 1, 1] = [[0, 0, 0], [0, 0, 0], [1, 0, 9]]  # 10 samples, 9 right
-    [pooled] = metrics.METRICS["pooled_accuracy"](counts)
-    [average] = metrics.METRICS["average_accuracy"](counts)
+    [pooled] = metrics.PRIMARY["pooled_accuracy"](counts)
+    [average] = metrics.PRIMARY["average_accuracy"](counts)
     assert (pooled, average) == pytest.approx((69 / 100, (60 / 90 + 9 / 10) / 2))
 
 
@@ -65,18 +67,18 @@ def test_pooled_accuracy_is_the_average_where_tasks_are_of_one_size():
     right = np.random.default_rng(0).integers(0, 51, (4, 3, 3))
     counts = np.zeros((4, 3, 3, 2, 2), dtype=np.uint32)
     counts[..., 0, 0], counts[..., 0, 1] = right, 50 - right
-    expected = metrics.METRICS["average_accuracy"](counts)
-    assert metrics.METRICS["pooled_accuracy"](counts) == pytest.approx(expected)
+    expected = metrics.PRIMARY["average_accuracy"](counts)
+    assert metrics.PRIMARY["pooled_accuracy"](counts) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("metric", metrics.METRICS.values(), ids=lambda m: m.name)
+@pytest.mark.parametrize("metric", metrics.PRIMARY.values(), ids=lambda m: m.name)
 def test_a_metric_is_refused_where_tasks_were_not_learnt(metric):
     with pytest.raises(ValueError, match=r"\[S, T, T\]"):
         metric(counts_with(HAND)[:, :2])
 
 
 def test_every_primary_metric_has_a_hand_computed_case():
-    assert set(HAND_VALUES) == set(metrics.METRICS)
+    assert set(HAND_VALUES) == set(metrics.PRIMARY)
 
 
 def test_metrics_with_further_arguments_by_hand():
@@ -120,12 +122,12 @@ def brute(matrix, name):
     }[name]
 
 
-@pytest.mark.parametrize("name", metrics.METRICS)
+@pytest.mark.parametrize("name", metrics.PRIMARY)
 @settings(max_examples=40, deadline=None)
 @given(matrix=matrices())
 def test_brute_force_agrees(name, matrix):
     expected = [brute(matrix, name) for matrix in matrix]
-    assert metrics.METRICS[name](counts_with(matrix)) == pytest.approx(expected, abs=1e-12)
+    assert metrics.PRIMARY[name](counts_with(matrix)) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=40, deadline=None)
@@ -163,7 +165,7 @@ def test_perfect_forgetting(diagonal):
     assert metrics.retention_old(matrix) == pytest.approx([0, 0])
 
 
-@pytest.mark.parametrize("metric", metrics.METRICS.values(), ids=lambda m: m.name)
+@pytest.mark.parametrize("metric", metrics.PRIMARY.values(), ids=lambda m: m.name)
 @settings(max_examples=20, deadline=None)
 @given(matrix=matrices())
 def test_seeds_do_not_mix_and_input_is_untouched(metric, matrix):
@@ -190,13 +192,13 @@ def test_a_result_is_no_window_into_the_matrix(function):
     assert np.array_equal(matrix, HAND)
 
 
-@pytest.mark.parametrize("metric", metrics.METRICS.values(), ids=lambda m: m.name)
+@pytest.mark.parametrize("metric", metrics.PRIMARY.values(), ids=lambda m: m.name)
 def test_a_lost_seed_stays_visible_and_alone(metric):
     matrix = np.concatenate([HAND, HAND * np.nan])
     assert np.isnan(metric(counts_with(matrix))).tolist() == [False, True]
 
 
-@pytest.mark.parametrize("metric", metrics.METRICS.values(), ids=lambda m: m.name)
+@pytest.mark.parametrize("metric", metrics.PRIMARY.values(), ids=lambda m: m.name)
 def test_unseen_tasks_may_be_undefined(metric):
     matrix = np.where(np.tril(np.ones((3, 3), dtype=bool)), HAND, np.nan)
     assert metric(counts_with(matrix)) == pytest.approx(metric(counts_with(HAND)))
@@ -207,7 +209,7 @@ def test_a_stream_of_one_task():
     matrix = np.array([[[0.7]], [[0.9]]])
     undefined = {
         name
-        for name, metric in metrics.METRICS.items()
+        for name, metric in metrics.PRIMARY.items()
         if np.all(np.isnan(metric(counts_with(matrix))))
     }
     assert undefined == {
@@ -333,9 +335,50 @@ def test_chance():
         metrics.chance("domian", 10, 2)
 
 
-def test_registry():
-    assert all(name == metric.name for name, metric in metrics.METRICS.items())
-    lower = {m.name for m in metrics.METRICS.values() if not m.higher_is_better}
-    assert lower == {"forgetting"}
+def test_what_is_known_of_each_metric():
+    found = metrics.METRICS
+    assert all(name == metric.name for name, metric in found.items())
+    lower = {name for name, metric in found.items() if not metric.higher_is_better}
+    assert lower == {"forgetting", "recency_bias", "cl_gap"}
+    assert found["forward_transfer"].needs == {"matrix", "initial"}
+    for metric in found.values():
+        assert re.fullmatch(r"\w[^\n]*\.", metric.description), metric.name
+
+
+def test_a_primary_metric_is_one_of_the_counts_alone():
+    more = {"forward_transfer", "recency_bias", "min_accuracy", "worst_case_accuracy", "cl_gap"}
+    assert set(metrics.METRICS) - set(metrics.PRIMARY) == more
+    for name in more:
+        with pytest.raises(ValueError, match="unknown metric"):
+            metrics.find_metric(name)
     with pytest.raises(ValueError, match=r"did you mean `forgetting`"):
         metrics.find_metric("forgeting")
+
+
+def test_a_function_becomes_a_metric_in_one_place(monkeypatch):
+    monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
+
+    @metrics.metric("accuracy, 0 to 1", transfer=True)
+    def accuracy_on_the_second_task(matrix):
+        """Final accuracy on the second
+        task: R[T,2].
+
+        More of it.
+        """
+        return matrix[:, -1, 1]
+
+    made = metrics.METRICS["accuracy_on_the_second_task"]
+    assert made(counts_with(HAND)) == pytest.approx([0.5])
+    assert made.description == "Final accuracy on the second task: R[T,2]."
+    assert (made.needs, made.transfer, made.higher_is_better) == ({"matrix"}, True, True)
+
+
+def test_the_gap_between_the_bounds_by_hand():
+    accuracy, upper, lower = np.array([[0.6, 0.9, 0.5], [0.8, 0.9, 0.7], [0.4, 0.5, 0.7]])
+    gaps = metrics.cl_gap(accuracy, upper, lower)
+    assert gaps == pytest.approx([0.5, 0.0, np.nan], nan_ok=True)
+
+
+def test_a_readout_is_in_brackets_unless_it_is_the_primary_one():
+    assert str(metrics.ReadoutMetric("forgetting")) == "forgetting"
+    assert str(metrics.ReadoutMetric("forgetting", "slow")) == "forgetting [slow]"

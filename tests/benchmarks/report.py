@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.metrics import METRICS
+from analysis.metrics import PRIMARY, ReadoutMetric
 from analysis.one_study.analyse import analyse
 from analysis.records import MethodRecord, StudyRecord, TrialRecord, TuningRecord
 from study.report import write_report
@@ -34,8 +34,8 @@ def method(number: int, rng: np.random.Generator) -> MethodRecord:
     counts = np.zeros((*right.shape, 2, 2))
     counts[..., 0, 0], counts[..., 0, 1] = right, 1 - right
     metrics = {
-        name: dict(zip(matrices, kind(counts).tolist(), strict=True))
-        for name, kind in METRICS.items()
+        ReadoutMetric(name): dict(zip(matrices, kind(counts).tolist(), strict=True))
+        for name, kind in PRIMARY.items()
     }
     values = rng.uniform(0.5, 0.9, TRIALS).tolist()
     history = tuple(
@@ -60,7 +60,7 @@ def method(number: int, rng: np.random.Generator) -> MethodRecord:
         method=f"method_{number}",
         learner="replay",
         configuration={"lr": 1e-3},
-        scores=metrics.pop("average_accuracy"),
+        scores=metrics.pop(ReadoutMetric("average_accuracy")),
         other_metrics=metrics,
         footprint={"parameters": 400_000, "memory": 785 * 100 * (number + 1), "auxiliary": 0},
         tuning=tuning,

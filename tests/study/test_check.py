@@ -7,7 +7,7 @@ import math
 import pytest
 from factory import HELD_OUT, make_spec
 
-from analysis.metrics import METRICS
+from analysis.metrics import PRIMARY
 from study import check
 from study.design import PhaseStream, direction
 from trainables import LEARNERS, find_learner
@@ -75,7 +75,7 @@ def test_a_configuration_is_whole():
         ),
         (
             {"study.metric": "forgeting"},
-            ["study.metric", "'forgeting'", "Did you mean 'forgetting'?", *METRICS],
+            ["study.metric", "'forgeting'", "Did you mean 'forgetting'?", *PRIMARY],
         ),
         (
             {"study.reference": "replai"},
@@ -374,7 +374,7 @@ def test_tasks_count_only_with_the_protocol_that_uses_them(halves):
     assert PhaseStream.of(held_out, "tune").tasks == halves.tasks == 2
 
 
-@pytest.mark.parametrize("objective", [*METRICS, "memory_bytes"])
+@pytest.mark.parametrize("objective", [*PRIMARY, "memory_bytes"])
 def test_each_objective_has_its_direction(objective):
     lower = objective in ("forgetting", "memory_bytes")
     assert direction(objective) == ("minimize" if lower else "maximize")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from factory import Run, add, admit, build_study, make_outcome, make_spec, make_study
 
+from analysis.metrics import ReadoutMetric
 from analysis.one_study.analyse import analyse
 from study import plan as module
 from study.plan import plan
@@ -84,7 +85,7 @@ def test_each_class_is_the_mean_of_its_seeds(tmp_path):
     assert record.unit_seeds == {0: (102, 105), 1: (100, 103), 2: (101, 104)}
     assert sorted(record.planned_seeds) == [0, 1, 2]
     assert found.scores == pytest.approx(OF_CLASSES)
-    assert found.other_metrics["learning_accuracy"] == pytest.approx(OF_CLASSES)
+    assert found.other_metrics[ReadoutMetric("learning_accuracy")] == pytest.approx(OF_CLASSES)
     assert found.failures == {}
     for unit, accuracy in OF_CLASSES.items():
         assert found.matrices[unit] == pytest.approx(np.full((5, 5), accuracy))

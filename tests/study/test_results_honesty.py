@@ -84,10 +84,10 @@ def test_a_method_whose_sweep_failed_is_among_the_failures_and_not_the_configura
 
     build_study(tmp_path, spec, learn)
     found = analyse_folder(tmp_path)
-    (row,) = failure_table(found).rows
+    (row,) = failure_table(found).texts
     assert (row[0], row[1]) == ("finetune", "none ran")
     assert row[2].endswith("gave a configuration to confirm; ValueError: too hot")
-    assert [row[0] for row in configuration_table(found).rows] == ["replay"]
+    assert [row[0] for row in configuration_table(found).texts] == ["replay"]
     (history,) = (p for p in pictures(found) if p.name == "search-history")
     assert "Not shown, because no trial has a value: finetune." in history.caption
 

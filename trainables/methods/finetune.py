@@ -17,6 +17,7 @@ class Finetune(Learner):
 
     name = "finetune"
     reference = "Hsu et al. 2018, Re-evaluating Continual Learning Scenarios (protocol)"
+    bound = "lower"
 
     def observe(self, batch: Batch) -> Tensor:
         mask = batch.task.loss_mask(batch.labels)

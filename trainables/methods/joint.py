@@ -21,6 +21,7 @@ class Joint(Finetune):
     name = "joint"
     reference = "offline training on the union of the tasks, equal number of samples processed"
     offline = True
+    bound = "upper"
 
     held = 0  # samples at hand all the time
 

@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from reported import HOSTILE, hostile_study, pictures, svg, whole_study
+from reported import HOSTILE, hostile_study, pictures, svg, table, whole_study
 
 from analysis.formats import html
 from analysis.one_study.analyse import analyse
@@ -70,7 +70,7 @@ def test_every_table_has_a_caption_scopes_and_a_scroll_box(whole):
     _, page, parts = whole
     shown = [block for part in parts for block in part.blocks if isinstance(block, Table)]
     assert page.texts("caption") == [table.title for table in shown]
-    columns = sum(len(table.columns) for table in shown)
+    columns = sum(len(table.headings) for table in shown)
     rows = sum(len(table.rows) for table in shown)
     assert page.attributes("scope").count("col") == columns
     assert page.attributes("scope").count("row") == rows
@@ -81,7 +81,7 @@ def test_every_table_has_a_caption_scopes_and_a_scroll_box(whole):
 def test_every_cell_is_there(whole):
     _, page, parts = whole
     shown = [block for part in parts for block in part.blocks if isinstance(block, Table)]
-    cells = [cell for table in shown for row in table.rows for cell in row[1:]]
+    cells = [cell for table in shown for row in table.texts for cell in row[1:]]
     assert page.texts("td") == [cell.strip() for cell in cells]
 
 
@@ -116,14 +116,14 @@ def test_names_are_text():
     assert page.texts("h1") == [" ".join(HOSTILE[0].split())]
     shown = [block for part in parts for block in part.blocks if isinstance(block, Table)]
     methods = next(table for table in shown if table.name == "methods")
-    assert {row[0] for row in methods.rows} == {f"{HOSTILE[0]} (reference)", *HOSTILE[1:]}
-    for row in methods.rows:
+    assert {row[0] for row in methods.texts} == {f"{HOSTILE[0]} (reference)", *HOSTILE[1:]}
+    for row in methods.texts:
         assert row[0].strip() in page.texts("th")
 
 
 def test_long_names_may_break_at_their_joints_and_numbers_may_not():
     rows = (("ewc_online", "-0.01 to 0.02", "a_b", "a/b " * 9),)
-    text = html.render("t", [Section("s", (Table("T", ("m", "x", "y", "z"), rows),))], svg)
+    text = html.render("t", [Section("s", (table("mxyz", rows, "x"),))], svg)
     assert ">ewc_<wbr>online<" in text
     assert ">-0.01 to 0.02<" in text
     assert ">a_b<" in text
@@ -131,8 +131,8 @@ def test_long_names_may_break_at_their_joints_and_numbers_may_not():
 
 
 def test_columns_of_numbers_and_of_text():
-    rows = (("a", "0.1", "x" * 30, "y" * 50, "z"), ("b", "-", "x", "y", "-"))
-    text = html.render("t", [Section("s", (Table("T", ("m", "n", "x", "y", "z"), rows),))], svg)
+    rows = (("a", "0.1", "x" * 30, "y" * 50, "z"), ("b", None, "x", "y", None))
+    text = html.render("t", [Section("s", (table("mnxyz", rows, "n"),))], svg)
     kinds = re.findall(r'<th scope="col" class="(\w+)"', text)
     assert kinds == ["short", "number", "text", "long", "short"]
 
@@ -143,8 +143,8 @@ def test_equal_titles_have_anchors_of_their_own():
 
 
 def test_a_table_without_rows_still_stands():
-    text = html.render("t", [Section("s", (Table("T", ("m", "n"), ()),))], svg)
-    assert Page(text).texts("caption") == ["T"]
+    text = html.render("t", [Section("s", (table("mn"),))], svg)
+    assert Page(text).texts("caption") == ["Title"]
 
 
 def test_no_p_is_zero_and_no_verdict_is_weight_alone(whole):

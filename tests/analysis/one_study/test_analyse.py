@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.metrics import ReadoutMetric
 from analysis.one_study.analyse import TuningRecord, analyse
 from analysis.report.tables import method_table
 from analysis.statistics import paired
@@ -248,13 +249,14 @@ def test_secondary_metrics_are_exploratory(make_method, make_study):
         make_method("lwf", rng.normal(0.8, 0.01, 10), other_metrics=other(0.1)),
     ]
     found = by_method(analyse(make_study(methods)).secondary)
-    d = [methods[1].other_metrics["forgetting"][s] for s in seeds]
-    d = np.array(d) - [methods[0].other_metrics["forgetting"][s] for s in seeds]
+    forgetting = ReadoutMetric("forgetting")
+    d = [methods[1].other_metrics[forgetting][s] for s in seeds]
+    d = np.array(d) - [methods[0].other_metrics[forgetting][s] for s in seeds]
     assert found["ewc"].difference == pytest.approx(d.mean())
     assert found["ewc"].p_exact == paired.sign_flip_p(d) == 2 / 1024
     assert found["ewc"].q == pytest.approx(2 * 2 / 1024)
     assert found["replay"].q is None
-    lost = {"forgetting": {100: math.nan, 101: 0.2}}
+    lost = {forgetting: {100: math.nan, 101: 0.2}}
     methods[2] = replace(methods[2], other_metrics=lost)
     row = by_method(analyse(make_study(methods)).secondary)["lwf"]
     assert (row.n, row.mean, row.difference, row.q) == (1, None, None, None)
@@ -273,7 +275,7 @@ def test_a_metric_that_repeats_another_is_not_tested_twice(make_method, make_stu
     def tested(*methods):
         rows = [row for row in analyse(make_study(methods)).secondary if row.method == "ewc"]
         assert all(row.difference for row in rows)
-        return {row.metric for row in rows if row.q is not None}
+        return {str(row.metric) for row in rows if row.q is not None}
 
     assert tested(named("replay", 0.6), named("ewc", 0.5)) == {"retention_old"}
     assert tested(named("replay", 0.6), named("ewc", 0.5, 1e-5)) == {

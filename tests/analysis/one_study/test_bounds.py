@@ -6,11 +6,16 @@ import math
 
 import pytest
 
+from analysis.metrics import ReadoutMetric
 from analysis.one_study.analyse import analyse
-from analysis.one_study.bounds import TRANSFER
 from analysis.report.tables import method_table, secondary_table
 
-ACC = "average_accuracy"
+ACC, GAP = "average_accuracy", ReadoutMetric("cl_gap")
+TRANSFER = (  # of what happens to a task while others are learnt
+    *("average_incremental_accuracy", "learning_accuracy", "retention_ratio"),
+    *("backward_transfer", "forward_transfer", "forgetting"),
+    *("min_accuracy", "worst_case_accuracy"),
+)
 
 
 @pytest.fixture
@@ -21,9 +26,9 @@ def bounded(make_method, make_study):
         return make_study(
             [
                 make_method("replay", (0.6, 0.9, 0.3)),
-                make_method("offline", upper, learner="joint"),
+                make_method("offline", upper, bound="upper"),
                 make_method("ewc", (0.2, 0.1, 0.3)),
-                make_method("naive", lower, learner="finetune"),
+                make_method("naive", lower, bound="lower"),
             ],
             **fields,
         )
@@ -32,7 +37,7 @@ def bounded(make_method, make_study):
 
 
 def gaps(study):
-    return {row.method: row for row in analyse(study).secondary if row.metric == "cl_gap"}
+    return {row.method: row for row in analyse(study).secondary if row.metric == GAP}
 
 
 def test_the_gap_is_that_of_each_pair(bounded):
@@ -45,7 +50,7 @@ def test_the_gap_is_that_of_each_pair(bounded):
 
 def test_the_table_says_what_it_is_and_which_way_is_better(bounded):
     table = secondary_table(analyse(bounded()))
-    assert {row[1] for row in table.rows} == {"cl_gap"}
+    assert {row[1] for row in table.texts} == {"cl_gap"}
     assert "Lower is better for cl_gap, higher" in table.caption
 
 
@@ -65,27 +70,28 @@ def test_bounds_that_agree_leave_it_undefined_and_no_mean(bounded):
 
 
 def test_it_is_of_the_accuracy_whatever_the_primary_metric(make_method, make_study):
-    def named(name, accuracy):
-        return make_method(name, (0.1, 0.1), other_metrics={ACC: {100: accuracy, 101: accuracy}})
+    def named(name, accuracy, bound=None):
+        others = {ACC: {100: accuracy, 101: accuracy}}
+        return make_method(name, (0.1, 0.1), other_metrics=others, bound=bound)
 
-    methods = [named("replay", 0.6), named("joint", 0.8), named("finetune", 0.3)]
+    methods = [named("replay", 0.6), named("joint", 0.8, "upper"), named("finetune", 0.3, "lower")]
     found = gaps(make_study(methods, metric="forgetting"))
     assert found["replay"].mean == pytest.approx(0.4)
 
 
 def test_the_gap_says_nothing_new_and_is_not_tested_with_the_others(make_method, make_study):
-    def named(name, level):
+    def named(name, level, bound=None):
         scores = [level + 0.01 * i * i for i in range(8)]
         old = {"retention_old": {100 + i: x * (1 + 0.1 * i) for i, x in enumerate(scores)}}
-        return make_method(name, scores, other_metrics=old)
+        return make_method(name, scores, other_metrics=old, bound=bound)
 
-    methods = [named("replay", 0.6), named("ewc", 0.5), named("joint", 0.9)]
+    methods = [named("replay", 0.6), named("ewc", 0.5), named("joint", 0.9, "upper")]
     alone = analyse(make_study(methods)).secondary
-    both = analyse(make_study([*methods, named("finetune", 0.2)])).secondary
-    assert all(row.q is None and row.p_exact is None for row in both if row.metric == "cl_gap")
+    both = analyse(make_study([*methods, named("finetune", 0.2, "lower")])).secondary
+    assert all(row.q is None and row.p_exact is None for row in both if row.metric == GAP)
     tested = [row for row in both if row.q is not None]
     assert len(tested) == len([row for row in alone if row.q is not None]) + 1
-    assert {row.metric for row in tested} == {"retention_old"}
+    assert {str(row.metric) for row in tested} == {"retention_old"}
 
 
 @pytest.fixture
@@ -93,10 +99,10 @@ def with_bound(make_method, make_study):
     """A study with an offline bound that has every metric, of two readouts."""
 
     def build(**fields):
-        names = [*TRANSFER, "forgetting [slow]", "retention_old"]
+        names = [*TRANSFER, ReadoutMetric("forgetting", "slow"), "retention_old"]
         others = {name: {100 + i: 0.1 * i for i in range(8)} for name in names}
         scores = [0.8 + 0.01 * i for i in range(8)]
-        bound = {"learner": "joint", "offline": True, "other_metrics": others}
+        bound = {"offline": True, "bound": "upper", "other_metrics": others}
         methods = [make_method("upper", scores, **bound)]
         return make_study([make_method("replay", scores, other_metrics=others), *methods], **fields)
 
@@ -105,13 +111,14 @@ def with_bound(make_method, make_study):
 
 def test_an_offline_bound_has_no_metrics_of_transfer(with_bound):
     found = analyse(with_bound())
-    assert [row.metric for row in found.secondary if row.method == "upper"] == ["retention_old"]
+    kept = [str(row.metric) for row in found.secondary if row.method == "upper"]
+    assert kept == ["retention_old"]
     assert "An offline bound has no metrics of transfer." in secondary_table(found).caption
 
 
 def test_an_offline_bound_is_called_one(with_bound):
     table = method_table(analyse(with_bound()))
-    assert table.rows[1][0] == "upper (offline bound)"
+    assert table.texts[1][0] == "upper (offline bound)"
     assert "upper: an offline bound" in table.caption
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.metrics import ReadoutMetric
 from analysis.one_study.published import compare
 from analysis.records import MethodRecord, PublishedRecord, StudyRecord
 
@@ -15,10 +16,10 @@ SCORES = {100: 0.90, 101: 0.92, 102: 0.94, 103: 0.92}
 HALF = stats.t.ppf(0.975, 3) * np.std(list(SCORES.values()), ddof=1) / 2  # 4 seeds
 
 
-def figure(mean, **fields):
+def figure(mean, metric="average_accuracy", **fields):
     known = {"sd": None, "n": None, "source": "table 1", "incomparable": "", **fields}
     return PublishedRecord(
-        **{"method": "replay", "metric": "average_accuracy", "mean": mean, **known}
+        **{"method": "replay", "metric": ReadoutMetric(metric), "mean": mean, **known}
     )
 
 
@@ -28,7 +29,7 @@ def row(given, **fields):
         "replay",
         {},
         SCORES,
-        other_metrics={"retention_old": {s: x - 0.1 for s, x in SCORES.items()}},
+        other_metrics={ReadoutMetric("retention_old"): {s: x - 0.1 for s, x in SCORES.items()}},
     )
     study = StudyRecord(
         study="small",

@@ -14,12 +14,13 @@ from reported import NAMES, whole_study
 from analysis.figures import across_pictures, matrix_picture, pictures
 from analysis.many_studies.compare import compare_streams, streams_of
 from analysis.one_study.analyse import analyse
-from analysis.one_study.planning import plans, power_table
+from analysis.one_study.planning import plans
 from analysis.one_study.units import by_unit
 from analysis.records import MapRecord
 from analysis.report.blocks import Bullets, Code, Paragraph, Picture, Table
 from analysis.report.many_sections import across_sections
 from analysis.report.sections import sections
+from analysis.report.tables import power_table
 
 # truly random: those a sweep trains on, and that of the bootstrap's generator
 RANDOM = re.compile(r"tuning seeds?|seeds per trial|generator PCG64 with seed")
@@ -34,8 +35,9 @@ def texts(block):
             return list(lines)
         case Picture(_, title, caption):
             return [title, caption]
-        case Table(title, columns, rows, caption):
-            return [title, caption, *columns, *(cell for row in rows for cell in row)]
+        case Table(title, caption=caption):
+            cells = (cell for row in block.texts for cell in row)
+            return [title, caption, *block.headings, *cells]
 
 
 def words(parts):

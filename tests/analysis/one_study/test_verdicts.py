@@ -356,7 +356,7 @@ def no_power_analysis(monkeypatch):
     """Leave out what no verdict reads and what takes most of the time."""
     monkeypatch.setattr(verdicts.power, "visible_effect", lambda n, alpha: 1.0)
     monkeypatch.setattr(verdicts.power, "seeds_for_difference", lambda *of: 10)
-    monkeypatch.setattr(verdicts.effects, "hedges_g", lambda *of: estimates.Effect(0.0, 0.0, 0.0))
+    monkeypatch.setattr(verdicts.estimates, "hedges_g", lambda *of: estimates.Effect(0.0, 0.0, 0.0))
 
 
 @pytest.mark.usefixtures("no_power_analysis")

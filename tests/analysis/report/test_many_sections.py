@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from reported import pictures, whole_study
 
+from analysis.formats.data import across_to_csv
 from analysis.many_studies.compare import compare_streams, streams_of
 from analysis.one_study.analyse import analyse
-from analysis.report import many_sections
 from analysis.report.blocks import Table
 from analysis.report.many_sections import across_sections as sections_of
 
@@ -42,7 +42,7 @@ def test_six_streams():
     assert parts["Ranks"][1].name == "critical-difference"
     assert [b.name for b in parts["Averages over streams"]][2:] == ["iqm", "p-win"]
     ranks = table(parts, "Ranks", "ranks")
-    assert [row[0] for row in ranks.rows] == list(across.ranking.methods)
+    assert [row[0] for row in ranks.texts] == list(across.ranking.methods)
     assert len(table(parts, "Each stream", "verdicts").rows) == 6 * 2
     assert len(table(parts, "Each stream", "streams").rows) == 6 * 2
 
@@ -82,13 +82,13 @@ def test_what_is_left_out_is_listed():
     record = replace(second.record, methods=second.record.methods[:2])
     _, parts = report([first, analyse(record)])
     (left,) = parts["Left out"]
-    assert left.rows[0][:2] == ("finetune", "method")
+    assert left.texts[0][:2] == ("finetune", "method")
 
 
 def test_files_hold_unrounded_numbers():
     analyses = studies(5)
     across = compare_streams(streams_of(analyses), resamples=100)
-    texts = many_sections.to_csv(across, analyses)
+    texts = across_to_csv(across, analyses)
     read = {name: list(csv.DictReader(io.StringIO(text))) for name, text in texts.items()}
     first = across.contrasts[0]
     assert float(read["contrasts.csv"][0]["p_win"]) == first.p_win.value

@@ -55,7 +55,7 @@ def words(parts):
 
 
 def cells(table, column):
-    return [row[table.columns.index(column)] for row in table.rows]
+    return [row[table.headings.index(column)] for row in table.texts]
 
 
 def test_everything_in_order():
@@ -94,8 +94,8 @@ def test_tables_have_names_of_their_own_and_captions():
     assert {"seeds", "seeds-2", "seeds-3", "per_task", "per_task-2"} <= set(names)
     for table in tables:
         assert table.caption
-        assert all(len(row) == len(table.columns) for row in table.rows)
-        if "±" in str(table.rows) + str(table.columns) and table.name != "published":
+        assert all(len(row) == len(table.headings) for row in table.texts)
+        if "±" in str(table.texts) + str(table.headings) and table.name != "published":
             assert "± is the sample standard deviation (ddof 1)" in table.caption
 
 
@@ -125,7 +125,7 @@ def test_a_failed_seed_is_named_where_the_method_is_missing():
     parts = report(replace(study, methods=[study.methods[0], first, study.methods[2]]))
     (table,) = parts["Single tasks"]
     assert "Not shown, for a failed seed or no matrix: ewc." in table.caption
-    assert parts["Failures"][0].rows == (("ewc", "101", "out of memory", "-"),)
+    assert parts["Failures"][0].texts == (("ewc", "101", "out of memory", "-"),)
 
 
 def test_published_figures_stand_beside_ours_with_their_definition():
@@ -138,9 +138,9 @@ def test_published_figures_stand_beside_ours_with_their_definition():
 def test_dominated_trials_are_marked_and_counted():
     study = whole_study()
     summary, points = [b for b in report(study)["Pareto fronts"] if isinstance(b, Table)]
-    for front, row in zip(analyse(study).fronts, summary.rows, strict=True):
+    for front, row in zip(analyse(study).fronts, summary.texts, strict=True):
         assert row[1:3] == (str(len(front.points)), str(len(front.dominated)))
-        marked = [row[1] for row in points.rows if row[0] == front.method and "dom" in row[-1]]
+        marked = [row[1] for row in points.texts if row[0] == front.method and "dom" in row[-1]]
         assert marked == [str(number) for number in front.dominated]
 
 
@@ -177,7 +177,7 @@ def test_a_sweep_that_has_not_begun_is_not_one_that_nobody_asked_for():
 
 def test_an_option_shows_what_was_published_and_what_was_chosen():
     table = report(whole_study())["Hyper-parameters"][0]
-    assert table.rows[:2] == (
+    assert table.texts[:2] == (
         ("replay", "lr", "0.75", "1", "0.01"),
         ("replay", "optimiser", "0.25", "adam_w", "-"),
     )
@@ -197,7 +197,8 @@ def test_an_option_shows_what_was_published_and_what_was_chosen():
 def test_few_seeds_get_a_sentence(n, sentence):
     parts = report(whole_study(n=n))
     assert sentence in words(parts)
-    assert not re.search(r"\b(nan|None)\b", str(blocks(parts, Table)))
+    shown = "\n".join(cell for t in blocks(parts, Table) for row in t.texts for cell in row)
+    assert not re.search(r"\b(nan|None)\b", shown)
     assert ("Failures" in parts) == (n > 0)
 
 

@@ -11,15 +11,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reported import whole_study
+from reported import table, whole_study
 
 from analysis.formats import data
+from analysis.metrics import ReadoutMetric
 from analysis.one_study.analyse import analyse
 from analysis.records import MapRecord, TrialRecord, TuningRecord
 from analysis.report import tables
 from analysis.report.blocks import Table
+from analysis.report.comparison_tables import comparison_table
 from analysis.report.sections import sections
-from analysis.report.tuning_tables import importance_table, quantity
+from analysis.report.tuning_tables import importance_table, quantity, tuning_table
 
 METHOD_KEYS = {"method", "n", "mean", "sd", "ci_low", "ci_high", "configuration", "footprint"}
 COMPARISON_KEYS = {
@@ -89,6 +91,7 @@ def test_csv_holds_what_json_holds(make_study):
     methods, compared = read(texts["methods.csv"]), read(texts["comparisons.csv"])
     assert [float(row["mean"]) for row in methods] == [row["mean"] for row in document["methods"]]
     assert json.loads(methods[0]["configuration"]) == {"lr": 0.01}
+    assert set(methods[0]) == METHOD_KEYS | {"learner", "failed"}
     assert set(compared[0]) == COMPARISON_KEYS | {"n", "reason"}
     assert float(compared[1]["p_exact"]) == 2 / 1024
     assert compared[1]["verdict"] == "worse and practically"
@@ -99,9 +102,8 @@ FORMULAS = ["=SUM(A1)", "+1-2", "-1+2", "@now", "\t=1", "\n=1"]
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_text_is_no_formula_to_a_spreadsheet_and_a_number_stays_one(text):
-    rows = [{"source": text, text: -0.5, "options": {text: text}, "n": None}]
-    table = data.csv_text(list(rows[0]), rows)
-    (row,) = csv.DictReader(io.StringIO(table, newline=""))
+    made = table(["source", text, "options", "n"], [[text, -0.5, {text: text}, None]])
+    (row,) = csv.DictReader(io.StringIO(data.csv_text(made), newline=""))
     assert row == {
         "source": f"'{text}",
         f"'{text}": "-0.5",
@@ -111,7 +113,7 @@ def test_a_text_is_no_formula_to_a_spreadsheet_and_a_number_stays_one(text):
 
 
 def test_a_return_in_a_text_does_not_end_its_row():
-    (row,) = read(data.csv_text(["a", "b"], [{"a": "one\rtwo\r\nthree", "b": "\r=1"}]))
+    (row,) = read(data.csv_text(table("ab", [["one\rtwo\r\nthree", "\r=1"]])))
     assert row == {"a": "one\ntwo\nthree", "b": "'\n=1"}
 
 
@@ -220,8 +222,8 @@ def test_every_table_is_rectangular_and_every_plus_minus_is_explained(make_metho
     analysis = analyse(make_study(methods))
     for draw in (
         tables.method_table,
-        tables.comparison_table,
-        tables.tuning_table,
+        comparison_table,
+        tuning_table,
         tables.secondary_table,
         tables.footprint_table,
         tables.failure_table,
@@ -229,8 +231,8 @@ def test_every_table_is_rectangular_and_every_plus_minus_is_explained(make_metho
         tables.seed_table,
     ):
         table = draw(analysis)
-        assert all(len(row) == len(table.columns) for row in table.rows)
-        if "±" in str(table.rows) + str(table.columns):
+        assert all(len(row) == len(table.headings) for row in table.texts)
+        if "±" in str(table.texts) + str(table.headings):
             assert "standard deviation (ddof 1) over n confirmation seeds" in table.caption
             assert "seed varies" in table.caption
 
@@ -257,15 +259,15 @@ def test_golden_comparison_row(make_study):
 
 
 def _comparison(study, method):
-    table = tables.comparison_table(analyse(study))
-    return table.columns, next(row for row in table.rows if row[0] == method)
+    table = comparison_table(analyse(study))
+    return table.headings, next(row for row in table.texts if row[0] == method)
 
 
 def test_tables_name_the_protocol_and_never_print_a_zero_p(make_study):
     analysis = analyse(make_study(protocol="first_tasks"))
-    for table in (tables.method_table(analysis), tables.comparison_table(analysis)):
-        assert "first_tasks" in table.caption
-        assert not re.search(r"\bp (= )?0\.000", str(table))
+    for found in (tables.method_table(analysis), comparison_table(analysis)):
+        assert "first_tasks" in found.caption
+        assert not re.search(r"\bp (= )?0\.000", found.caption + str(found.texts))
 
 
 def test_memory_is_shown_in_bytes_and_samples_also_where_it_is_nothing(make_method, make_study):
@@ -276,24 +278,24 @@ def test_memory_is_shown_in_bytes_and_samples_also_where_it_is_nothing(make_meth
         make_method("broken", [math.nan] * 3, footprint={"parameters": 40, "memory": 130}),
     ]
     analysis = analyse(make_study(methods, sample_bytes=65))
-    held = {row[0]: row[2:] for row in tables.footprint_table(analysis).rows}
+    held = {row[0]: row[2:] for row in tables.footprint_table(analysis).texts}
     assert held == {
         "replay": ("6,500", "100"),
         "ewc": ("0", "0"),
         "spikes": ("96", "1.5"),
         "broken": ("130", "2"),
     }
-    rows = tables.memory_table(analysis).rows
+    rows = tables.memory_table(analysis).texts
     assert {row[0]: row[1:3] for row in rows} == held
     assert rows[-1] == ("broken", "130", "2", "-", "-", "-")
-    for table in (tables.footprint_table(analysis), tables.memory_table(analysis)):
-        assert "65 bytes each" in table.caption
+    for found in (tables.footprint_table(analysis), tables.memory_table(analysis)):
+        assert "65 bytes each" in found.caption
 
 
 def test_without_the_size_of_a_sample_memory_is_in_bytes_alone(make_method, make_study):
     study = make_study([make_method("replay", (0.8, 0.9, 0.7), footprint={"memory": 6500})])
     table = tables.memory_table(analyse(study))
-    assert table.rows[0][1:3] == ("6,500", "-")
+    assert table.texts[0][1:3] == ("6,500", "-")
     assert "not known" in table.caption
 
 
@@ -307,20 +309,20 @@ def tuned(make_method, *trials, **fields):
 
 def test_the_tuning_table_counts_distinct_configurations(make_method, make_study):
     one = tuned(make_method, {"lr": 0.1}, {"lr": 0.2}, {"lr": 0.1}, sampler="tpe")
-    table = tables.tuning_table(analyse(make_study([one])))
-    assert table.rows[0][table.columns.index("distinct")] == "2"
+    table = tuning_table(analyse(make_study([one])))
+    assert table.texts[0][table.headings.index("distinct")] == "2"
     assert table.caption.startswith("Sampler: tpe; tuning seeds per trial: ")
 
 
 def test_what_was_not_tuned_is_said_and_not_counted(make_method, make_study):
     untuned = make_method("ewc", (0.8, 0.9, 0.7), tuning=TuningRecord(0))
     analysis = analyse(make_study([untuned], tune_seeds=[]))
-    assert tables.tuning_table(analysis).rows == ()
+    assert tuning_table(analysis).rows == ()
     assert "No method was tuned." in tables.method_table(analysis).caption
     elsewhere = tables.method_table(analyse(make_study([untuned], tune_seeds=[0, 1])))
     assert "a study before chose the configurations, on the seeds 0, 1." in elsewhere.caption
     beside = analyse(make_study([untuned, tuned(make_method, {"lr": 0.1})]))
-    assert [row[:2] for row in tables.tuning_table(beside).rows] == [("ewc", "0"), ("replay", "1")]
+    assert [row[:2] for row in tuning_table(beside).texts] == [("ewc", "0"), ("replay", "1")]
     assert "Tuning protocol: " in tables.method_table(beside).caption
 
 
@@ -336,8 +338,8 @@ def test_optimism_needs_sweeps_that_score_what_is_confirmed(
     protocol, shown, said, make_method, make_study
 ):
     study = make_study([tuned(make_method, {"lr": 0.1})], protocol=protocol)
-    table = tables.tuning_table(analyse(study))
-    assert table.rows[0][-1] == shown
+    table = tuning_table(analyse(study))
+    assert table.texts[0][-1] == shown
     assert said in table.caption
 
 
@@ -352,7 +354,19 @@ def test_a_method_without_a_search_space_is_told(make_method, make_study):
 def test_a_default_is_shown_where_a_trial_had_it(has_default, default, make_method, make_study):
     one = tuned(make_method, {"lr": 0.1}, {"lr": 0.2}, has_default=has_default)
     table = importance_table(analyse(make_study([one])))
-    assert table.rows[0][table.columns.index("default")] == default
+    assert table.texts[0][table.headings.index("default")] == default
+
+
+@pytest.mark.parametrize(
+    ("value", "is_number"),
+    [(0.1, True), (3, True), (None, True), ("adam", False), (True, False), ([400, 400], False)],
+)
+def test_an_option_is_a_column_of_numbers_where_its_values_are(
+    value, is_number, make_method, make_study
+):
+    one = tuned(make_method, {"option": value}, {"option": value})
+    default = importance_table(analyse(make_study([one]))).columns[3]
+    assert (default.key, default.is_number) == ("default", is_number)
 
 
 def test_bytes_are_whole_numbers_and_metrics_are_not():
@@ -369,7 +383,7 @@ def test_an_interval_beyond_the_range_of_an_accuracy_is_explained(make_method, m
 
 
 def test_what_a_metric_in_brackets_is_and_which_readout_is_primary(make_method, make_study):
-    others = {"forgetting [slow]": {100 + i: 0.1 for i in range(3)}}
+    others = {ReadoutMetric("forgetting", "slow"): {100 + i: 0.1 for i in range(3)}}
     two = make_method("two", (0.8, 0.9, 0.7), other_metrics=others, readouts=("fast", "slow"))
     caption = tables.secondary_table(analyse(make_study([two]))).caption
     assert "metric [readout]: of another readout" in caption

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from factory import Run, add, build_study, make_outcome, make_spec
 
-from analysis.metrics import METRICS
+from analysis.metrics import PRIMARY, ReadoutMetric
 from analysis.one_study.analyse import analyse
 from study.console import shell
 from study.folder import Folder
@@ -208,7 +208,7 @@ def test_numbers_are_those_of_the_ledger(study):
         outcome = study.ledger.outcome(entry)
         assert data.metrics["bytes.memory"] == outcome.footprint["memory"][-1]
         counts = outcome.counts["main"][:, :, : outcome.rows]
-        for name, metric in METRICS.items():
+        for name, metric in PRIMARY.items():
             expected = metric(counts).mean() if outcome.finite.all() else np.nan
             assert data.metrics[name] == pytest.approx(expected, nan_ok=True)
         assert data.params["lr"] == str(entry.work["configuration"]["lr"])
@@ -812,12 +812,13 @@ def test_metrics_of_further_readouts_are_mirrored(tmp_path):
 @pytest.mark.parametrize(
     ("name", "mirrored"),
     [
-        ("forgetting", "forgetting"),
-        ("bytes.memory", "bytes.memory"),
-        ("forgetting [slow]", "forgetting/slow"),
-        ("forgetting [..]", "forgetting/_"),
-        ("forgetting [a//b]", "forgetting/a__b"),
+        (["bytes.memory"], "bytes.memory"),
+        (["bytes.a/b"], "bytes.a_b"),
+        (ReadoutMetric("forgetting"), "forgetting"),
+        (ReadoutMetric("forgetting", "slow"), "forgetting/slow"),
+        (ReadoutMetric("forgetting", ".."), "forgetting/_"),
+        (ReadoutMetric("forgetting", "a//b"), "forgetting/a__b"),
     ],
 )
 def test_names_that_mlflow_takes(name, mirrored):
-    assert metric_name(name) == mirrored
+    assert metric_name(*name) == mirrored

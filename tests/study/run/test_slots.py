@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from factory import Run, Tune, add, build_study, make_outcome, make_spec, make_study, make_sweep
 
+from analysis.metrics import ReadoutMetric
 from analysis.one_study.analyse import analyse
 from study import check
 from study.folder import Folder
@@ -154,7 +155,7 @@ def test_published_figures_are_checked_and_carried_over(tmp_path):
     (found,) = record_of(tmp_path, spec).published
     assert (found.method, found.metric, found.mean, found.sd, found.n, found.source) == (
         "replay",
-        "retention_old",
+        ReadoutMetric("retention_old"),
         0.9,
         0.01,
         20,
@@ -190,8 +191,8 @@ def test_readouts_beyond_the_primary_one_are_metrics_of_their_own():
         counts={"fast": outcome.counts["main"], "slow": make_outcome((1, 2), 0.6).counts["main"]},
     )
     scores = all_scores(both, "class")
-    assert scores["average_accuracy"] == pytest.approx([0.8, 0.8])
-    assert scores["average_accuracy [slow]"] == pytest.approx([0.6, 0.6])
+    assert scores[ReadoutMetric("average_accuracy")] == pytest.approx([0.8, 0.8])
+    assert scores[ReadoutMetric("average_accuracy", "slow")] == pytest.approx([0.6, 0.6])
 
 
 def test_the_history_of_a_sweep_and_what_mattered_in_it(tmp_path):

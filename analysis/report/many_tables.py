@@ -1,0 +1,230 @@
+"""What several studies say side by side, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from analysis import wording
+from analysis.many_studies.compare import (
+    Across,
+    Contrast,
+    Interval,
+    Standing,
+    StreamContrast,
+    streams_of,
+)
+from analysis.many_studies.ranks import Ranking
+from analysis.one_study.analyse import Analysis, Comparison, MethodRow
+from analysis.report.blocks import Table
+from analysis.report.columns import Column, interval, numbers, plus_minus, two_decimals
+from analysis.report.comparison_tables import comparison_table, won_share, won_tied_lost
+from analysis.statistics import estimates
+
+
+class StudyComparison(NamedTuple):
+    """A comparison of one of several studies."""
+
+    stream: str
+    study: str
+    comparison: Comparison
+    row: MethodRow
+
+
+class Wins(NamedTuple):
+    """A contrast on one of its streams."""
+
+    contrast: Contrast
+    on: StreamContrast
+
+
+def with_interval(found: Interval, decimals: int = 4, label: str = "") -> str:
+    """An estimate, and its interval in brackets, under a label, where it has one."""
+    value = wording.number(found.value, decimals)
+    ends = interval((found.low, found.high), decimals)
+    return f"{value} ({label}{ends})" if ends else value
+
+
+def contrast_table(across: Across) -> Table:
+    """Each method against the reference, averaged over the streams."""
+    level = wording.percent(across.confidence)
+    return Table(
+        f"Comparisons with {across.reference}, averaged over streams",
+        (
+            Column("method", "method"),
+            Column("reference"),
+            *_estimate("p_win", f"P(win) ({level} CI)", attrgetter("p_win"), _won_share),
+            Column("", "interval by", lambda c: c.p_win_by or None),
+            *_estimate("difference", f"difference ({level} CI)", attrgetter("difference")),
+            *_estimate("iqm", f"difference of IQMs ({level} CI)", attrgetter("iqm_difference")),
+            *map(Column, ("p_win_by", "meaningful", "identical")),
+        ),
+        across.contrasts,
+        "P(win): paired probability of outperforming the reference, mean over streams (ties count "
+        "half); meaningful where the interval excludes 0.5 and reaches beyond 0.75. difference: "
+        "method - reference in metric units, mean over streams. IQM: interquartile mean of "
+        f"normalised scores, positive is better. {_bootstrap(across)}",
+        "contrasts",
+    )
+
+
+def standing_table(across: Across) -> Table:
+    """The interquartile mean of each method's normalised scores."""
+    level = wording.percent(across.confidence)
+    return Table(
+        "Normalised scores",
+        (
+            Column("method"),
+            Column("", "method", partial(_marked, across)),
+            numbers("value", "IQM", attrgetter("iqm.value")),
+            Column("low", value=attrgetter("iqm.low")),
+            Column("high", value=attrgetter("iqm.high")),
+            numbers("", f"{level} CI", attrgetter("iqm.low", "iqm.high"), interval),
+        ),
+        across.standings,
+        f"Interquartile mean over {wording.plural(across.unit)} and streams of scores that are 0 "
+        f"at chance and 1 at the best possible value. {_bootstrap(across)}",
+        "standings",
+    )
+
+
+def verdict_table(across: Across, analyses: Sequence[Analysis]) -> Table:
+    """Each study's own comparisons, with the verdict of its own family."""
+    level, units = wording.percent(across.confidence), wording.plural(across.unit)
+    ends = attrgetter("comparison.ci_low", "comparison.ci_high")
+    return Table(
+        "Verdicts of the single studies",
+        (
+            Column("", "method", attrgetter("comparison.method")),
+            Column("stream", "stream"),
+            Column("study"),
+            *_of_comparison(analyses),
+            numbers("", "n", attrgetter("comparison.n"), str),
+            numbers("", "mean ± sd", attrgetter("row.mean", "row.sd"), plus_minus),
+            numbers("", "difference", attrgetter("comparison.difference")),
+            numbers("", f"{level} CI", ends, interval),
+            numbers("", "p exact, Holm", attrgetter("comparison.p_holm"), wording.p_value),
+            Column("", "verdict", attrgetter("comparison.verdict")),
+        ),
+        tuple(
+            StudyComparison(stream.stream, analysis.record.study, comparison, row)
+            for stream, analysis in zip(streams_of(analyses), analyses, strict=True)
+            for comparison in analysis.comparisons
+            for row in analysis.methods
+            if row.method == comparison.method
+        ),
+        "± is the sample standard deviation (ddof 1) over the method's confirmation "
+        f"{units} in that study. Differences are method - reference over the n shared {units}, "
+        "with the paired t-interval; p is Holm-adjusted within each study's own family.",
+        "verdicts",
+    )
+
+
+def stream_table(across: Across) -> Table:
+    """Wins on each stream, over the seeds that all methods share."""
+    level = wording.percent(across.confidence)
+    counted = ("wins", "ties", "losses", "share", "low", "high")
+    return Table(
+        "Wins on each stream",
+        (
+            Column("method", "method", attrgetter("contrast.method")),
+            Column("reference", value=attrgetter("contrast.reference")),
+            Column("stream", "stream", attrgetter("on.stream")),
+            numbers("n", "n", attrgetter("on.n"), str),
+            numbers("difference", "difference", attrgetter("on.difference")),
+            *(Column(key, value=attrgetter(f"on.wins.{key}")) for key in counted),
+            numbers("", f"P(win) ({level} CI)", attrgetter("on.wins"), won_share),
+            numbers("", "won / tied / lost", attrgetter("on.wins"), won_tied_lost),
+        ),
+        tuple(Wins(contrast, each) for contrast in across.contrasts for each in contrast.streams),
+        f"Over the n {wording.plural(across.unit)} that all methods share on the stream, Wilson "
+        "intervals.",
+        "streams",
+    )
+
+
+def rank_table(ranking: Ranking) -> Table:
+    """Average ranks, and which methods cannot be told apart."""
+    ranks = dict(zip(ranking.methods, ranking.ranks, strict=True))
+    return Table(
+        "Average ranks",
+        (
+            Column("method", "method", str),
+            numbers("rank", "average rank", ranks.get, two_decimals),
+            Column("not_told_apart_from", "not told apart from", partial(_peers, ranking), _listed),
+        ),
+        ranking.methods,
+        f"1 is best; {ranking.streams} streams. {ranking.summary}",
+        "ranks",
+    )
+
+
+def left_out_table(across: Across) -> Table:
+    """What takes no part, and why."""
+    return Table(
+        "Left out",
+        (
+            Column("kind"),
+            Column("name", "name"),
+            Column("", "what", attrgetter("kind")),
+            Column("reason", "reason"),
+        ),
+        across.left_out,
+        "Not averaged.",
+        "left_out",
+    )
+
+
+def _won_share(found: Interval) -> str:
+    meaningful = estimates.is_meaningful(found.low, found.high)
+    return with_interval(found, 2) + (", meaningful" if meaningful else "")
+
+
+def _estimate(
+    key: str,
+    heading: str,
+    of: Callable[[Contrast], Interval | None],
+    format: Callable[[Interval], str] = with_interval,
+) -> tuple[Column[Contrast], ...]:
+    """An estimate and the ends of its interval: three columns of files, one of pages."""
+    return (
+        Column(key, value=lambda row: getattr(of(row), "value", None)),
+        Column(f"{key}_low", value=lambda row: getattr(of(row), "low", None)),
+        Column(f"{key}_high", value=lambda row: getattr(of(row), "high", None)),
+        numbers("", heading, of, format),
+    )
+
+
+def _marked(across: Across, standing: Standing) -> str:
+    return standing.method + (" (reference)" if standing.method == across.reference else "")
+
+
+def _of_comparison(analyses: Sequence[Analysis]) -> tuple[Column[Any], ...]:
+    """What the file of a study's own comparisons holds."""
+    return tuple(
+        replace(column, heading="", value=partial(_in_study, column))
+        for analysis in analyses[:1]
+        for column in comparison_table(analysis).columns
+        if column.key
+    )
+
+
+def _in_study(column: Column[Comparison], row: StudyComparison) -> Any:
+    return column.of(row.comparison)
+
+
+def _listed(methods: Sequence[str]) -> str:
+    return ", ".join(methods) or "none"
+
+
+def _peers(ranking: Ranking, method: str) -> list[str]:
+    together = {peer for group in ranking.groups if method in group for peer in group}
+    return [peer for peer in ranking.methods if peer in together and peer != method]
+
+
+def _bootstrap(across: Across) -> str:
+    units = wording.plural(across.unit)
+    return f"Intervals: {across.resamples:,} resamples of the {units}, paired (see the notes)."
