@@ -25,6 +25,19 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
+class OptionRecord:
+    """One option of a method's search space, or one that its study file fixes."""
+
+    option: str
+    kind: str  # float, int, categorical or fixed
+    low: float | None = None
+    high: float | None = None
+    log: bool | None = None  # whether it is searched on a logarithmic scale
+    step: float | None = None  # between the numbers of a range; None: any, or every whole one
+    choices: list[Any] | None = None  # of a categorical option; the one value of a fixed one
+
+
+@dataclass(frozen=True)
 class TuningRecord:
     """One method's sweep.
 
@@ -47,6 +60,9 @@ class TuningRecord:
     has_default: bool = True  # whether trial 0 has the published defaults, all of them
     asked: int = 0  # trials that the study asks for
     left_out: int = 0  # trials that have run, of a study that asked for more than it does now
+    space: tuple[
+        OptionRecord, ...
+    ] = ()  # as the study file has it now; none where nothing is tuned
 
 
 @dataclass(frozen=True)

@@ -1,75 +1,159 @@
-"""What a sweep searches: one file a method, under its learner's name.
+"""What a sweep searches, as data: the search space of each learner.
 
-``space(trial, stream)`` suggests values as Optuna's define-by-run does and returns them as a
-dictionary of the learner's options. The published defaults are always the first trial of a sweep,
-whatever the space.
+A space is a dictionary from option to Optuna distribution; where a part of it depends on the
+stream, a function of the stream returns it. What a study file fixes or replaces comes on top. The
+published defaults are always the first trial of a sweep, whatever the space.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any
 
-from search_spaces import (
-    agem,
-    der,
-    ewc,
-    finetune,
-    fssg,
-    gdumb,
-    gem,
-    icarl,
-    icarl_sleep,
-    joint,
-    latent_replay,
-    lwf,
-    merging,
-    replay,
-    si,
-    sleep_replay,
-    spiking_naive,
-    spiking_rehearsal,
-    wake_joint,
-)
-from search_spaces.common import Suggest
-from trainables import find_plugin, load_plugin, unusable_plugin
-from trainables.streams import StreamInfo
+from search_spaces import plain, rehearsal, sleep, spiking
+from search_spaces.space import Distribution, Space, one_of
+from trainables import STREAMS, find_plugin, find_stream, load_plugin, unusable_plugin
+from trainables.errors import InputError
 
-Space = Callable[[Suggest, StreamInfo], dict[str, Any]]
+if TYPE_CHECKING:
+    from trainables import Learner
+    from trainables.streams import StreamInfo
 
-SPACES: dict[str, Space] = {
-    "agem": agem.space,
-    "der": der.space,
-    "ewc": ewc.space,
-    "finetune": finetune.space,
-    "fssg": fssg.space,
-    "gdumb": gdumb.space,
-    "gem": gem.space,
-    "icarl": icarl.space,
-    "icarl_sleep": icarl_sleep.space,
-    "joint": joint.space,
-    "latent_replay": latent_replay.space,
-    "lwf": lwf.space,
-    "merging": merging.space,
-    "replay": replay.space,
-    "si": si.space,
-    "sleep_replay": sleep_replay.space,
-    "spiking_naive": spiking_naive.space,
-    "spiking_rehearsal": spiking_rehearsal.space,
-    "wake_joint": wake_joint.space,
+SPACES: dict[str, Space | Callable[[StreamInfo], Space]] = {
+    "agem": rehearsal.AGEM,
+    "der": rehearsal.DER,
+    "ewc": plain.EWC,
+    "finetune": plain.FINETUNE,
+    "fssg": rehearsal.FSSG,
+    "gdumb": rehearsal.GDUMB,
+    "gem": rehearsal.GEM,
+    "icarl": rehearsal.ICARL,
+    "icarl_sleep": sleep.ICARL_SLEEP,
+    "joint": plain.JOINT,
+    "latent_replay": spiking.latent_replay,
+    "lwf": plain.LWF,
+    "merging": sleep.MERGING,
+    "replay": rehearsal.REPLAY,
+    "si": plain.SI,
+    "sleep_replay": sleep.SLEEP_REPLAY,
+    "spiking_naive": spiking.naive,
+    "spiking_rehearsal": spiking.rehearsal,
+    "wake_joint": sleep.WAKE_JOINT,
 }
 
+# Options without which others have no effect: where a study file fixes `sleep_steps` at 0, nothing
+# of the sleep is searched.
+SWITCHES: dict[str, Space] = {"sleep_steps": sleep.SLEEP}
 
-def find_space(learner: str) -> Space:
-    """Return the space of a learner: ours, or a ``study.search_spaces`` entry point of its name.
+WHAT_TO_GIVE = (
+    "Give a dictionary from option to Optuna distribution, such as "
+    "{'lr': FloatDistribution(1e-4, 1e-2, log=True)}, or a function of the stream that returns one"
+)
+
+
+def find_space(learner: str) -> Space | Callable[[StreamInfo], Space]:
+    """Return the space of a learner, ours or a ``study.search_spaces`` entry point of its name;
+    an empty one where there is none.
 
     Raises:
         InputError: for a plug-in of that name that cannot be used.
     """
     point = find_plugin("study.search_spaces", learner, SPACES)
     if point is None:
-        return SPACES.get(learner, lambda trial, stream: {})
+        return SPACES.get(learner, {})
     found = load_plugin(point)
     if not callable(found):
-        raise unusable_plugin(point, f"{found!r} is not a function")
-    return found  # type: ignore[no-any-return]
+        return _checked(point, found)
+    if not _takes_one_argument(found):
+        wrong = f"{found!r} takes other arguments than the stream. {WHAT_TO_GIVE}"
+        raise unusable_plugin(point, wrong)
+    return lambda stream: _checked(point, found(stream))
+
+
+def space_on(learner: str, stream: StreamInfo) -> Space:
+    """Return the space of a learner on a stream.
+
+    >>> from trainables import find_stream
+    >>> digits = find_stream("split_digits")
+    >>> space_on("gem", digits.describe("class", digits.Options.parse({})))["gamma"]
+    FloatDistribution(high=1.0, log=False, low=0.0, step=None)
+    """
+    space = find_space(learner)
+    return space(stream) if callable(space) else space
+
+
+def method_space(space: Space, ranges: Space, fixed: Mapping[str, Any]) -> Space:
+    """Return what a method searches: the space of its learner, with the ranges of the study file in
+    their place or at the end, without what the study file fixes and what has no effect then.
+
+    >>> from search_spaces.plain import FINETUNE
+    >>> from search_spaces.space import one_of
+    >>> method_space(FINETUNE, {"epochs": one_of([1, 4])}, {"lr": 0.1})
+    {'epochs': CategoricalDistribution(choices=(1, 4))}
+    """
+    off = {name for switch in SWITCHES if fixed.get(switch) == 0 for name in SWITCHES[switch]}
+    whole = {name: space[name] for name in space if name not in off} | ranges
+    return {name: whole[name] for name in whole if name not in fixed}
+
+
+def whole_space(learner: type[Learner]) -> Space:
+    """Return what is searched of a learner on any of our streams, taken together."""
+    space = find_space(learner.name)
+    if not callable(space):
+        return space
+    streams = [find_stream(name) for name in STREAMS]
+    described = [
+        stream.describe(scenario, stream.Options.parse({}))
+        for stream in streams
+        for scenario in learner.scenarios
+        if scenario in stream.scenarios
+    ]
+    found: Space = {}
+    for stream in described:
+        if _serves(stream, learner):
+            found |= space(stream)
+    return found
+
+
+def _serves(stream: StreamInfo, learner: type[Learner]) -> bool:
+    try:
+        learner.check(learner.Config.parse(learner.published(stream)), stream)
+    except InputError:
+        return False
+    return True
+
+
+def _takes_one_argument(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind("stream")
+    except TypeError:
+        return False
+    return True
+
+
+def _checked(point: EntryPoint, found: Any) -> Space:
+    """Return the space that a plug-in gives, or raise an error that says what to give instead."""
+    if not isinstance(found, Mapping):
+        raise unusable_plugin(point, f"{found!r} is not a search space. {WHAT_TO_GIVE}")
+    for name, distribution in found.items():
+        if not isinstance(distribution, Distribution):
+            wrong = f"{name} = {distribution!r} is not a distribution. {WHAT_TO_GIVE}"
+            raise unusable_plugin(point, wrong)
+        choices = getattr(distribution, "choices", ())
+        if any(isinstance(choice, list | tuple) for choice in choices):
+            raise unusable_plugin(point, f"{name} has lists as choices. Give search_spaces.one_of")
+    return dict(found)
+
+
+__all__ = [
+    "SPACES",
+    "SWITCHES",
+    "Space",
+    "find_space",
+    "method_space",
+    "one_of",
+    "space_on",
+    "whole_space",
+]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from analysis.metrics import PRIMARY
+from search_spaces import method_space, space_on
+from search_spaces.space import Distribution, Space, ends_or_choices, one_of
 from study.design import OBJECTIVES, PHASES, Design, Method, PhaseStream
-from study.search import new_study, suggested
-from study.spec import Range, Spec, expand
-from trainables import find_learner, find_stream
+from study.search import Search
+from study.spec import MethodSection, Range, Spec, expand
+from trainables import Learner, find_learner, find_stream
 from trainables.errors import InputError, unknown
 from trainables.learner import Training
 from trainables.options import Options, checked
@@ -31,14 +35,40 @@ def resolve(spec: Spec, source: str) -> Design:
         _check_seeds(spec)
         _check_published(spec)
         streams = {phase: PhaseStream.of(spec, phase) for phase in PHASES}
-        methods = {name: _method(spec, streams["confirm"].info, name) for name in spec.methods}
-        design = Design(spec, methods, streams)
-        if spec.tune.trials:
-            for method in methods.values():
-                _try_space(design, method)
-        return design
+        return Design(spec, {name: _method(spec, streams, name) for name in spec.methods}, streams)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+
+
+def try_sweeps(design: Design, source: str) -> None:
+    """Refuse a sweep that cannot give a result, because its learner refuses the configuration of
+    every trial. Until a trial has a score, no sampler learns: all that it asks for is known before.
+
+    Raises:
+        InputError: with what the learner says of the first trial.
+    """
+    trials, stream = design.spec.tune.trials, design.streams["tune"]
+    for method in design.methods.values():
+        each = (_refusal(design, method, number) for number in range(trials))
+        refusals = [*itertools.takewhile(bool, each)]
+        if trials and len(refusals) == trials:
+            raise InputError(
+                f"{source}: methods.{method.name}: '{method.learner}' cannot learn '{stream.name}' "
+                f"with any of the {trials} configurations that its sweep asks for. The first: "
+                f"{refusals[0]}."
+            )
+
+
+def _refusal(design: Design, method: Method, number: int) -> str:
+    """Return why a learner refuses the configuration of a trial; nothing where it does not."""
+    first = method.first_params if number == 0 else None
+    trial = Search.of(design, method).ask(number, first)
+    config = method.kind.Config.parse(method.configuration(trial.params))
+    try:
+        method.kind.check(config, design.streams["tune"].info)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _check_study(spec: Spec) -> None:
@@ -149,7 +179,7 @@ def _check_published(spec: Spec) -> None:
                     raise InputError(f"{where}.{metric}: two figures for the readout '{readout}'.")
 
 
-def _method(spec: Spec, info: StreamInfo, name: str) -> Method:
+def _method(spec: Spec, streams: Mapping[str, PhaseStream], name: str) -> Method:
     section, where = spec.methods[name], f"methods.{name}"
     try:
         learner = find_learner(spec.learner_of(name))
@@ -161,26 +191,20 @@ def _method(spec: Spec, info: StreamInfo, name: str) -> Method:
             f"{where}: '{learner.name}' does not support the scenario '{scenario}'. "
             f"It supports: {', '.join(learner.scenarios)}."
         )
+    info = streams["confirm"].info
     defaults = (
         learner.published(info)
         | _one_pass(learner.Config, section.fixed, scenario, where)
         | section.fixed
     )
-    method = Method(name, learner.name, defaults, dict(section.fixed), dict(section.space))
     config = learner.Config.parse(defaults, f"{where}.fixed")
     try:
         learner.check(config, info)
     except InputError as error:
         raise InputError(f"{where}.fixed: {error}.") from None
-    for key in section.space:
-        if key not in learner.Config.fields():
-            raise InputError(f"{where}.space: {unknown('option', key, learner.Config.fields())}")
-        if key in section.fixed:
-            raise InputError(f"{where}.space.{key}: it is fixed too. Choose one of the two.")
-        if key == "epochs" and scenario == "task_free":
-            raise InputError(f"{where}.space.epochs: a task-free stream is seen once. Remove it.")
-        _check_range(where, key, section.space[key], learner.Config)
-    return method
+    ranges = _ranges(section, learner.Config, scenario, where)
+    space = method_space(_space(streams["tune"].info, learner, where), ranges, section.fixed)
+    return Method(name, learner.name, defaults, dict(section.fixed), space)
 
 
 def _one_pass(config: type, fixed: Mapping[str, Any], scenario: str, where: str) -> dict[str, Any]:
@@ -194,36 +218,66 @@ def _one_pass(config: type, fixed: Mapping[str, Any], scenario: str, where: str)
     return {"epochs": 1}
 
 
-def _check_range(where: str, name: str, given: Range, config: type[Options]) -> None:
-    """Refuse a range that is none, or that leaves the limits of its option."""
+def _ranges(section: MethodSection, config: type[Options], scenario: str, where: str) -> Space:
+    """Return the ranges that a study file gives an option, as Optuna's distributions."""
+    ranges: Space = {}
+    for name, given in section.space.items():
+        if name not in config.fields():
+            raise InputError(f"{where}.space: {unknown('option', name, config.fields())}")
+        if name in section.fixed:
+            raise InputError(f"{where}.space.{name}: it is fixed too. Choose one of the two.")
+        if name == "epochs" and scenario == "task_free":
+            raise InputError(f"{where}.space.epochs: a task-free stream is seen once. Remove it.")
+        try:
+            ranges[name] = _distribution(given, config.kinds()[name])
+            _check_limits(name, given.choices or ends_or_choices(ranges[name], None), config)
+        except InputError as error:
+            raise InputError(f"{where}.space.{name}: {error}.") from None
+    return ranges
+
+
+def _distribution(given: Range, kind: Any) -> Distribution:
+    """Return a range of an option of a type as Optuna's distribution; refuse one that is none."""
+    whole, ends = kind in (int, int | None), (given.low, given.high)
+    if given.choices is not None:
+        if not given.choices or ends != (None, None):
+            raise InputError("give either low and high, or choices = [...] with some values")
+        return one_of(given.choices)
+    if not whole and kind not in (float, float | None):
+        raise InputError("give choices = [...] for this option; it is not a number")
+    if given.low is None or given.high is None:
+        raise InputError("give low and high, or choices = [...]")
+    if whole and not (given.low.is_integer() and given.high.is_integer()):
+        raise InputError("the ends of a range of whole numbers are whole numbers")
+    if not given.low < given.high < math.inf or (given.log and given.low <= 0):
+        order = "0 < low < high with log = true" if given.log else "low < high"
+        raise InputError(f"low = {given.low}, high = {given.high}; needed: {order}")
+    if whole:
+        return IntDistribution(int(given.low), int(given.high), log=given.log)
+    return FloatDistribution(given.low, given.high, log=given.log)
+
+
+def _check_limits(name: str, values: Iterable[Any], config: type[Options]) -> None:
+    """Refuse values that leave the limits of their option."""
     kind, limits = config.kinds()[name], config.fields()[name].metadata
-    whole = kind in (int, int | None)
-    ends = (given.low, given.high)
+    for value in values:
+        checked(name, value, kind, limits)
+
+
+def _space(stream: StreamInfo, learner: type[Learner], where: str) -> Space:
+    """Return the space of a learner on the stream that is tuned on; refuse one with an option or a
+    value that the learner does not know, as that of a plug-in may have.
+    """
+    space = space_on(learner.name, stream)
+    kinds = learner.Config.kinds()
     try:
-        if given.choices is not None:
-            if not given.choices or ends != (None, None):
-                raise InputError("give either low and high, or choices = [...] with some values")
-            for choice in given.choices:
-                checked(name, choice, kind, limits)
-            return
-        if not whole and kind not in (float, float | None):
-            raise InputError("give choices = [...] for this option; it is not a number")
-        if given.low is None or given.high is None:
-            raise InputError("give low and high, or choices = [...]")
-        if whole and not (given.low.is_integer() and given.high.is_integer()):
-            raise InputError("the ends of a range of whole numbers are whole numbers")
-        if not given.low < given.high < math.inf or (given.log and given.low <= 0):
-            order = "0 < low < high with log = true" if given.log else "low < high"
-            raise InputError(f"low = {given.low}, high = {given.high}; needed: {order}")
-        for end in (given.low, given.high):
-            checked(name, int(end) if whole else end, kind, limits)
+        for name, distribution in space.items():
+            if name not in kinds:
+                raise unknown("option", name, kinds)
+            _check_limits(name, ends_or_choices(distribution, kinds[name]), learner.Config)
     except InputError as error:
-        raise InputError(f"{where}.space.{name}: {error}.") from None
-
-
-def _try_space(design: Design, method: Method) -> None:
-    """Draw one configuration, so that what is wrong with a space shows before anything runs."""
-    suggested(design, method, new_study().ask())
+        raise InputError(f"{where}: the search space of '{learner.name}': {error}") from None
+    return space
 
 
 def _list(values: list[int]) -> str:

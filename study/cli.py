@@ -322,7 +322,7 @@ def presets(as_json: AsJson = False) -> None:
 
 @app.command()
 def methods(as_json: AsJson = False) -> None:
-    """List the learners, their sources, scenarios and options."""
+    """List the learners, their sources, scenarios, options and search spaces."""
     from study.console import warn
     from trainables import LEARNERS, learners, plugged_learners
 
@@ -438,4 +438,20 @@ def _describe(kind: Any) -> dict[str, Any]:
         "offline": kind.offline,
         "scenarios": list(kind.scenarios),
         "options": options,
+        "space": _space(kind),
     }
+
+
+def _space(kind: Any) -> dict[str, Any] | None:
+    """Return a learner's search space; None, with the reason on stderr, for an unusable plug-in."""
+    from search_spaces import whole_space
+    from search_spaces.space import listed
+    from study.console import warn
+
+    kinds = kind.Config.kinds()
+    try:
+        space = whole_space(kind)
+        return {name: listed(space[name], kinds.get(name)) for name in space}
+    except InputError as error:
+        warn(str(error))
+        return None

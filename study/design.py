@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analysis.metrics import PRIMARY
-from study.spec import Range, Spec, expand
+from search_spaces.space import Space, decoded, values_within
+from study.spec import Spec, expand
 from trainables import Learner, find_learner, find_stream
 from trainables.engine.assignment import Assignment
 from trainables.streams import Stream, StreamInfo, StreamOptions
@@ -31,7 +32,7 @@ class Method:
     learner: str
     defaults: dict[str, Any]  # published values, with what the study file fixes
     fixed: dict[str, Any]
-    space: dict[str, Range]
+    space: Space  # what its sweep searches
 
     @property
     def kind(self) -> type[Learner]:
@@ -39,9 +40,15 @@ class Method:
         return find_learner(self.learner)
 
     def configuration(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the whole configuration that the values of a search make."""
-        values = {**self.defaults, **params}
-        return self.kind.Config.parse(values, f"methods.{self.name}").plain()
+        """Return the whole configuration that the parameters of a trial make."""
+        config = self.kind.Config
+        values = {name: decoded(value, config.kinds().get(name)) for name, value in params.items()}
+        return config.parse({**self.defaults, **values}, f"methods.{self.name}").plain()
+
+    @property
+    def first_params(self) -> dict[str, Any]:
+        """The published values that lie in its space: the first trial of a sweep has them."""
+        return values_within(self.space, self.configuration({}))
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 
 from study.design import Design, Method
 from study.ledger import PRETRAINING, Entry, Ledger
-from study.search import new_study, suggested
 from study.state import Study
 from trainables.engine.assignment import Assignment, pretraining_of, seedless_key
-
-DRAWS = 10  # configurations that tell whether a pre-training depends on what is searched
 
 
 @dataclass(frozen=True)
@@ -84,12 +81,11 @@ def foreseen(design: Design, phase: str) -> list[SharedTask]:
 
 def _of_any_trial(design: Design, method: Method) -> Assignment | None:
     """Return the pre-training of a method's trials; None where it depends on what is searched."""
-    search = new_study()
-    drawn = [suggested(design, method, search.ask()) for _ in range(DRAWS)]
-    first, *others = (
-        pretraining_of(design.assignment(method, configuration, "tune")) for configuration in drawn
-    )
-    return first if all(other == first for other in others) else None
+    configuration = method.configuration({})
+    shared = method.kind.pretraining(method.kind.Config.parse(configuration))
+    if shared is None or shared[1].keys() & method.space.keys():
+        return None
+    return pretraining_of(design.assignment(method, configuration, "tune"))
 
 
 def _merged(found: Iterable[tuple[str, Assignment | None]]) -> list[SharedTask]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.one_study.planning import margins, plan_seeds
-from study.check import resolve
+from study.check import resolve, try_sweeps
 from study.data import StudyData
 from study.design import PHASES, Design, Method
 from study.first_tasks import SharedTask, foreseen
@@ -30,6 +30,7 @@ def plan(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
     import torch
 
     design = resolve(spec, source)
+    try_sweeps(design, source)
     data = StudyData.load(design, root).prepared()
     data.try_streams()
     torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))

@@ -16,11 +16,13 @@ from analysis.records import (
     DiagnosticRecord,
     MapRecord,
     MethodRecord,
+    OptionRecord,
     PublishedRecord,
     StudyRecord,
     TrialRecord,
     TuningRecord,
 )
+from search_spaces.space import listed
 from study.changes import changes, confirmed_methods, kept_seeds
 from study.circumstances import circumstances
 from study.design import Design, Method
@@ -221,6 +223,16 @@ def _tuning_record(study: Study, method: Method) -> TuningRecord:
         importance=importances(entries, study.design.directions[0]),
         asked=sweep.asked,
         left_out=len(sweep.beyond),
+        space=_searched(method) if sweep.asked else (),
+    )
+
+
+def _searched(method: Method) -> tuple[OptionRecord, ...]:
+    """Return what a method's sweep searches, and what the study file fixes."""
+    kinds, usual = method.kind.Config.kinds(), method.configuration({})
+    return (
+        *(OptionRecord(name, **listed(method.space[name], kinds[name])) for name in method.space),
+        *(OptionRecord(name, "fixed", choices=[usual[name]]) for name in method.fixed),
     )
 
 

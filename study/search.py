@@ -11,160 +11,28 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search_spaces import Space, find_space
-from search_spaces.common import Suggest
+from search_spaces.space import Space
 from study.design import Design, Direction, Method
 from study.ledger import Entry
-from study.spec import Range
-from trainables import find_learner
-from trainables.errors import InputError
-from trainables.streams import StreamInfo
 
 FEWEST_FOR_IMPORTANCE = 8  # complete trials
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
-
-
-class SpaceTrial:
-    """An Optuna trial as a search space sees it, with a study file's fixed values and ranges in
-    their place.
-    """
-
-    def __init__(
-        self,
-        trial: Suggest,
-        fixed: Mapping[str, Any],
-        ranges: Mapping[str, Range],
-        learner: str,
-    ) -> None:
-        self._trial, self._fixed, self._ranges = trial, fixed, ranges
-        self._kinds = find_learner(learner).Config.kinds()
-
-    def sample(self, space: Space, stream: StreamInfo) -> dict[str, Any]:
-        """Return what the space and the study file's ranges suggest, without fixed values."""
-        values = space(self, stream)
-        for name in self._ranges:
-            if name not in values:
-                values[name] = self._from_range(name)
-        return {name: value for name, value in values.items() if name not in self._fixed}
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """Suggest a number, unless the study file says otherwise."""
-        if name in self._fixed or name in self._ranges:
-            return self._given(name)  # type: ignore[no-any-return]
-        return self._trial.suggest_float(name, low, high, log=log)
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """Suggest a whole number, unless the study file says otherwise."""
-        if name in self._fixed or name in self._ranges:
-            return self._given(name)  # type: ignore[no-any-return]
-        return self._trial.suggest_int(name, low, high, log=log)
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """Suggest one of some values, unless the study file says otherwise."""
-        if name in self._fixed or name in self._ranges:
-            return self._given(name)
-        return self._choose(name, choices)
-
-    def _choose(self, name: str, choices: Sequence[Any]) -> Any:
-        """Suggest one of some values. Optuna knows plain values only: a list is given as text."""
-        texts = {encoded(choice): choice for choice in choices}
-        return texts[self._trial.suggest_categorical(name, list(texts))]
-
-    def _given(self, name: str) -> Any:
-        return self._fixed[name] if name in self._fixed else self._from_range(name)
-
-    def _from_range(self, name: str) -> Any:
-        given = self._ranges[name]
-        if given.choices is not None:
-            return self._choose(name, given.choices)
-        low, high = given.low, given.high
-        if low is None or high is None:  # refused before, by the plan
-            raise InputError(f"space.{name}: give low and high, or choices.")
-        if self._kinds[name] in (int, int | None):
-            return self._trial.suggest_int(name, int(low), int(high), log=given.log)
-        return self._trial.suggest_float(name, low, high, log=given.log)
-
-
-def encoded(value: Any) -> Any:
-    """Return a value as Optuna may hold it."""
-    return json.dumps(value) if isinstance(value, list) else value
-
-
-class Published:
-    """Answers a space with the published values wherever they lie within it, and keeps those.
-
-    They are the first trial of every sweep; what a replaced range excludes is left to the sampler.
-    """
-
-    def __init__(self, base: Mapping[str, Any]) -> None:
-        self.base, self.values = dict(base), {}  # type: dict[str, Any], dict[str, Any]
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """Return the published number if it lies between the limits, else the lower one."""
-        value = self.base.get(name)
-        return float(self._keep(name, value is not None and low <= value <= high, low))
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """Return the published whole number if it lies between the limits, else the lower one."""
-        value = self.base.get(name)
-        return int(self._keep(name, value is not None and low <= value <= high, low))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Return the published value if it is one of the choices, else the first of them."""
-        return self._keep(name, encoded(self.base.get(name)) in choices, choices[0])
-
-    def _keep(self, name: str, inside: bool, otherwise: Any) -> Any:
-        if not inside:
-            return otherwise
-        self.values[name] = encoded(self.base[name])
-        return self.values[name]
-
-
-class Remembered:
-    """Answers a space with the values a trial had; ``LookupError`` where it had none that fits."""
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._params = params
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """Return the number the trial had."""
-        return float(self._keep(name, low <= self._params[name] <= high))
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """Return the whole number the trial had."""
-        return int(self._keep(name, low <= self._params[name] <= high))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Return the choice the trial had."""
-        return self._keep(name, self._params[name] in choices)
-
-    def _keep(self, name: str, inside: bool) -> Any:
-        if not inside:
-            raise LookupError(f"{name} = {self._params[name]!r} is not in the space")
-        return self._params[name]
-
-
-def suggested(design: Design, method: Method, trial: Suggest) -> dict[str, Any]:
-    """Return the whole configuration that a trial's suggestions make."""
-    within = SpaceTrial(trial, method.fixed, method.space, method.learner)
-    stream = design.streams["tune"].info
-    return method.configuration(within.sample(find_space(method.learner), stream))
 
 
 class Search:
     """One method's search: asks for trial numbers, is told results.
 
     Args:
+        space: what is searched.
         directions: ``maximize`` or ``minimize`` of each objective.
         sampler: ``random``, ``tpe``, ``gp`` or ``nsga2``.
         seed: names the search; trial n is drawn with a seed made of it and n.
@@ -174,16 +42,24 @@ class Search:
 
     def __init__(
         self,
+        space: Space,
         directions: list[Direction],
         sampler: str,
         seed: str,
-        known: list[Entry],
+        known: Iterable[Entry] = (),
         pruner: str = "none",
     ) -> None:
-        self._sampler, self._seed = sampler, seed
+        self._space, self._sampler, self._seed = space, sampler, seed
         self.study = new_study(directions, make_pruner(pruner))
         for entry in sorted(known, key=lambda entry: entry.number or 0):
             self.study.add_trial(frozen(entry))
+
+    @classmethod
+    def of(cls, design: Design, method: Method, known: Iterable[Entry] = ()) -> Search:
+        """Return the search of a method's sweep, which knows of some finished trials."""
+        tune = design.spec.tune
+        seed = f"{tune.seed}/{method.name}"
+        return cls(method.space, design.directions, tune.sampler, seed, known, tune.pruner)
 
     def ask(
         self,
@@ -197,7 +73,7 @@ class Search:
             # enqueue_trial would drop the notes a sampler had left on an interrupted trial
             notes = {**(attributes or {}), "fixed_params": dict(wanted)}
             self.study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=notes))
-        return self.study.ask()
+        return self.study.ask(dict(self._space))
 
     def tell(self, trial: optuna.Trial, state: str, values: list[float]) -> FrozenTrial:
         """Pass on how a trial ended; anything but complete or pruned is a failure to Optuna."""

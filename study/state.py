@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from search_spaces.space import values_within
 from study import installed
 from study.check import resolve
 from study.design import Design, Method
 from study.folder import Folder
 from study.ledger import Entry, Ledger
-from study.search import Remembered, suggested
 from study.spec import Spec
 from trainables.engine.assignment import seedless_key
 from trainables.errors import InputError
@@ -177,15 +177,15 @@ class Sweep:
         return [number for number in range(self.asked) if number not in finished]
 
     def includes(self, entry: Entry) -> bool:
-        """Whether a trial is one of this sweep, whatever its number: its parameters would compute
-        the same work now.
+        """Whether a trial is one of this sweep, whatever its number: its parameters lie in the
+        space, and would compute the same work now. It may have some that are no longer searched.
         """
         if entry.phase != "tune" or entry.method != self.method.name:
             return False
-        try:
-            configuration = suggested(self.design, self.method, Remembered(entry.params))
-        except (LookupError, InputError):
+        params = values_within(self.method.space, entry.params)
+        if params.keys() < self.method.space.keys():
             return False  # of another space
+        configuration = self.method.configuration(params)
         return entry.computes(self.design.assignment(self.method, configuration, "tune"))
 
     def take(self, entry: Entry) -> None:

@@ -140,7 +140,8 @@ class Learner(ABC):
     def pretraining(cls, config: Any) -> tuple[str, dict[str, Any]] | None:
         """Return whose first task leaves behind what this learner's would: the name of a learner,
         maybe its own, and its configuration, where an option left out has the default of its
-        ``Config``. None: the first task depends on too much to be shared.
+        ``Config``. None: the first task depends on too much to be shared. An option that the first
+        task depends on has one name in both learners: a study looks there for what it searches.
 
         A study runs such a task once for all trials that it serves, and gives each what
         :meth:`foundation` of the learner named has returned, as ``pretrained``. :meth:`learn` then

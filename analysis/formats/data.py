@@ -15,7 +15,7 @@ from typing import Any
 
 from analysis.many_studies.compare import Across
 from analysis.one_study.analyse import Analysis
-from analysis.report import comparison_tables, many_tables, tables, tuning_tables
+from analysis.report import comparison_tables, many_tables, search_spaces, tables, tuning_tables
 from analysis.report.blocks import Table
 from analysis.report.columns import plain
 from analysis.report.file_tables import file_tables
@@ -49,6 +49,7 @@ def to_csv(analysis: Analysis) -> dict[str, str]:
         tuning_tables.hypervolume_table(analysis),
         tuning_tables.pareto_table(analysis),
         tuning_tables.importance_table(analysis),
+        search_spaces.search_space_table(analysis),
         tables.secondary_table(analysis),
         tables.configuration_table(analysis),
         tables.footprint_table(analysis),
@@ -104,6 +105,7 @@ def _document(analysis: Analysis) -> dict[str, Any]:
         "notes": list(analysis.notes),
         "published": _records(tables.published_table(analysis)),
         "fronts": [asdict(front) for front in analysis.fronts],
+        "search_spaces": _records(search_spaces.search_space_table(analysis)),
     }
 
 

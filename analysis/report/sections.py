@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from analysis import wording
 from analysis.one_study.analyse import Analysis, Comparison, StudyRecord
-from analysis.report import captions, comparison_tables, tables, tuning_tables
+from analysis.report import captions, comparison_tables, search_spaces, tables, tuning_tables
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
 
 FEW = 6  # comparisons up to which their sentences need no summary
@@ -46,6 +46,7 @@ def sections(analysis: Analysis, pictures: Sequence[Picture] = ()) -> tuple[Sect
             *shelf.take("importance", "slices"),
             *filled(tuning_tables.importance_table(analysis)),
         ),
+        section("Search spaces", *filled(search_spaces.search_space_table(analysis))),
         section(
             "Method diagnostics",
             *(picture for prefix in DIAGNOSTICS for picture in shelf.take_all(prefix)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -68,6 +69,9 @@ def connected(
             with _watched(resources, notify):
                 yield has
         finally:
+            # objects of Ray that a cycle keeps alive would be freed by whichever thread collects
+            # garbage next; after Ray's end that ends this process, with status 1 and no word
+            gc.collect()
             ray.shutdown()
 
 

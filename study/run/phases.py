@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 
 from analysis import wording
 from analysis.one_study.analyse import Analysis, analyse
-from study.check import resolve
+from study.check import resolve, try_sweeps
 from study.console import Console, duration
 from study.data import Data, StudyData
 from study.design import Method
@@ -61,7 +61,9 @@ def run_study(
         command: as typed, for the report.
         tracking_uri: MLflow's; default: SQLite in the folder.
     """
-    design, folder = resolve(spec, source), Folder(place)
+    design = resolve(spec, source)
+    try_sweeps(design, source)
+    folder = Folder(place)
     with folder.claim():
         ledger = folder.ledger(console.say, repair=True)
         folder.admit(spec, command, ledger)

@@ -12,7 +12,7 @@ from study.data import Data
 from study.ledger import Entry
 from study.run.context import RunContext
 from study.run.driver import Source
-from study.search import Published, Search, described, suggested
+from study.search import Search, described
 from trainables.engine.foundation import Foundation
 
 
@@ -28,13 +28,7 @@ class SweepTrials(Source):
         asked_before = [*self.ledger.entries("tune", method), *self.ledger.running()]
         self.asked_before = {e.number: e for e in asked_before if sweep.includes(e)}
         self.missing = sweep.missing
-        self.search = Search(
-            design.directions,
-            spec.tune.sampler,
-            f"{spec.tune.seed}/{method}",
-            sweep.finished,
-            spec.tune.pruner,
-        )
+        self.search = Search.of(design, self.method, sweep.finished)
         self.asked: dict[int | None, optuna.Trial] = {}
         self.pruned: set[int | None] = set()
 
@@ -61,17 +55,11 @@ class SweepTrials(Source):
         if before is not None:
             trial = self.search.ask(number, before.params, before.attributes)
         else:
-            trial = self.search.ask(number, self._published() if number == 0 else None)
-        configuration = suggested(self.study.design, self.method, trial)
+            trial = self.search.ask(number, self.method.first_params if number == 0 else None)
+        configuration = self.method.configuration(trial.params)
         self.asked[number] = trial
         entry = self.study.entry(self.method.name, configuration, "tune", number=number)
         return dataclasses.replace(entry, **described(trial))
-
-    def _published(self) -> dict[str, Any]:
-        """Return the published values that the space contains: the first trial of every sweep."""
-        probe = Published(self.method.configuration({}))
-        suggested(self.study.design, self.method, probe)
-        return probe.values
 
     def weak(self, trial_id: str, result: dict[str, Any]) -> bool:
         if self.study.spec.tune.pruner == "none":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -13,6 +14,7 @@ from analysis.metrics import ReadoutMetric
 from analysis.records import (
     DiagnosticRecord,
     MethodRecord,
+    OptionRecord,
     PublishedRecord,
     StudyRecord,
     TrialRecord,
@@ -29,6 +31,11 @@ HOSTILE = (
     "naïve–façade ± ≤ … 日本 \"q\" 'r' --x &amp; &lt;",
     "-",
     "x" * 60,
+)
+SPACE = (
+    OptionRecord("lr", "float", 1e-4, 1.0, log=True),
+    OptionRecord("optimiser", "categorical", choices=["adam_w", "sgd"]),
+    OptionRecord("hidden", "fixed", choices=[[64, 64]]),
 )
 OTHERS = ("average_incremental_accuracy", "retention_old", "forgetting", "recency_bias")
 PICTURES = (
@@ -135,7 +142,8 @@ def _tuning(level: float, rng: np.random.Generator) -> TuningRecord:
     )
     values: list[float | None] = [trial.values[0] for trial in history]
     importance = {"lr": 0.75, "optimiser": 0.25}
-    return TuningRecord(5, 0, 0, 61.5, 123456, 3, values, 2, "random", history, importance)
+    tuning = TuningRecord(5, 0, 0, 61.5, 123456, 3, values, 2, "random", history, importance)
+    return replace(tuning, space=SPACE)
 
 
 def hostile_study(**fields: Any) -> StudyRecord:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import doctest
 from dataclasses import replace
 
-import optuna
 import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
 
-from search_spaces import SPACES, find_space
-from study.search import SpaceTrial, encoded
+import search_spaces
+from search_spaces import SPACES, find_space, one_of, space, space_on, spiking, whole_space
+from search_spaces.space import decoded, ends_or_choices, listed
 from trainables import LEARNERS
 from trainables.methods.spiking.spiking_naive import SpikingNaive
 from trainables.streams import StreamInfo
@@ -78,80 +80,91 @@ def info(scenario="class"):
     return StreamInfo("split_digits", scenario, 64, 10, 1 / 16, tasks, steps=100)
 
 
-def suggested(name, scenario="class"):
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
-    values = SpaceTrial(trial, {}, {}, name).sample(find_space(name), info(scenario))
-    return values, trial.distributions
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quiet():
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    yield
-    optuna.logging.set_verbosity(before)
-
-
 def test_every_learner_has_a_space_of_its_name():
     assert set(SPACES) == set(LEARNERS) == set(RANGES)
 
 
 @pytest.mark.parametrize("name", RANGES)
 def test_spaces_span_the_published_ranges(name):
-    values, distributions = suggested(name)
-    assert set(values) == set(distributions) == set(RANGES[name])
+    found, kinds = space_on(name, info()), LEARNERS[name].Config.kinds()
+    assert set(found) == set(RANGES[name])
     for key, allowed in RANGES[name].items():
-        if isinstance(allowed, list):
-            assert distributions[key].choices == tuple(map(encoded, allowed))
-            continue
-        low, high = allowed
-        assert (distributions[key].low, distributions[key].high) == (low, high)
-        linear = low == 0 or key in ("replay_probability", "mask_keep")
-        assert distributions[key].log != linear
+        assert ends_or_choices(found[key], kinds[key]) == list(allowed)
+        if isinstance(allowed, tuple):
+            linear = allowed[0] == 0 or key in ("replay_probability", "mask_keep")
+            assert found[key].log != linear
 
 
 @pytest.mark.parametrize("name", RANGES)
 def test_a_space_is_the_same_in_every_scenario(name):
-    spaces = [suggested(name, scenario)[1] for scenario in LEARNERS[name].scenarios]
+    spaces = [space_on(name, info(scenario)) for scenario in LEARNERS[name].scenarios]
     if issubclass(LEARNERS[name], SpikingNaive):  # but for what concerns new classes
         assert spaces[0].keys() == {k for k in spaces[1] if not k.startswith("new_class")}
-        spaces = [{key: space[key] for key in spaces[0]} for space in spaces]
-    assert all(space == spaces[0] for space in spaces)
+        spaces = [{key: found[key] for key in spaces[0]} for found in spaces]
+    assert all(found == spaces[0] for found in spaces)
 
 
 @pytest.mark.parametrize("name", RANGES)
 def test_the_ends_of_a_space_are_within_the_limits_of_its_options(name):
-    _, distributions = suggested(name)
-    numbers = {key: d for key, d in distributions.items() if hasattr(d, "low")}
-    assert numbers
-    for key, distribution in numbers.items():
-        for end in (distribution.low, distribution.high):
-            LEARNERS[name].Config.parse({key: end})
-    for key in distributions.keys() - numbers.keys():
-        for choice in RANGES[name][key]:
-            LEARNERS[name].Config.parse({key: choice})
+    kinds = LEARNERS[name].Config.kinds()
+    for key, distribution in space_on(name, info()).items():
+        whole = isinstance(distribution, IntDistribution)
+        assert whole == (kinds[key] is int) or key in ("ratio", "depth")
+        for value in ends_or_choices(distribution, kinds[key]):
+            LEARNERS[name].Config.parse({key: value})
 
 
 def test_a_ratio_that_does_not_divide_the_steps_is_not_searched():
-    trial = optuna.create_study().ask()
-    SpaceTrial(trial, {}, {}, "latent_replay").sample(
-        find_space("latent_replay"), replace(info(), steps=50)
-    )
-    assert trial.distributions["ratio"].choices == (1, 2, 5, 10)
-
-
-def test_without_sleep_nothing_of_it_is_searched():
-    trial = optuna.create_study().ask()
-    given = SpaceTrial(trial, {"sleep_steps": 0}, {}, "sleep_replay")
-    assert set(given.sample(find_space("sleep_replay"), info())) == set(AWAKE)
-    assert set(trial.params) == set(AWAKE)
+    for steps, fit in ((100, (1, 2, 5, 10, 20)), (50, (1, 2, 5, 10)), (7, (1,))):
+        found = space_on("latent_replay", replace(info(), steps=steps))
+        assert found["ratio"].choices == fit
 
 
 def test_the_memory_budget_is_not_searched():
-    assert not any(key.startswith("memory") for key in suggested("replay")[0])
+    assert not any(key.startswith("memory") for name in SPACES for key in space_on(name, info()))
 
 
 def test_a_learner_without_a_space_is_not_tuned():
-    trial = optuna.create_study().ask()
-    assert find_space("no_such_learner")(trial, info()) == {}
-    assert trial.distributions == {}
+    assert space_on("no_such_learner", info()) == find_space("no_such_learner") == {}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_the_whole_space_of_a_learner_is_that_of_streams_that_it_can_learn(name):
+    found, kinds = whole_space(LEARNERS[name]), LEARNERS[name].Config.kinds()
+    whole = {key: ends_or_choices(of, kinds[key]) for key, of in found.items()}
+    assert whole == {key: list(allowed) for key, allowed in RANGES[name].items()}
+
+
+# -- as plain values
+
+
+def test_lists_are_given_to_optuna_as_text_and_come_back_as_lists():
+    widths = one_of([[8], [16, 16], [8]])
+    assert widths.choices == ("[8]", "[16, 16]")
+    assert [decoded(text, tuple[int, ...]) for text in widths.choices] == [[8], [16, 16]]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [("[8]", str), ("true", str | None), (0.5, float), (True, bool), (3, int | None), (None, int)],
+)
+def test_other_values_come_back_as_they_are(value, kind):
+    assert one_of([value]).choices == (value,)
+    assert decoded(value, kind) is value
+
+
+def test_a_text_that_is_no_list_is_left_for_the_learner_to_refuse():
+    assert decoded("wide", tuple[int, ...]) == "wide"
+
+
+def test_a_step_is_listed_where_a_range_has_one():
+    assert "step" not in listed(IntDistribution(1, 9), int)
+    assert listed(IntDistribution(2, 8, step=2), int)["step"] == 2
+    assert "step" not in listed(FloatDistribution(0, 1), float)
+    assert listed(FloatDistribution(0, 9, step=1), float)["step"] == 1.0
+
+
+@pytest.mark.parametrize("module", [search_spaces, space, spiking])
+def test_the_examples_hold(module):
+    failed, tried = doctest.testmod(module)
+    assert (failed, tried > 0) == (0, True)

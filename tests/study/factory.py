@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import TrialScheduler
 
+from search_spaces.space import values_within
 from study.check import resolve
 from study.design import Design, Method
 from study.folder import Folder, StackSize
@@ -22,7 +23,7 @@ from study.run.confirmation import ConfirmationTrials, confirmation_queue
 from study.run.context import RunContext
 from study.run.driver import Source, Watch
 from study.run.sweep import SweepTrials
-from study.search import Published, Search, described, suggested
+from study.search import Search, described
 from study.spec import Spec
 from study.state import Study
 from trainables.engine.outcome import Outcome
@@ -286,11 +287,9 @@ def make_entry(
     resolved = design.methods[method]
     configuration, asked = resolved.configuration(params or {}), {}
     if phase == "tune":
-        base = Published(configuration)
-        suggested(design, resolved, base)
-        trial = Search(["maximize"], "random", "by hand", []).ask(0, base.values)
-        configuration = suggested(design, resolved, trial)
-        asked = described(trial)
+        search = Search(resolved.space, ["maximize"], "random", "by hand")
+        trial = search.ask(0, values_within(resolved.space, configuration))
+        configuration, asked = resolved.configuration(trial.params), described(trial)
     work = design.assignment(resolved, configuration, phase, seeds or None)
     return replace(entry_for(work, method, number), **asked)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
+from optuna.distributions import FloatDistribution
 
 from trainables.learner import Training, descend
 from trainables.methods.finetune import Finetune
 from trainables.options import option
 
 ENTRY_POINTS = (
-    "[study.learners]\nfounded = founded:Founded\n[study.search_spaces]\nfounded = founded:space\n"
+    "[study.learners]\nfounded = founded:Founded\n[study.search_spaces]\nfounded = founded:SPACE\n"
 )
 
 
@@ -70,5 +71,4 @@ class Founded(Finetune):
         self.own = state["own"]
 
 
-def space(trial, stream):
-    return {"lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True)}
+SPACE = {"lr": FloatDistribution(1e-4, 1e-2, log=True)}

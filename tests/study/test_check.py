@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
-from factory import HELD_OUT, make_spec
+from factory import HELD_OUT, make_design, make_spec, make_sweep
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from analysis.metrics import PRIMARY
+from search_spaces import SPACES, one_of
 from study import check
 from study.design import PhaseStream, direction
+from study.ledger import Ledger
+from study.search import Search
 from trainables import LEARNERS, find_learner
 from trainables.errors import InputError
 from trainables.streams import SCENARIOS
@@ -220,6 +224,74 @@ def test_an_optional_number_may_be_searched(given):
 
 def test_a_list_may_be_searched():
     assert resolve(replay(space={"hidden": {"choices": [[64], [128, 128]]}}))
+
+
+@pytest.mark.parametrize(
+    ("name", "distribution", "wanted"),
+    [
+        ("momentm", FloatDistribution(0.0, 0.9), ["'momentm'", "Did you mean 'momentum'?"]),
+        ("lr", FloatDistribution(1e-4, 200.0), ["lr = 200.0", "0.0 to 100.0"]),
+        ("epochs", IntDistribution(0, 9), ["epochs = 0", "1 to 10000"]),
+        ("epochs", FloatDistribution(1.0, 9.0), ["epochs = 1.0", "a whole number"]),
+        ("optimiser", one_of(["adam", "sdg"]), ["'sdg'", "Did you mean 'sgd'?"]),
+        ("hidden", one_of([[64], [64, 0]]), ["hidden = 0", "1 to 16384"]),
+        ("hidden", one_of(["wide", "narrow"]), ["'wide'", "list of whole numbers"]),
+    ],
+)
+def test_a_space_with_what_the_learner_does_not_know_is_refused_whatever_is_drawn(
+    name, distribution, wanted, monkeypatch
+):
+    monkeypatch.setitem(SPACES, "replay", {name: distribution})
+    assert_refused({}, "methods.replay: the search space of 'replay': ", *wanted)
+
+
+SPIKES = {
+    "study.stream": "class_incremental_one_spoken_digits",
+    "study.reference": "latent_replay",
+}
+
+
+def latent_replay(**section):
+    return {**SPIKES, "methods": {"latent_replay": section}}
+
+
+def try_sweeps(changes):
+    check.try_sweeps(make_design(changes), "own.toml")
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
+def test_a_sweep_without_a_configuration_that_its_learner_takes_is_refused(sampler):
+    uneven = latent_replay(space={"ratio": {"choices": [3, 7]}})
+    with pytest.raises(InputError) as caught:
+        try_sweeps({**uneven, "tune.sampler": sampler})
+    for part in ("own.toml: methods.latent_replay: ", "4 configurations", "does not divide"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tune.trials": 0},
+        latent_replay(),
+        latent_replay(space={"ratio": {"choices": [3, 4]}}),  # some trials can run
+        {**latent_replay(space={"ratio": {"choices": [3, 7]}}), "tune.trials": 0},
+    ],
+    ids=str,
+)
+def test_a_sweep_with_a_configuration_that_its_learner_takes_is_not(changes):
+    try_sweeps(changes)
+
+
+def test_what_a_sweep_asks_for_in_advance_is_what_it_asks_for(tmp_path):
+    changes = latent_replay(space={"ratio": {"choices": [3, 4, 7]}})
+    design = make_design({**changes, "tune.trials": 8})
+    method = design.methods["latent_replay"]
+    sweep = make_sweep(design.spec, "latent_replay", Ledger(tmp_path))
+    for number in range(8):
+        first = method.first_params if number == 0 else None
+        asked = Search.of(design, method).ask(number, first)
+        assert sweep.propose().params == asked.params
 
 
 def test_a_sweep_without_trials_has_nothing_to_prune():

@@ -102,6 +102,20 @@ def test_methods_are_listed_with_sources_scenarios_and_options(study):
     assert found["replay"]["options"]["optimiser"]["choices"] == ["adam", "sgd"]
 
 
+def test_methods_are_listed_with_the_whole_space_of_each(study):
+    found = json.loads(study("methods", "--json").stdout)
+    for method in found.values():
+        assert set(method["space"]) <= set(method["options"])
+    assert found["agem"]["space"] == {
+        "lr": {"kind": "float", "low": 1e-4, "high": 1e-2, "log": True},
+        "ref_batch": {"kind": "int", "low": 10, "high": 256, "log": True},
+    }
+    widths = {"kind": "categorical", "choices": [[400, 400], [1200, 1200], [4000, 4000]]}
+    assert found["wake_joint"]["space"]["hidden"] == widths
+    assert found["latent_replay"]["space"]["ratio"]["choices"] == [1, 2, 5, 10, 20]
+    assert "new_class_mean" in found["spiking_naive"]["space"]  # not on every stream
+
+
 def test_streams_are_listed_with_data_and_scenarios(study):
     found = json.loads(study("streams", "--json").stdout)
     assert [row["stream"] for row in found] == list(STREAMS)

@@ -312,6 +312,29 @@ def test_the_tuning_block_counts_every_trial_of_the_sweep(tmp_path):
     assert (tuning.best_number, tuning.sampler, tuning.seeds_per_trial) == (2, "random", 2)
 
 
+def test_the_tuning_block_has_what_was_searched_and_what_was_fixed(tmp_path):
+    section = {"fixed": {"hidden": [64], "momentum": 0}, "space": {"epochs": {"low": 1, "high": 9}}}
+    changes = {"methods.replay": section}
+    record = record_of(tmp_path, changes, lambda ledger, spec: None)
+    assert [dataclasses.asdict(option) for option in method(record).tuning.space] == [
+        option("lr", "float", low=1e-4, high=1e-2, log=True),
+        option("replay_ratio", "float", low=0.25, high=2.0, log=True),
+        option("epochs", "int", low=1, high=9, log=False),
+        option("hidden", "fixed", choices=[[64]]),
+        option("momentum", "fixed", choices=[0.0]),
+    ]
+
+
+def option(name, kind, **given):
+    nothing = dict.fromkeys(("low", "high", "log", "step", "choices"))
+    return {"option": name, "kind": kind} | nothing | given
+
+
+def test_a_study_that_is_not_tuned_has_no_search_space(tmp_path):
+    record = record_of(tmp_path, DEFAULTS, lambda ledger, spec: add(ledger, spec, "replay"))
+    assert method(record).tuning.space == ()
+
+
 def test_a_method_whose_sweep_has_nothing_is_there_without_scores(tmp_path):
     record = record_of(tmp_path, {}, lambda ledger, spec: None)
     found = method(record)

@@ -24,14 +24,16 @@ from factory import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 
 import trainables
-from search_spaces import SPACES
+from search_spaces import SPACES, SWITCHES, method_space, one_of, space_on
+from search_spaces.space import values_within
 from study.ledger import Ledger
 from study.run.driver import Watch
-from study.search import Search, described, frozen, new_study
+from study.search import Search, described, frozen
 from trainables import LEARNERS
 from trainables.methods.spiking.spiking_naive import SpikingNaive
 
@@ -182,6 +184,98 @@ def test_an_assignment_is_one_of_the_tuning_phase(tmp_path):
     assert tuple(asked["work"]["seeds"]) == (4, 9)
     [entry] = sweep.ledger.entries()
     assert (asked["name"], asked["label"]) == (entry.slug, entry.folder)
+
+
+# what is searched, and the values of some trials; they depend on the order of asking
+CHANGED = {
+    "fixed": {"epochs": 1, "tau": 2.0},
+    "space": {
+        "batch_size": {"low": 8, "high": 64, "log": True},
+        "hidden": {"choices": [[32], [64]]},
+        "lr": {"low": 1e-3, "high": 2e-3},
+    },
+}
+PROPOSED = [
+    ("replay", "random", 1, {"lr": 0.0009615079282092618, "replay_ratio": 0.44285264698075466}),
+    ("replay", "random", 7, {"lr": 0.004763170878514235, "replay_ratio": 0.30844212014986483}),
+    ("replay", "tpe", 7, {"lr": 0.004048080226944789, "replay_ratio": 0.2506213820853568}),
+    (
+        "fssg",
+        "random",
+        1,
+        {
+            "lr": 0.001108224046644355,
+            "lr_slow": 0.0002847255677881411,
+            "replay_probability": 0.6020920523812845,
+            "replay_ratio": 0.4123935906911081,
+            "interval": 2,
+            "consolidation_epochs": 18,
+            "lam_task": 0.39290333178721126,
+            "lam_consolidation": 0.1978275660672454,
+            "dropout": 0.17723585703502964,
+            "grad_clip": 9.71431802569818,
+            "hidden": "[32]",
+            "slow_hidden": "[256, 128]",
+            "batch_size": 14,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "sampler", "number", "params"), PROPOSED)
+def test_a_seeded_search_proposes_what_it_always_has(method, sampler, number, params, tmp_path):
+    changes = {"tune.sampler": sampler, "tune.trials": 8, "methods.fssg": CHANGED}
+    sweep, tune = sweep_of(tmp_path, changes, method)
+    tune.run()
+    found = sweep.ledger.entries("tune", method)[number].params
+    assert list(found) == list(params)
+    assert found == {
+        name: pytest.approx(value) if isinstance(value, float) else value
+        for name, value in params.items()
+    }
+
+
+# -- what a study file changes
+
+
+def test_ranges_keep_their_place_in_the_order_of_asking_and_new_ones_come_last():
+    space = {name: FloatDistribution(0, 1) for name in ("a", "b", "c", "d")}
+    found = method_space(space, {"e": one_of([1, 2]), "b": one_of([3, 4])}, {"c": 0.0})
+    assert list(found) == ["a", "b", "d", "e"]
+    assert found["b"] == one_of([3, 4])
+    assert list(space) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("name", ["sleep_replay", "icarl_sleep"])
+def test_without_sleep_nothing_of_it_is_searched_but_what_the_study_file_asks_for(name):
+    [(switch, asleep)] = SWITCHES.items()
+    design, method = make_method({f"methods.{name}": {"fixed": {switch: 0}}}, name)
+    whole = space_on(name, design.stream.info)
+    assert method.space.keys() == whole.keys() - asleep.keys()
+    section = {"fixed": {switch: 0}, "space": {"inc": {"low": 0.1, "high": 0.2}}}
+    _, method = make_method({f"methods.{name}": section}, name)
+    assert [*method.space] == [*(key for key in whole if key not in asleep), "inc"]
+    _, method = make_method({f"methods.{name}": {"fixed": {switch: 1}}}, name)
+    assert method.space.keys() == whole.keys() - {switch}
+
+
+@pytest.mark.parametrize(
+    ("distribution", "inside", "outside"),
+    [
+        (FloatDistribution(0.5, 2.0), [0.5, 1, 2.0], [0.49, 2.01, math.nan, "x", None, [1]]),
+        (FloatDistribution(0.5, 2.0, log=True), [0.5, 1.0], [0.0, -1.0]),
+        (IntDistribution(1, 9), [1, 9], [0, 10, 1.5, None]),
+        (one_of(["a", "b"]), ["a", "b"], ["c", None, ["a"]]),
+        (one_of([[8], [8, 8]]), [[8], [8, 8], "[8]"], [[9], 8]),
+    ],
+    ids=str,
+)
+def test_what_lies_in_a_space(distribution, inside, outside):
+    for value in inside:
+        assert values_within({"x": distribution}, {"x": value, "y": 1}).keys() == {"x"}
+    for value in outside:
+        assert values_within({"x": distribution}, {"x": value}) == {}
+    assert values_within({"x": distribution}, {"y": inside[0]}) == {}
 
 
 # -- going on
@@ -443,17 +537,23 @@ def test_a_trial_whose_params_are_not_what_it_computed_is_not_adopted(number, tm
     assert found.includes(entry)
 
 
-def test_a_trial_of_an_option_the_learner_no_longer_has_is_not_adopted(tmp_path, monkeypatch):
+def test_a_trial_of_an_option_the_learner_no_longer_has_is_not_adopted(tmp_path):
+    found = swept(tmp_path)
     sweep_of(tmp_path)[1].run(1)
     [entry] = Ledger(tmp_path).entries()
+    work = entry.work | {"configuration": entry.work["configuration"] | {"warmth": 0.5}}
+    old = replace(entry, work=work, params={**entry.params, "warmth": 0.5})
+    assert not found.includes(old)
 
-    def space(trial, stream):
-        return {"warmth": trial.suggest_float("warmth", 0.0, 1.0)}
 
-    found = swept(tmp_path)
+def test_a_trial_of_a_space_that_had_fewer_options_is_not_adopted(tmp_path, monkeypatch):
+    sweep_of(tmp_path)[1].run(1)
+    [entry] = Ledger(tmp_path).entries()
+    space = SPACES["replay"] | {"epochs": IntDistribution(1, 9)}
     monkeypatch.setitem(SPACES, "replay", space)
-    assert not found.includes(replace(entry, params={**entry.params, "warmth": 0.5}))
-    assert not found.includes(entry)
+    found = swept(tmp_path)
+    assert not found.includes(entry)  # although it computed what the defaults compute
+    assert found.includes(replace(entry, params={**entry.params, "epochs": 4}))
 
 
 def test_a_trial_of_another_version_is_not_adopted(tmp_path, monkeypatch):
@@ -522,11 +622,8 @@ def test_a_published_list_that_is_no_choice_is_left_out(tmp_path):
     assert (first["lr"], first["replay_ratio"]) == (1e-3, 1.0)
 
 
-def test_a_space_may_suggest_lists(tmp_path, monkeypatch):
-    def space(trial, stream):
-        return {"hidden": trial.suggest_categorical("hidden", [[8], [400, 400], [16, 16]])}
-
-    monkeypatch.setitem(SPACES, "finetune", space)
+def test_a_space_may_have_lists(tmp_path, monkeypatch):
+    monkeypatch.setitem(SPACES, "finetune", {"hidden": one_of([[8], [400, 400], [16, 16]])})
     changes = {"tune.trials": 6}
     found = sweep_of(tmp_path, changes, "finetune")[1].run()
     assert found[0]["hidden"] == [400, 400]
@@ -606,7 +703,7 @@ def test_intermediate_values_are_kept_and_those_that_are_no_number_are_skipped(t
 
 
 def test_a_complete_trial_without_a_value_is_a_failure_to_optuna():
-    search = Search(["maximize"], "random", "x", [])
+    search = Search({}, ["maximize"], "random", "x")
     trial = search.ask(0)
     search.tell(trial, "complete", [math.nan])
     assert search.study.trials[0].state == TrialState.FAIL
@@ -614,7 +711,7 @@ def test_a_complete_trial_without_a_value_is_a_failure_to_optuna():
 
 def test_a_ledger_entry_without_a_value_is_a_failure_to_optuna(tmp_path):
     entry = add(Ledger(tmp_path), make_spec(), "replay", "tune", number=0, values=[math.nan])
-    search = Search(["maximize"], "tpe", "x", [entry])
+    search = Search({}, ["maximize"], "tpe", "x", [entry])
     assert search.study.trials[0].state == TrialState.FAIL
 
 
@@ -641,29 +738,34 @@ def test_several_objectives_keep_their_order_and_directions(tmp_path):
     assert found.best.number == best.number
 
 
+UNIT = {"lr": FloatDistribution(0, 1), "momentum": FloatDistribution(0, 1)}
+
+
 def test_a_sampler_is_seeded_by_the_trials_number_and_not_by_what_came_before():
-    fresh, used = (Search(["maximize"], "random", "0/replay", []) for _ in range(2))
+    fresh, used = (Search(UNIT, ["maximize"], "random", "0/replay") for _ in range(2))
     for number in (0, 1, 2):
-        used.ask(number).suggest_float("lr", 0, 1)
-    later = used.ask(7).suggest_float("lr", 0, 1)
-    assert fresh.ask(7).suggest_float("lr", 0, 1) == later
-    assert fresh.ask(8).suggest_float("lr", 0, 1) != later
+        used.ask(number)
+    later = used.ask(7).params
+    assert fresh.ask(7).params == later
+    assert fresh.ask(8).params["lr"] != later["lr"]
 
 
 def test_a_wanted_value_is_taken_and_the_rest_drawn():
-    search = Search(["maximize"], "random", "0/replay", [])
+    search = Search(UNIT, ["maximize"], "random", "0/replay")
     trial = search.ask(0, {"lr": 0.25})
-    assert trial.suggest_float("lr", 0, 1) == 0.25
-    assert 0 <= trial.suggest_float("momentum", 0, 1) <= 1
+    assert trial.params["lr"] == 0.25
+    assert 0 <= trial.params["momentum"] <= 1
     assert described(trial)["params"] == trial.params
 
 
 def test_what_is_described_of_a_trial_makes_the_same_trial_again(tmp_path):
-    study = new_study()
-    trial = study.ask()
-    trial.suggest_float("lr", 1e-4, 1e-2, log=True)
-    trial.suggest_int("epochs", 1, 9)
-    trial.suggest_categorical("optimiser", ["adam", "sgd"])
+    space = {
+        "lr": FloatDistribution(1e-4, 1e-2, log=True),
+        "epochs": IntDistribution(1, 9),
+        "optimiser": one_of(["adam", "sgd"]),
+    }
+    trial = Search(space, ["maximize"], "random", "x").ask(0)
+    assert trial.distributions == space
     entry = make_entry(make_spec(), "replay", "tune", number=0)
     known = vars(entry) | described(trial) | {"state": "complete", "values": [0.5]}
     again = frozen(type(entry)(**known))

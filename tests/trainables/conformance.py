@@ -26,11 +26,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from torch import Tensor
 
-from search_spaces import find_space
+from search_spaces import space_on
+from search_spaces.space import decoded, encoded
 from trainables import STREAMS, InputError, Learner, contract, find_learner
 from trainables.engine.evaluation import evaluate
 from trainables.methods.finetune import Finetune
@@ -584,27 +586,26 @@ class LearnerConformance:
     # ---------------------------------------------------------------------------------------
 
     def test_the_search_space_gives_valid_configurations(self, scenario: str) -> None:
-        import optuna
-
-        from study.search import SpaceTrial
-
-        space, info = find_space(self.learner.name), self.stream(scenario).info
+        info, kinds = self.stream(scenario).info, self.learner.Config.kinds()
+        space = space_on(self.learner.name, info)
+        assert space, "an empty search space: nothing would be tuned"
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=5))
         for _ in range(20):
-            values = SpaceTrial(search.ask(), {}, {}, self.learner.name).sample(space, info)
-            assert values, "an empty search space: nothing would be tuned"
+            params = search.ask(dict(space)).params
+            values = {name: decoded(value, kinds[name]) for name, value in params.items()}
             config = self.learner.Config.parse({**self.learner.published(info), **values})
             self.learner.check(config, info)
 
     def test_the_search_space_contains_the_published_defaults(self, scenario: str) -> None:
-        from study.search import Remembered, SpaceTrial, encoded
-
-        space, info = find_space(self.learner.name), self.stream(scenario).info
+        info = self.stream(scenario).info
+        space = space_on(self.learner.name, info)
         defaults = self.learner.Config.parse(self.learner.published(info)).plain()
-        given = Remembered({name: encoded(value) for name, value in defaults.items()})
-        trial = SpaceTrial(given, {}, {}, self.learner.name)  # refuses a value out of its range
-        assert trial.sample(space, info).items() <= defaults.items()
+        optuna.trial.create_trial(  # refuses a value out of its range
+            state=optuna.trial.TrialState.WAITING,
+            params={name: encoded(defaults[name]) for name in space},
+            distributions=dict(space),
+        )
 
 
 def go_on(

@@ -10,12 +10,15 @@ import subprocess
 import sys
 
 import pytest
+from optuna.distributions import FloatDistribution
 
-from search_spaces import SPACES, find_space
+from search_spaces import SPACES, find_space, space_on
 from study import doctor
 from trainables import LEARNERS, InputError, find_learner, learners, plugins
+from trainables.streams import StreamInfo
 
 CODE = """
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from trainables.methods.finetune import Finetune
 
 class Mine(Finetune):
@@ -31,11 +34,23 @@ class Misnamed(Mine):
 class Alien:
     name = "mine"
 
-def space(trial, stream):
+SPACE = {"lr": FloatDistribution(0.25, 0.5)}
+
+def space(stream):
+    return SPACE if stream.scenario == "class" else {}
+
+def define_by_run(trial, stream):
+    return {"lr": trial.suggest_float("lr", 0.25, 0.5)}
+
+def values(stream):
     return {"lr": 0.5}
+
+def lists(stream):
+    return {"hidden": CategoricalDistribution(((8,), (16,)))}
 
 nothing = None
 """
+STREAM = StreamInfo("split_digits", "class", 64, 10, 1 / 16, 5)
 numbers = itertools.count()
 
 
@@ -62,17 +77,18 @@ def install(tmp_path, monkeypatch):
     plugins.cache_clear()
 
 
-def test_a_plug_in_is_found_listed_and_searched(install):
-    module = install({"learners": {"mine": "Mine"}, "search_spaces": {"mine": "space"}})
+@pytest.mark.parametrize("space", ["SPACE", "space"])
+def test_a_plug_in_is_found_listed_and_searched(space, install):
+    module = install({"learners": {"mine": "Mine"}, "search_spaces": {"mine": space}})
     assert find_learner("mine").__module__ == module
-    assert find_space("mine")(None, None) == {"lr": 0.5}
+    assert space_on("mine", STREAM) == {"lr": FloatDistribution(0.25, 0.5)}
     found, unusable = learners()
     assert (list(found), unusable) == ([*LEARNERS, "mine"], [])
 
 
 def test_a_plug_in_without_a_space_is_not_tuned(install):
     install({"learners": {"mine": "Mine"}})
-    assert find_space("mine")(None, None) == {}
+    assert space_on("mine", STREAM) == {}
 
 
 def test_the_nearest_name_may_be_a_plug_ins_and_none_is_imported(install):
@@ -153,10 +169,22 @@ def test_a_learner_of_another_name_than_its_entry_point_is_refused(install):
         find_learner("yours")
 
 
-def test_a_plug_in_that_is_no_space_is_refused(install):
-    install({"search_spaces": {"mine": "nothing"}})
-    with pytest.raises(InputError, match=r"acme 1\.2 cannot be used: None is not a function"):
-        find_space("mine")
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("nothing", "None is not a search space. Give a dictionary from option to Optuna"),
+        ("define_by_run", "takes other arguments than the stream. Give a dictionary from option"),
+        ("Mine", "takes other arguments than the stream. Give a dictionary from option"),
+        ("values", "lr = 0.5 is not a distribution. Give a dictionary from option to Optuna"),
+        ("lists", "hidden has lists as choices. Give search_spaces.one_of"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
+def test_a_plug_in_that_is_no_space_is_refused_with_what_to_give(value, wanted, install):
+    install({"search_spaces": {"mine": value}})
+    with pytest.raises(InputError, match=r"acme 1\.2 cannot be used: ") as caught:
+        space_on("mine", STREAM)
+    assert wanted in str(caught.value)
 
 
 FINDERS = {"learners": (find_learner, LEARNERS), "search_spaces": (find_space, SPACES)}
@@ -259,10 +287,12 @@ def methods(folder):
 
 
 def test_methods_lists_plug_ins_and_says_which_it_cannot_and_why(install):
-    install({"learners": {"mine": "Mine"}})
+    install({"learners": {"mine": "Mine"}, "search_spaces": {"mine": "space"}})
     found = methods(install.folder)
-    assert found.returncode == 0, found.stderr
-    assert json.loads(found.stdout)["mine"]["source"] == "me, 2026"
+    assert (found.returncode, found.stderr) == (0, "")
+    mine = json.loads(found.stdout)["mine"]
+    assert mine["source"] == "me, 2026"
+    assert mine["space"] == {"lr": {"kind": "float", "low": 0.25, "high": 0.5, "log": False}}
     install({"learners": {"broken": "No"}}, "import no_such_package", "rotten")
     found = methods(install.folder)
     assert found.returncode == 0
@@ -270,4 +300,14 @@ def test_methods_lists_plug_ins_and_says_which_it_cannot_and_why(install):
     assert found.stderr.startswith("the plug-in 'broken = ")
     assert "rotten 1.2" in found.stderr
     assert "no_such_package" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_methods_says_whose_search_space_cannot_be_listed_and_why(install):
+    install({"learners": {"mine": "Mine"}, "search_spaces": {"mine": "define_by_run"}})
+    found = methods(install.folder)
+    assert found.returncode == 0
+    assert json.loads(found.stdout)["mine"]["space"] is None
+    assert found.stderr.startswith("the plug-in 'mine = ")
+    assert "Give a dictionary from option to Optuna distribution" in found.stderr
     assert len(found.stderr.splitlines()) == 1

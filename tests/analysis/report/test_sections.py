@@ -30,6 +30,7 @@ TITLES = [
     "Tuning",
     "Pareto fronts",
     "Hyper-parameters",
+    "Search spaces",
     "Method diagnostics",
     "Secondary metrics",
     "Configurations",
@@ -63,8 +64,8 @@ def test_everything_in_order():
     assert list(parts) == TITLES
     assert [table.name for table in blocks(parts, Table)] == [
         *("comparisons", "methods", "evidence", "per_task", "memory", "seeds", "tuning"),
-        *("expected_best", "hypervolume", "pareto", "importance", "diagnostics", "secondary"),
-        *("configurations", "footprint", "published"),
+        *("expected_best", "hypervolume", "pareto", "importance", "search_spaces", "diagnostics"),
+        *("secondary", "configurations", "footprint", "published"),
     ]
     assert parts["Provenance"][-1] == Code("python -m study run digits")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from factory import Silent, make_run, make_spec, make_study
-from founded import ENTRY_POINTS, Founded, space
+from founded import ENTRY_POINTS, SPACE, Founded
 from plugged import describe, on_path
 from runs import command
 from without_ray import fit_here, without_ray
@@ -79,7 +79,7 @@ def _here():
     """Trials run in this process, one after the other; slots for two."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(LEARNERS, "founded", Founded)
-        patch.setitem(SPACES, "founded", space)
+        patch.setitem(SPACES, "founded", SPACE)
         without_ray(patch)
         yield
 
@@ -348,6 +348,26 @@ def test_seeds_are_spread_over_the_slots_and_kept_by_the_stack(tmp_path):
         assert [len(entry.seeds) for entry, _ in queue] == sizes
         assert sorted(seed for entry, _ in queue for seed in entry.seeds) == [0, 1, 2, 3, 4]
         assert {size for _, size in queue} == {stack}
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "wanted"),
+    [
+        ("pretrain_lr", {"low": 1e-3, "high": 1e-2}, []),
+        ("pretrain_epochs", {"choices": [1, 2]}, []),
+        ("batch_size", {"low": 8, "high": 32}, []),
+        ("epochs", {"low": 1, "high": 3}, ["founded"]),
+        ("momentum", {"low": 0.0, "high": 0.9}, ["founded"]),
+    ],
+)
+def test_a_sweep_shares_a_pretraining_that_does_not_depend_on_what_it_searches(
+    option, given, wanted, tmp_path
+):
+    fixed = {name: value for name, value in QUICK.items() if name != option}
+    methods = {"founded": {"fixed": fixed, "space": {option: given}}}
+    spec = make_spec({**STUDY, "methods": methods})
+    shared = before_sweeps(make_study(spec, Ledger(tmp_path)))
+    assert [name for each in shared for name in each.methods] == wanted
 
 
 def test_of_three_pretrainings_on_two_slots_the_last_is_cut(tmp_path):

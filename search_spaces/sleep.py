@@ -1,0 +1,36 @@
+"""Search spaces of learners that sleep, and of the same network without sleep."""
+
+from __future__ import annotations
+
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from search_spaces.rehearsal import ICARL
+from search_spaces.space import Space, one_of
+
+# Both decide how much is left for a sleep to recover. A width of 1200 is the authors', 4000 the
+# port's.
+WAKE_JOINT: Space = {
+    "lr": FloatDistribution(1e-4, 0.3, log=True),
+    "hidden": one_of([[width, width] for width in (400, 1200, 4000)]),
+}
+MERGING = WAKE_JOINT
+
+# Of a layer's factor alpha and its threshold beta only the ratio matters: alpha stays. Below a beta
+# of 3 half of the units fire at every step; the authors' vectors, put to the default alpha, reach
+# from 8 to 960. The mask is assumed to be of pixels: fix mask_keep with another one.
+SLEEP: Space = {
+    "sleep_steps": IntDistribution(50, 2000, log=True),
+    "sleep_growth": one_of([0.0, 1 / 3, 0.5]),
+    "inc": FloatDistribution(1e-4, 0.1, log=True),
+    "dec_ratio": FloatDistribution(1e-3, 1.0, log=True),
+    "beta_first": FloatDistribution(3.0, 1000.0, log=True),
+    "beta_hidden": FloatDistribution(3.0, 1000.0, log=True),
+    "beta_last": FloatDistribution(3.0, 1000.0, log=True),
+    "max_rate": FloatDistribution(20.0, 500.0, log=True),
+    "mask_keep": FloatDistribution(0.05, 1.0),
+    "decay": one_of([0.9, 0.99, 0.999, 1.0]),
+    "gate": one_of(["logistic", "matlab", "none"]),
+    "normalisation": one_of(["fixed", "consistent", "reference_code"]),
+}
+SLEEP_REPLAY = WAKE_JOINT | SLEEP
+ICARL_SLEEP = ICARL | SLEEP
