@@ -17,12 +17,12 @@ from torch import Tensor
 
 from trainables.errors import InputError, unknown
 from trainables.options import Options
+from trainables.stateful import BYTES
 from trainables.streams.scenario import SCENARIOS
 
 if TYPE_CHECKING:
     from trainables.learner import Learner
 
-BYTES = ("parameters", "memory", "auxiliary")  # what a footprint tells
 # what a checkpoint gives back: nothing else can be loaded from one
 PLAIN = (bool, int, float, str, bytes, type(None), torch.dtype, torch.device)
 MAPPINGS, SEQUENCES = (dict, OrderedDict), (list, tuple, set, torch.Size)

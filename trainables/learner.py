@@ -8,17 +8,19 @@ company.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from trainables.contract import check_losses, check_step
 from trainables.nn import MLP, clip_gradients
 from trainables.options import EPOCHS, LAYERS, LEARNING_RATE, SAMPLES, WIDTH, Options, option
 from trainables.rng import generator
+from trainables.stateful import Stateful
 from trainables.streams import Batch, StreamInfo, Task
 
 
@@ -41,6 +43,10 @@ class Training(Options):
     )
 
 
+# the options of a learner, as in `class EWC(Learner["EWC.Config"])`; any, where it does not say
+ConfigT = TypeVar("ConfigT", bound=Training, default=Any)
+
+
 class Map(NamedTuple):
     """What a matrix that a learner tells of itself shows.
 
@@ -60,14 +66,35 @@ class Map(NamedTuple):
     averaged: bool = True
 
 
-class Learner(ABC):
+class Learner(Stateful, ABC, Generic[ConfigT]):
     """One continual-learning method; it learns a stream task by task, for a stack of S seeds at
     once.
 
     A method implements :meth:`observe` and, where it needs them, :meth:`begin_task` and
-    :meth:`end_task`; one that needs another loop overrides :meth:`learn`. State beyond the network
-    belongs in :meth:`state` and :meth:`load`. What a method returns is looked at as it comes in, by
-    :mod:`trainables.contract`.
+    :meth:`end_task`; one that needs another loop overrides :meth:`learn`. What it holds besides the
+    network it builds in :meth:`prepare` and names to :meth:`keep`: saving, restoring and counting
+    follow. What a method returns is looked at as it comes in, by :mod:`trainables.contract`.
+
+    >>> class Anchored(Learner["Anchored.Config"]):
+    ...     name, reference = "anchored", "an example: finetune that stays near its last weights"
+    ...     scenarios = ("task", "domain", "class")
+    ...
+    ...     class Config(Training):
+    ...         pull: float = option(0.1, "strength of the penalty", low=0.0, high=1e6)
+    ...
+    ...     def prepare(self):
+    ...         self.anchor = [w.detach().clone() for w in self.network.parameters()]
+    ...         self.keep("anchor", kind="auxiliary")
+    ...
+    ...     def observe(self, batch):
+    ...         mask = batch.task.loss_mask(batch.labels)
+    ...         loss = cross_entropy(self.logits(batch.inputs), batch.labels, mask)
+    ...         pairs = zip(self.network.parameters(), self.anchor, strict=True)
+    ...         gaps = sum((w - a).square().flatten(1).sum(1) for w, a in pairs)
+    ...         return self.descend(loss + self.config.pull * gaps)
+    ...
+    ...     def end_task(self, task):
+    ...         self.anchor = [w.detach().clone() for w in self.network.parameters()]
 
     Args:
         config: an instance of the class's ``Config``.
@@ -95,7 +122,7 @@ class Learner(ABC):
     class Config(Training):
         """Options of the learner, with their published defaults."""
 
-    config: Any  # an instance of the class's own Config
+    config: ConfigT
     # what another trial's first task left behind, see `pretraining`; None: `learn` trains
     pretrained: dict[str, Tensor] | None = None
 
@@ -105,24 +132,29 @@ class Learner(ABC):
 
     def __init__(
         self,
-        config: Options,
+        config: ConfigT,
         stream: StreamInfo,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> None:
         self.check(config, stream)
+        super().__init__(len(seeds), device)
         self.config, self.stream, self.seeds = config, stream, tuple(seeds)
-        self.device = torch.device(device)
-        self.trained = 0  # samples each seed has trained on, replayed ones included
+        # samples each seed has trained on, replayed ones included: `logits` counts them, and a
+        # method that trains without it does so itself
+        self.trained = 0
         # sum of each seed's losses in this task: one that was not finite leaves its mark
         self.losses = torch.zeros(len(seeds), device=self.device)
         self._mean, self._std = self._by_feature(stream.mean), self._by_feature(stream.std)
-        self.network = self.build_network("weights")
+        self.network = self.build_network()
         self.optimiser = self.build_optimiser(self.network)
+        self.keep("network", "optimiser", "trained")
         self.prepare()
 
     def prepare(self) -> None:
-        """Build what the method needs besides its network and optimiser: memories, importances."""
+        """Build what the method needs besides its network and optimiser, such as a memory or
+        importances, and name it to :meth:`keep`.
+        """
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
@@ -130,14 +162,13 @@ class Learner(ABC):
         return {}
 
     @classmethod
-    def check(cls, config: Any, stream: StreamInfo) -> None:
+    def check(cls, config: ConfigT, stream: StreamInfo) -> None:
         """Raise :class:`InputError` for a configuration that the stream cannot serve."""
 
     # -- a long first task that trials share
-    # -----------------------------------------------------------------------------------------
 
     @classmethod
-    def pretraining(cls, config: Any) -> tuple[str, dict[str, Any]] | None:
+    def pretraining(cls, config: ConfigT) -> tuple[str, dict[str, Any]] | None:
         """Return whose first task leaves behind what this learner's would: the name of a learner,
         maybe its own, and its configuration, where an option left out has the default of its
         ``Config``. None: the first task depends on too much to be shared. An option that the first
@@ -158,28 +189,22 @@ class Learner(ABC):
         return {}
 
     # -- learning
-    # ---------------------------------------------------------------------------------------------
 
     def learn(self, task: Task) -> None:
         """Learn one task. In a task-free stream nothing marks its beginning or its end."""
         if not task.free:
             self.begin_task(task)
         for batch in task.batches(self.epochs(0 if task.free else task.id), self.config.batch_size):
-            self.learn_batch(batch)
+            losses = self.observe(batch)
+            if not task.steps_done:
+                check_step(self, losses)
+            self.losses += losses
         if not task.free:
             self.end_task(task)
 
-    def learn_batch(self, batch: Batch) -> None:
-        """Observe a batch and add its losses to those of the task."""
-        losses = self.observe(batch)
-        if not batch.task.steps_done:
-            check_step(self, losses)
-        self.losses += losses
-
     def epochs(self, index: int) -> int:
         """Passes over the data of a task, by its index: what a study's plan reckons with."""
-        epochs: int = self.config.epochs
-        return epochs
+        return self.config.epochs
 
     def begin_task(self, task: Task) -> None:
         """Prepare for a task; not called in a task-free stream."""
@@ -192,7 +217,6 @@ class Learner(ABC):
         """Conclude a task: store samples, measure importance; not called in a task-free stream."""
 
     # -- testing
-    # ----------------------------------------------------------------------------------------------
 
     def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
         """Return logits [S, B, C] for inputs uint8 [S, B, D]; ``task_id`` is None unless the
@@ -215,36 +239,11 @@ class Learner(ABC):
         """
         return {}
 
-    # -- what is held
-    # -----------------------------------------------------------------------------------------
-
-    def footprint(self) -> dict[str, int]:
-        """Bytes one seed holds: live ``parameters``, ``memory`` of past data, ``auxiliary`` tensors
-        of the method.
-        """
-        held = sum(p.numel() * p.element_size() for p in self.network.parameters())
-        return {"parameters": held // len(self.seeds), "memory": 0, "auxiliary": 0}
-
-    def state(self) -> dict[str, Any]:
-        """Return everything needed to continue after a task, as plain tensors and numbers."""
-        return {
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "trained": self.trained,
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Continue from what :meth:`state` returned."""
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.trained = state["trained"]
-
     # -- what methods are written with
-    # -------------------------------------------------------------------------
 
-    def build_network(self, name: str) -> torch.nn.Module:
-        """Return the network; weights drawn under ``name``, equal for equal seeds and widths."""
-        draws = [generator(seed, name) for seed in self.seeds]
+    def build_network(self) -> torch.nn.Module:
+        """Return the network; its initial weights are equal for equal seeds and widths."""
+        draws = [generator(seed, "weights") for seed in self.seeds]
         config, stream = self.config, self.stream
         network = MLP(stream.inputs, config.hidden, stream.outputs, draws, config.layer_norm)
         return network.to(self.device)

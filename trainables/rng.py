@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from trainables.stateful import Stateful
+
 BLOCK = 1 << 16  # numbers per seed drawn at once, so that a training step never loops over seeds
 
 
@@ -27,7 +29,7 @@ def generator(seed: int, name: str, *key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
-class Draws:
+class Draws(Stateful):
     """Uniform numbers in [0, 1) for a stack of seeds, an independent stream for each.
 
     Drawn block by block on the CPU, so the numbers are the same on every device, and however they
@@ -35,8 +37,10 @@ class Draws:
     """
 
     def __init__(self, seeds: Sequence[int], name: str, device: torch.device) -> None:
-        self.seeds, self.name, self.device = tuple(seeds), name, device
+        super().__init__(len(seeds), device)
+        self.seeds, self.name = tuple(seeds), name
         self.position = 0
+        self.keep("position")
         self._index = -1
         self._block = torch.empty(0)
 

@@ -16,23 +16,37 @@ from pathlib import Path
 import torch
 
 from trainables import STREAMS
+from trainables.methods.sleep.sleep import Sleep
 from trainables.methods.sleep.sleep_replay import SleepReplay
+from trainables.nn import MLP
 from trainables.streams import Task
 from trainables.streams.datasets import Split, load
 
 STACKS = (1, 10)
 
 
-class Timed(SleepReplay):
-    """Sleep replay that knows how long its last sleep took."""
+class TimedSleep(Sleep):
+    """A sleep that knows how many seconds the last one took."""
 
-    asleep = 0.0
+    seconds = 0.0
 
-    def sleep(self, task: Task, steps: int) -> None:
+    def sleep(self, task: Task, network: MLP, steps: int) -> None:
         """Sleep, by the clock."""
         started = time.process_time()
-        super().sleep(task, steps)
-        self.asleep = time.process_time() - started
+        super().sleep(task, network, steps)
+        self.seconds = time.process_time() - started
+
+
+class Timed(SleepReplay):
+    """Sleep replay with a sleep that is timed."""
+
+    asleep: TimedSleep
+
+    def prepare(self) -> None:
+        """Hold the timed sleep."""
+        super().prepare()
+        config, stream = self.config, self.stream
+        self.asleep = TimedSleep(config, stream, self.seeds, self.device, self.encode)
 
 
 def measure(data: dict[str, Split], stack: int, tasks: int) -> None:
@@ -44,9 +58,9 @@ def measure(data: dict[str, Split], stack: int, tasks: int) -> None:
     for index in range(tasks):
         started = time.process_time()
         learner.learn(stream.task(index))
-        awake = (time.process_time() - started - learner.asleep) / stack
-        asleep = learner.asleep / stack
-        spikes = sum(float(n.mean()) for n in learner.spikes)
+        asleep = learner.asleep.seconds / stack
+        awake = (time.process_time() - started) / stack - asleep
+        spikes = sum(float(n.mean()) for n in learner.asleep.spikes)
         print(
             f"stack {stack:2d}  task {index + 1}  awake {awake:6.2f} s  asleep {asleep:6.2f} s  "
             f"asleep/awake {asleep / awake:.2f}  spikes {spikes:.0f}",

@@ -35,7 +35,7 @@ from study.ledger import Ledger
 from study.run.driver import Watch
 from study.search import Search, described, frozen
 from trainables import LEARNERS
-from trainables.methods.spiking.spiking_naive import SpikingNaive
+from trainables.methods.spiking.base import SpikingLearner
 
 TWO = ["average_accuracy", "memory_bytes"]
 
@@ -66,7 +66,7 @@ def swept(folder, changes=None, name="replay"):
 )
 def test_published_defaults_are_the_first_trial(name, scenario, tmp_path):
     changes = {"study.scenario": scenario, f"methods.{name}": {}}
-    if issubclass(LEARNERS[name], SpikingNaive):
+    if issubclass(LEARNERS[name], SpikingLearner):
         streams = {"domain": "speaker_incremental", "class": "class_incremental_one"}
         changes |= {"study.stream": f"{streams[scenario]}_spoken_digits", "study.reference": name}
     design, method = make_method(changes, name)

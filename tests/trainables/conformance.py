@@ -223,7 +223,8 @@ class LearnerConformance:
         memory = getattr(learner, "memory", None)
         if memory is None:
             return 0
-        slots = [t for t in memory.state().values() if isinstance(t, Tensor) and t.dim() >= 2]
+        tensors = [t for _, t in leaves(memory.state()) if isinstance(t, Tensor)]
+        slots = [t for t in tensors if t.dim() >= 2]
         assert slots, "a memory without tensors: override memory_bytes"
         return sum(t[0, : len(memory)].numel() * t.element_size() for t in slots)
 

@@ -12,11 +12,11 @@ import torch
 from conformance import assert_same_state
 from torch import nn
 
-from analysis.metrics import METRICS
+from analysis.metrics import PRIMARY
 from trainables import LEARNERS, STREAMS, InputError
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
-from trainables.methods.spiking.spiking_naive import SpikingNaive
+from trainables.methods.spiking.base import SpikingLearner
 from trainables.streams import SplitStream
 from trainables.streams.datasets import DATASETS, load
 
@@ -125,7 +125,7 @@ SPIKING = {
 
 
 def is_spiking(name):
-    return issubclass(LEARNERS[name], SpikingNaive)
+    return issubclass(LEARNERS[name], SpikingLearner)
 
 
 # -- a run, and what is wrong with it
@@ -162,7 +162,7 @@ def unmarked(course):
     outcome = course.outcome()
     sane = outcome.finite.all(1)
     counts = next(iter(outcome.counts.values()))[sane]
-    found = [f"metric {name}" for name in METRICS if not np.isfinite(METRICS[name](counts)).all()]
+    found = [f"metric {name}" for name in PRIMARY if not np.isfinite(PRIMARY[name](counts)).all()]
     tensors = {"losses": course.learner.losses}
     for name, held in vars(course.learner).items():
         if isinstance(held, nn.Module):

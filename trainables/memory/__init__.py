@@ -2,7 +2,14 @@
 
 from trainables.memory.balanced import BalancedMemory
 from trainables.memory.base import Memory
-from trainables.memory.budget import Remembering, at_least, capacity, check_budget, share
+from trainables.memory.budget import (
+    Remembering,
+    at_least,
+    capacity,
+    check_budget,
+    share,
+    share_so_far,
+)
 from trainables.memory.greedy import GreedyMemory
 from trainables.memory.herded import HerdedMemory
 from trainables.memory.reservoir import ReservoirMemory
@@ -18,4 +25,5 @@ __all__ = [
     "capacity",
     "check_budget",
     "share",
+    "share_so_far",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ class BalancedMemory(Memory):
         self.share = share
         self.shares: list[int] = []  # samples held of each task
         self._known: Any = (None, None)  # what the last even draw was laid out for, and how
+        self.keep("shares")
 
     def __len__(self) -> int:
         return sum(self.shares)
@@ -71,13 +72,6 @@ class BalancedMemory(Memory):
             self._known = (key, (owners.to(device), torch.cat(first).to(device)))
         owners, slots = self._known[1]
         return owners, slots
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"shares": self.shares}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.shares = list(state["shares"])
 
 
 def even_shares(count: int, held: Sequence[int]) -> list[int]:

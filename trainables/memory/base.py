@@ -6,19 +6,19 @@ S seeds, B batch, M samples held, D bytes of a sample.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainables.rng import Draws
+from trainables.stateful import Stateful
 from trainables.streams import Batch, StreamInfo, Task
 from trainables.streams.views import Views
 
 
-class Memory(ABC):
+class Memory(Stateful, ABC):
     """Samples of past tasks: inputs uint8 [S, M, D] without augmentation, labels uint8 [S, M].
 
     Which are drawn comes from the stream ``memory`` of each seed; the views of them, where the
@@ -26,12 +26,14 @@ class Memory(ABC):
     """
 
     def __init__(self, seeds: Sequence[int], stream: StreamInfo, device: torch.device) -> None:
-        stack, width = len(seeds), stream.inputs
-        self.inputs = torch.empty(stack, 0, width, dtype=torch.uint8, device=device)
-        self.labels = torch.empty(stack, 0, dtype=torch.uint8, device=device)
+        super().__init__(len(seeds), device)
+        self.inputs = torch.empty(self.stack, 0, stream.inputs, dtype=torch.uint8, device=device)
+        self.labels = torch.empty(self.stack, 0, dtype=torch.uint8, device=device)
         self.draws = Draws(seeds, "memory", device)
         self.views = Views(stream.augmentation, stream.shape, seeds, "memory views", device)
         self._seed = torch.arange(len(seeds), device=device).unsqueeze(1)
+        self.keep("inputs", "labels", kind="memory")
+        self.keep("draws", "views")
 
     @abstractmethod
     def __len__(self) -> int:
@@ -81,29 +83,12 @@ class Memory(ABC):
         counts = torch.zeros(len(held), classes, dtype=torch.long, device=held.device)
         return counts.scatter_add_(1, held, torch.ones_like(held))
 
-    def footprint(self) -> int:
-        """Bytes one seed holds, labels included."""
-        return len(self) * (self.inputs.shape[-1] + 1)
-
-    def state(self) -> dict[str, Any]:
-        """Return everything needed to continue."""
-        return {
-            "inputs": self.inputs,
-            "labels": self.labels,
-            "position": self.draws.position,
-            "views": self.views.draws.position,
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Continue from what :meth:`state` returned."""
-        self.inputs = state["inputs"].to(self.inputs.device, copy=True)
-        self.labels = state["labels"].to(self.labels.device, copy=True)
-        self.draws.position = state["position"]
-        self.views.draws.position = state["views"]
-
 
 class SlotMemory(Memory):
-    """A memory of ``capacity`` slots that sees the stream batch by batch."""
+    """A memory of ``capacity`` slots that sees the stream batch by batch.
+
+    Every tensor that it keeps has an axis of slots after that of the seeds.
+    """
 
     def __init__(
         self, seeds: Sequence[int], stream: StreamInfo, device: torch.device, capacity: int
@@ -114,6 +99,7 @@ class SlotMemory(Memory):
         self.inputs = self.inputs.new_zeros(len(seeds), capacity + 1, stream.inputs)
         self.labels = self.labels.new_zeros(len(seeds), capacity + 1)
         self._first = self._seed * (capacity + 1)  # in all seeds' slots, the first of each seed
+        self.keep("seen")
 
     def __len__(self) -> int:
         return min(self.seen, self.capacity)
@@ -127,9 +113,7 @@ class SlotMemory(Memory):
         held.view(word).index_copy_(0, rows, new.view(word))
         self.labels.view(-1).index_copy_(0, rows, batch.labels.flatten().to(torch.uint8))
 
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"seen": self.seen}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.seen = state["seen"]
+    def footprint(self) -> dict[str, int]:
+        """Bytes of the filled slots of one seed: a free slot holds no past data."""
+        held = super().footprint()
+        return held | {"memory": held["memory"] // (self.capacity + 1) * len(self)}

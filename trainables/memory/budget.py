@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from trainables.errors import InputError
 from trainables.learner import Training
@@ -31,20 +31,19 @@ class Remembering(Training):
     )
 
 
-def capacity(config: Any, stream: StreamInfo, extra: int = 0, besides: int = 0) -> int:
+def capacity(config: Remembering, stream: StreamInfo, extra: int = 0, besides: int = 0) -> int:
     """Return how many samples a configuration allows over the whole stream.
 
     Args:
-        config: options with those of :class:`Remembering`.
         extra: bytes kept with a sample besides its input and label.
         besides: bytes of past data kept besides samples; they come off a budget of bytes.
     """
     if config.memory_bytes is not None:
-        allowed = max(int(config.memory_bytes - besides), 0) // (stream.inputs + 1 + extra)
+        allowed = max(config.memory_bytes - besides, 0) // (stream.inputs + 1 + extra)
     elif config.memory_per_task is not None:
-        allowed = int(config.memory_per_task * (stream.tasks or 1))
+        allowed = config.memory_per_task * (stream.tasks or 1)
     else:
-        allowed = int(config.memory_total)
+        allowed = config.memory_total
     if allowed > SAMPLES:
         key = "memory_per_task" if config.memory_bytes is None else "memory_bytes"
         raise InputError(
@@ -54,13 +53,28 @@ def capacity(config: Any, stream: StreamInfo, extra: int = 0, besides: int = 0) 
     return allowed
 
 
-def share(config: Any, stream: StreamInfo, extra: int = 0) -> int:
+def share(config: Remembering, stream: StreamInfo, extra: int = 0) -> int:
     """Return how many samples a configuration allows of each task."""
     return capacity(config, stream, extra) // (stream.tasks or 1)
 
 
+def share_so_far(config: Remembering, stream: StreamInfo, besides: int = 0) -> Callable[[int], int]:
+    """Return how many samples are held of each task, by the number of finished tasks: as many as
+    ``memory_per_task`` says, or an equal share of a memory that is full at all times.
+    """
+    each = config.memory_per_task
+    if config.memory_bytes is None and each is not None:
+        return lambda tasks: each
+    allowed = capacity(config, stream, besides=besides)
+    return lambda tasks: allowed // tasks
+
+
 def check_budget(
-    config: Any, stream: StreamInfo, extra: int = 0, shared: bool = False, besides: int = 0
+    config: Remembering,
+    stream: StreamInfo,
+    extra: int = 0,
+    shared: bool = False,
+    besides: int = 0,
 ) -> None:
     """Refuse a memory that needs what a task-free stream hides, or that is too small.
 

@@ -7,15 +7,15 @@ spiking neural networks". S seeds, M samples held, T steps, w steps a window.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.rng import generator
+from trainables.stateful import Stateful
 from trainables.streams import Task
 
 AT_ONCE = 128  # samples of a seed that are unpacked, or go through a network, at a time
@@ -79,7 +79,7 @@ class Codec:
         return spread.flatten(-3, -2)
 
 
-class Packed:
+class Packed(Stateful):
     """Compressed sequences of each seed with their labels, uint8 [S, N]; eight samples share a
     byte, uint8 [S, ceil(N / 8), size]: no bit is lost whatever the size of a sample.
 
@@ -96,6 +96,7 @@ class Packed:
         device: torch.device,
         parts: Iterable[tuple[Tensor, Tensor]] = (),
     ) -> None:
+        super().__init__(stack, device)
         self.codec = codec
         rest = torch.zeros(stack, 0, codec.size, dtype=torch.uint8, device=device)
         octets, names = [], [torch.zeros(stack, 0, dtype=torch.uint8, device=device)]
@@ -108,6 +109,7 @@ class Packed:
         last = F.pad(rest, (0, 0, 0, -rest.shape[1] % 8))
         self.octets = torch.cat([*octets, _eights(last)], dim=1)
         self.labels = torch.cat(names, dim=1)
+        self.keep("octets", "labels", kind="memory")
 
     def __len__(self) -> int:
         return self.labels.shape[1]
@@ -128,10 +130,6 @@ class Packed:
         """
         return self.codec.expand(self.bits(slots)), self.labels.gather(1, slots).long()
 
-    def footprint(self) -> int:
-        """Bytes one seed holds, a byte for each label included."""
-        return self.octets[0].numel() + len(self)
-
 
 def _eights(bits: Tensor) -> Tensor:
     """Join each eight rows of bits, [S, 8 n, size] to uint8 [S, n, size], the first one highest."""
@@ -142,7 +140,7 @@ def _eights(bits: Tensor) -> Tensor:
     return octets
 
 
-class CompressedMemory:
+class CompressedMemory(Stateful):
     """Random samples of each class of each finished task, as many of each; packed by a codec.
 
     A class's samples are stored in random order, so a smaller share is its first part.
@@ -162,9 +160,11 @@ class CompressedMemory:
         share: Callable[[int], int],
         turn: Callable[[Tensor, Codec], Iterator[Tensor]],
     ) -> None:
+        super().__init__(len(seeds), device)
         self.seeds, self.share, self.turn = tuple(seeds), share, turn
-        self.held = Packed(codec, len(seeds), device)
+        self.held = Packed(codec, self.stack, device)
         self.shares: list[int] = []  # samples held of each class
+        self.keep("held", "shares")
 
     def __len__(self) -> int:
         return len(self.held)
@@ -174,7 +174,7 @@ class CompressedMemory:
         codec, share = self.held.codec, self.share(len(self.shares) + task.classes)
         count = min(share, task.smallest_here)
         parts = itertools.chain(self._shrunk(share), self._taken(task, count))
-        self.held = Packed(codec, len(self.seeds), self.held.octets.device, parts)
+        self.held = Packed(codec, self.stack, self.device, parts)
         self.shares = [min(held, share) for held in self.shares] + [count] * task.classes
 
     def _shrunk(self, share: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -204,18 +204,3 @@ class CompressedMemory:
             order = keys.to(inputs.device).masked_fill(~counts, 2.0).argsort(dim=1)
             chosen = order[:, :count].unsqueeze(2).expand(-1, -1, inputs.shape[2])
             yield label, inputs.gather(1, chosen)
-
-    def footprint(self) -> int:
-        """Bytes one seed holds, a byte for each label included."""
-        return self.held.footprint()
-
-    def state(self) -> dict[str, Any]:
-        """Return everything needed to continue."""
-        return {"octets": self.held.octets, "labels": self.held.labels, "shares": self.shares}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Continue from what :meth:`state` returned."""
-        device = self.held.octets.device
-        self.held.octets = state["octets"].to(device, copy=True)
-        self.held.labels = state["labels"].to(device, copy=True)
-        self.shares = list(state["shares"])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -36,6 +35,8 @@ class GreedyMemory(SlotMemory):
         self.keys = torch.zeros(len(seeds), capacity + 1, device=device)
         self._arrivals = Draws(seeds, "arrivals", device)
         self._classes = torch.arange(stream.outputs, device=device).repeat(len(seeds), 1)
+        self.keep("keys", kind="memory")
+        self.keep("_arrivals")
 
     def observe(self, batch: Batch) -> None:
         keys = self._arrivals.uniform(batch.labels.shape[1])
@@ -67,14 +68,3 @@ class GreedyMemory(SlotMemory):
         priority = place - firsts.gather(1, kinds) + keys.gather(1, order).double()
         chosen = order.gather(1, priority.argsort(dim=1)[:, : self.capacity])
         return torch.zeros_like(keys, dtype=torch.bool).scatter_(1, chosen, True)
-
-    def footprint(self) -> int:
-        return super().footprint() + len(self) * KEY_BYTES
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"keys": self.keys}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.keys = state["keys"].to(self.keys.device, copy=True)
-        self._arrivals.position = self.seen

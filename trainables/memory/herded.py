@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -35,6 +34,7 @@ class HerdedMemory(Memory):
         super().__init__(seeds, stream, device)
         self.total, self.features = total, features
         self.share = 0  # exemplars of each class
+        self.keep("share")
 
     def __len__(self) -> int:
         return self.labels.shape[1]
@@ -56,13 +56,6 @@ class HerdedMemory(Memory):
             labels.append(label.to(torch.uint8).unsqueeze(1).expand(-1, share))
         self.inputs, self.labels = torch.cat(inputs, dim=1), torch.cat(labels, dim=1)
         self.share = share
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"share": self.share}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.share = state["share"]
 
 
 def herd(features: Tensor, counts: Tensor, share: int) -> Tensor:

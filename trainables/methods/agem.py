@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainables.methods.gem import GEM, project_one
+from trainables.methods.gem import EpisodicMemory, project_one
 from trainables.options import option
 from trainables.rehearsal import Rehearsal
 from trainables.streams import Task
 
 
-class AGEM(GEM):
+class AGEM(EpisodicMemory["AGEM.Config"]):
     """A step may not raise the loss on a random batch of the memory, drawn with replacement: GEM
     with one constraint.
 

@@ -10,8 +10,7 @@ The mean is over samples and all outputs. beta = 0 is DER, beta > 0 is DER++.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
 
-class DER(Rehearsal):
+class DER(Rehearsal["DER.Config"]):
     """Replay of a network's own logits, and of labels.
 
     Defaults: DER++ with 500 samples on Split-MNIST, in the protocol of its authors' code: widths
@@ -63,9 +62,10 @@ class DER(Rehearsal):
         held = capacity(self.config, self.stream, extra=logit_bytes(self.stream))
         self.memory = LogitMemory(self.seeds, self.stream, self.device, held)
         self.draws_a_step = 2 if self.config.beta else 1
+        self.keep("memory")
 
     @classmethod
-    def check(cls, config: Any, stream: StreamInfo) -> None:
+    def check(cls, config: Config, stream: StreamInfo) -> None:
         check_budget(config, stream, extra=logit_bytes(stream))
 
     def observe(self, batch: Batch) -> Tensor:
@@ -80,7 +80,7 @@ class DER(Rehearsal):
         if len(self.memory):
             loss = loss + self.replay_loss(logits[:, count:], slots, old_labels, task)
         loss = self.descend(loss)
-        self.memory.keep(batch, new.detach())
+        self.memory.store(batch, new.detach())
         return loss
 
     def replay_loss(self, logits: Tensor, slots: Tensor, labels: Tensor, task: Task) -> Tensor:
@@ -88,7 +88,7 @@ class DER(Rehearsal):
         replayed = slots.shape[1] // self.draws_a_step
         first, second = slice(replayed), slice(replayed, None)
         distance = logits[:, first] - self.memory.stored_logits(slots[:, first])
-        loss: Tensor = self.config.alpha * distance.square().mean((1, 2))
+        loss = self.config.alpha * distance.square().mean((1, 2))
         if self.config.beta:
             again = self.labelled(logits[:, second], labels[:, second], task)
             loss = loss + self.config.beta * again
@@ -107,8 +107,9 @@ class LogitMemory(ReservoirMemory):
     ) -> None:
         super().__init__(seeds, stream, device, capacity)
         self.logits = torch.zeros(len(seeds), capacity + 1, stream.outputs, device=device)
+        self.keep("logits", kind="memory")
 
-    def keep(self, batch: Batch, logits: Tensor) -> None:
+    def store(self, batch: Batch, logits: Tensor) -> None:
         """Take in a batch of the stream with its logits [S, B, C]."""
         rows = self.rows(batch.labels.shape[1]).flatten()
         self.put(rows, batch)
@@ -117,16 +118,6 @@ class LogitMemory(ReservoirMemory):
     def stored_logits(self, slots: Tensor) -> Tensor:
         """Logits kept in these slots, [S, B, C]."""
         return self.logits.gather(1, slots.unsqueeze(-1).expand(-1, -1, self.logits.shape[-1]))
-
-    def footprint(self) -> int:
-        return super().footprint() + len(self) * self.logits.shape[-1] * 4
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"logits": self.logits}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.logits = state["logits"].to(self.logits.device, copy=True)
 
 
 def logit_bytes(stream: StreamInfo) -> int:

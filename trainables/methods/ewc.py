@@ -13,7 +13,6 @@ Later tasks add
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ from trainables.streams import Batch, StreamInfo, Task
 CHUNK = 512  # samples a seed whose gradients are squared at once
 
 
-class EWC(Learner):
+class EWC(Learner["EWC.Config"]):
     """Finetune with a quadratic penalty around the weights of earlier tasks.
 
     The separate penalties of all tasks sum to one parabola with ``precision`` sum_k F_k and
@@ -59,6 +58,7 @@ class EWC(Learner):
         self.precision = [torch.zeros_like(w) for w in weights]
         self.centre = [torch.zeros_like(w) for w in weights]
         self.tasks_done = 0
+        self.keep("precision", "centre", "tasks_done", kind="auxiliary")
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
@@ -98,30 +98,14 @@ class EWC(Learner):
         """Diagonal Fisher information of each parameter on samples of a task, mean over samples."""
         count = min(self.config.fisher_samples or task.size, task.size)
         batch = task.sample(count, "fisher")
-        mask = task.loss_mask(batch.labels)
         fisher = [torch.zeros_like(w) for w in self.network.parameters()]
         for start in range(0, count, CHUNK):
             part = slice(start, start + CHUNK)
-            rivals = mask[:, part] if mask is not None and mask.shape[1] > 1 else mask
-            squares = fisher_sum(self.network, self.encode(batch.inputs[:, part]), rivals)
+            mask = task.loss_mask(batch.labels[:, part])
+            squares = fisher_sum(self.network, self.encode(batch.inputs[:, part]), mask)
             for total, square in zip(fisher, squares, strict=True):
                 total.add_(square, alpha=1 / count)
         return fisher
-
-    def footprint(self) -> dict[str, int]:
-        held = sum(t.numel() * t.element_size() for t in self.precision + self.centre)
-        return super().footprint() | {"auxiliary": held // len(self.seeds)}
-
-    def state(self) -> dict[str, Any]:
-        own = {"precision": self.precision, "centre": self.centre, "tasks_done": self.tasks_done}
-        return super().state() | own
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        for name in ("precision", "centre"):
-            for mine, given in zip(getattr(self, name), state[name], strict=True):
-                mine.copy_(given)
-        self.tasks_done = state["tasks_done"]
 
 
 def fisher_sum(

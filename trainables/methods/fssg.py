@@ -13,8 +13,7 @@ with p = softmax(z / tau) and z clamped to [-20, 20]. Nothing flows from the slo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,7 +31,18 @@ LIMIT = 20.0  # of a logit, either side; its gradient is zero beyond
 FORBIDDEN = -1e4  # logit of an output that does not compete
 
 
-class FSSG(Rehearsal):
+class Samples(NamedTuple):
+    """What both networks learn from in a step: encoded inputs [S, B, D], labels [S, B], weights
+    [S, B] or None where all samples count alike, and outputs that compete, as of a loss mask.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    weights: Tensor | None
+    mask: Tensor | None
+
+
+class FSSG(Rehearsal["FSSG.Config"]):
     """Fast and slow networks with replay, distillation, and consolidation after each task.
 
     The fast network alone is experience replay; its accuracy is kept as the readout ``fast``.
@@ -113,6 +123,7 @@ class FSSG(Rehearsal):
         self.slow_optimiser = self.build_optimiser(self.slow, self.config.lr_slow)
         each = share(self.config, self.stream)
         self.memory = BalancedMemory(self.seeds, self.stream, self.device, lambda tasks: each)
+        self.keep("slow", "slow_optimiser", "noise", "memory")
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
@@ -120,7 +131,7 @@ class FSSG(Rehearsal):
         return {"memory_total": 200 * (stream.tasks or 5)}
 
     @classmethod
-    def check(cls, config: Any, stream: StreamInfo) -> None:
+    def check(cls, config: Config, stream: StreamInfo) -> None:
         if not config.hidden:
             raise InputError(
                 "hidden = [] leaves no layer for the summary; give the width of one at least"
@@ -129,24 +140,37 @@ class FSSG(Rehearsal):
 
     # -- the two networks
 
-    def build_network(self, name: str) -> torch.nn.Module:
+    def build_network(self) -> torch.nn.Module:
         """Return the fast network."""
         config = self.config
         if not config.gated:
-            return super().build_network(name)
-        draws = [generator(seed, name) for seed in self.seeds]
-        sizes = (self.stream.inputs, config.hidden, self.stream.outputs)
-        routing = (config.neurons, config.rounds, min(config.top_k, config.neurons))
-        return GatedNetwork(*sizes, draws, *routing).to(self.device)
+            return super().build_network()
+        draws = [generator(seed, "weights") for seed in self.seeds]
+        network = GatedNetwork(
+            self.stream.inputs,
+            config.hidden,
+            self.stream.outputs,
+            draws,
+            config.neurons,
+            config.rounds,
+            min(config.top_k, config.neurons),
+        )
+        return network.to(self.device)
 
     def build_slow(self) -> MLP:
         """Return the slow network, on the input joined with the summary."""
         config, stream = self.config, self.stream
         draws = [generator(seed, "slow weights") for seed in self.seeds]
         self.noise = Draws(self.seeds, "dropout", self.device)
-        inputs, dropout = stream.inputs + config.hidden[-1], Dropout(config.dropout, self.noise)
-        sizes = (inputs, config.slow_hidden, stream.outputs)
-        return MLP(*sizes, draws, layer_norm=True, dropout=dropout).to(self.device)
+        network = MLP(
+            stream.inputs + config.hidden[-1],
+            config.slow_hidden,
+            stream.outputs,
+            draws,
+            layer_norm=True,
+            dropout=Dropout(config.dropout, self.noise),
+        )
+        return network.to(self.device)
 
     def fast(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and summary of encoded inputs."""
@@ -176,13 +200,12 @@ class FSSG(Rehearsal):
         step, task = batch.task.steps_done, batch.task
         slow_turn = step % task.steps(self.config.batch_size) % self.config.interval == 0
         inputs, labels, weights = self.with_replay(batch, step % self.replays.shape[1], slow_turn)
-        inputs, mask = self.encode(inputs), task.loss_mask(labels)
-        logits, summary = self.fast(inputs)
-        loss = weighted_mean(cross_entropies(logits, labels, mask), weights)
+        samples = Samples(self.encode(inputs), labels, weights, task.loss_mask(labels))
+        logits, summary = self.fast(samples.inputs)
+        loss = weighted_mean(cross_entropies(logits, labels, samples.mask), weights)
         total = descend(loss, self.optimiser, self.config.grad_clip)
         if slow_turn:
-            given = (inputs, labels, weights, mask, logits.detach(), summary)
-            total = total + self.slow_step(*given, self.config.lam_task)
+            total = total + self.slow_step(samples, logits.detach(), summary, self.config.lam_task)
         return total
 
     def with_replay(
@@ -212,24 +235,20 @@ class FSSG(Rehearsal):
             torch.cat([new, old], 1),
         )
 
-    def slow_step(
-        self,
-        inputs: Tensor,
-        labels: Tensor,
-        weights: Tensor | None,
-        mask: Tensor | None,
-        teacher: Tensor,
-        summary: Tensor,
-        lam: float,
-    ) -> Tensor:
-        """Teach the slow network by labels and, with weight ``lam``, by the fast network."""
+    def slow_step(self, samples: Samples, teacher: Tensor, summary: Tensor, lam: float) -> Tensor:
+        """Teach the slow network by labels and, with weight ``lam``, by the fast network.
+
+        Args:
+            teacher: logits of the fast network, [S, B, C].
+            summary: what the fast network makes of the inputs.
+        """
         self.slow.train()
-        logits = self.slow_logits(inputs, summary)
-        losses = cross_entropies(logits, labels, mask).mul(1 - lam)
+        logits, mask = self.slow_logits(samples.inputs, summary), samples.mask
+        losses = cross_entropies(logits, samples.labels, mask).mul(1 - lam)
         if lam:
             student, teacher = self.masked(logits, mask), self.masked(teacher, mask)
             losses = losses + lam * distillation(student, teacher, self.config.tau)
-        loss = weighted_mean(losses, weights)
+        loss = weighted_mean(losses, samples.weights)
         return descend(loss, self.slow_optimiser, self.config.grad_clip)
 
     # -- after a task
@@ -250,10 +269,10 @@ class FSSG(Rehearsal):
         """One step of the slow network on as many remembered samples of each task."""
         inputs, labels = self.remembered(size)
         self.trained += size
-        inputs, mask = self.encode(inputs), task.loss_mask(labels)
+        samples = Samples(self.encode(inputs), labels, None, task.loss_mask(labels))
         with torch.no_grad():
-            teacher, summary = self.fast(inputs)
-        self.slow_step(inputs, labels, None, mask, teacher, summary, self.config.lam_consolidation)
+            teacher, summary = self.fast(samples.inputs)
+        self.slow_step(samples, teacher, summary, self.config.lam_consolidation)
 
     def remembered(self, count: int) -> tuple[Tensor, Tensor]:
         """Inputs and labels drawn from the memory, augmented where the stream augments."""
@@ -266,7 +285,7 @@ class FSSG(Rehearsal):
     def masked(logits: Tensor, mask: Tensor | None) -> Tensor:
         return logits if mask is None else logits.masked_fill(~mask, FORBIDDEN)
 
-    # -- testing, and what is held
+    # -- testing
 
     def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
         return self.readout_logits(inputs, task_id)["slow"]
@@ -276,25 +295,6 @@ class FSSG(Rehearsal):
         inputs = self.encode(inputs)
         logits, summary = self.fast(inputs)
         return {"slow": self.slow_logits(inputs, summary), "fast": logits}
-
-    def footprint(self) -> dict[str, int]:
-        held = super().footprint()
-        slow = sum(p.numel() * p.element_size() for p in self.slow.parameters())
-        held["parameters"] += slow // len(self.seeds)
-        return held
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {
-            "slow": self.slow.state_dict(),
-            "slow_optimiser": self.slow_optimiser.state_dict(),
-            "noise": self.noise.position,
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.slow.load_state_dict(state["slow"])
-        self.slow_optimiser.load_state_dict(state["slow_optimiser"])
-        self.noise.position = state["noise"]
 
 
 def weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ answer, a fresh network is trained on what is kept, and on nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ from trainables.streams import Batch, StreamInfo, Task
 from trainables.streams.views import Views
 
 
-class GDumb(Rehearsal):
+class GDumb(Rehearsal["GDumb.Config"]):
     """A balanced memory, and a network trained from scratch on it whenever it is asked.
 
     The published code reports the epoch that is best on the test set, keeps the first samples of
@@ -69,6 +69,7 @@ class GDumb(Rehearsal):
         self.memory = GreedyMemory(self.seeds, self.stream, self.device, allowed)
         self.fitted = 0  # samples the memory had seen when the network was trained on it
         self._loss_mask: Callable[[Tensor], Tensor | None] = lambda labels: None
+        self.keep("memory", "fitted")
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class GDumb(Rehearsal):
         return {"passes": 256, "cutmix": 0.5} if stream.shape[2:] == (3,) else {}
 
     @classmethod
-    def check(cls, config: Any, stream: StreamInfo) -> None:
+    def check(cls, config: Config, stream: StreamInfo) -> None:
         check_budget(config, stream, KEY_BYTES)
         if config.cutmix and len(stream.shape) < 2:
             raise InputError(f"cutmix = {config.cutmix} needs images: set it to 0 for this stream")
@@ -110,7 +111,7 @@ class GDumb(Rehearsal):
         if self.fitted == self.memory.seen:
             return
         seen = self.fitted = self.memory.seen
-        self.network = self.build_network("weights")
+        self.network = self.build_network()
         self.optimiser = self.build_optimiser(self.network)
         self._mixing = Draws(self.seeds, f"cutmix/{seen}", self.device)
         kind, shape = self.stream.augmentation, self.stream.shape
@@ -139,39 +140,24 @@ class GDumb(Rehearsal):
 
     def _pass(self, images: Tensor, labels: Tensor) -> Tensor:
         """Train on samples in their order; return the sum of each seed's losses, [S]."""
-        mask = self._loss_mask(labels)
-        if mask is not None:
-            mask = mask.expand(-1, labels.shape[1], -1)
         total = torch.zeros_like(self.losses)
         self.trained += labels.shape[1]
         for start in range(0, labels.shape[1], self.config.fit_batch_size):
             part = slice(start, start + self.config.fit_batch_size)
-            rivals = mask if mask is None else mask[:, part]
-            loss = self._loss(images[:, part], labels[:, part], rivals)
+            loss = self._loss(images[:, part], labels[:, part])
             total += descend(loss, self.optimiser, self.config.clip)
         return total
 
-    def _loss(self, images: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        mask = self._loss_mask(labels)
         if not self.config.cutmix:
             return cross_entropy(self.network(images), labels, mask)
         drawn = self._mixing.uniform(4 + labels.shape[1])
         images, partners, share = cutmix(images, self.stream.shape, drawn, self.config.cutmix)
-        logits = self.network(images)
-        others = mask
-        if mask is not None:
-            others = mask.gather(1, partners.unsqueeze(2).expand_as(mask))
-        mine = cross_entropy(logits, labels, mask)
-        theirs = cross_entropy(logits, labels.gather(1, partners), others)
-        return share * mine + (1 - share) * theirs
-
-    # -- what is held
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"fitted": self.fitted}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.fitted = state["fitted"]
+        logits, pasted = self.network(images), labels.gather(1, partners)
+        of_images = cross_entropy(logits, labels, mask)
+        of_boxes = cross_entropy(logits, pasted, self._loss_mask(pasted))
+        return share * of_images + (1 - share) * of_boxes
 
 
 def learning_rate(epoch: int, lr: float) -> float:

@@ -19,8 +19,8 @@ A-GEM: r is the gradient on one random batch of all that is kept. Where g . r < 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from trainables.learner import cross_entropy
 from trainables.memory import BalancedMemory, check_budget, share
 from trainables.nn import assign_gradients, flat
 from trainables.options import FACTOR, LEARNING_RATE, option
-from trainables.rehearsal import Rehearsal
+from trainables.rehearsal import MemoryConfigT, Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
 RIDGE = 1e-3  # as in the published code: absolute, whatever the scale of the gradients
@@ -37,43 +37,20 @@ CHUNK = 16384  # numbers of a gradient multiplied at once, few enough for a core
 ROUNDS = 16  # Newton steps to solve for v; see `multipliers`
 
 
-class GEM(Rehearsal):
-    """A step may not raise the loss on the memory of any old task.
+class EpisodicMemory(Rehearsal[MemoryConfigT]):
+    """A step follows the gradient of the task, corrected by those on samples of every old task."""
 
-    Every task has the same share of the memory from the start, memory_total // tasks (as in the
-    paper; Hsu et al. share it out among the tasks so far): random samples of it, chosen when it
-    ends (in the paper its last ones). A step takes the gradient on all of them: its time grows with
-    the memory, its working space with the number of tasks times that of the weights. What is
-    guaranteed holds for a step of plain sgd only.
-
-    Defaults: the protocol of Hsu et al. (2018) for Split-MNIST, two hidden layers of 400, SGD 0.01
-    without momentum, batch 128, 4 epochs a task, gamma 0.5.
-    """
-
-    name = "gem"
-    reference = "Lopez-Paz and Ranzato 2017, Gradient Episodic Memory for Continual Learning"
     scenarios = ("task", "domain", "class")
-
-    class Config(Rehearsal.Config):
-        """Options of gradient episodic memory."""
-
-        optimiser: str = option("sgd", "how weights are updated", choices=("adam", "sgd"))
-        lr: float = option(1e-2, "learning rate", low=0.0, high=LEARNING_RATE)
-        gamma: float = option(
-            0.5,
-            "least weight of an old task in a corrected step (memory strength)",
-            low=0.0,
-            high=FACTOR,
-        )
 
     memory: BalancedMemory
 
     def prepare(self) -> None:
         each = share(self.config, self.stream)
         self.memory = BalancedMemory(self.seeds, self.stream, self.device, lambda tasks: each)
+        self.keep("memory")
 
     @classmethod
-    def check(cls, config: Any, stream: StreamInfo) -> None:
+    def check(cls, config: MemoryConfigT, stream: StreamInfo) -> None:
         check_budget(config, stream, shared=True)
 
     def observe(self, batch: Batch) -> Tensor:
@@ -90,17 +67,49 @@ class GEM(Rehearsal):
         gradients = torch.autograd.grad(loss.sum(), list(self.network.parameters()))
         return loss.detach(), flat(gradients)
 
+    @abstractmethod
     def corrected(self, gradient: Tensor, task: Task) -> Tensor:
         """Return the gradient to follow while ``task`` is learnt, [S, P]."""
+
+    def end_task(self, task: Task) -> None:
+        self.memory.end_task(task)
+
+
+class GEM(EpisodicMemory["GEM.Config"]):
+    """A step may not raise the loss on the memory of any old task.
+
+    Every task has the same share of the memory from the start, memory_total // tasks (as in the
+    paper; Hsu et al. share it out among the tasks so far): random samples of it, chosen when it
+    ends (in the paper its last ones). A step takes the gradient on all of them: its time grows with
+    the memory, its working space with the number of tasks times that of the weights. What is
+    guaranteed holds for a step of plain sgd only.
+
+    Defaults: the protocol of Hsu et al. (2018) for Split-MNIST, two hidden layers of 400, SGD 0.01
+    without momentum, batch 128, 4 epochs a task, gamma 0.5.
+    """
+
+    name = "gem"
+    reference = "Lopez-Paz and Ranzato 2017, Gradient Episodic Memory for Continual Learning"
+
+    class Config(Rehearsal.Config):
+        """Options of gradient episodic memory."""
+
+        optimiser: str = option("sgd", "how weights are updated", choices=("adam", "sgd"))
+        lr: float = option(1e-2, "learning rate", low=0.0, high=LEARNING_RATE)
+        gamma: float = option(
+            0.5,
+            "least weight of an old task in a corrected step (memory strength)",
+            low=0.0,
+            high=FACTOR,
+        )
+
+    def corrected(self, gradient: Tensor, task: Task) -> Tensor:
         memory = self.memory
         inputs = torch.split(memory.views(memory.inputs), memory.shares, dim=1)
         labels = torch.split(memory.labels.long(), memory.shares, dim=1)
         # as fast as all tasks in one pass, and much faster than one pass forward and many back
         old = [self.gradient(x, y, task)[1] for x, y in zip(inputs, labels, strict=True)]
         return project(gradient, old, self.config.gamma)
-
-    def end_task(self, task: Task) -> None:
-        self.memory.end_task(task)
 
 
 def project(gradient: Tensor, old: Sequence[Tensor], gamma: float) -> Tensor:

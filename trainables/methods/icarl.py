@@ -16,9 +16,6 @@ have the nearest mean,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,14 +24,14 @@ from torch.func import functional_call
 from trainables.errors import InputError
 from trainables.memory import HerdedMemory, at_least, capacity
 from trainables.nn import MLP
-from trainables.rehearsal import Rehearsal
+from trainables.rehearsal import MemoryConfigT, Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
 CHUNK = 512  # samples a seed whose features are computed at once
 FAR = 1e6  # what keeps classes without exemplars behind all others; squared distances are up to 4
 
 
-class ICaRL(Rehearsal):
+class ICaRL(Rehearsal[MemoryConfigT]):
     """Distilled sigmoids, herded exemplars, nearest mean of exemplars.
 
     The sum over classes is van de Ven's; a mean, as others take, divides the learning rate by the
@@ -61,9 +58,11 @@ class ICaRL(Rehearsal):
         width = (self.stream.inputs, *self.config.hidden)[-1]
         self.means = torch.zeros(len(self.seeds), self.stream.outputs, width, device=self.device)
         self.means_of = 0  # the network they belong to, by the samples it had trained on
+        self.keep("memory", "means_of")
+        self.keep("teacher", "means", kind="auxiliary")
 
     @classmethod
-    def check(cls, config: Any, stream: StreamInfo) -> None:
+    def check(cls, config: MemoryConfigT, stream: StreamInfo) -> None:
         allowed = cls.allowed(config, stream)
         if allowed >= stream.outputs:
             return
@@ -78,9 +77,14 @@ class ICaRL(Rehearsal):
         )
 
     @classmethod
-    def allowed(cls, config: Any, stream: StreamInfo) -> int:
+    def allowed(cls, config: MemoryConfigT, stream: StreamInfo) -> int:
         """How many exemplars the memory holds at most."""
         return capacity(config, stream, besides=cls.bytes_besides_samples(config, stream))
+
+    @classmethod
+    def bytes_besides_samples(cls, config: MemoryConfigT, stream: StreamInfo) -> int:
+        """Bytes of past data that are kept besides exemplars: they come off a budget of bytes."""
+        return 0
 
     # -- learning
 
@@ -145,21 +149,3 @@ class ICaRL(Rehearsal):
         sums = phi.view(*classes.shape, self.memory.share, -1).sum(2)
         means = F.normalize(sums, dim=2)
         self.means.scatter_(1, classes.unsqueeze(2).expand_as(means), means)
-
-    # -- what is held
-
-    def footprint(self) -> dict[str, int]:
-        held = [self.means, *self.teacher.values()]
-        auxiliary = sum(t.numel() * t.element_size() for t in held) // len(self.seeds)
-        return super().footprint() | {"auxiliary": auxiliary}
-
-    def state(self) -> dict[str, Any]:
-        own = {"teacher": self.teacher, "means": self.means, "means_of": self.means_of}
-        return super().state() | own
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        teacher = state["teacher"].items()
-        self.teacher = {name: w.to(self.device, copy=True) for name, w in teacher}
-        self.means.copy_(state["means"])
-        self.means_of = state["means_of"]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from trainables.methods.finetune import Finetune
 from trainables.streams import Task
 
@@ -23,7 +20,10 @@ class Joint(Finetune):
     offline = True
     bound = "upper"
 
-    held = 0  # samples at hand all the time
+    def prepare(self) -> None:
+        super().prepare()
+        self.held = 0  # samples at hand all the time
+        self.keep("held")
 
     def learn(self, task: Task) -> None:
         self.held = task.union_size
@@ -31,10 +31,3 @@ class Joint(Finetune):
 
     def footprint(self) -> dict[str, int]:
         return super().footprint() | {"memory": self.held * (self.stream.inputs + 1)}
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"held": self.held}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.held = state["held"]

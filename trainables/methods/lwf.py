@@ -18,9 +18,6 @@ later version of that code weighs CE and KD equally there: alpha would be 1 / (t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -30,7 +27,7 @@ from trainables.options import FACTOR, option
 from trainables.streams import Batch, Task
 
 
-class LwF(Learner):
+class LwF(Learner["LwF.Config"]):
     """Finetune while answering like the network before the task: the teacher needs no old data."""
 
     name = "lwf"
@@ -52,6 +49,7 @@ class LwF(Learner):
 
     def prepare(self) -> None:
         self.teacher: dict[str, Tensor] = {}  # weights by name; none before a task is done
+        self.keep("teacher", kind="auxiliary")
 
     def observe(self, batch: Batch) -> Tensor:
         logits, mask = self.logits(batch.inputs), batch.task.loss_mask(batch.labels)
@@ -78,18 +76,6 @@ class LwF(Learner):
 
     def end_task(self, task: Task) -> None:
         self.teacher = {name: w.detach().clone() for name, w in self.network.named_parameters()}
-
-    def footprint(self) -> dict[str, int]:
-        held = sum(w.numel() * w.element_size() for w in self.teacher.values())
-        return super().footprint() | {"auxiliary": held // len(self.seeds)}
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"teacher": self.teacher}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        teacher = state["teacher"].items()
-        self.teacher = {name: w.to(self.device, copy=True) for name, w in teacher}
 
 
 def rivals(old: Tensor, mask: Tensor | None) -> Tensor | None:

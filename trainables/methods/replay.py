@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -14,13 +12,14 @@ from trainables.memory import (
     ReservoirMemory,
     capacity,
     check_budget,
+    share_so_far,
 )
 from trainables.options import option
 from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
 
-class Replay(Rehearsal):
+class Replay(Rehearsal["Replay.Config"]):
     """Each step trains on the current batch and a batch of remembered samples, joined.
 
     L = mean of the cross-entropy over current and replayed samples (as in Mammoth; van de Ven
@@ -43,10 +42,18 @@ class Replay(Rehearsal):
         replay_ratio: float = option(1.0, "replayed samples per new sample", low=0.0, high=16.0)
 
     def prepare(self) -> None:
-        self.memory = build_memory(self)
+        self.memory = self.build_memory()
+        self.keep("memory")
+
+    def build_memory(self) -> Memory:
+        """Return the memory that the configuration asks for."""
+        config, stream = self.config, self.stream
+        if config.memory_policy == "reservoir":
+            return ReservoirMemory(self.seeds, stream, self.device, capacity(config, stream))
+        return BalancedMemory(self.seeds, stream, self.device, share_so_far(config, stream))
 
     @classmethod
-    def check(cls, config: Any, stream: StreamInfo) -> None:
+    def check(cls, config: Config, stream: StreamInfo) -> None:
         check_budget(config, stream, shared=config.memory_policy == "balanced")
 
     def observe(self, batch: Batch) -> Tensor:
@@ -62,14 +69,3 @@ class Replay(Rehearsal):
 
     def end_task(self, task: Task) -> None:
         self.memory.end_task(task)
-
-
-def build_memory(learner: Replay) -> Memory:
-    """Return the memory a learner's configuration asks for."""
-    config, place = learner.config, (learner.seeds, learner.stream, learner.device)
-    allowed = capacity(config, learner.stream)
-    if config.memory_policy == "reservoir":
-        return ReservoirMemory(*place, allowed)
-    if config.memory_bytes is None and config.memory_per_task is not None:
-        return BalancedMemory(*place, lambda tasks: config.memory_per_task)
-    return BalancedMemory(*place, lambda tasks: allowed // tasks)

@@ -20,7 +20,6 @@ cut off.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,7 +30,7 @@ from trainables.options import FACTOR, option
 from trainables.streams import Batch, StreamInfo, Task
 
 
-class SI(Learner):
+class SI(Learner["SI.Config"]):
     """Finetune with a quadratic penalty on weights that have lowered the losses of earlier tasks.
 
     Unlike in elastic weight consolidation, importance costs no pass over the data: it is gathered
@@ -59,6 +58,7 @@ class SI(Learner):
         self.importance = [torch.zeros_like(w) for w in weights]  # Omega
         self.anchor = [w.clone() for w in weights]  # theta*, where the task began
         self.tasks_done = 0
+        self.keep("path", "importance", "anchor", "tasks_done", kind="auxiliary")
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
@@ -109,19 +109,3 @@ class SI(Learner):
             anchor.copy_(weight)
             path.zero_()
         self.tasks_done += 1
-
-    def footprint(self) -> dict[str, int]:
-        tensors = self.path + self.importance + self.anchor
-        held = sum(t.numel() * t.element_size() for t in tensors)
-        return super().footprint() | {"auxiliary": held // len(self.seeds)}
-
-    def state(self) -> dict[str, Any]:
-        own = {"path": self.path, "importance": self.importance, "anchor": self.anchor}
-        return super().state() | own | {"tasks_done": self.tasks_done}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        for name in ("path", "importance", "anchor"):
-            for mine, given in zip(getattr(self, name), state[name], strict=True):
-                mine.copy_(given)
-        self.tasks_done = state["tasks_done"]

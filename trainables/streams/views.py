@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.rng import Draws
+from trainables.stateful import Stateful
 
 AUGMENTATIONS = ("none", "crop_flip")
 PADDING = 4  # pixels of zero around an image before it is cropped to its own size
 
 
-class Views:
+class Views(Stateful):
     """Draws a new view of every image it is given; each seed from a random stream of its own.
 
     ``crop_flip`` shifts an image by up to 4 pixels, what comes in from outside being zero, and
@@ -35,8 +36,10 @@ class Views:
         name: str,
         device: torch.device,
     ) -> None:
+        super().__init__(len(seeds), device)
         self.kind, self.shape = kind, shape
         self.draws = Draws(seeds, name, device)
+        self.keep("draws")
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Return views, uint8 [S, B, D], of images [S, B, D]."""

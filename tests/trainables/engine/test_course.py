@@ -18,7 +18,7 @@ from trainables.engine.evaluation import evaluate
 from trainables.engine.outcome import Outcome
 from trainables.methods.finetune import Finetune
 from trainables.methods.gdumb import GDumb
-from trainables.methods.spiking.spiking_naive import SpikingNaive
+from trainables.methods.spiking.base import SpikingLearner
 
 SEEDS = (11, 12)
 QUICK = {"hidden": [16], "epochs": 2, "batch_size": 16}
@@ -143,7 +143,9 @@ def test_samples_and_footprint_are_recorded_for_each_task(digits):
 def test_every_method_takes_the_steps_of_the_others(order, tasks, digits):
     changes = {"configuration": QUICK, "tasks": tasks, "options": {"class_order": order}}
     # gdumb passes over the stream once, and spiking networks need other streams
-    kinds = [name for name, kind in LEARNERS.items() if not issubclass(kind, GDumb | SpikingNaive)]
+    kinds = [
+        name for name, kind in LEARNERS.items() if not issubclass(kind, GDumb | SpikingLearner)
+    ]
     samples = [finished(digits, learner=kind, **changes).outcome().samples for kind in kinds]
     assert all(len(other) == (tasks or 5) for other in samples)
     assert all((other == samples[0]).all() for other in samples)

@@ -8,16 +8,16 @@ import functools
 from pathlib import Path
 
 import pytest
-from conformance import build, learn, make_stream, task_of
+from conformance import build, learn, leaves, make_stream, task_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from spiking_digits import SpikingDigits
 from torch import Tensor
 
 from trainables import LEARNERS, STREAMS, InputError
-from trainables.memory import Remembering, capacity, check_budget, share
+from trainables.memory import Remembering, capacity, check_budget, share, share_so_far
 from trainables.memory.base import SlotMemory
-from trainables.methods.spiking.spiking_naive import SpikingNaive
+from trainables.methods.spiking.base import SpikingLearner
 from trainables.streams import StreamInfo
 from trainables.streams.datasets import load
 
@@ -57,6 +57,21 @@ def test_budgets_by_hand(options, extra, total, each):
     assert capacity(config(**options), MNIST, extra) == total
     assert share(config(**options), MNIST, extra) == each
     check_budget(config(**options), MNIST, extra, shared=True)
+
+
+# options, bytes besides samples -> samples of each task after one, two and four tasks
+SHARED_SO_FAR = [
+    ({"memory_total": 103}, 0, [103, 51, 25]),
+    ({"memory_total": 103, "memory_per_task": 30}, 0, [30, 30, 30]),
+    ({"memory_bytes": 78_500, "memory_per_task": 30}, 0, [100, 50, 25]),
+    ({"memory_bytes": 78_500}, 1, [99, 49, 24]),
+]
+
+
+@pytest.mark.parametrize(("options", "besides", "expected"), SHARED_SO_FAR, ids=str)
+def test_shares_of_the_finished_tasks_by_hand(options, besides, expected):
+    held = share_so_far(config(**options), MNIST, besides)
+    assert [held(tasks) for tasks in (1, 2, 4)] == expected
 
 
 def test_a_task_free_stream_is_given_a_total_or_bytes():
@@ -195,8 +210,10 @@ def held_bytes(learner):
     state, memory = learner.state(), learner.memory
     # of a memory with slots those that are filled; what it can compute again has one axis
     end = len(memory) if isinstance(memory, SlotMemory) else None
-    kept = [t[0, :end] for t in state["memory"].values() if isinstance(t, Tensor) and t.dim() > 1]
-    kept += [state[name][0] for name in ("mean", "meant", "seen") if name in state]
+    tensors = [t for _, t in leaves(state["memory"]) if isinstance(t, Tensor)]
+    kept = [t[0, :end] for t in tensors if t.dim() > 1]
+    if "asleep" in state:
+        kept += [t[0] for t in state["asleep"]["dreams"].values()]
     return sum(tensor.numel() * tensor.element_size() for tensor in kept)
 
 
@@ -204,7 +221,7 @@ def watched(case, order, key, more, look):
     """Learn a tiny stream with a budget so much above the least; look after steps and tasks."""
     name, way, scenario = case
     kind = LEARNERS[name]
-    stream = tiny_stream(scenario, issubclass(kind, SpikingNaive), order)
+    stream = tiny_stream(scenario, issubclass(kind, SpikingLearner), order)
     options = known(kind, QUICK) | way
     least = least_accepted(kind, options, key, stream.info)
     if least is None:

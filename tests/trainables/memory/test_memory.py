@@ -128,7 +128,7 @@ def test_a_reservoir_does_not_depend_on_its_stack(order):
 @pytest.mark.parametrize("sizes", [[], [3], [7, 7], [40]])
 def test_footprint_counts_the_samples_held_with_their_labels(sizes):
     memory = fill(ReservoirMemory((1, 2), TOY, CPU, 10), (1, 2), sizes)
-    assert memory.footprint() == min(sum(sizes), 10) * (3 + 1)
+    assert memory.footprint()["memory"] == min(sum(sizes), 10) * (3 + 1)
 
 
 def test_a_reservoir_resumes_where_it_was():
@@ -235,7 +235,7 @@ def test_seeds_hold_different_samples():
 def test_balanced_footprint_counts_samples_and_labels():
     _, memory, _ = balanced(103)
     held = memory.inputs[0].numel() + memory.labels[0].numel()
-    assert memory.footprint() == held == 100 * (64 + 1)
+    assert memory.footprint()["memory"] == held == 100 * (64 + 1)
 
 
 # -- drawn evenly from each task

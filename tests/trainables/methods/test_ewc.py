@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -39,8 +39,10 @@ class ToyTask:
         return Batch(self.batch.inputs[:, :count], self.batch.labels[:, :count], None)
 
     def loss_mask(self, labels):
-        wide = self.mask is not None and self.mask.shape[1] > 1
-        return self.mask[:, : labels.shape[1]] if wide else self.mask
+        """The one mask of all samples, or of each sample whose number is its label."""
+        if self.mask is None or self.mask.shape[1] == 1:
+            return self.mask
+        return self.mask.gather(1, labels.unsqueeze(2).expand(-1, -1, OUTPUTS))
 
 
 def toy_batch(count=11, name="inputs"):
@@ -123,7 +125,8 @@ def test_fisher_sum_equals_a_loop_over_samples_and_labels(mask, hidden, layer_no
 @pytest.mark.parametrize("mask", masks())
 def test_fisher_information_is_the_mean_over_samples_in_chunks_of_any_size(mask, monkeypatch):
     monkeypatch.setattr(ewc, "CHUNK", 4)
-    learner, task = toy_learner(layer_norm=True), ToyTask(toy_batch(), masks()[mask])
+    learner, numbers = toy_learner(layer_norm=True), torch.arange(11).expand(3, -1)
+    task = ToyTask(replace(toy_batch(), labels=numbers), masks()[mask])
     moved(learner.network)
     expected = brute_force(learner.network, task.batch.inputs / 255, task.mask)
     for mine, theirs in zip(learner.fisher(task), expected, strict=True):

@@ -15,7 +15,7 @@ from torch import nn
 
 from trainables import STREAMS
 from trainables.engine.evaluation import evaluate
-from trainables.methods.fssg import FSSG, distillation, weighted_mean
+from trainables.methods.fssg import FSSG, Samples, distillation, weighted_mean
 from trainables.nn import LayerNorm, Linear
 from trainables.rng import generator
 from trainables.streams.datasets import load
@@ -178,7 +178,7 @@ def test_labels_and_teacher_count_by_their_shares(scenario, lam, labels_count, t
         if change == "teacher":
             teacher = teacher.flip(1)
         teacher = learner.masked(teacher, mask)
-        learner.slow_step(inputs, labels, None, mask, teacher, summary, lam)
+        learner.slow_step(Samples(inputs, labels, None, mask), teacher, summary, lam)
         found.append(weights(learner.slow))
     assert same(found[0], found[1]) == (not labels_count)
     assert same(found[0], found[2]) == (not teacher_counts)
@@ -188,7 +188,7 @@ def test_a_student_that_equals_its_teacher_learns_nothing_from_it():
     learner, stream = make(dropout=0.0, grad_clip=0.0)
     inputs, labels, _, summary = slow_step_inputs(learner, stream)
     teacher = learner.slow_logits(inputs, summary).detach()
-    loss = learner.slow_step(inputs, labels, None, None, teacher, summary, 1.0)
+    loss = learner.slow_step(Samples(inputs, labels, None, None), teacher, summary, 1.0)
     torch.testing.assert_close(loss, torch.zeros(2), rtol=0, atol=1e-5)
     assert all(weight.grad.abs().max() < 1e-6 for weight in learner.slow.parameters())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conformance import LearnerConformance, learn, make_stream, predictions
+from conformance import LearnerConformance, learn, make_stream, predictions, tensor_bytes
 from spiking_digits import SpikingDigits
 
 from trainables import LEARNERS, InputError, find_learner
@@ -27,6 +27,7 @@ from trainables.methods.sleep.icarl_sleep import ICaRLSleep
 from trainables.methods.sleep.merging import Merging
 from trainables.methods.sleep.sleep_replay import SleepReplay
 from trainables.methods.sleep.wake_joint import WakeJoint
+from trainables.methods.spiking.base import SpikingLearner
 from trainables.methods.spiking.latent_replay import LatentReplay
 from trainables.methods.spiking.spiking_naive import SpikingNaive
 from trainables.methods.spiking.spiking_rehearsal import SpikingRehearsal
@@ -193,8 +194,8 @@ class TestGDumb(LearnerConformance):
         stream = self.stream(scenario)
         sane, hurt = self.build(stream), self.build(stream)
 
-        def hurt_network(name):
-            network = sane.build_network(name)
+        def hurt_network():
+            network = sane.build_network()
             with torch.no_grad():
                 for weight in network.parameters():
                     weight[1] = torch.nan
@@ -236,17 +237,15 @@ WAKE_QUICK = {"hidden": [32], "epochs": 2, "batch_size": 6, "lr": 0.05}
 class SleepConformance(LearnerConformance):
     """Bytes of what sleep keeps of past data, which is no memory object."""
 
+    def dream_bytes(self, learner):
+        """The mean image or the samples so far."""
+        return tensor_bytes(learner.state()["asleep"]["dreams"]) // len(learner.seeds)
+
     def memory_bytes(self, learner):
-        """What a memory holds, and the mean image or the samples so far."""
-        of_sleep = (learner.state()[name] for name in ("mean", "meant", "seen"))
-        kept = sum(t[0].numel() * t.element_size() for t in of_sleep)
-        return super().memory_bytes(learner) + kept
+        return super().memory_bytes(learner) + self.dream_bytes(learner)
 
     def auxiliary_bytes(self, learner):
-        """What else the state has, without what sleep keeps of past data."""
-        of_sleep = (learner.state()[name] for name in ("mean", "meant", "seen"))
-        kept = sum(t[0].numel() * t.element_size() for t in of_sleep)
-        return super().auxiliary_bytes(learner) - kept
+        return super().auxiliary_bytes(learner) - self.dream_bytes(learner)
 
 
 class TestSleepReplay(SleepConformance):
@@ -369,7 +368,7 @@ def test_learners_of_equal_networks_start_from_equal_weights():
     stream = make_stream("class")
     options = {"hidden": [32], "layer_norm": False}
     kinds = []
-    for kind in (kind for kind in LEARNERS.values() if not issubclass(kind, SpikingNaive)):
+    for kind in (kind for kind in LEARNERS.values() if not issubclass(kind, SpikingLearner)):
         same = {"bias": True} if "bias" in kind.Config.fields() else {}
         kinds.append(kind(kind.Config.parse(options | same), stream.info, stream.seeds))
     first = [w.tolist() for w in kinds[0].network.parameters()]

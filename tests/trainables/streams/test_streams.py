@@ -26,7 +26,7 @@ from trainables import LEARNERS, STREAMS, InputError, find_stream
 from trainables.engine.evaluation import evaluate
 from trainables.methods.finetune import Finetune
 from trainables.methods.gdumb import GDumb
-from trainables.methods.spiking.spiking_naive import SpikingNaive
+from trainables.methods.spiking.base import SpikingLearner
 from trainables.streams import SCENARIOS, Scenario, SplitStream, datasets
 from trainables.streams.datasets import Dataset, load, prepare, suspicions
 from trainables.streams.views import Views
@@ -86,7 +86,7 @@ def test_a_shuffled_order_is_each_seeds_own_whatever_the_stack(digits):
 def test_every_learner_sees_the_same_batches(digits):
     seen = []
     # gdumb passes over the stream once, and spiking networks need other streams
-    for kind in [k for k in LEARNERS.values() if not issubclass(k, GDumb | SpikingNaive)]:
+    for kind in [k for k in LEARNERS.values() if not issubclass(k, GDumb | SpikingLearner)]:
         found = stream(digits, class_order="shuffled")
         batches = []
 
@@ -1058,7 +1058,7 @@ def test_split_cifar_is_a_stream_of_augmented_photographs(cifar):
 
 def test_every_learner_runs_on_augmented_photographs(cifar):
     options = {"hidden": [8], "epochs": 1, "batch_size": 16, "passes": 1}
-    pictures = {n: k for n, k in LEARNERS.items() if not issubclass(k, SpikingNaive)}
+    pictures = {n: k for n, k in LEARNERS.items() if not issubclass(k, SpikingLearner)}
     for name, kind in pictures.items():
         found = STREAMS["split_cifar10"](cifar, "class", (1, 2), "confirm")
         known = {key: value for key, value in options.items() if key in kind.Config.fields()}

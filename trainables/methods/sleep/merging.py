@@ -9,9 +9,6 @@ layer after task t alone,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -23,7 +20,7 @@ from trainables.options import option
 from trainables.streams import StreamInfo, Task
 
 
-class Merging(Wake):
+class Merging(Wake["Merging.Config"]):
     """Networks that learn one task each; what answers is their merged weights.
 
     Before the first task is done, the network in training answers. ``rank``, ``merge = "sum"`` and
@@ -41,15 +38,14 @@ class Merging(Wake):
         shared_start: bool = option(True, "let all networks begin with the same weights")
 
     @classmethod
-    def check(cls, config: Any, stream: StreamInfo) -> None:
-        super().check(config, stream)
+    def check(cls, config: Config, stream: StreamInfo) -> None:
         if config.keep_velocity:
             raise InputError("keep_velocity = true: each task has a network of its own; give false")
 
     def prepare(self) -> None:
-        super().prepare()
         self.weights: dict[str, Tensor] = {}  # merged, by name
         self.merged = 0
+        self.keep("weights", "merged", kind="auxiliary")
         # of full rank, without values: it is given those merged
         self.shape = self.draw_network("weights", rank=0).to("meta")
 
@@ -76,20 +72,6 @@ class Merging(Wake):
         self.shape.eval()
         logits: Tensor = functional_call(self.shape, self.weights, (self.encode(inputs),))
         return self.answers(logits)
-
-    # -- what is held
-
-    def footprint(self) -> dict[str, int]:
-        held = sum(w.numel() * w.element_size() for w in self.weights.values())
-        return super().footprint() | {"auxiliary": held // len(self.seeds)}
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"weights": self.weights, "merged": self.merged}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.weights = {n: w.to(self.device, copy=True) for n, w in state["weights"].items()}
-        self.merged = state["merged"]
 
 
 @torch.no_grad()

@@ -5,8 +5,7 @@ S seeds, C classes, N samples of a class, L layers with weights. Nothing is lear
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from trainables.nn import MLP, Linear
 from trainables.rng import generator
+from trainables.stateful import Stateful
 from trainables.streams import Task
 
 COMPONENTS = 10
@@ -21,8 +21,8 @@ TIMES = ("before", "after", "difference")
 ROUNDS = 50  # of the power iteration for the largest singular value
 
 
-class Probe:
-    """The first samples of every class met.
+class Probe(Stateful):
+    """The first samples of every class met; on the host, whatever device the network is on.
 
     Args:
         count: how many of each, N.
@@ -32,8 +32,10 @@ class Probe:
     """
 
     def __init__(self, count: int, stack: int, classes: int, size: int) -> None:
+        super().__init__(stack, "cpu")
         self.samples = torch.zeros(stack, classes, count, size, dtype=torch.uint8)
         self.known = torch.zeros(stack, classes, dtype=torch.bool)  # classes met
+        self.keep("samples", "known", kind="auxiliary")
 
     def see(self, task: Task) -> None:
         """Keep samples of the classes of a task."""
@@ -42,18 +44,6 @@ class Probe:
             rows = torch.arange(count) % inputs.shape[1]
             self.samples[every, labels.cpu()] = inputs[:, rows.to(inputs.device)].cpu()
             self.known[every, labels.cpu()] = True
-
-    def bytes(self) -> int:
-        """Bytes a seed holds."""
-        return (self.samples.numel() + self.known.numel()) // len(self.known)
-
-    def state(self) -> dict[str, Any]:
-        """Return what is held."""
-        return {"samples": self.samples, "known": self.known}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Hold what :meth:`state` returned."""
-        self.samples, self.known = state["samples"].clone(), state["known"].clone()
 
     @torch.no_grad()
     def look(self, network: MLP, encode: Callable[[Tensor], Tensor]) -> list[Tensor]:

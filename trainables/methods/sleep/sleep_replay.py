@@ -8,24 +8,23 @@ mean image, and spikes change the weights without labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
 from trainables.errors import InputError
-from trainables.memory import BalancedMemory, Remembering, capacity, check_budget
-from trainables.methods.sleep.sleep import Sleeping, SleepOptions
+from trainables.memory import BalancedMemory, capacity, check_budget, share_so_far
+from trainables.methods.sleep.options import Sleeping, check_sleep, mean_image_bytes
+from trainables.methods.sleep.sleep import Sleep
 from trainables.methods.sleep.wake import Wake
 from trainables.options import SAMPLES, option
 from trainables.rehearsal import Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
 
-class SleepReplay(Sleeping, Wake, Rehearsal):
+class SleepReplay(Wake["SleepReplay.Config"], Rehearsal["SleepReplay.Config"]):
     """A network that sleeps after each task; with a memory, if wanted, that is rehearsed awake.
 
     The readout ``before`` is the network as training left it, before the sleep. ``sleep_steps =
@@ -37,11 +36,13 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
 
     name = "sleep_replay"
     reference = "Tadros et al. 2022, Sleep-like unsupervised replay reduces catastrophic forgetting"
+    scenarios = ("task", "domain", "class")
     version = 2
     readouts = ("after", "before")
-    diagnostics = Sleeping.diagnostics | Rehearsal.diagnostics
+    diagnostics = Sleep.diagnostics | Rehearsal.diagnostics
+    maps = Sleep.maps
 
-    class Config(Wake.Config, Remembering, SleepOptions):
+    class Config(Wake.Config, Sleeping):
         """Options awake and asleep; defaults of the port."""
 
         memory_total: int = option(
@@ -58,25 +59,24 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
     memory: BalancedMemory
 
     def prepare(self) -> None:
-        super().prepare()
-        besides = self.bytes_besides_samples(self.config, self.stream)
-        allowed = capacity(self.config, self.stream, besides=besides)
-        self.rehearses = allowed > 0
-        each, place = self.config.memory_per_task, (self.seeds, self.stream, self.device)
-        if self.config.memory_bytes is not None or each is None:
-            self.memory = BalancedMemory(*place, lambda tasks: allowed // tasks)
-        else:
-            self.memory = BalancedMemory(*place, lambda tasks: each)
+        config, stream = self.config, self.stream
+        self.asleep = Sleep(config, stream, self.seeds, self.device, self.encode)
+        besides = mean_image_bytes(config, stream)
+        self.rehearses = capacity(config, stream, besides=besides) > 0
+        share = share_so_far(config, stream, besides)
+        self.memory = BalancedMemory(self.seeds, stream, self.device, share)
         self.unslept: dict[str, Tensor] = {}  # weights before the last sleep, by name
+        self.keep("asleep", "memory")
+        self.keep("unslept", kind="auxiliary")
 
     @classmethod
-    def check(cls, config: Any, stream: StreamInfo) -> None:
-        super().check(config, stream)
+    def check(cls, config: Config, stream: StreamInfo) -> None:
+        check_sleep(config, stream)
         if config.rank:
             raise InputError(f"rank = {config.rank}: a network of low rank cannot sleep; give 0")
         budget = (config.memory_bytes, config.memory_per_task)
         if config.memory_total or any(given is not None for given in budget):
-            besides = cls.bytes_besides_samples(config, stream)
+            besides = mean_image_bytes(config, stream)
             check_budget(config, stream, shared=True, besides=besides)
         elif config.replay_ratio is not None:
             raise InputError(
@@ -96,11 +96,10 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
         joined = torch.cat([batch.inputs, inputs], 1), torch.cat([batch.labels, labels], 1)
         return replace(batch, inputs=joined[0], labels=joined[1])
 
-    def before_sleep(self) -> None:
-        self.unslept = {n: w.detach().clone() for n, w in self.network.named_parameters()}
-
     def end_task(self, task: Task) -> None:
-        super().end_task(task)
+        if self.config.sleep_steps:
+            self.unslept = {n: w.detach().clone() for n, w in self.network.named_parameters()}
+        self.asleep.after(task, self.network)
         if self.rehearses:
             self.memory.end_task(task)
 
@@ -112,19 +111,5 @@ class SleepReplay(Sleeping, Wake, Rehearsal):
         return {"after": after, "before": self.answers(before)}
 
     def diagnose(self) -> dict[str, dict[str, Tensor]]:
-        found = super().diagnose()
-        if not self.rehearses:
-            found.pop("memory_classes")
-        return found
-
-    def footprint(self) -> dict[str, int]:
-        held = super().footprint()
-        unslept = sum(w.numel() * w.element_size() for w in self.unslept.values())
-        return held | {"auxiliary": held["auxiliary"] + unslept // len(self.seeds)}
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"unslept": self.unslept}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.unslept = {n: w.to(self.device, copy=True) for n, w in state["unslept"].items()}
+        held = super().diagnose() if self.rehearses else {}
+        return held | self.asleep.diagnose()

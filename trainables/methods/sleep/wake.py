@@ -6,11 +6,11 @@ that is not inverted and velocity that is kept are their own code's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from trainables.learner import Learner, Training, cross_entropy
 from trainables.nn import MLP, Dropout
@@ -18,8 +18,10 @@ from trainables.options import EPOCHS, LAYERS, LEARNING_RATE, SAMPLES, WIDTH, op
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, Task
 
+WakeConfigT = TypeVar("WakeConfigT", bound="Wake.Config", default=Any)
 
-class Wake(Learner):
+
+class Wake(Learner[WakeConfigT]):
     """The network as it is trained awake: no biases, dropout, SGD with momentum."""
 
     class Config(Training):
@@ -61,21 +63,29 @@ class Wake(Learner):
 
     network: MLP
 
-    def build_network(self, name: str) -> MLP:
+    def build_network(self) -> MLP:
         self.noise = Draws(self.seeds, "dropout", self.device)
-        return self.draw_network(name, self.config.rank)
+        self.keep("noise")
+        return self.draw_network("weights", self.config.rank)
 
     def draw_network(self, name: str, rank: int) -> MLP:
         """Return a network with weights drawn under ``name``."""
         config, stream = self.config, self.stream
         draws = [generator(seed, name) for seed in self.seeds]
-        dropout = Dropout(config.dropout, self.noise, config.inverted_dropout)
-        sizes, bound = (stream.inputs, config.hidden, stream.outputs), config.bound or None
-        network = MLP(*sizes, draws, config.layer_norm, dropout, config.bias, bound, rank)
+        network = MLP(
+            stream.inputs,
+            config.hidden,
+            stream.outputs,
+            draws,
+            layer_norm=config.layer_norm,
+            dropout=Dropout(config.dropout, self.noise, config.inverted_dropout),
+            bias=config.bias,
+            bound=config.bound or None,
+            rank=rank,
+        )
         return network.to(self.device)
 
     def begin_task(self, task: Task) -> None:
-        super().begin_task(task)
         if not self.config.keep_velocity:
             self.optimiser.state.clear()
 
@@ -98,10 +108,3 @@ class Wake(Learner):
         a sample that moves none of them is taken for the first class.
         """
         return logits.relu() if self.config.loss == "squared_relu" else logits
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"noise": self.noise.position}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.noise.position = state["noise"]

@@ -7,7 +7,7 @@ from trainables.methods.sleep.wake import Wake
 from trainables.options import option
 
 
-class WakeJoint(Wake, Joint):
+class WakeJoint(Wake["WakeJoint.Config"], Joint):
     """Joint training of the network of ``sleep_replay``: its upper bound."""
 
     name = "wake_joint"

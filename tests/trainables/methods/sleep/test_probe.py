@@ -176,7 +176,7 @@ def test_a_seed_that_diverged_has_no_values_and_leaves_the_others_alone(value, s
 def test_the_first_samples_of_every_class_met_are_kept():
     stream = make_stream("class", SEEDS)
     looked = Probe(4, 2, 10, 64)
-    assert looked.bytes() == 10 * (4 * 64 + 1)
+    assert looked.footprint()["auxiliary"] == 10 * (4 * 64 + 1)
     for index in range(2):
         looked.see(stream.task(index))
     assert looked.known.tolist() == [[label < 4 for label in range(10)]] * 2

@@ -15,8 +15,9 @@ import torch
 from conformance import build, make_stream
 
 from trainables import InputError
+from trainables.methods.sleep import dreams
 from trainables.methods.sleep import sleep as phase
-from trainables.methods.sleep.sleep import sleep_steps
+from trainables.methods.sleep.options import sleep_steps
 from trainables.methods.sleep.sleep_replay import SleepReplay
 from trainables.nn import sleep as spiking
 from trainables.nn.sleep import (
@@ -332,7 +333,7 @@ def toy_task(count, inputs=40, seeds=SEEDS, name="images", index=0):
 
 def dreamt(learner, task, samples, steps):
     """All inputs of a sleep, bool [S, steps, D]."""
-    return torch.stack(list(learner.dreams(task, samples, steps)), 1)
+    return torch.stack(list(learner.asleep.dreams.inputs(task, samples, steps)), 1)
 
 
 def test_half_a_brightness_spikes_at_the_published_rate():
@@ -356,7 +357,7 @@ def test_inputs_do_not_depend_on_how_many_are_drawn_at_once(monkeypatch, mask):
     info, options = window_info(5, 8), {"images_per_step": 3} | mask
     task = toy_task(11)
     whole = dreamt(toy(info, **options), task, task.sample(11, "").inputs, 150)
-    monkeypatch.setattr(phase, "CHUNK", 7)
+    monkeypatch.setattr(dreams, "CHUNK", 7)
     parts = dreamt(toy(info, **options), task, task.sample(11, "").inputs, 150)
     assert torch.equal(whole, parts)
 
@@ -365,17 +366,19 @@ def test_inputs_do_not_depend_on_how_many_images_are_averaged_at_once(monkeypatc
     learner, task = toy(images_per_step=6), toy_task(11)
     samples = task.sample(11, "").inputs
     whole = dreamt(learner, task, samples, 70)
-    monkeypatch.setattr(phase, "IMAGES", 20)  # of three steps, and two are left over
+    monkeypatch.setattr(dreams, "IMAGES", 20)  # of three steps, and two are left over
     assert torch.equal(dreamt(learner, task, samples, 70), whole)
 
 
 @pytest.mark.parametrize(("each", "most"), [(100, 8100), (10_000, 10_000)])
 def test_images_at_once_do_not_grow_with_steps_times_images(each, most, monkeypatch):
     learner, task, seen = toy(images_per_step=each), toy_task(11), []
-    original = learner.encode
-    monkeypatch.setattr(
-        learner, "encode", lambda given: (seen.append(given.shape[:-1].numel()), original(given))[1]
-    )
+
+    def encode(given):
+        seen.append(given.shape[:-1].numel())
+        return learner.encode(given)
+
+    monkeypatch.setattr(learner.asleep.dreams, "encode", encode)
     dreamt(learner, task, task.sample(11, "").inputs, 100)
     assert sum(seen) == len(SEEDS) * 100 * each
     assert max(seen) == len(SEEDS) * min(most, 64 * each)
@@ -383,7 +386,7 @@ def test_images_at_once_do_not_grow_with_steps_times_images(each, most, monkeypa
 
 def test_more_samples_than_can_be_looked_at_are_refused_with_how_many_can():
     info = dataclasses.replace(FLAT, outputs=50)
-    assert toy(info, probe=40).probe
+    assert toy(info, probe=40).asleep.probe
     with pytest.raises(InputError, match=r"probe = 41: of 50 classes .* allowed: 0 to 40"):
         toy(info, probe=41)
 
@@ -456,12 +459,12 @@ def test_inputs_spike_at_the_rates_of_the_mean_of_what_may_be_looked_at(options,
     stream = make_stream("class", (3, 5))
     learner = build(SleepReplay, {"hidden": [4], "mask_keep": 0.5} | options, stream)
     for index in range(3):
-        samples = learner.samples(stream.task(index))
+        samples = learner.asleep.dreams.samples(stream.task(index))
     sizes = [stream.task(t).size for t in tasks]
     assert len(set(sizes)) == len(sizes), "a mean of means would do as well"
     expected = by_hand_mean(stream, tasks)
     if options != {"sleep_data": "current", "images_per_step": 10}:
-        found = learner.mean_image(samples).squeeze(1).double()
+        found = learner.asleep.dreams.mean_image(samples).squeeze(1).double()
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     chance = 0.5 * 0.002 * 239.515363 * expected
     rates = dreamt(learner, stream.task(2), samples, 6000).double().mean(1)
@@ -474,8 +477,8 @@ def test_images_of_a_step_are_drawn_with_replacement_and_whole():
     """Of two samples, one dark and one bright, a mean of ten has k bright ones, binomial."""
     samples = torch.zeros(3, 2, 40, dtype=torch.uint8)
     samples[:, 1] = 254
-    learner = toy(images_per_step=10)
-    means = learner.drawn_means(samples, Draws(SEEDS, "images", torch.device("cpu")), 2000)
+    draws = Draws(SEEDS, "images", torch.device("cpu"))
+    means = toy(images_per_step=10).asleep.dreams.drawn_means(samples, draws, 2000)
     assert means.shape == (3, 2000, 40)
     assert (means == means[..., :1]).all()
     bright = (means[..., 0] * 10).double()
@@ -487,11 +490,11 @@ def test_images_of_a_step_are_drawn_with_replacement_and_whole():
 
 def test_seen_samples_are_kept_task_by_task_and_others_are_not():
     for kind, expected in (("current", 4), ("mean", 4), ("seen", 5 + 6 + 4)):
-        learner = toy(sleep_data=kind)
+        held = toy(sleep_data=kind).asleep.dreams
         for index, size in enumerate((5, 6, 4)):
-            samples = learner.samples(toy_task(size, name=f"task{index}", index=index))
+            samples = held.samples(toy_task(size, name=f"task{index}", index=index))
         assert samples.shape == (3, expected, 40)
-        assert learner.past.shape[1] == (expected if kind == "seen" else 0)
+        assert held.past.shape[1] == (expected if kind == "seen" else 0)
 
 
 # -- factors of the layers
@@ -523,6 +526,16 @@ def lively(learner, factor=4.0):
     return learner
 
 
+def largest(learner, samples):
+    """Lambda of each layer, [S, 1]."""
+    return learner.asleep.largest(learner.network, samples)
+
+
+def factors_of(learner, samples):
+    """Factor of each layer, [S, 1]."""
+    return learner.asleep.factors(learner.network, samples)
+
+
 LAMBDAS = [
     {},
     {"bias": True},
@@ -541,7 +554,7 @@ def test_lambda_is_the_largest_weight_or_activity_of_a_layer(options):
     learner.network.train()  # as training leaves it
     active = forward_by_hand(learner.network, samples, keep)
     for n, (layer, found) in enumerate(
-        zip(learner.network.dense, learner.largest(samples), strict=True)
+        zip(learner.network.dense, largest(learner, samples), strict=True)
     ):
         for seed in range(3):
             expected = max(0, layer.weight[seed].max().item(), active[n][seed].max().item())
@@ -551,7 +564,7 @@ def test_lambda_is_the_largest_weight_or_activity_of_a_layer(options):
 
 def test_lambda_is_the_largest_weight_where_activity_is_less():
     learner, dark = toy(), torch.zeros(3, 4, 40, dtype=torch.uint8)
-    for layer, found in zip(learner.network.dense, learner.largest(dark), strict=True):
+    for layer, found in zip(learner.network.dense, largest(learner, dark), strict=True):
         assert torch.equal(found.squeeze(1), layer.weight.detach().amax((1, 2)))
 
 
@@ -559,11 +572,11 @@ def test_every_sample_counts_in_lambda_however_many_there_are():
     learner = lively(toy())
     samples = torch.zeros(3, 1300, 40, dtype=torch.uint8)
     bright = toy_task(1).sample(1, "").inputs[:, 0]
-    expected = learner.largest(bright.unsqueeze(1))
+    expected = largest(learner, bright.unsqueeze(1))
     for place in (0, 511, 512, 1299):
         placed = samples.clone()
         placed[:, place] = bright
-        for mine, theirs in zip(learner.largest(placed), expected, strict=True):
+        for mine, theirs in zip(largest(learner, placed), expected, strict=True):
             torch.testing.assert_close(mine, theirs)
 
 
@@ -571,8 +584,8 @@ def chains(chain, **options):
     """A learner, its samples, the factors of its layers and their lambdas, [S, 1, 1] each."""
     learner = lively(toy(normalisation=chain, **options))
     samples = toy_task(30).sample(30, "").inputs
-    factors = [f.double().unsqueeze(2) for f in learner.factors(samples)]
-    lambdas = [most.double().unsqueeze(2) for most in learner.largest(samples)]
+    factors = [f.double().unsqueeze(2) for f in factors_of(learner, samples)]
+    lambdas = [most.double().unsqueeze(2) for most in largest(learner, samples)]
     return learner, samples, factors, lambdas
 
 
@@ -614,7 +627,8 @@ def test_factors_by_hand():
 )
 def test_fixed_scales_are_those_of_the_port(hidden, products):
     learner = toy(hidden=hidden)
-    layers = learner.spiking_layers(learner.factors(torch.zeros(3, 1, 40, dtype=torch.uint8)))
+    factors = factors_of(learner, torch.zeros(3, 1, 40, dtype=torch.uint8))
+    layers = learner.asleep.spiking_layers(learner.network, factors)
     for layer, product in zip(layers, products, strict=True):
         assert layer.scale.flatten().tolist() == pytest.approx([product] * 3, rel=1e-5)
     thresholds = [14.548273, *[44.560317] * (len(hidden) - 1), 38.046326][-len(products) :]
@@ -639,12 +653,12 @@ def rates_and_activity(fired, options):
     learner = lively(toy(info, **usual, **options), 2.0)
     task = toy_task(1, 50)
     sample = task.sample(1, "").inputs
-    learner.sleep(task, 4000)
+    learner.asleep.sleep(task, learner.network, 4000)
     rates = [torch.stack(fired[n::3]).double().mean(0) for n in range(3)]
     active = [torch.stack(a).squeeze(1) for a in forward_by_hand(learner.network, sample)]
     scaled, gain = [], 0.2
     betas = (options["beta_first"], options["beta_hidden"], options["beta_last"])
-    for a, most, beta in zip(active, learner.largest(sample), betas, strict=True):
+    for a, most, beta in zip(active, largest(learner, sample), betas, strict=True):
         gain *= options["alpha_scale"] / beta
         scaled.append(gain * a / most.double())
     return rates, scaled
@@ -685,7 +699,8 @@ def test_currents_of_biases_shrink_with_the_window(monkeypatch):
     given = []
     monkeypatch.setattr(phase, "sleep", lambda layers, inputs, rule: given.append(layers) or [])
     for mask in ({"mask_keep": 0.125}, {"mask": "window", "mask_window": 4}):
-        toy(window_info(8, 16), bias=True, **mask).sleep(toy_task(3, 128), 1)
+        learner = toy(window_info(8, 16), bias=True, **mask)
+        learner.asleep.sleep(toy_task(3, 128), learner.network, 1)
     for pixels, window in zip(*given, strict=True):  # 4 x 4 of 8 x 16 are an eighth
         torch.testing.assert_close(window.current, pixels.current)
 
@@ -697,10 +712,10 @@ def test_factors_are_of_the_samples_that_sleep_may_look_at(monkeypatch, data):
     learner = lively(toy(sleep_data=data, normalisation="consistent", alpha_scale=1.0))
     tasks = [toy_task(30, name="one"), toy_task(30, name="two", index=1)]
     for task in tasks:
-        learner.sleep(task, 1)
+        learner.asleep.sleep(task, learner.network, 1)
     old, new = (task.sample(30, "").inputs for task in tasks)
     samples = torch.cat([old, new], 1) if data == "seen" else new
-    expected, apart = learner.factors(samples), learner.factors(old)
+    expected, apart = factors_of(learner, samples), factors_of(learner, old)
     for layer, factor, other in zip(given[1], expected, apart, strict=True):
         torch.testing.assert_close(layer.scale, factor)
         assert not torch.allclose(layer.scale, other, rtol=1e-3)
@@ -714,7 +729,8 @@ def test_options_say_by_what_rule_units_learn(monkeypatch):
     monkeypatch.setattr(phase, "sleep", lambda layers, inputs, rule: given.append(rule))
     own = {"inc": 0.02, "dec_ratio": 0.25, "gate": "none", "decay": 0.9, "reset": "subtract"}
     for options in (own, {}):
-        toy(**options).sleep(toy_task(3), 5)
+        learner = toy(**options)
+        learner.asleep.sleep(toy_task(3), learner.network, 5)
     assert given[0] == Plasticity(0.02, 0.005, "none", 0.9, "subtract")
     assert given[1] == Plasticity(1e-3, 1e-4, "logistic", 0.999, "zero")
 
@@ -750,8 +766,8 @@ def test_a_seed_sleeps_the_same_whatever_its_company(options, fired):
         stream = make_stream("class", company)
         learner = build(SleepReplay, quick | options, stream)
         for index in range(2):
-            learner.sleep(stream.task(index), 300)
-        assert all((count > 0).all() for count in learner.spikes)
+            learner.asleep.sleep(stream.task(index), learner.network, 300)
+        assert all((count > 0).all() for count in learner.asleep.spikes)
         place = company.index(5)
         slept[company] = [layer.weight[place] for layer in learner.network.dense]
         slept[company] += [torch.stack(fired[n::3])[:, place] for n in range(3)]

@@ -229,7 +229,7 @@ def test_without_sleep_it_is_plain_training(scenario):
     assert same(weights_of(awake), weights_of(plain))
     counts = evaluate(plain, stream, 3).counts
     assert torch.equal(counts["after"], counts["before"])
-    assert plain.spikes == []
+    assert plain.asleep.spikes == []
 
 
 @pytest.mark.parametrize(("kind", "other"), [(PlainWake, Finetune), (WakeJoint, Joint)])
@@ -262,21 +262,21 @@ def test_the_upper_bound_learns_all_tasks_at_once():
 def test_the_readout_before_is_the_network_that_fell_asleep(options, monkeypatch):
     stream = make_stream("class", SEEDS)
     learner = build(SleepReplay, SLEEPS | options, stream)
-    noted, changed, original = {}, [], learner.before_sleep
+    noted, changed, original = {}, [], learner.asleep.after
 
-    def note():
+    def after(task, network):
         noted["matrix"] = evaluate(learner, stream, index + 1).counts["after"]
         noted["weights"] = weights_of(learner)
-        original()
+        original(task, network)
 
-    monkeypatch.setattr(learner, "before_sleep", note)
+    monkeypatch.setattr(learner.asleep, "after", after)
     for index in range(3):
         learn(learner, stream, index, index + 1)
         found = evaluate(learner, stream, index + 1).counts
         assert torch.equal(found["before"], noted["matrix"])
         changed.append(not torch.equal(found["after"], noted["matrix"]))
         assert not same(weights_of(learner), noted["weights"])
-        assert all((count > 0).all() for count in learner.spikes)
+        assert all((count > 0).all() for count in learner.asleep.spikes)
     assert any(changed), "sleep changed no answer"
 
 
@@ -414,7 +414,7 @@ def test_diagnostics_tell_spikes_ranks_and_change_only_where_asked():
 
 def test_before_and_after_are_the_network_before_and_after_its_sleep():
     learner, _ = learnt(2, probe=3)
-    found, probe = learner.diagnose(), learner.probe
+    found, probe = learner.diagnose(), learner.asleep.probe
     now = {name: weight.detach() for name, weight in learner.network.named_parameters()}
     samples = learner.encode(probe.samples.flatten(1, 2))
     for when, weights in (("before", learner.unslept), ("after", now)):
@@ -460,7 +460,7 @@ def test_exemplars_are_chosen_by_the_network_that_has_slept():
         for batch in task.batches(1, 16):
             parts.observe(batch)
         awake = weights_of(parts)
-        parts.sleep(task, [60, 80][index])
+        parts.asleep.sleep(task, parts.network, [60, 80][index])
         assert not same(weights_of(parts), awake)
         ICaRL.end_task(parts, task)
     assert_same_state(whole.state(), parts.state())

@@ -13,9 +13,10 @@ from conformance import accuracies, build, learn, make_stream
 from spiking_digits import STEPS, SpikingDigits
 
 from trainables import STREAMS, InputError
+from trainables.methods.spiking.base import ORDERS
 from trainables.methods.spiking.latent_replay import LatentReplay
 from trainables.methods.spiking.spiking_naive import SpikingNaive
-from trainables.methods.spiking.spiking_rehearsal import ORDERS, SpikingRehearsal
+from trainables.methods.spiking.spiking_rehearsal import SpikingRehearsal
 from trainables.rng import generator
 
 SEEDS = (11, 12)
@@ -143,17 +144,17 @@ def test_where_classes_are_not_new_nothing_is_drawn():
 
 def spy(learner, stream, task=1):
     """Learn a task; return what each step was given, and how many of it were new."""
-    steps, original, given = [], learner.descend_on, stream.task(task)
+    steps, original, given = [], learner.step, stream.task(task)
 
-    def descend_on(told, passed, labels, cut):
+    def step(told, passed, labels, cut):
         steps.append((passed.clone(), labels.clone(), cut))
         return original(told, passed, labels, cut)
 
     counted = [0]
     given.after_step = lambda done: counted.append(done.samples)
-    learner.descend_on = descend_on
+    learner.step = step
     learner.learn(given)
-    learner.descend_on = original
+    learner.step = original
     fresh = [after - before for before, after in itertools.pairwise(counted)]
     return [(*step, new) for step, new in zip(steps, fresh, strict=True)]
 
