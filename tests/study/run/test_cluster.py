@@ -54,7 +54,7 @@ CRASH = """
 import contextlib, faulthandler, os, sys
 from pathlib import Path
 import ray
-from study import cluster
+from study.run import cluster
 from study.console import open_streams
 from study.spec import ResourcesSection
 open_streams()

@@ -9,7 +9,6 @@ import itertools
 import os
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -574,11 +573,10 @@ def test_a_download_that_fails_says_what_to_put_where(damage, told, site, tmp_pa
 
 
 def test_a_download_that_fills_the_disk_leaves_nothing(site, tmp_path, monkeypatch):
-    def half(path: Path, content: bytes) -> None:
-        path.open("wb").write(content[:9])
+    def full(file: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match="No space left"):
         load("shd", tmp_path / "data")
     assert left_in(tmp_path / "data") == ["shd"]
