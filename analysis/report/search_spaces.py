@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from analysis import wording
@@ -11,6 +12,8 @@ from analysis.one_study.analyse import Analysis
 from analysis.records import OptionRecord
 from analysis.report.blocks import Table
 from analysis.report.columns import Column
+
+PARTS = ("kind", "low", "high", "log", "step", "choices")  # of an option, one by one in files
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,10 @@ def search_space_table(analysis: Analysis) -> Table:
         "Search spaces",
         (
             Column("method", "method"),
-            Column("option", "option", lambda row: row.option.option),
-            *(Column(key, value=_part(key)) for key in ("kind", "low", "high", "log", "step")),
-            Column("choices", value=_part("choices")),
-            Column("", "range", lambda row: row.option, _range),
-            Column("", "scale", lambda row: row.option, _scale),
+            Column("option", "option", attrgetter("option.option")),
+            *(Column(key, value=attrgetter(f"option.{key}")) for key in PARTS),
+            Column("", "range", attrgetter("option"), _range),
+            Column("", "scale", attrgetter("option"), _scale),
             Column("chosen", "chosen", format=_value),
         ),
         tuple(
@@ -47,10 +49,6 @@ def search_space_table(analysis: Analysis) -> Table:
         "trial, which is confirmed (-: there is none).",
         "search_spaces",
     )
-
-
-def _part(key: str) -> Any:
-    return lambda row: getattr(row.option, key)
 
 
 def _range(option: OptionRecord) -> str:

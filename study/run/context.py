@@ -27,16 +27,18 @@ class RunContext:
     slots: int
     stacks: Mapping[str, int]
 
-    def settings(self, phase: str, **more: Any) -> dict[str, Any]:
-        """Return what a trial is told besides its work; ``phase`` names its folder."""
+    def settings(self, name: str, **more: Any) -> dict[str, Any]:
+        """Return what a trial is told besides its work; ``name`` is of the folder that it shares
+        with the other trials of its source.
+        """
         spec = self.study.spec
-        storage = str(self.study.folder.storage / phase)
+        storage = str(self.study.folder.storage / name)
         known = {"objectives": spec.objectives, "gpus": spec.resources.gpus_per_trial}
         return {**known, "storage": storage, **more}
 
     def fit(
-        self, source: Source, phase: str, data: Data, first_tasks: Mapping[str, Foundation]
+        self, source: Source, name: str, data: Data, first_tasks: Mapping[str, Foundation]
     ) -> None:
         """Run the trials of a source to their end."""
         resources = self.study.spec.resources
-        fit(source, phase, data, first_tasks, resources, self.study.folder.storage)
+        fit(source, name, data, first_tasks, resources, self.study.folder.storage)

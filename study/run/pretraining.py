@@ -21,8 +21,8 @@ OBJECTIVE = "average_accuracy"  # a metric that one task has: a score is asked o
 class PretrainingTrials(Source):
     """Proposes the trials of a queue, each with the size of its stacks."""
 
-    def __init__(self, run: RunContext, phase: str, queue: Iterable[tuple[Entry, int]]) -> None:
-        settings = run.settings(phase, objectives=[OBJECTIVE], foundation=True)
+    def __init__(self, run: RunContext, name: str, queue: Iterable[tuple[Entry, int]]) -> None:
+        settings = run.settings(name, objectives=[OBJECTIVE], foundation=True)
         limit = run.study.spec.resources.task_minutes
         super().__init__(run.study.ledger, settings, 1, run.console, limit)
         self.queue = list(queue)

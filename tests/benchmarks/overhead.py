@@ -149,8 +149,8 @@ AT = (100, 1_000, 5_000)  # trials that have finished
 WINDOW = 50  # trials that are timed then
 
 
-class Timed(Console):
-    """Says nothing."""
+class Quiet(Console):
+    """Says nothing, and takes no time for it."""
 
     def phase(self, name: str, total: int, done: int) -> None:
         """Say nothing."""
@@ -169,7 +169,7 @@ def driver() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as place:
         folder = Folder(Path(place))
         study = Study(resolve(spec, name), folder, folder.ledger(repair=True))
-        run = RunContext(study, Timed(), 1, dict.fromkeys(study.methods, 1))
+        run = RunContext(study, Quiet(), 1, dict.fromkeys(study.methods, 1))
         source, written = SweepTrials(run, "replay"), 0.0
         finish = study.ledger.finish
 
