@@ -1,14 +1,18 @@
-"""Whole studies through the command line: a small one, run, killed and looked at."""
+"""Whole studies through the command line: a small one, run and looked at."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from without_ray import without_ray
+
+from study.cli import main
 from study.ledger import Entry, Ledger
 
 STUDY = """
@@ -45,6 +49,22 @@ def run(place: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(place, *more), capture_output=True, text=True, timeout=300)
 
 
+def run_here(place: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run the study in this process, its trials one after the other, where Ray matters not."""
+    out, err, words = io.StringIO(), io.StringIO(), command(place, *more)[2:]
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        without_ray(patch)
+        patch.setattr(sys, "argv", words)
+        patch.setattr("study.console.open_streams", lambda: None)  # these are ours
+        with pytest.raises(SystemExit) as end:
+            main()
+    return subprocess.CompletedProcess(words, end.value.code or 0, out.getvalue(), err.getvalue())
+
+
 def sets(*pairs: str) -> list[str]:
     return [word for pair in pairs for word in ("--set", pair)]
 
@@ -62,18 +82,3 @@ def sums(place: Path) -> dict[str, str]:
 def tables(place: Path) -> tuple[str, str]:
     report = place / "small" / "report" / "tables"
     return (report / "methods.csv").read_text(), (report / "comparisons.csv").read_text()
-
-
-def kill_when(place: Path, ready: Callable[[], bool], *more: str) -> None:
-    """Start a study and kill its driver, without a chance to clean up, once something is there."""
-    with (place / "killed.log").open("ab") as log:
-        driver = subprocess.Popen(
-            command(place, *more), stdout=log, stderr=log, start_new_session=True
-        )
-        deadline = time.monotonic() + 120
-        while not ready():
-            assert driver.poll() is None, "the study ended before it could be killed"
-            assert time.monotonic() < deadline, "nothing to kill in two minutes"
-            time.sleep(0.05)
-        driver.kill()
-        driver.wait()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from factory import build_study, make_spec
 
@@ -47,15 +48,7 @@ def study(tmp_path):
     environment |= {"HOME": str(tmp_path / "home"), "TERM": "xterm-256color"}
 
     def run(*arguments, code=0):
-        found = subprocess.run(
-            [sys.executable, "-m", "study", *map(str, arguments)],
-            cwd=work,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        found = forked.study([*map(str, arguments)], work, environment)
         assert found.returncode == code, found.stderr
         assert "Traceback" not in found.stdout + found.stderr
         assert "\x1b" not in found.stdout + found.stderr

@@ -11,7 +11,7 @@ import torch
 from trainables.streams.datasets import Split, load
 
 torch.set_num_threads(1)
-pytest.register_assert_rewrite("conformance")
+pytest.register_assert_rewrite("trainables.testing")
 
 
 @pytest.fixture(scope="session")

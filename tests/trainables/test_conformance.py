@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 
 import pytest
-from conformance import SEEDS, LearnerConformance, build, go_on, learn, make_stream
 
 from trainables import contract, learner
 from trainables.methods.ewc import EWC
@@ -14,6 +13,7 @@ from trainables.methods.icarl import ICaRL
 from trainables.methods.replay import Replay
 from trainables.methods.si import SI
 from trainables.methods.sleep.sleep_replay import SleepReplay
+from trainables.testing import DIGITS, SEEDS, LearnerConformance, build, go_on, learn, make_stream
 
 QUICK = {"hidden": [16], "epochs": 1, "batch_size": 16}
 ASLEEP = {"sleep_steps": 20, "beta_first": 1.0, "beta_last": 1.0, "sleep_data": "mean"}
@@ -44,9 +44,9 @@ def test_what_a_method_forgets_to_keep_is_found(kind, forgotten, options, tmp_pa
         learner = Forgetful
 
     Suite.options = QUICK | options
-    for learnt, state in enumerate(Suite.run("class").saved, start=1):
-        (tmp_path / f"class-{learnt}.pt").write_bytes(state)
-    go_on(tmp_path, Forgetful, Suite.options, ["class"], SEEDS, "cpu", None)
+    for learnt, snapshot in enumerate(Suite.run("class").snapshots, start=1):
+        (tmp_path / f"class-{learnt}.pt").write_bytes(snapshot.state)
+    go_on(tmp_path, Forgetful, Suite.options, ["class"], SEEDS, "cpu", DIGITS)
     with pytest.raises(AssertionError):
         Suite().test_resume_in_a_new_process_equals_uninterrupted("class", 2, tmp_path)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conformance import assert_same_state
 from torch import nn
 
 from analysis.metrics import PRIMARY
@@ -19,6 +18,7 @@ from trainables.engine.course import Course
 from trainables.methods.spiking.base import SpikingLearner
 from trainables.streams import SplitStream
 from trainables.streams.datasets import DATASETS, load
+from trainables.testing import assert_same_state
 
 SEEDS = (0, 2**63 - 1)  # the least and the greatest that a study file may name
 TASKS = 2

@@ -6,7 +6,6 @@ import io
 
 import pytest
 import torch
-from conformance import assert_same_state
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -14,6 +13,7 @@ from torch import nn
 from trainables import InputError
 from trainables.rng import Draws
 from trainables.stateful import Stateful
+from trainables.testing import assert_same_state
 
 CPU = torch.device("cpu")
 STACK = 2

@@ -17,6 +17,7 @@ import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
+import forked
 import numpy as np
 import pytest
 from factory import Run, add, build_study, make_outcome, make_spec
@@ -139,10 +140,8 @@ def port():
 
 def command(*arguments, code=0, **variables):
     """Run a command in a process of its own; return what it printed, where."""
-    words = [sys.executable, "-m", "study", *map(str, arguments)]
-    done = subprocess.run(
-        words, capture_output=True, text=True, timeout=120, check=False, env=os.environ | variables
-    )
+    words = [*map(str, arguments)]
+    done = forked.study(words, Path.cwd(), os.environ | variables)
     assert done.returncode == code, done.stderr
     return done.stdout, done.stderr
 

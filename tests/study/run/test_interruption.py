@@ -2,111 +2,171 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from runs import command, entries, run, sets, tables
+from plugged import describe, on_path
+from runs import command, entries, run_here, sets, sums
 
 from study.interruption import Interrupted, heed, heeded
 from study.ledger import Ledger
-from study.status import status
 
-SMALL = sets("tune.trials=3", "confirm.seeds.count=2", "resources.seeds_per_stack=1")
+# Replay that waits in the second task of a trial once as many trials are finished as a file says:
+# a signal then meets it in the middle, however fast the machine is.
+WAITING = """
+import os, time
+from pathlib import Path
+from trainables.methods.replay import Replay
+
+class Waiting(Replay):
+    name = "waiting"
+    reference = "made up"
+
+    def begin_task(self, task):
+        super().begin_task(task)
+        place = Path(os.environ["PLACE"])
+        phase, finished = (place / "wait").read_text().split()
+        trials = list(place.glob(f"small/ledger/{phase}/*/*/trial.json"))
+        if task.id == 1 and len(trials) == int(finished):
+            (place / "waits").touch()
+            time.sleep(1e6)
+"""
 
 
-def interrupted(
-    place: Path, by: signal.Signals, ready: Callable[[], bool]
-) -> tuple[subprocess.Popen[str], str]:
-    """Start a study and signal its driver once something is there; wait for its end."""
+def options(learner: str) -> list[str]:
+    """Two methods with two trials each and three seeds, one trial at a time."""
+    fixed = "fixed={hidden=[16],epochs=1,batch_size=16}"
+    replayed = "fixed={hidden=[16],epochs=1,batch_size=16,replay_ratio=1.0}"
+    replay = f"learner='{learner}',{replayed},space={{lr={{low=1e-4,high=1e-2,log=true}}}}"
+    return sets(
+        f"methods={{finetune={{{fixed}}},replay={{{replay}}}}}",
+        "tune.trials=2",
+        "confirm.seeds.count=3",
+        "resources.seeds_per_stack=1",
+        f"resources.cpus_per_trial={os.cpu_count()}",
+    )
+
+
+# How many trials are finished when a signal comes: all of finetune and as many of replay.
+# SIGUSR1 is what Slurm sends with `--signal=USR1`; SIGKILL leaves no time to end in order.
+STOPS = [
+    ("tune 2", signal.SIGUSR1),
+    ("tune 3", signal.SIGKILL),
+    ("confirm 1", signal.SIGTERM),
+    ("confirm 1", signal.SIGKILL),
+]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder for the study, where its learner is found."""
+    describe(tmp_path, "waiting", "[study.learners]\nwaiting = waiting_learner:Waiting\n")
+    (tmp_path / "waiting_learner.py").write_text(WAITING, encoding="utf-8")
+    (tmp_path / "wait").write_text("tune 0")
+    return tmp_path
+
+
+def stop(place: Path, number: signal.Signals, awaited: Path) -> tuple[int, str]:
+    """Start a study and signal its driver once a file is there; return how it ended."""
     driver = subprocess.Popen(
-        command(place, *SMALL),
+        command(place, *options("waiting")),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "MARK": str(place)},
+        env=on_path(place) | {"PLACE": str(place)},
     )
     try:
-        while not ready():
+        while not awaited.exists():
             assert driver.poll() is None, driver.communicate()[1]
             time.sleep(0.05)
-        driver.send_signal(by)
-        out, told = driver.communicate(timeout=240)
+        driver.send_signal(number)
+        out, err = driver.communicate()
     finally:
         driver.kill()
-    assert "Traceback" not in told
+        end(place)
+    assert "Traceback" not in err
     assert "verdict" not in out
-    return driver, told
+    return driver.returncode, err
 
 
-def left_behind(place: Path) -> list[str]:
-    """What still runs of a study's processes, a few seconds after its end."""
-    deadline = time.monotonic() + 60
-    while (found := of_study(place)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return found
+def end(place: Path) -> None:
+    """Wait until all processes of a study have ended, and fail where one does not."""
+    deadline = time.monotonic() + 120
+    while left := processes_of(place):
+        if time.monotonic() > deadline:
+            for number in left:
+                os.kill(number, signal.SIGKILL)
+            pytest.fail(f"left behind: {list(left.values())}")
+        time.sleep(0.1)
 
 
-def of_study(place: Path) -> list[str]:
-    """Names of the processes with a study's mark in their environment."""
-    found = []
+def processes_of(place: Path) -> dict[int, str]:
+    """Processes with a study's place in their environment: number and name."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"MARK={place}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append((process / "comm").read_text().strip())
-        except OSError:  # it has ended meanwhile
-            continue
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            variables = (process / "environ").read_bytes().split(b"\0")
+            if f"PLACE={place}".encode() in variables:
+                found[int(process.name)] = (process / "comm").read_text().strip()
     return found
 
 
-def claims(place: Path) -> list[Path]:
-    return list(place.glob("small/ledger/running/*.json"))
+def results(place: Path) -> dict[tuple[str, int, tuple[int, ...]], tuple[str, list[Any]]]:
+    """State, scores and confusion counts of every finished trial, by phase, number and seeds."""
+    ledger = Ledger(place / "small" / "ledger")
+    return {
+        (entry.phase, entry.number, entry.seeds): (
+            entry.state,
+            [entry.params, *entry.values, *ledger.outcome(entry).counts["main"].ravel().tolist()],
+        )
+        for entry in ledger.entries()
+    }
 
 
-@pytest.mark.parametrize(
-    ("by", "phase"),
-    [
-        (signal.SIGUSR1, "tune"),  # what Slurm sends with `--signal=USR1`
-        (signal.SIGTERM, "confirm"),
-    ],
-)
-def test_an_interrupted_study_is_unfinished_and_goes_on(tmp_path, by, phase):
-    def trained() -> bool:
-        done = list(tmp_path.glob(f"small/ledger/{phase}/*/*/trial.json"))
-        return len(done) >= 1 and any(path.name.startswith(phase) for path in claims(tmp_path))
-
-    driver, told = interrupted(tmp_path, by, trained)
-    assert driver.returncode == 128 + by
-    assert f"interrupted by {by.name}: finished trials are kept" in told
-    assert left_behind(tmp_path) == []
-    assert not (tmp_path / "small" / "report").exists()
-    before = {entry.folder for entry in entries(tmp_path)}
-    lacking = [row["method"] for row in status(tmp_path / "small") if row["confirmed"] != "2/2"]
-    assert lacking
-    assert bool(entries(tmp_path, "confirm")) == (phase == "confirm")
-    again = run(tmp_path, *SMALL)
-    assert again.returncode == 0, again.stderr
-    assert before < {entry.folder for entry in entries(tmp_path)}
-    report = json.loads((tmp_path / "small" / "report" / "report.json").read_text())
+def test_a_study_that_is_stopped_again_and_again_loses_nothing_and_changes_no_digit(place):
+    before: dict[str, str] = {}
+    for wait, number in STOPS:
+        (place / "wait").write_text(wait)
+        (place / "waits").unlink(missing_ok=True)
+        exit_status, told = stop(place, number, place / "waits")
+        if number == signal.SIGKILL:
+            assert exit_status == -number
+        else:
+            assert exit_status == 128 + number
+            assert f"interrupted by {number.name}: finished trials are kept" in told
+        phase, finished = wait.split()
+        assert len(entries(place, phase)) == int(finished)
+        assert not (place / "small" / "report").exists()
+        assert before.items() <= sums(place).items()
+        before = sums(place)
+    (place / "wait").write_text("tune 0")
+    words = command(place, *options("waiting"))
+    variables = on_path(place) | {"PLACE": str(place)}
+    last = subprocess.run(words, capture_output=True, text=True, env=variables)
+    assert last.returncode == 0, last.stderr
+    assert before.items() <= sums(place).items()
+    assert any(entry.resumed for entry in entries(place))
+    report = json.loads((place / "small" / "report" / "report.json").read_text())
     assert not any("was changed" in note for note in report["notes"])
-    assert [row["n"] for row in report["methods"]] == [2, 2]
-    assert len(tables(tmp_path)[0].splitlines()) == 3
+    (place / "undisturbed").mkdir()
+    undisturbed = run_here(place / "undisturbed", *options("replay"))
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert results(place) == results(place / "undisturbed")
 
 
-def test_a_study_may_end_before_ray_has_started(tmp_path):
-    driver, told = interrupted(
-        tmp_path, signal.SIGTERM, lambda: (tmp_path / "small" / "study.json").exists()
-    )
-    assert driver.returncode == 143
+def test_a_study_may_end_before_ray_has_started(place):
+    exit_status, told = stop(place, signal.SIGTERM, place / "small" / "study.json")
+    assert exit_status == 143
     assert "interrupted by SIGTERM" in told
-    assert left_behind(tmp_path) == []
-    assert Ledger(tmp_path / "small" / "ledger").entries() == []
+    assert Ledger(place / "small" / "ledger").entries() == []
 
 
 def test_the_second_signal_is_obeyed_at_once():

@@ -1,13 +1,12 @@
-"""Whole studies with real Ray and MLflow: finished, extended, killed."""
+"""A whole study with real Ray and MLflow: finished, asked for again, and extended."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from runs import entries, kill_when, run, sets, sums, tables
+from runs import entries, run, run_here, sets, sums, tables
 
 from study.ledger import Ledger
 
@@ -90,7 +89,7 @@ def test_running_again_runs_nothing_and_gives_the_same_tables(whole):
     # a killed run of an earlier version of the study had asked for this; nobody wants it now
     known = ledger.entries("confirm")[0]
     ledger.begin(replace(known, work={**known.work, "seeds": [7, 8]}, state="running"))
-    again = run(place)
+    again = run_here(place)
     assert again.returncode == 0, again.stderr
     assert sums(place) == before
     assert tables(place) == shown
@@ -100,27 +99,9 @@ def test_running_again_runs_nothing_and_gives_the_same_tables(whole):
 def test_more_seeds_and_trials_run_only_what_is_missing(whole):
     place, _, _ = whole
     before = sums(place)
-    more = run(place, *sets("tune.trials=5", "confirm.seeds.count=8"))
+    more = run_here(place, *sets("tune.trials=5", "confirm.seeds.count=8"))
     assert more.returncode == 0, more.stderr
     after = sums(place)
     assert before.items() <= after.items()
     assert len(entries(place, "tune")) == 10
     assert "added after" in (place / "small" / "report" / "report.md").read_text()
-
-
-def test_a_killed_driver_loses_nothing_and_changes_no_digit(whole, tmp_path):
-    _, _, undisturbed = whole
-
-    def finished(phase: str, count: int) -> Callable[[], bool]:
-        pattern = f"small/ledger/{phase}/*/*/trial.json"
-        return lambda: len(list(tmp_path.glob(pattern))) >= count
-
-    kill_when(tmp_path, finished("tune", 3))
-    first = sums(tmp_path)
-    kill_when(tmp_path, finished("confirm", 1))
-    second = sums(tmp_path)
-    final = run(tmp_path)
-    assert final.returncode == 0, final.stderr
-    last = sums(tmp_path)
-    assert first.items() <= second.items() <= last.items()
-    assert tables(tmp_path) == undisturbed

@@ -9,7 +9,6 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from conformance import assert_same_state
 
 from trainables import LEARNERS, InputError, Map
 from trainables.engine.assignment import Assignment
@@ -19,6 +18,7 @@ from trainables.engine.outcome import Outcome
 from trainables.methods.finetune import Finetune
 from trainables.methods.gdumb import GDumb
 from trainables.methods.spiking.base import SpikingLearner
+from trainables.testing import assert_same_state
 
 SEEDS = (11, 12)
 QUICK = {"hidden": [16], "epochs": 2, "batch_size": 16}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conformance import build, learn, make_stream
 
 from trainables import STREAMS
 from trainables.engine import evaluation
 from trainables.engine.evaluation import evaluate
 from trainables.methods.finetune import Finetune
 from trainables.streams import SCENARIOS
+from trainables.testing import build, learn, make_stream
 
 SEEDS = (11, 12, 13)
 QUICK = {"hidden": [8], "epochs": 1, "batch_size": 32, "lr": 0.01}

@@ -8,7 +8,6 @@ import functools
 from pathlib import Path
 
 import pytest
-from conformance import build, learn, leaves, make_stream, task_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from spiking_digits import SpikingDigits
@@ -20,6 +19,7 @@ from trainables.memory.base import SlotMemory
 from trainables.methods.spiking.base import SpikingLearner
 from trainables.streams import StreamInfo
 from trainables.streams.datasets import load
+from trainables.testing import build, learn, leaves, make_stream, task_of
 
 MNIST = StreamInfo("toy", "class", inputs=784, outputs=10, scale=1 / 255, tasks=5)
 UNTOLD = dataclasses.replace(MNIST, scenario="task_free", tasks=None)

@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from conformance import build, learn
 
 from trainables import STREAMS, InputError
 from trainables.methods.joint import Joint
 from trainables.streams.stream import _fewest_first, validation_rows
+from trainables.testing import build, learn
 
 SEEDS = (3, 5, 8)
 KINDS = [(phase, order) for phase in ("tune", "confirm") for order in ("fixed", "shuffled")]

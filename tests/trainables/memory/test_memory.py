@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conformance import make_stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -16,6 +15,7 @@ from trainables.memory import BalancedMemory, ReservoirMemory
 from trainables.rng import Draws
 from trainables.streams import Batch, StreamInfo
 from trainables.streams.views import Views
+from trainables.testing import make_stream
 
 CPU = torch.device("cpu")
 TOY = StreamInfo("toy", "class", inputs=3, outputs=10, scale=1 / 255, tasks=5)

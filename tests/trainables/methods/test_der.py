@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conformance import TASKS, build
 from torch import nn
 
 from trainables import STREAMS, InputError
@@ -15,6 +14,7 @@ from trainables.methods.der import DER
 from trainables.nn import Linear
 from trainables.rng import Draws
 from trainables.streams.datasets import load
+from trainables.testing import TASKS, build
 
 CPU = torch.device("cpu")
 SEEDS = (11, 12)

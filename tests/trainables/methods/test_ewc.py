@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 import torch.nn.functional as F
-from conformance import build, learn, make_stream
 from torch import nn
 
 from trainables.learner import cross_entropy
@@ -16,6 +15,7 @@ from trainables.methods.ewc import EWC, fisher_sum
 from trainables.nn import MLP, LayerNorm, Linear
 from trainables.rng import generator
 from trainables.streams import Batch, StreamInfo
+from trainables.testing import build, learn, make_stream
 
 SEEDS = (3, 5, 8)
 INPUTS, OUTPUTS = 6, 4

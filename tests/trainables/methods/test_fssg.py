@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conformance import assert_same_state, build, learn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -19,6 +18,7 @@ from trainables.methods.fssg import FSSG, Samples, distillation, weighted_mean
 from trainables.nn import LayerNorm, Linear
 from trainables.rng import generator
 from trainables.streams.datasets import load
+from trainables.testing import assert_same_state, build, learn
 
 SEEDS = (11, 12)
 OPTIONS = {

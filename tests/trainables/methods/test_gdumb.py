@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conformance import accuracies, build, learn, make_stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -24,6 +23,7 @@ from trainables.methods.gdumb import GDumb, learning_rate
 from trainables.nn.cutmix import cutmix
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, StreamInfo
+from trainables.testing import accuracies, build, learn, make_stream
 
 SEEDS = (11, 12, 13)
 CPU = torch.device("cpu")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conformance import SEEDS, build, learn, make_stream
 from scipy.optimize import minimize, nnls
 
 from trainables import InputError
@@ -19,6 +18,7 @@ from trainables.methods.replay import Replay
 from trainables.nn import assign_gradients, flat
 from trainables.rng import generator
 from trainables.streams import StreamInfo
+from trainables.testing import SEEDS, build, learn, make_stream
 
 QUICK = {"hidden": [16, 12], "epochs": 1, "batch_size": 16}
 LENGTH = 40  # numbers in a gradient

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conformance import build, learn, make_stream
 
 from trainables import STREAMS, InputError
 from trainables.engine.evaluation import evaluate
 from trainables.memory.herded import herd
 from trainables.methods.icarl import ICaRL
 from trainables.rng import generator
+from trainables.testing import build, learn, make_stream
 
 SEEDS = (11, 12, 13)
 QUICK = {"hidden": [16], "epochs": 1, "batch_size": 16, "lr": 5e-3, "memory_total": 100}

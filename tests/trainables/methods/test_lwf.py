@@ -7,12 +7,12 @@ import math
 
 import pytest
 import torch
-from conformance import accuracies, build, learn, make_stream
 
 from trainables import STREAMS
 from trainables.methods.finetune import Finetune
 from trainables.methods.lwf import LwF, distil, rivals
 from trainables.rng import generator
+from trainables.testing import accuracies, build, learn, make_stream
 
 SEEDS = (11, 12, 13)
 QUICK = {"hidden": [16], "epochs": 1, "batch_size": 8, "lr": 5e-3}

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 import torch.nn.functional as F
-from conformance import build, learn, make_stream
 
 from trainables.learner import cross_entropy
 from trainables.methods.si import SI
 from trainables.rng import generator
 from trainables.streams import Batch, StreamInfo
+from trainables.testing import build, learn, make_stream
 
 SEEDS = (3, 5, 8)
 INPUTS, HIDDEN, OUTPUTS = 6, 5, 4

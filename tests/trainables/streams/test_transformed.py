@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 import torch
 import torchvision.transforms.functional as transforms
-from conformance import accuracies, build, learn
 from torchvision.transforms import InterpolationMode
 
 from trainables import STREAMS
@@ -16,6 +15,7 @@ from trainables.methods.joint import Joint
 from trainables.rng import generator
 from trainables.streams import transformed
 from trainables.streams.transformed import PermutedStream, RotatedStream, rotate
+from trainables.testing import accuracies, build, learn
 
 SEEDS = (3, 5, 8)
 SCENARIOS = ("task", "domain", "class", "task_free")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conformance import accuracies, build, learn, make_stream
 
 from trainables import InputError
 from trainables.learner import cross_entropy
 from trainables.methods.sleep.merging import Merging, multiplied
 from trainables.nn import MLP, Dropout
 from trainables.rng import Draws, generator
+from trainables.testing import accuracies, build, learn, make_stream
 
 SEEDS = (11, 12)
 QUICK = {"hidden": [16], "epochs": 2, "batch_size": 16, "lr": 0.05}

@@ -9,12 +9,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from conformance import make_stream
 from sklearn.decomposition import PCA
 
 from trainables.methods.sleep.probe import Probe, activities, principal_axes, stable_rank
 from trainables.nn import MLP, Dropout
 from trainables.rng import Draws, generator
+from trainables.testing import make_stream
 
 SEEDS = (3, 5)
 CLASSES, COUNT = 6, 7

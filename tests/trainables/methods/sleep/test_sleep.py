@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conformance import build, make_stream
 
 from trainables import InputError
 from trainables.methods.sleep import dreams
@@ -32,6 +31,7 @@ from trainables.nn.sleep import (
 )
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, StreamInfo
+from trainables.testing import build, make_stream
 
 SEEDS = (3, 5, 8)
 PATHS = {"sparse": (sparse_incoming, sparse_learn), "dense": (dense_incoming, dense_learn)}

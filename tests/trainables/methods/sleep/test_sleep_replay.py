@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conformance import accuracies, assert_same_state, build, learn, make_stream
 from torch.func import functional_call
 
 from trainables import STREAMS, InputError
@@ -25,6 +24,7 @@ from trainables.methods.sleep.wake import Wake
 from trainables.methods.sleep.wake_joint import WakeJoint
 from trainables.rng import generator
 from trainables.streams import Batch, StreamInfo
+from trainables.testing import accuracies, assert_same_state, build, learn, make_stream
 
 SEEDS = (11, 12)
 INPUTS, OUTPUTS = 6, 4

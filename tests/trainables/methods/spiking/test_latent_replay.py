@@ -9,7 +9,6 @@ from collections import Counter
 
 import pytest
 import torch
-from conformance import accuracies, build, learn, make_stream
 from spiking_digits import STEPS, SpikingDigits
 
 from trainables import STREAMS, InputError
@@ -18,6 +17,7 @@ from trainables.methods.spiking.latent_replay import LatentReplay
 from trainables.methods.spiking.spiking_naive import SpikingNaive
 from trainables.methods.spiking.spiking_rehearsal import SpikingRehearsal
 from trainables.rng import generator
+from trainables.testing import accuracies, build, learn, make_stream
 
 SEEDS = (11, 12)
 HIDDEN = [24, 16]
