@@ -1,15 +1,16 @@
-"""Continual-learning metrics: from confusion counts to an accuracy matrix to numbers per seed.
+"""Continual-learning metrics: confusion counts, the accuracy matrix, and one number per seed.
 
-A function under `@metric` is one: its name is the metric's, the first paragraph of its docstring is
-what reports say of it, and its arguments are what it needs to know.
+A metric is a function decorated with `@metric`. The function's name is the metric's name, the first
+paragraph of the docstring is the metric's description in reports, and the argument names say which
+data the metric needs.
 
 Shape legend: S seeds, T tasks, I rows of the accuracy matrix (= T, one per learnt task), C classes,
 N evaluations of a continually evaluated stream.
 
-Every function is vectorised over seeds, leaves its input untouched and lets NaN through: a seed
-that could not be scored stays visible. In formulas tasks count from 1 and R[i,j] is the accuracy on
-task j after learning task i; as an argument R is called `matrix`. Entries above the diagonal may be
-NaN; only forward transfer reads them.
+Every function is vectorised over seeds, leaves its input untouched and propagates NaN, so that a
+seed without a score stays visible. In formulas tasks count from 1, and R[i,j] is the accuracy on
+task j after learning task i; the argument `matrix` is R. Entries above the diagonal may be NaN;
+only forward transfer reads them.
 """
 
 from __future__ import annotations
@@ -31,19 +32,23 @@ Function = TypeVar("Function", bound=Callable[..., Array])
 ACCURACY = "accuracy, 0 to 1"
 CHANGE = "accuracy difference, -1 to 1"
 SHARE = "share, 0 to 1"
-RATIO_FLOOR = 1e-6  # keeps the retention ratio finite for a task that was never learnt
+RATIO_FLOOR = 1e-6  # keeps the retention ratio of a task that was never learnt finite
 RATIO_LIMITS = (0.0, 1.5)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number for each seed [S]: the function to it, and what is known of it."""
+    """A metric: the function that computes one number per seed [S], and the facts about it.
+
+    >>> METRICS["forgetting"].higher_is_better
+    False
+    """
 
     function: Callable[..., Array]
     unit: str
     higher_is_better: bool
-    worst: float | None  # what a failed seed counts as; None: the chance level
-    transfer: bool  # about a task while others are learnt: an offline bound has no such metric
+    worst: float | None  # the value of a failed seed; None: the chance level
+    transfer: bool  # depends on accuracies during the stream: not defined for an offline bound
 
     @property
     def name(self) -> str:
@@ -55,20 +60,24 @@ class Metric:
 
     @cached_property
     def needs(self) -> frozenset[str]:
-        """The arguments of the function."""
+        """The names of the function's arguments."""
         return frozenset(inspect.signature(self.function).parameters)
 
     def __call__(self, counts: Counts) -> Array:
-        """A primary metric from confusion counts [S, T, T, C, C]."""
-        return self.of(from_counts(counts))
+        """Compute a primary metric from confusion counts [S, T, T, C, C].
 
-    def of(self, known: Mapping[str, NDArray[Any]]) -> Array:
-        """The metric from what it needs, by name."""
-        return self.function(**{name: known[name] for name in self.needs})
+        >>> PRIMARY["average_accuracy"](np.array([[[[[3, 1], [0, 4]]]]]))  # 1 seed, 1 task
+        array([0.875])
+        """
+        return self.compute(from_counts(counts))
+
+    def compute(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
+        """Compute the metric from arrays by argument name; further arrays are ignored."""
+        return self.function(**{name: inputs[name] for name in self.needs})
 
 
 class ReadoutMetric(NamedTuple):
-    """A metric of one of a learner's readouts; the primary one has no name here.
+    """A metric of one readout of a learner; an empty `readout` is the primary readout.
 
     >>> str(ReadoutMetric("forgetting", "slow"))
     'forgetting [slow]'
@@ -87,7 +96,7 @@ METRICS: dict[str, Metric] = {}
 def metric(
     unit: str, higher_is_better: bool = True, worst: float | None = None, transfer: bool = False
 ) -> Callable[[Function], Function]:
-    """Register a function as a metric; for the arguments, see `Metric`."""
+    """Register a function as a metric; the arguments are fields of `Metric`."""
 
     def register(function: Function) -> Function:
         METRICS[function.__name__] = Metric(function, unit, higher_is_better, worst, transfer)
@@ -97,19 +106,19 @@ def metric(
 
 
 def find_metric(name: str) -> Metric:
-    """The primary metric of that name; a `ValueError` lists the allowed ones."""
+    """Return the primary metric of a name; a `ValueError` lists the allowed names."""
     if name not in PRIMARY:
         raise ValueError(unknown_name("metric", name, list(PRIMARY)))
     return PRIMARY[name]
 
 
 def from_counts(counts: Counts) -> dict[str, NDArray[Any]]:
-    """What metrics learn from confusion counts [S, I, T, C, C]: these and the accuracy matrix."""
+    """Return the inputs of primary metrics: confusion counts [S, I, T, C, C], accuracy matrix."""
     return {"counts": counts, "matrix": accuracy_matrix(counts)}
 
 
 def accuracy_matrix(counts: Counts) -> Array:
-    """Accuracy of each seed, after each task, on each task.
+    """Return the accuracy of each seed, after each learnt task, on each tested task.
 
     Args:
         counts: confusion counts [S, I, T, C, C], indexed (seed, learnt task, tested task, true
@@ -132,10 +141,10 @@ def pooled_accuracy(counts: Counts) -> Array:
     """Accuracy over the test samples of all tasks together at the end of the stream:
     sum_j n_j R[T,j] / sum_j n_j, n_j test samples of task j.
 
-    Each sample counts the same, where `average_accuracy` has each task count the same. Needs the
-    counts [S, T, T, C, C].
+    Every sample has the same weight; in `average_accuracy` every task has. `counts` are
+    [S, T, T, C, C].
     """
-    correct, samples = (_final_row(of).sum(axis=-1) for of in _correct_and_all(counts))
+    correct, samples = (_final_row(total).sum(axis=-1) for total in _correct_and_all(counts))
     return _share(correct, samples)
 
 
@@ -161,7 +170,8 @@ def average_incremental_accuracy(matrix: Array) -> Array:
 def retention_old(matrix: Array) -> Array:
     """Final accuracy on all tasks but the newest: (1/(T-1)) sum_{j<T} R[T,j].
 
-    Not the average accuracy over all tasks: published "retention" means either. NaN for T = 1.
+    Published "retention" is either this metric or the average accuracy over all tasks. NaN for
+    T = 1.
     """
     return _mean(_final_row(matrix)[:, :-1])
 
@@ -181,8 +191,8 @@ def retention_ratio(matrix: Array) -> Array:
     """Final accuracy relative to that just after learning, old tasks:
     (1/(T-1)) sum_{j<T} R[T,j]/R[j,j].
 
-    Each ratio is over max(R[j,j], 1e-6) and cut to [0, 1.5], which keeps a task that was hardly
-    learnt from ruling the mean. NaN for T = 1.
+    The denominator is max(R[j,j], 1e-6), and each ratio is clipped to [0, 1.5], so that a task that
+    was hardly learnt does not dominate the mean. NaN for T = 1.
     """
     ratio = _final_row(matrix) / np.maximum(_diagonal(matrix), RATIO_FLOOR)
     return _mean(np.clip(ratio, *RATIO_LIMITS)[:, :-1])
@@ -215,8 +225,8 @@ def forgetting(matrix: Array) -> Array:
     """Loss from the best earlier accuracy on the old tasks:
     (1/(T-1)) sum_{j<T} (max_{j<=i<T} R[i,j] - R[T,j]).
 
-    The maximum leaves out the final row, so it is negative where the last task helped the old ones
-    (Chaudhry et al. 2018). NaN for T = 1.
+    The maximum leaves out the final row, so forgetting is negative where learning the last task
+    improved the old tasks (Chaudhry et al. 2018). NaN for T = 1.
     """
     matrix = _square(matrix)
     tasks = matrix.shape[-1]
@@ -232,10 +242,10 @@ def forward_transfer(matrix: Array, initial: Array) -> Array:
     (1/(T-1)) sum_{j>1} (R[j-1,j] - b_j).
 
     Args:
-        matrix: R, the accuracy matrix [S, I, T], the entries just above the diagonal filled.
+        matrix: R, the accuracy matrix [S, T, T], with the entries just above the diagonal.
         initial: b [S, T], the accuracy of the freshly initialised network on each task.
 
-    Meaningless for a single class-incremental head, where R[j-1,j] is zero by construction
+    Has no meaning for a single class-incremental head, where R[j-1,j] is zero by construction
     (Lopez-Paz and Ranzato 2017, GEM). NaN for T = 1.
     """
     matrix = _square(matrix)
@@ -251,8 +261,8 @@ def recency_bias(counts: Counts, task_classes: NDArray[np.bool_]) -> Array:
         counts: confusion counts [S, I, T, C, C].
         task_classes: [S, T, C], True where class c belongs to task t of this seed's stream.
 
-    0 is none. Made for class-incremental streams: where tasks share classes, a right answer counts
-    too. NaN for T = 1 and where the old tasks have no samples.
+    Meant for class-incremental streams: where tasks share classes, correct predictions count too.
+    NaN for T = 1 and where the old tasks have no samples.
     """
     final = np.asarray(counts, dtype=np.float64)[:, -1]  # [S, T, true, predicted]
     predicted = final[:, :-1].sum(axis=(1, 2))  # [S, C]
@@ -266,14 +276,13 @@ def min_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> 
     """Lowest accuracy on the old tasks at any evaluation since they were learnt, mean over them
     (De Lange et al. 2023).
 
-    (1/(k-1)) sum_{j<k} min_n A(j, n), with k the task being learnt at the last evaluation and n
-    running over the evaluations since task j was learnt: the last one made while it was being
-    learnt, and all later ones.
+    (1/(k-1)) sum_{j<k} min_n A(j, n), where k is the task being learnt at the last evaluation, and
+    n runs over the last evaluation while task j was being learnt and all later evaluations.
 
     Args:
         accuracies: A [S, N, T], accuracy on each task at each evaluation.
         task_of_evaluation: [N], index from 0 of the task being learnt at each evaluation,
-            ascending, every task up to the last one present.
+            ascending, without gaps.
 
     NaN while the first task is being learnt.
     """
@@ -287,8 +296,8 @@ def worst_case_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.intege
     """min_accuracy and the accuracy on the newest task, weighed by the tasks learnt (De Lange et
     al. 2023).
 
-    (1/k) A(k, now) + (1 - 1/k) min_accuracy at the last evaluation. Arguments as for
-    `min_accuracy`. While the first task is being learnt it is A(1, now).
+    (1/k) A(k, now) + (1 - 1/k) min_accuracy at the last evaluation; A(1, now) while the first task
+    is being learnt. Arguments as for `min_accuracy`.
     """
     values, starts = _continual(accuracies, task_of_evaluation)
     k = len(starts)
@@ -305,17 +314,21 @@ def cl_gap(accuracy: Array, upper: Array, lower: Array) -> Array:
 
     Args:
         accuracy: ACC [S], the average accuracy of a method.
-        upper, lower: those of the bounds, on the same seeds.
+        upper, lower: ACC_joint and ACC_finetune [S], the average accuracy of the two bounds on the
+            same seeds.
     """
     return _share(upper - accuracy, upper - lower)
 
 
-# which a study may name as its primary metric or objective
-PRIMARY = {name: of for name, of in METRICS.items() if of.needs <= {"counts", "matrix"}}
+# the metrics that a study file may name as primary metric or objective
+PRIMARY = {name: entry for name, entry in METRICS.items() if entry.needs <= {"counts", "matrix"}}
 
 
 def chance(scenario: str, classes_total: int, classes_per_task: int) -> float:
-    """Accuracy of guessing: 1/C_total where all classes compete, else 1/C_task.
+    """Return the accuracy of guessing: 1/C_total where all classes compete, else 1/C_task.
+
+    >>> chance("class", classes_total=10, classes_per_task=2)
+    0.1
 
     Args:
         scenario: `class` or `task_free` (all classes compete), `task` or `domain`.
@@ -334,18 +347,18 @@ def chance(scenario: str, classes_total: int, classes_per_task: int) -> float:
 
 
 def unknown_name(kind: str, name: str, allowed: list[str]) -> str:
-    """The sentence for a name that does not exist: what is allowed, and the nearest valid one."""
+    """Return the error message for an unknown name: the allowed names and the nearest one."""
     near = difflib.get_close_matches(name, allowed, n=1)
     hint = f"; did you mean `{near[0]}`?" if near else ""
     return f"unknown {kind} `{name}`: allowed are {', '.join(sorted(allowed))}{hint}"
 
 
 def _correct_and_all(counts: Counts) -> tuple[Array, Array]:
-    """Right answers, and samples, of each seed after each task on each task; both [S, I, T]."""
-    whole = np.asarray(counts, dtype=np.float64)
-    if whole.ndim != 5 or whole.shape[-1] != whole.shape[-2]:
-        raise ValueError(f"confusion counts must have shape [S, I, T, C, C], not {whole.shape}")
-    return np.trace(whole, axis1=-2, axis2=-1), whole.sum(axis=(-2, -1))
+    """Return the number of correct predictions and the number of samples; both [S, I, T]."""
+    array = np.asarray(counts, dtype=np.float64)
+    if array.ndim != 5 or array.shape[-1] != array.shape[-2]:
+        raise ValueError(f"confusion counts must have shape [S, I, T, C, C], not {array.shape}")
+    return np.trace(array, axis1=-2, axis2=-1), array.sum(axis=(-2, -1))
 
 
 def _square(matrix: Array) -> Array:
@@ -372,21 +385,21 @@ def _per_task(values: Array, matrix: Array, name: str) -> Array:
 
 
 def _share(part: Array, whole: Array) -> Array:
-    """part / whole, NaN where the whole is zero."""
+    """Return part / whole, NaN where the whole is zero."""
     share = np.full(whole.shape, np.nan)
     np.divide(part, whole, out=share, where=whole != 0)
     return share
 
 
 def _mean(values: Array) -> Array:
-    """Mean over the last axis, NaN (without a warning) where it is empty."""
+    """Return the mean over the last axis; NaN without a warning where the axis is empty."""
     if values.shape[-1] == 0:
         return np.full(values.shape[:-1], np.nan)
     return np.asarray(values.mean(axis=-1), dtype=np.float64)
 
 
 def _continual(accuracies: Array, tasks: NDArray[np.integer]) -> tuple[Array, list[int]]:
-    """Checked accuracies [S, N, T], and for each learnt task its last own evaluation."""
+    """Return checked accuracies [S, N, T], and the last evaluation during each learnt task."""
     values, order = np.asarray(accuracies, dtype=np.float64), np.asarray(tasks)
     if values.ndim != 3 or order.shape != values.shape[1:2] or order.size == 0:
         raise ValueError(
@@ -397,7 +410,7 @@ def _continual(accuracies: Array, tasks: NDArray[np.integer]) -> tuple[Array, li
     complete = np.array_equal(learnt, np.arange(len(learnt))) and len(learnt) <= values.shape[2]
     if not complete or np.any(np.diff(order) < 0):
         raise ValueError(
-            "`task_of_evaluation` must ascend from 0 without leaving a task out, "
-            f"and stay below {values.shape[2]}; it is {order.tolist()}"
+            "`task_of_evaluation` must ascend from 0 without a gap and stay below "
+            f"{values.shape[2]}, not {order.tolist()}"
         )
     return values, [int(last) for last in np.searchsorted(order, learnt, side="right") - 1]

@@ -1,4 +1,4 @@
-"""What the analysis reads: one study's confirmation and tuning, as filled from the ledger.
+"""The input of the analysis: one study's confirmation and tuning, read from the ledger.
 
 Shape legend: T tasks, I tasks learnt (rows), K values of a diagnostic, R x C cells of a map.
 """
@@ -16,33 +16,33 @@ from analysis.statistics.pareto import Direction
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial of a sweep: what it tried, and the objectives of a complete one."""
+    """One trial of a sweep: the searched values, and the objectives of a complete trial."""
 
     number: int
     state: str  # complete, pruned, diverged or failed
     params: dict[str, Any]
-    values: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()  # of the objectives
 
 
 @dataclass(frozen=True)
 class OptionRecord:
-    """One option of a method's search space, or one that its study file fixes."""
+    """One option of a method: searched, or fixed by the study file."""
 
     option: str
     kind: str  # float, int, categorical or fixed
     low: float | None = None
     high: float | None = None
-    log: bool | None = None  # whether it is searched on a logarithmic scale
-    step: float | None = None  # between the numbers of a range; None: any, or every whole one
-    choices: list[Any] | None = None  # of a categorical option; the one value of a fixed one
+    log: bool | None = None  # whether the scale of the search is logarithmic
+    step: float | None = None  # of a range; None: every number, or every whole number
+    choices: list[Any] | None = None  # of a categorical option; the single value of a fixed one
 
 
 @dataclass(frozen=True)
 class TuningRecord:
     """One method's sweep.
 
-    `values` holds each trial's first objective by trial number (None: failed or pruned); the
-    published defaults are trial 0. The first objective is the study's primary metric.
+    `values` holds the first objective, the study's primary metric, by trial number; None for a
+    trial that failed or was pruned. Trial 0 has the published defaults.
     """
 
     trials: int = 0
@@ -55,19 +55,17 @@ class TuningRecord:
     best_number: int | None = None
     sampler: str = ""
     history: tuple[TrialRecord, ...] = ()
-    # relative, for reaching the best trials; sums to 1
+    # option -> share of the importance for reaching the best trials; sums to 1
     importance: dict[str, float] = field(default_factory=dict)
-    has_default: bool = True  # whether trial 0 has the published defaults, all of them
-    asked: int = 0  # trials that the study asks for
-    left_out: int = 0  # trials that have run, of a study that asked for more than it does now
-    space: tuple[
-        OptionRecord, ...
-    ] = ()  # as the study file has it now; none where nothing is tuned
+    has_default: bool = True  # whether trial 0 has all published defaults
+    asked_trials: int = 0  # trials that the study file asks for now
+    unused_trials: int = 0  # trials that ran while the study file asked for more
+    space: tuple[OptionRecord, ...] = ()  # of the study file now; empty without tuning
 
 
 @dataclass(frozen=True)
 class DiagnosticRecord:
-    """What a method measured about itself after each task, such as spikes of each layer."""
+    """A measurement by the method itself after each task, such as the spikes of each layer."""
 
     name: str
     title: str
@@ -78,17 +76,17 @@ class DiagnosticRecord:
 
 @dataclass(frozen=True)
 class MapRecord:
-    """A matrix that a method measured about itself after each task, in panels, such as the activity
-    of each layer by class.
+    """A matrix measured by the method itself after each task, in panels, such as the activity of
+    each layer by class.
     """
 
     name: str
     title: str
     unit: str
-    rows: str  # what a row is; numbered from 1
-    columns: str  # what a column is; numbered from 1, classes from 0
-    averaged: bool  # whether a mean over seeds has a meaning
-    panels: dict[str, dict[int, Array]]  # label -> seed -> [I, R, C], NaN where there is no value
+    rows: str  # the noun for a row; rows are numbered from 1
+    columns: str  # the noun for a column; columns are numbered from 1, classes from 0
+    averaged: bool  # whether a mean over seeds is meaningful
+    panels: dict[str, dict[int, Array]]  # label -> seed -> [I, R, C], NaN without a value
 
     @property
     def first_column(self) -> int:
@@ -98,20 +96,20 @@ class MapRecord:
 
 @dataclass(frozen=True)
 class PublishedRecord:
-    """A published figure to set beside ours; `metric` names its definition."""
+    """A published result to compare with the measured one."""
 
     method: str
     metric: ReadoutMetric
     mean: float
     sd: float | None
-    n: int | None  # what sd is over
+    n: int | None  # runs behind mean and sd
     source: str
-    incomparable: str  # why it cannot be compared; empty where it can
+    incomparable: str  # the reason against a comparison; empty for a comparable result
 
 
 @dataclass(frozen=True)
 class MethodRecord:
-    """One method's confirmation: what was measured on which seed, and what failed."""
+    """One method's confirmation: measurements and failures by seed."""
 
     method: str
     learner: str
@@ -124,64 +122,63 @@ class MethodRecord:
     matrices: dict[int, Array] = field(default_factory=dict)  # seed -> accuracy matrix [I, T]
     diagnostics: tuple[DiagnosticRecord, ...] = ()
     maps: tuple[MapRecord, ...] = ()
-    unconfirmed: str = ""  # why there is nothing to confirm; empty where there is
-    offline: bool = False  # given all tasks at once: an offline bound
-    bound: str | None = None  # "upper" or "lower": the metric `cl_gap` is the way between them
-    readouts: tuple[str, ...] = ()  # the first is the primary one
+    unconfirmed: str = ""  # the reason for a missing confirmation; empty otherwise
+    offline: bool = False  # an offline bound: trained on all tasks at once
+    bound: str | None = None  # "upper" or "lower" end of the metric `cl_gap`
+    readouts: tuple[str, ...] = ()  # the primary readout first
 
     @property
     def failed_seeds(self) -> dict[int, str]:
-        """Reason of every seed without a usable score, the diverged ones included."""
+        """The reason by seed, for every seed that failed or diverged."""
         diverged = {s: "diverged" for s, x in self.scores.items() if not math.isfinite(x)}
         return dict(sorted((diverged | self.failures).items()))
 
     @property
-    def attempted(self) -> set[int]:
-        """Seeds that ran, well or badly."""
+    def attempted_seeds(self) -> set[int]:
+        """The seeds that ran, failed seeds included."""
         return set(self.scores) | set(self.failures)
 
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """One study: what was fixed before it ran, and what its methods measured."""
+    """One study: the question fixed beforehand, and the measurements of the methods."""
 
     study: str
     stream: str
     scenario: str
     metric: str
     reference: str
-    margin: float  # practical margin, in metric units; 0: none set
+    margin: float  # practical margin, in metric units; 0: no margin
     alpha: float
     failed_rule: str  # "error": no verdict; "worst": a failed seed counts as the worst value
     protocol: str
     phase: str
-    planned_seeds: list[int]  # before anything was confirmed
+    planned_seeds: list[int]  # before the first confirmation
     tune_seeds: list[int]
     chance: float
     methods: list[MethodRecord]
     provenance: dict[str, str] = field(default_factory=dict)
-    objectives: tuple[str, ...] = ()  # of the sweeps; the first is the primary metric
+    objectives: tuple[str, ...] = ()  # of the sweeps; the primary metric first
     directions: tuple[Direction, ...] = ()  # of the objectives
     published: tuple[PublishedRecord, ...] = ()
-    planned_methods: tuple[str, ...] = ()  # before anything was confirmed, or confirmed since
-    changes: tuple[str, ...] = ()  # of the question, since something was confirmed
-    asked_seeds: tuple[int, ...] = ()  # that the study file names now
-    kept_seeds: tuple[int, ...] = ()  # planned ones that it names no longer: no table drops them
-    damaged: tuple[str, ...] = ()  # ledger entries that are left out, and why
-    circumstances: tuple[str, ...] = ()  # sentences on how trials ran: what differed, what was lost
-    unit: str = "seed"  # what is paired: a seed, a speaker, a class
-    unit_seeds: dict[int, tuple[int, ...]] = field(
-        default_factory=dict
-    )  # seeds that a unit is the mean of; none where seeds are paired
-    added_seeds: tuple[int, ...] = ()  # of the units, after the first confirmation
-    dataset: str = ""  # what the stream is made from
-    sample_bytes: int = 0  # of a raw sample with its label; 0: unknown
+    planned_methods: tuple[str, ...] = ()  # before the first confirmation, or confirmed later
+    changes: tuple[str, ...] = ()  # of the question, after the first confirmation
+    asked_seeds: tuple[int, ...] = ()  # confirmation seeds in the study file now
+    kept_seeds: tuple[int, ...] = ()  # planned seeds no longer in the study file, still reported
+    damaged: tuple[str, ...] = ()  # unreadable ledger entries, each with the reason
+    circumstances: tuple[str, ...] = ()  # sentences on differences and losses between trials
+    unit: str = "seed"  # of pairing: a seed, a speaker, a class
+    # seeds behind the mean of each unit; empty where seeds are paired
+    unit_seeds: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    added_seeds: tuple[int, ...] = ()  # seeds of the units run beyond the planned seeds
+    dataset: str = ""  # data set behind the stream
+    sample_bytes: int = 0  # of a raw sample with the label; 0: unknown
 
     @property
     def tuned_on(self) -> set[int]:
-        """Seeds that served tuning, or units of which a seed did.
+        """The seeds used for tuning, or the units with a seed used for tuning.
 
-        A unit may serve both phases with seeds of its own in each: unit numbers tell nothing here.
+        A unit may take part in both phases with different seeds: only the seeds decide.
         """
         tuning = set(self.tune_seeds)
         if not self.unit_seeds:

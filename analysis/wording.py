@@ -1,4 +1,4 @@
-"""How numbers, p-values and seeds are written, in every rendering."""
+"""The form of numbers, p-values and seeds in every report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ MOST_SEEDS_LISTED = 12
 
 
 def number(value: float | None, decimals: int = 4) -> str:
-    """The value to so many decimals; a dash for None, and no negative zero."""
+    """Return the rounded value; a dash for None, never a negative zero.
+
+    >>> number(0.98765), number(-0.00001), number(None)
+    ('0.9877', '0.0000', '-')
+    """
     if value is None:
         return MISSING
     text = f"{value:.{decimals}f}"
@@ -17,48 +21,52 @@ def number(value: float | None, decimals: int = 4) -> str:
 
 
 def p_value(p: float | None, name: str = "p") -> str:
-    """`p < 0.001` or three decimals, never 0.000."""
+    """Return three decimals, or `p < 0.001`; never 0.000."""
     if p is None:
         return MISSING
     return f"{name} < 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def p_clause(p: float) -> str:
-    """The p-value inside a sentence: `p < 0.001` or `p = 0.012`."""
+    """Return a p-value for a sentence: `p < 0.001` or `p = 0.012`."""
     return p_value(p) if p < 0.001 else f"p = {p_value(p)}"
 
 
 def interval(low: float | None, high: float | None, decimals: int = 4) -> str:
-    """`low to high`, or a dash."""
+    """Return `low to high`, or a dash."""
     if low is None or high is None:
         return MISSING
     return f"{number(low, decimals)} to {number(high, decimals)}"
 
 
 def percent(share: float) -> str:
-    """A share as a percentage without needless decimals."""
+    """Return a share as a percentage without trailing zeros: `95 %`, `99.5 %`."""
     return f"{100 * share:.4g} %"
 
 
 def count(amount: int, noun: str) -> str:
-    """`1 seed`, `2 seeds`."""
+    """Return an amount with the noun: `1 seed`, `2 seeds`."""
     return f"{amount} {noun if amount == 1 else plural(noun)}"
 
 
 def plural(noun: str) -> str:
-    """More than one: seeds, classes."""
+    """Return the plural of a noun: seeds, classes, entries."""
     if noun.endswith("ry"):
         return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def begin(text: str) -> str:
-    """The text as it begins a sentence; `str.capitalize` would lower its other letters."""
+    """Return the text with a capital first letter; `str.capitalize` would lower the others."""
     return text[:1].upper() + text[1:]
 
 
 def seed_list(seeds: Iterable[int]) -> str:
-    """Seeds (or other units) in order, the tail of a long list counted instead of listed."""
+    """Return seeds or other units in ascending order, at most 12 of them, and the number left out.
+
+    >>> seed_list(range(14))
+    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more'
+    """
     ordered = sorted(seeds)
     if not ordered:
         return "none"

@@ -221,8 +221,8 @@ def _tuning_record(study: Study, method: Method) -> TuningRecord:
             if e.number is not None
         ),
         importance=importances(entries, study.design.directions[0]),
-        asked=sweep.asked,
-        left_out=len(sweep.beyond),
+        asked_trials=sweep.asked,
+        unused_trials=len(sweep.beyond),
         space=_searched(method) if sweep.asked else (),
     )
 

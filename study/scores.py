@@ -24,7 +24,7 @@ def all_scores(outcome: Outcome, scenario: str) -> dict[ReadoutMetric, list[floa
     }
     known = _known(outcome, scenario)
     further = {
-        ReadoutMetric(name): _masked(outcome, metric.of(known))
+        ReadoutMetric(name): _masked(outcome, metric.compute(known))
         for name, metric in METRICS.items()
         if name not in PRIMARY and metric.needs <= known.keys()
     }

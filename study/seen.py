@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.one_study.units import grouped, means
+from analysis.one_study.units import seeds_by_unit, unit_means
 from study.design import PhaseStream
 from study.scores import seed_scores
 from study.state import Study
@@ -42,8 +42,8 @@ def _unit_differences(
 ) -> tuple[float, ...]:
     """Return the mean difference of each unit, over the seeds that both methods have."""
     differences = {seed: mine[seed] - theirs[seed] for seed in set(mine) & set(theirs)}
-    units = grouped(set(differences), stream.unit_of)
-    return tuple(means(differences, units).values())
+    units = seeds_by_unit(set(differences), stream.unit_of)
+    return tuple(unit_means(differences, units).values())
 
 
 def differences_of(place: Path) -> dict[str, tuple[float, ...]]:

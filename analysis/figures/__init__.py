@@ -1,4 +1,4 @@
-"""The figures of a report: drawn when a format asks for them, from an `Analysis` alone."""
+"""The figures of a report, drawn from an `Analysis` when a format needs them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from analysis.figures import (
     slices,
 )
 from analysis.figures.accuracy_matrix import matrix_picture
-from analysis.figures.common import inline, save, svg
+from analysis.figures.common import inline, save
 from analysis.many_studies.compare import Across
 from analysis.one_study.analyse import Analysis
 from analysis.report.blocks import Picture
 
-__all__ = ["across_pictures", "inline", "matrix_picture", "pictures", "save", "svg"]
+__all__ = ["across_pictures", "inline", "matrix_picture", "pictures", "save"]
 
-_IN_ORDER: tuple[Callable[[Analysis], Iterator[Picture]], ...] = (
+_SOURCES: tuple[Callable[[Analysis], Iterator[Picture]], ...] = (  # in the order of the report
     paired.pictures,
     forest.pictures,
     after_each_task.pictures,
@@ -42,10 +42,14 @@ _IN_ORDER: tuple[Callable[[Analysis], Iterator[Picture]], ...] = (
 
 
 def pictures(analysis: Analysis) -> tuple[Picture, ...]:
-    """The figures of a study in the order of its report: those that have something to show."""
-    return tuple(picture for of in _IN_ORDER for picture in of(analysis))
+    """Return the figures of a study that have content, in the order of the report.
+
+    >>> for picture in pictures(analysis):  # doctest: +SKIP
+    ...     save(picture, Path("figures"))
+    """
+    return tuple(picture for source in _SOURCES for picture in source(analysis))
 
 
 def across_pictures(across: Across) -> tuple[Picture, ...]:
-    """The figures of several studies."""
+    """Return the figures of a comparison over several studies."""
     return tuple(many_studies.pictures(across))

@@ -13,22 +13,25 @@ from analysis.one_study.analyse import Analysis
 from analysis.one_study.trajectories import Matrix
 from analysis.report.blocks import Picture
 
-COLOURS = heat.one_way(0, 1)
-BAR = 0.5
+COLOURS = heat.sequential(0, 1)
+BAR = 0.5  # inches for the colour bar with labels
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
-    """The mean matrix of each method."""
+    """Yield one figure with the mean matrix of each method."""
     if analysis.trajectories:
         yield matrix_picture(analysis)
 
 
 def matrix_picture(analysis: Analysis, seed: int | None = None) -> Picture:
-    """The accuracy matrices of all methods: means over their seeds, or those of one given seed."""
+    """Return a figure of the accuracy matrices of all methods: means over seeds, or of one seed.
+
+    Raises `ValueError` if the study has no such matrix.
+    """
     unit = analysis.record.unit
     if not matrices(analysis, seed):
-        which = "no matrix" if seed is None else f"no matrix of {unit} {seed}"
-        raise ValueError(f"the study has {which}")
+        of_seed = "" if seed is None else f" of {unit} {seed}"
+        raise ValueError(f"the study has no matrix{of_seed}")
     return Picture(
         "accuracy-matrix" if seed is None else f"accuracy-matrix-{unit}-{seed}",
         "Accuracy matrix" if seed is None else f"Accuracy matrix of {unit} {seed}",
@@ -38,7 +41,7 @@ def matrix_picture(analysis: Analysis, seed: int | None = None) -> Picture:
 
 
 def matrices(analysis: Analysis, seed: int | None = None) -> dict[str, Matrix]:
-    """The matrix of each method that has one."""
+    """Return the mean matrix of each method, or the matrix of one seed."""
     if seed is None:
         return {t.method: t.matrix for t in analysis.trajectories}
     return {t.method: t.seeds[seed] for t in analysis.trajectories if seed in t.seeds}
@@ -47,17 +50,17 @@ def matrices(analysis: Analysis, seed: int | None = None) -> dict[str, Matrix]:
 def _caption(analysis: Analysis, seed: int | None) -> str:
     record, shown = analysis.record, matrices(analysis, seed)
     counts = {t.n for t in analysis.trajectories}
-    whose = (
-        f"mean over {common.several(counts, record.unit)}; {common.varies(record)}"
+    source = (
+        f"mean over {common.count_range(counts, record.unit)}; {common.variation(record)}"
         if seed is None
         else f"{record.unit} {seed} alone"
     )
-    text = f"Accuracy on each task (column) after learning each task (row): {whose}."
+    text = f"Accuracy on each task (column) after learning each task (row): {source}."
     if any(x is None for matrix in shown.values() for row in matrix for x in row):
         text += " Hatched: not tested."
     bounds = [row.method for row in analysis.methods if row.is_offline and row.method in shown]
     if bounds:
-        text += f" {common.listed(bounds)}: an offline bound, given all tasks at every step."
+        text += f" {common.name_list(bounds)}: an offline bound, given all tasks at every step."
     return text + common.not_shown(record, shown)
 
 
@@ -70,10 +73,10 @@ def _draw(analysis: Analysis, seed: int | None) -> Figure:
     for axes, (name, matrix) in zip(grid.panels(figure), shown.items(), strict=True):
         if any(value is None for row in matrix for value in row):
             axes.patch.set(hatch="/////", edgecolor=common.GREY, facecolor="none", linewidth=0)
-        heat.draw(axes, matrix, COLOURS)
+        heat.draw_cells(axes, matrix, COLOURS)
         cell = min(grid.width / len(matrix[0]), grid.height / len(matrix))
         if cell >= heat.NUMBER:
-            heat.write(axes, matrix, COLOURS, lambda value: heat.short(f"{value:.2f}"))
+            heat.write_numbers(axes, matrix, COLOURS, lambda x: heat.without_zero(f"{x:.2f}"))
         layout.panel_title(axes, name, grid.width + 0.05)
     layout.side_label(figure, grid, "tasks learnt")
     layout.below_label(figure, grid, "task tested")
@@ -91,7 +94,7 @@ def _grid(count: int, columns: int, matrix: Matrix) -> Grid:
 def _bar(figure: Figure, grid: Grid) -> None:
     height = min(grid.total - grid.top - grid.bottom, 2.0)
     bottom = grid.total - grid.top - height
-    heat.bar(figure, grid, COLOURS, bottom, height)
+    heat.colour_bar(figure, grid, COLOURS, bottom, height)
     edge = 1 - 0.03 / common.WIDTH
     below = (bottom - 0.08) / grid.total
     figure.text(edge, below, "accuracy", ha="right", va="top", fontsize=common.SMALL)

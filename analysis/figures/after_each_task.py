@@ -17,12 +17,12 @@ from analysis.one_study.trajectories import Band, Numbers, Trajectory
 from analysis.report import captions
 from analysis.report.blocks import Picture
 
-MOST_TOGETHER = 7  # methods in one panel
+MOST_IN_ONE_PANEL = 7  # methods; beyond, each method has a panel
 LABEL = "accuracy on tasks so far"
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
-    """One line for each method with a trajectory, when there are two tasks or more."""
+    """Yield a figure with one line per method, for two tasks or more."""
     if any(len(layout.finite(t.curve.mean)) > 1 for t in analysis.trajectories):
         yield Picture(
             "accuracy-after-each-task",
@@ -35,20 +35,19 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
 def _caption(analysis: Analysis) -> str:
     record, shown = analysis.record, analysis.trajectories
     text = "Mean accuracy on the tasks learnt so far, after each task."
-    ranged = [t for t in shown if layout.finite(t.curve.low)]
-    if ranged:
-        text += f" Bands: {common.t_interval(record, {t.n for t in ranged})}."
-        ends = [x for t in ranged for x in (*t.curve.low, *t.curve.high)]
-        text += f" {captions.outside(analysis, ends)}".rstrip()
-    thin = [t.method for t in shown if t not in ranged]
-    text += common.no_interval(record, thin)
-    if len(shown) > MOST_TOGETHER:
+    with_interval = [t for t in shown if layout.finite(t.curve.low)]
+    if with_interval:
+        text += f" Bands: {common.t_interval(record, {t.n for t in with_interval})}."
+        ends = [x for t in with_interval for x in (*t.curve.low, *t.curve.high)]
+        text += f" {captions.out_of_range(analysis, ends)}".rstrip()
+    text += common.no_interval(record, [t.method for t in shown if t not in with_interval])
+    if len(shown) > MOST_IN_ONE_PANEL:
         reference = common.clean(record.reference)
         text += f" Each panel shows one method; grey: all others; black circles: {reference}."
     bounds = [row.method for row in analysis.methods if row.is_offline]
     if {t.method for t in shown} & {*bounds}:
         text += (
-            f" {common.listed(bounds)}: an offline bound; before the last task its line is the "
+            f" {common.name_list(bounds)}: an offline bound; before the last task its line is the "
             "learning curve of training on all tasks at once."
         )
     return text + common.not_shown(record, [t.method for t in shown])
@@ -56,12 +55,12 @@ def _caption(analysis: Analysis) -> str:
 
 @common.styled
 def _draw(analysis: Analysis) -> Figure:
-    if len(analysis.trajectories) > MOST_TOGETHER:
-        return _apart(analysis)
-    return _together(analysis)
+    if len(analysis.trajectories) > MOST_IN_ONE_PANEL:
+        return _panel_per_method(analysis)
+    return _one_panel(analysis)
 
 
-def _together(analysis: Analysis) -> Figure:
+def _one_panel(analysis: Analysis) -> Figure:
     shown = analysis.trajectories
     names = [t.method for t in shown]
     grid = Grid(1, 1, 2.3, top=0.1, bottom=0.5 + layout.key_height(names))
@@ -76,7 +75,7 @@ def _together(analysis: Analysis) -> Figure:
     return figure
 
 
-def _apart(analysis: Analysis) -> Figure:
+def _panel_per_method(analysis: Analysis) -> Figure:
     shown = analysis.trajectories
     grid = Grid(len(shown), layout.columns_for(len(shown)), 0.85, down=0.22)
     figure = grid.sheet()
@@ -99,9 +98,12 @@ def _apart(analysis: Analysis) -> Figure:
 
 
 def curve(axes: Axes, band: Band, look: Look, label: str, **line: float) -> None:
-    """A mean over the tasks with its band; bars where a lone point leaves no room for a band."""
+    """Draw a mean after each task with the band of the interval; a bar for a single task.
+
+    `line` holds further properties of `Line2D`.
+    """
     x = range(1, len(band.mean) + 1)
-    low, high = (common.numbers(_ends(band, side)) for side in (band.low, band.high))
+    low, high = common.numbers(_ends(band, band.low)), common.numbers(_ends(band, band.high))
     if len(band.mean) == 1:
         axes.plot([1, 1], [low[0], high[0]], color=look.colour, linewidth=1)
     elif layout.finite(band.low):
@@ -112,7 +114,7 @@ def curve(axes: Axes, band: Band, look: Look, label: str, **line: float) -> None
 
 
 def _ends(band: Band, side: Numbers) -> Numbers:
-    """One side of a band, which has no width where the seeds all agree."""
+    """Return one side of a band, with the mean in place of missing ends."""
     return tuple(m if x is None else x for x, m in zip(side, band.mean, strict=True))
 
 
@@ -126,8 +128,8 @@ def _frame(axes: Axes, shown: tuple[Trajectory, ...]) -> None:
     bounds = [x for t in shown for x in (*t.curve.mean, *t.curve.low, *t.curve.high)]
     low, high = layout.limits(bounds, room=0.03)
     axes.set_ylim(max(low, -0.02), min(high, 1.02))
-    layout.task_ticks(axes, tasks, 10 if len(shown) <= MOST_TOGETHER else 4)
-    layout.simple_ticks(axes.yaxis, 5 if len(shown) <= MOST_TOGETHER else 3)
+    layout.task_ticks(axes, tasks, 10 if len(shown) <= MOST_IN_ONE_PANEL else 4)
+    layout.simple_ticks(axes.yaxis, 5 if len(shown) <= MOST_IN_ONE_PANEL else 3)
     layout.light_grid(axes)
 
 

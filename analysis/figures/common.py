@@ -1,7 +1,7 @@
-"""What all figures share: their style, the look of each method, words of captions, saving.
+"""Shared parts of figures: the style, the look of each method, words of captions, saving.
 
-A figure is as wide as a phone shows it, so that its text keeps its size there. Black is the colour
-of text, axes and the reference alone: inline it becomes the page's own text colour.
+A figure is as wide as the screen of a phone, so that text is not scaled there. Black is only the
+colour of text, axes and the reference: in an inline figure black becomes the page's text colour.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from analysis import wording
 from analysis.records import StudyRecord
 from analysis.report.blocks import Picture
 from analysis.report.captions import SEED_VARIES
-from analysis.wording import plural
 
 Arguments = ParamSpec("Arguments")
 Dashes = str | tuple[int, tuple[int, ...]]
@@ -35,11 +34,11 @@ SMALL = 8.0
 DPI = 200
 
 INK = "#000000"
-NEAR_BLACK = "#111111"  # for numbers on a light cell, which must not follow the page's colour
+NEAR_BLACK = "#111111"  # of numbers on a light cell; not replaced by the page's text colour
 GREY = "#8c8c8c"
 BAND = 0.2  # opacity
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito
-MARKERS = ("s", "^", "D", "v", "P", "X", "<")  # 7, so that 42 methods differ
+MARKERS = ("s", "^", "D", "v", "P", "X", "<")  # 7 markers and 6 colours: 42 distinct methods
 DASHES: tuple[Dashes, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 STYLE: dict[str, Any] = {
@@ -51,7 +50,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.titlepad": 4,
     "axes.titlesize": TEXT,
-    "axes.titley": 1.0,  # not searched for at every drawing
+    "axes.titley": 1.0,  # a fixed position saves matplotlib the search at every drawing
     "axes.unicode_minus": True,
     "font.family": ["DejaVu Sans"],
     "font.size": TEXT,
@@ -80,27 +79,27 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The style of all figures, whatever the user's own settings."""
+    """Apply the style of all figures, regardless of the user's settings."""
     with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
-        # A name may use any script; in SVG the reader's fonts show it.
+        # A name may use any script; the reader of an SVG file has fonts for the script.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         yield
 
 
 def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """A drawing function that draws in the style of all figures."""
+    """Make a drawing function draw in the style of all figures."""
 
     @functools.wraps(draw)
-    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+    def draw_styled(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
         with style():
             return draw(*args, **kwargs)
 
-    return drawn
+    return draw_styled
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a method is drawn, in every figure: colour, marker and dashes together."""
+    """Colour, marker and dashes of a method, the same in every figure."""
 
     colour: str
     marker: str
@@ -108,11 +107,11 @@ class Look:
 
     @property
     def line(self) -> dict[str, Any]:
-        """Line2D properties of a line with markers."""
+        """`Line2D` properties of a line with markers."""
         return {"color": self.colour, "marker": self.marker, "linestyle": self.dashes}
 
     def point(self, filled: bool = True) -> dict[str, Any]:
-        """Line2D properties of a marker alone."""
+        """Return `Line2D` properties of a marker without a line."""
         face = self.colour if filled else "none"
         return {
             "color": self.colour,
@@ -126,23 +125,23 @@ REFERENCE = Look(INK, "o", "-")
 
 
 def looks(names: Iterable[str], reference: str | None = None) -> dict[str, Look]:
-    """The look of each name by its place in the study; the reference is black with circles."""
+    """Return the look of each name by position; the reference is black with circles."""
     others = [name for name in names if name != reference]
-    found = {name: numbered_look(place) for place, name in enumerate(others)}
-    return found if reference is None else {reference: REFERENCE} | found
+    numbered = {name: numbered_look(number) for number, name in enumerate(others)}
+    return numbered if reference is None else {reference: REFERENCE} | numbered
 
 
-def numbered_look(place: int) -> Look:
-    """One of 210 looks; the first 42 differ in colour or marker."""
+def numbered_look(number: int) -> Look:
+    """Return one of 210 looks; the first 42 differ in colour or marker."""
     return Look(
-        COLOURS[place % len(COLOURS)],
-        MARKERS[place % len(MARKERS)],
-        DASHES[place % len(DASHES)],
+        COLOURS[number % len(COLOURS)],
+        MARKERS[number % len(MARKERS)],
+        DASHES[number % len(DASHES)],
     )
 
 
 def method_looks(record: StudyRecord) -> dict[str, Look]:
-    """The look of each method of a study."""
+    """Return the look of each method of a study."""
     return looks((method.method for method in record.methods), record.reference)
 
 
@@ -150,16 +149,17 @@ def method_looks(record: StudyRecord) -> dict[str, Look]:
 
 
 def clean(text: str) -> str:
-    """The text without what neither a font nor XML knows: control characters and half letters."""
+    """Return the text without characters invalid in XML: control characters and surrogates."""
     return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]", " ", text)
 
 
 def text_width(text: str, size: float = SMALL) -> float:
-    """About how wide a line is, in inches, rather too much than too little."""
+    """Return a generous estimate of the width of a line of text, in inches."""
     return sum(map(_em, text)) * size / 72
 
 
 def _em(letter: str) -> float:
+    """Return the width of a letter relative to the font size."""
     if ord(letter) > 0x2E7F:  # CJK, emoji
         return 1.05
     if letter in "MW@%mw—":
@@ -170,59 +170,62 @@ def _em(letter: str) -> float:
 
 
 def shorten(text: str, width: float, size: float = SMALL) -> str:
-    """The text cut in its middle to so many inches: names often differ at their end."""
+    """Return the text cut in the middle to a width in inches: names often differ at the end."""
     text = clean(text)
-    kept = len(text)
+    length = len(text)
     short = text
-    while kept > 2 and text_width(short, size) > width:
-        kept -= 1
-        short = text[: (kept + 1) // 2] + "…" + text[len(text) - kept // 2 :]
+    while length > 2 and text_width(short, size) > width:
+        length -= 1
+        short = text[: (length + 1) // 2] + "…" + text[len(text) - length // 2 :]
     return short
 
 
 def words(name: str) -> str:
-    """A metric's name as words."""
+    """Return the name of a metric as words."""
     return clean(name).replace("_", " ")
 
 
-def several(counts: Collection[int], unit: str) -> str:
-    """`10 seeds`, or `5 to 10 seeds` where methods differ."""
-    least, most = min(counts), max(counts)
-    if least != most:
-        return f"{least} to {most} {plural(unit)}"
-    return f"{most} {unit if most == 1 else plural(unit)}"
+def count_range(counts: Collection[int], unit: str) -> str:
+    """Return `10 seeds`, or `5 to 10 seeds` if the counts differ."""
+    fewest, most = min(counts), max(counts)
+    if fewest != most:
+        return f"{fewest} to {most} {wording.plural(unit)}"
+    return wording.count(most, unit)
 
 
-def varies(record: StudyRecord) -> str:
-    """What differs between two units, in a clause."""
+def variation(record: StudyRecord) -> str:
+    """Return a clause on the difference between two units."""
     if record.unit != "seed":
         return f"what varies is the {record.unit}"
     return SEED_VARIES
 
 
-def t_interval(record: StudyRecord, counts: Collection[int], of: str = "of the mean") -> str:
-    """What a band or line is: `95 % t-intervals of the mean over 10 seeds; a seed varies ...`."""
+def t_interval(record: StudyRecord, counts: Collection[int]) -> str:
+    """Return a clause: `95 % t-intervals of the mean over 10 seeds; a seed varies ...`."""
     level = wording.percent(1 - record.alpha)
-    return f"{level} t-intervals {of} over {several(counts, record.unit)}; {varies(record)}"
+    units = count_range(counts, record.unit)
+    return f"{level} t-intervals of the mean over {units}; {variation(record)}"
 
 
-def no_interval(record: StudyRecord, thin: Collection[str]) -> str:
-    """A sentence on methods too few of whose units ran, or whose units agree, if any."""
-    if not thin:
+def no_interval(record: StudyRecord, methods: Collection[str]) -> str:
+    """Return a sentence on the methods without an interval; empty for no methods."""
+    if not methods:
         return ""
-    return f" No interval below 3 {plural(record.unit)}, nor where all agree: {listed(thin)}."
+    units = wording.plural(record.unit)
+    return f" No interval below 3 {units}, nor where all agree: {name_list(methods)}."
 
 
 def not_shown(record: StudyRecord, shown: Collection[str]) -> str:
-    """A sentence on the methods that a figure of means leaves out, if any."""
+    """Return a sentence on the methods without means; empty if all methods are shown."""
     absent = [method.method for method in record.methods if method.method not in shown]
     if not absent:
         return ""
-    return f" Not shown, because a {record.unit} failed or nothing was measured: {listed(absent)}."
+    reason = f"because a {record.unit} failed or nothing was measured"
+    return f" Not shown, {reason}: {name_list(absent)}."
 
 
-def listed(names: Iterable[str]) -> str:
-    """Names in a sentence, on one line."""
+def name_list(names: Iterable[str]) -> str:
+    """Return names for a sentence, on one line."""
     return ", ".join(map(clean, names))
 
 
@@ -235,43 +238,39 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
 }
 SVG_NAMES = ("{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}")
 BACKGROUND = "background"
-WIDEST = 1.6  # times the natural size, on a wide page
+WIDEST = 1.6  # greatest width on a page, relative to the natural width
 
 
 def slug(name: str) -> str:
-    """The name as a file name and an id."""
+    """Return the name as a file name and an id."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "figure"
 
 
-def own_name(start: str, taken: set[str]) -> str:
-    """A file name of its own, which is then taken: names may differ in odd characters only."""
-    free, number = start, 2
-    while free.lower() in taken:
-        free, number = f"{start}-{number}", number + 1
-    taken.add(free.lower())
-    return free
+def unique_name(name: str, used_names: set[str]) -> str:
+    """Return the name, with a number if already used, and add the result to the used names.
+
+    Two names may have the same slug, if they differ only in special characters.
+    """
+    unique, number = name, 2
+    while unique.lower() in used_names:
+        unique, number = f"{name}-{number}", number + 1
+    used_names.add(unique.lower())
+    return unique
 
 
-def save(picture: Picture, folder: Path) -> list[Path]:
-    """Write the picture as SVG, PNG and PDF, drawn once; the same picture gives the same bytes."""
+def save(picture: Picture, folder: Path) -> None:
+    """Write the picture as SVG, PNG and PDF; the same picture always gives the same bytes."""
     figure = picture.draw()
-    paths = [folder / f"{slug(picture.name)}.{kind}" for kind in FORMATS]
     folder.mkdir(parents=True, exist_ok=True)
-    for path, kind in zip(paths, FORMATS, strict=True):
-        path.write_bytes(_written(figure, kind))
-    return paths
-
-
-def svg(picture: Picture) -> str:
-    """The picture as an SVG element to stand in a page."""
-    return inline(_written(picture.draw(), "svg").decode(), picture)
+    for kind in FORMATS:
+        (folder / f"{slug(picture.name)}.{kind}").write_bytes(encoded(figure, kind))
 
 
 def inline(text: str, picture: Picture) -> str:
-    """The SVG element to stand in a page, from the text of the picture's saved SVG file.
+    """Return an SVG element for a page, from the text of the picture's saved SVG file.
 
-    It has no background, takes the page's text colour for black, fills the width it is given (up to
-    a readable size), and its ids begin with the picture's name.
+    The element has no background, the page's text colour in place of black, the available width (up
+    to a readable size), and ids that begin with the picture's name.
     """
     root = ElementTree.fromstring(text)
     _without_background(root)
@@ -285,7 +284,8 @@ def inline(text: str, picture: Picture) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _written(figure: Figure, kind: str) -> bytes:
+def encoded(figure: Figure, kind: str) -> bytes:
+    """Return the bytes of a figure as `svg`, `png` or `pdf`."""
     file = io.BytesIO()
     figure.patch.set_gid(BACKGROUND)
     with style():
@@ -336,5 +336,5 @@ def _adapt(root: ElementTree.Element, picture: Picture, prefix: str) -> None:
 
 
 def numbers(values: Sequence[float | None]) -> list[float]:
-    """The values for a line, which has a gap where there is none."""
+    """Return the values with NaN for None, which leaves a gap in a line."""
     return [float("nan") if value is None else value for value in values]

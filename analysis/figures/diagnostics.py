@@ -1,4 +1,4 @@
-"""What methods measured about themselves, after each task."""
+"""The methods' own measurements, after each task."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
+from analysis import wording
 from analysis.figures import common, layout
 from analysis.figures.after_each_task import curve
 from analysis.figures.layout import Grid
@@ -16,37 +17,37 @@ from analysis.report.blocks import Picture
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
-    """One figure for each diagnostic that has a value."""
-    taken: set[str] = set()
+    """Yield one figure for each diagnostic that has a value."""
+    used_names: set[str] = set()
     for name, rows in by_name(analysis).items():
         title = f"{common.clean(rows[0].title) or common.words(name)} after each task"
         yield Picture(
-            common.own_name(f"diagnostics-{common.slug(name)}", taken),
-            title[:1].upper() + title[1:],
+            common.unique_name(f"diagnostics-{common.slug(name)}", used_names),
+            wording.begin(title),
             _caption(analysis, rows),
             partial(_draw, analysis, name),
         )
 
 
 def by_name(analysis: Analysis) -> dict[str, list[Diagnostic]]:
-    """The values to draw of each diagnostic, in the order of the study."""
-    found: dict[str, list[Diagnostic]] = {}
+    """Return the rows with values of each diagnostic, in the order of the study."""
+    rows: dict[str, list[Diagnostic]] = {}
     for row in analysis.diagnostics:
         if layout.finite(row.band.mean):
-            found.setdefault(row.name, []).append(row)
-    return found
+            rows.setdefault(row.name, []).append(row)
+    return rows
 
 
 def _caption(analysis: Analysis, rows: list[Diagnostic]) -> str:
     record = analysis.record
     unit = f", in {common.clean(rows[0].unit)}" if rows[0].unit else ""
-    whose = "" if len({row.method for row in rows}) > 1 else f" of {common.clean(rows[0].method)}"
-    text = f"{common.clean(rows[0].title)}{whose}{unit}: mean after each task."
-    ranged = [row for row in rows if layout.finite(row.band.low)]
-    if ranged:
-        text += f" Bands: {common.t_interval(record, {row.n for row in ranged})}."
-    thin = dict.fromkeys(row.method for row in rows if not layout.finite(row.band.low))
-    return text + common.no_interval(record, list(thin))
+    method = "" if len({row.method for row in rows}) > 1 else f" of {common.clean(rows[0].method)}"
+    text = f"{common.clean(rows[0].title)}{method}{unit}: mean after each task."
+    counts = {row.n for row in rows if layout.finite(row.band.low)}
+    if counts:
+        text += f" Bands: {common.t_interval(record, counts)}."
+    without = dict.fromkeys(row.method for row in rows if not layout.finite(row.band.low))
+    return text + common.no_interval(record, list(without))
 
 
 @common.styled
@@ -54,10 +55,10 @@ def _draw(analysis: Analysis, name: str) -> Figure:
     rows = by_name(analysis)[name]
     methods = list(dict.fromkeys(row.method for row in rows))
     labels = list(dict.fromkeys(row.label for row in rows))
-    looks = {label: common.numbered_look(place) for place, label in enumerate(labels)}
+    looks = {label: common.numbered_look(number) for number, label in enumerate(labels)}
     columns = layout.columns_for(len(methods))
-    high = {1: 2.1, 2: 1.3, 3: 1.0, 4: 0.85}[columns]
-    grid = Grid(len(methods), columns, high, bottom=0.5 + layout.key_height(labels), down=0.24)
+    height = {1: 2.1, 2: 1.3, 3: 1.0, 4: 0.85}[columns]
+    grid = Grid(len(methods), columns, height, bottom=0.5 + layout.key_height(labels), down=0.24)
     figure = grid.sheet()
     bounds = [x for row in rows for x in (*row.band.mean, *row.band.low, *row.band.high)]
     tasks = max(len(row.band.mean) for row in rows)

@@ -16,12 +16,12 @@ from analysis.figures.layout import Grid
 from analysis.one_study.analyse import Analysis, Comparison
 from analysis.report.blocks import Picture
 
-ROW = 0.3  # inches: two lines of a verdict
-VERDICT = 1.08
+ROW = 0.3  # inches for two lines of a verdict
+VERDICT = 1.08  # inches for the column of verdicts
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
-    """One row for each comparison, when at least one has a difference."""
+    """Yield a figure with one row per comparison, if any comparison has a difference."""
     if any(c.difference is not None for c in analysis.comparisons):
         yield Picture(
             "forest",
@@ -34,14 +34,16 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
 def _caption(analysis: Analysis) -> str:
     record, unit = analysis.record, analysis.record.unit
     measured = [c for c in analysis.comparisons if c.difference is not None]
-    ranged = [c for c in measured if c.ci_low is not None]
-    what = f"mean of method − {common.clean(record.reference)} over shared {wording.plural(unit)}"
-    text = f"Difference in {common.words(record.metric)}: {what}."
-    if ranged:
-        text += f" Lines: paired {common.t_interval(record, {c.n for c in ranged})}."
+    with_interval = [c for c in measured if c.ci_low is not None]
+    text = (
+        f"Difference in {common.words(record.metric)}: mean of method − "
+        f"{common.clean(record.reference)} over shared {wording.plural(unit)}."
+    )
+    if with_interval:
+        text += f" Lines: paired {common.t_interval(record, {c.n for c in with_interval})}."
     if record.margin > 0:
         text += f" Grey band: the practical margin, ±{record.margin:g}."
-    if len(ranged) < len(measured):
+    if len(with_interval) < len(measured):
         text += (
             f" Hollow: fewer than 3 {wording.plural(unit)} or the same difference on every {unit}, "
             "no interval."
@@ -88,13 +90,12 @@ def _row(axes: Axes, row: int, comparison: Comparison, look: Look) -> None:
     )
     if comparison.difference is None:
         return
-    ranged = comparison.ci_low is not None and comparison.ci_high is not None
-    if ranged:
+    has_interval = comparison.ci_low is not None and comparison.ci_high is not None
+    if has_interval:
         ends = common.numbers([comparison.ci_low, comparison.ci_high])
         axes.plot(ends, [row, row], color=look.colour, linewidth=1.6, solid_capstyle="butt")
-    axes.plot(
-        comparison.difference, row, label=comparison.method, markersize=4, **look.point(ranged)
-    )
+    point = look.point(filled=has_interval)
+    axes.plot(comparison.difference, row, label=comparison.method, markersize=4, **point)
 
 
 def _direction(analysis: Analysis) -> str:

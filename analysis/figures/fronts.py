@@ -31,7 +31,7 @@ Values = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Trials:
-    """One method's complete trials: objectives of those on the front, and of the dominated."""
+    """The objectives of one method's complete trials: on the front, and dominated."""
 
     method: str
     front: list[Values]
@@ -39,7 +39,7 @@ class Trials:
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
-    """A panel for each method and each objective beside the first."""
+    """Yield a figure with one panel per method and objective other than the first."""
     if trials(analysis):
         yield Picture(
             "pareto", "Objectives of the sweeps", _caption(analysis), partial(_draw, analysis)
@@ -47,17 +47,17 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
 
 
 def trials(analysis: Analysis) -> list[Trials]:
-    """The trials of each method with a front."""
-    taken = {
+    """Return the trials of each method with a front."""
+    values = {
         method.method: {trial.number: trial.values for trial in method.tuning.history}
         for method in analysis.record.methods
     }
-    return [_trials(front, taken[front.method]) for front in analysis.fronts if front.points]
+    return [_trials(front, values[front.method]) for front in analysis.fronts if front.points]
 
 
 def _trials(front: Front, values: dict[int, Values]) -> Trials:
-    beaten = [values[number] for number in front.dominated]
-    return Trials(front.method, [point.values for point in front.points], beaten)
+    dominated = [values[number] for number in front.dominated]
+    return Trials(front.method, [point.values for point in front.points], dominated)
 
 
 def _caption(analysis: Analysis) -> str:
@@ -69,7 +69,7 @@ def _caption(analysis: Analysis) -> str:
     counts = {row.seeds_per_trial for row in analysis.tuning if row.trials}
     text = (
         f"Complete trials of each sweep by {', '.join(better)}, each the mean over "
-        f"{common.several(counts or {0}, 'tuning seed')} on validation data. Filled: the "
+        f"{common.count_range(counts or {0}, 'tuning seed')} on validation data. Filled: the "
         "front, where no other trial is at least as good in everything and better in something. "
         "Grey rings: dominated. Neighbours on a front may change places on fresh "
         f"{wording.plural(record.unit)}."
@@ -83,58 +83,58 @@ def _caption(analysis: Analysis) -> str:
 def _draw(analysis: Analysis) -> Figure:
     shown, others = trials(analysis), len(analysis.record.objectives) - 1
     columns = layout.columns_for(len(shown)) if others == 1 else _columns(len(shown), others)
-    high = {1: 2.1, 2: 1.4, 3: 1.0}.get(columns, 0.85)
-    cells = len(shown) * others
+    height = {1: 2.1, 2: 1.4, 3: 1.0}.get(columns, 0.85)
     key: list[Entry] = [
         ("dominated", DOMINATED),
         ("front", {"color": common.INK, "marker": "s", "linestyle": "none"}),
     ]
     bottom = 0.5 + layout.key_height([label for label, _ in key])
-    grid = Grid(cells, columns, high, bottom=bottom, down=0.24)
+    grid = Grid(len(shown) * others, columns, height, bottom=bottom, down=0.24)
     figure = grid.sheet()
     looks = common.method_looks(analysis.record)
     for index, axes in enumerate(grid.panels(figure)):
-        place, other = index // others, 1 + index % others
-        _panel(axes, shown[place], other, looks[shown[place].method])
+        of_method, objective = shown[index // others], 1 + index % others
+        _panel(axes, of_method, objective, looks[of_method.method])
         if others == 1:
-            _stairs(axes, shown[place], analysis.record.directions[1])
-        name = analysis.record.objectives[other]
-        _frame(axes, shown, other, name)
-        if other == 1:
-            layout.panel_title(axes, shown[place].method, grid.width + 0.05)
+            _stairs(axes, of_method, analysis.record.directions[1])
+        _frame(axes, shown, objective, analysis.record.objectives[objective])
+        if objective == 1:
+            layout.panel_title(axes, of_method.method, grid.width + 0.05)
     _labels(figure, grid, analysis.record.objectives)
     layout.draw_key(figure, key)
     return figure
 
 
 def _columns(methods: int, others: int) -> int:
-    """One or several methods side by side, each with a column for each further objective."""
-    beside = max(1, 4 // others) if methods > 3 else 1
-    return beside * others
+    """Return the number of columns: one per further objective, for each method side by side."""
+    methods_per_row = max(1, 4 // others) if methods > 3 else 1
+    return methods_per_row * others
 
 
-def _panel(axes: Axes, of: Trials, other: int, look: Look) -> None:
-    axes.plot(*_places(of.dominated, other), label="dominated", **DOMINATED)
-    axes.plot(*_places(of.front, other), label=of.method, **look.point())
+def _panel(axes: Axes, trials: Trials, objective: int, look: Look) -> None:
+    x, y = _coordinates(trials.dominated, objective)
+    axes.plot(x, y, label="dominated", **DOMINATED)
+    x, y = _coordinates(trials.front, objective)
+    axes.plot(x, y, label=trials.method, **look.point())
 
 
-def _stairs(axes: Axes, of: Trials, direction: Direction) -> None:
-    """What the front reaches: between two of its points, no more than the one that costs less."""
+def _stairs(axes: Axes, trials: Trials, direction: Direction) -> None:
+    """Draw the front as stairs: between two points, the value of the point with the lower cost."""
     style = "steps-post" if direction == "minimize" else "steps-pre"
-    x, y = _places(sorted(of.front, key=lambda values: values[1]), 1)
+    x, y = _coordinates(sorted(trials.front, key=lambda values: values[1]), 1)
     axes.plot(x, y, color=common.GREY, linewidth=0.8, drawstyle=style, label="front")
 
 
-def _places(values: list[Values], other: int) -> tuple[list[float], list[float]]:
-    return [of[other] for of in values], [of[0] for of in values]
+def _coordinates(points: list[Values], objective: int) -> tuple[list[float], list[float]]:
+    return [values[objective] for values in points], [values[0] for values in points]
 
 
-def _frame(axes: Axes, shown: list[Trials], other: int, name: str) -> None:
-    everything = [values for one in shown for values in (*one.front, *one.dominated)]
-    everything = [values for values in everything if all(map(math.isfinite, values))]
-    label = layout.size_label if name.endswith("bytes") else layout.brief
-    layout.end_ticks(axes, [values[other] for values in everything], label)
-    axes.set_ylim(layout.limits(values[0] for values in everything))
+def _frame(axes: Axes, shown: list[Trials], objective: int, name: str) -> None:
+    points = [values for trials in shown for values in (*trials.front, *trials.dominated)]
+    points = [values for values in points if all(map(math.isfinite, values))]
+    label = layout.size_label if name.endswith("bytes") else layout.brief_label
+    layout.end_ticks(axes, [values[objective] for values in points], label)
+    axes.set_ylim(layout.limits(values[0] for values in points))
     layout.simple_ticks(axes.yaxis, 4)
     layout.light_grid(axes)
 

@@ -1,4 +1,4 @@
-"""Heat maps: a matrix as coloured cells, with numbers where there is room, and its colour bar."""
+"""Heat maps: a matrix as coloured cells, with numbers in large cells, and a colour bar."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from analysis.figures import common, layout
 from analysis.figures.layout import Grid
 from analysis.one_study.trajectories import Matrix
 
-LEVELS = 40  # a colour bar with more is drawn as pixels
-NUMBER = 0.25  # inches that a cell's number takes
-GAP = 0.12  # between panels and colour bar
-WIDE = 0.1  # of a colour bar
+LEVELS = 40  # colours; a colour bar with more colours is drawn as pixels
+NUMBER = 0.25  # inches of a cell with room for a number
+GAP = 0.12  # inches between panels and colour bar
+WIDE = 0.1  # width of a colour bar in inches
 
 
 @dataclass(frozen=True)
@@ -31,33 +31,34 @@ class Colours:
     norm: Normalize
 
     def contrast(self, value: float) -> str:
-        """The colour of a number on that of its value."""
+        """Return the colour of a number on the cell of its value."""
         red, green, blue = self.map(self.norm(value))[:3]
         light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
         return common.NEAR_BLACK if light else "white"
 
 
-def one_way(low: float, high: float) -> Colours:
-    """Colours from dark to light."""
+def sequential(low: float, high: float) -> Colours:
+    """Return a sequential map, from dark to light."""
     return Colours(matplotlib.colormaps["cividis"].resampled(LEVELS), Normalize(low, high))
 
 
-def both_ways(most: float) -> Colours:
-    """Colours of two signs around 0, which is grey: a cell without a value is no colour at all."""
-    return Colours(matplotlib.colormaps["coolwarm"].resampled(LEVELS + 1), Normalize(-most, most))
+def diverging(largest: float) -> Colours:
+    """Return a diverging map around 0, which is grey; a cell without a value has no colour."""
+    colour_map = matplotlib.colormaps["coolwarm"].resampled(LEVELS + 1)
+    return Colours(colour_map, Normalize(-largest, largest))
 
 
 def colours_for(values: Iterable[float], signed: bool) -> Colours:
-    """Colours that just span the values."""
-    known = list(values) or [0.0]
+    """Return a map over the range of the values."""
+    numbers = list(values) or [0.0]
     if signed:
-        return both_ways(max(map(abs, known)) or 1.0)
-    low, high = min(known), max(known)
-    return one_way(low, high) if low < high else one_way(*layout.limits(known))
+        return diverging(max(map(abs, numbers)) or 1.0)
+    low, high = min(numbers), max(numbers)
+    return sequential(low, high) if low < high else sequential(*layout.limits(numbers))
 
 
-def draw(axes: Axes, matrix: Matrix, colours: Colours, first_column: int = 1) -> QuadMesh:
-    """The cells; rows are counted from 1 downwards, columns from `first_column`."""
+def draw_cells(axes: Axes, matrix: Matrix, colours: Colours, first_column: int = 1) -> QuadMesh:
+    """Draw the cells; rows are counted from 1 downwards, columns from `first_column`."""
     values = np.array([common.numbers(row) for row in matrix], dtype=float)
     rows, columns = values.shape
     left = first_column - 0.5
@@ -77,21 +78,21 @@ def draw(axes: Axes, matrix: Matrix, colours: Colours, first_column: int = 1) ->
     return mesh
 
 
-def write(
+def write_numbers(
     axes: Axes,
     matrix: Matrix,
     colours: Colours,
-    text: Callable[[float], str],
+    format: Callable[[float], str],
     first_column: int = 1,
 ) -> None:
-    """A number in each cell that has a value."""
+    """Write a number in each cell that has a value."""
     for row, values in enumerate(matrix, start=1):
         for column, value in enumerate(values, start=first_column):
             if value is not None:
                 axes.text(
                     column,
                     row,
-                    text(value),
+                    format(value),
                     ha="center",
                     va="center",
                     fontsize=common.SMALL,
@@ -99,13 +100,13 @@ def write(
                 )
 
 
-def short(text: str) -> str:
-    """A number without the zero before its point."""
+def without_zero(text: str) -> str:
+    """Return a number without the zero before the decimal point: `.25`, `−.25`."""
     return text.replace("0.", ".", 1) if text.removeprefix("−").startswith("0.") else text
 
 
-def bar(figure: Figure, grid: Grid, colours: Colours, bottom: float, height: float) -> Axes:
-    """The colour bar at the right of the panels, in inches from below."""
+def colour_bar(figure: Figure, grid: Grid, colours: Colours, bottom: float, height: float) -> Axes:
+    """Draw the colour bar at the right of the panels; `bottom` and `height` are in inches."""
     left = common.WIDTH - grid.right + GAP
     width, total = common.WIDTH, grid.total
     axes = figure.add_axes((left / width, bottom / total, WIDE / width, height / total))

@@ -1,4 +1,4 @@
-"""How each sweep went, trial by trial."""
+"""The history of each sweep, trial by trial."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis import wording
 from analysis.figures import common, layout
 from analysis.figures.layout import Entry, Grid
 from analysis.one_study.analyse import Analysis, TuningRow
-from analysis.one_study.searches import Search
+from analysis.one_study.searches import SweepHistory
 from analysis.report.blocks import Picture
 
 TRIAL: dict[str, Any] = {
@@ -42,19 +43,18 @@ VALUELESS_LABEL = "no value"
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
-    """A panel for each sweep with a trial that has a value."""
-    shown = sweeps(analysis)
-    if shown:
+    """Yield a figure with one panel per sweep that has a value."""
+    if sweeps(analysis):
         yield Picture(
             "search-history", "Search history", _caption(analysis), partial(_draw, analysis)
         )
 
 
-def sweeps(analysis: Analysis) -> list[tuple[Search, TuningRow]]:
-    """Each search with its trials' values, where there is one to draw."""
+def sweeps(analysis: Analysis) -> list[tuple[SweepHistory, TuningRow]]:
+    """Return the history and the tuning row of each sweep that has a value."""
     rows = {row.method: row for row in analysis.tuning}
-    found = [(search, rows[search.method]) for search in analysis.searches]
-    return [(search, row) for search, row in found if layout.finite(row.values)]
+    pairs = [(search, rows[search.method]) for search in analysis.searches]
+    return [(search, row) for search, row in pairs if layout.finite(row.values)]
 
 
 def _caption(analysis: Analysis) -> str:
@@ -62,7 +62,7 @@ def _caption(analysis: Analysis) -> str:
     counts = {row.seeds_per_trial for _, row in shown}
     text = (
         f"Objective of each trial in the order of the sweep: {common.words(record.metric)} on "
-        f"validation data, the mean over {common.several(counts, 'tuning seed')}."
+        f"validation data, the mean over {common.count_range(counts, 'tuning seed')}."
     )
     if any(row.default_value is not None for _, row in shown):
         text += " Diamond: the published defaults (trial 0)."
@@ -74,21 +74,21 @@ def _caption(analysis: Analysis) -> str:
         row.method for row in analysis.tuning if row.trials and not layout.finite(row.values)
     ]
     if without:
-        text += f" Not shown, because no trial has a value: {common.listed(without)}."
+        text += f" Not shown, because no trial has a value: {common.name_list(without)}."
     return text + _reasons([search for search, _ in shown])
 
 
-def _reasons(shown: list[Search]) -> str:
-    """Why a method has no expected-best curve, each reason once."""
-    by_reason: dict[str, list[str]] = {}
+def _reasons(shown: list[SweepHistory]) -> str:
+    """Return each reason against an expected-best curve, with the methods unless all share one."""
+    methods_by_reason: dict[str, list[str]] = {}
     for search in shown:
         if not search.expected and search.not_expected:
-            by_reason.setdefault(search.not_expected, []).append(search.method)
-    whole = len(by_reason) == 1 and len(next(iter(by_reason.values()))) == len(shown)
-    return "".join(
-        f" {reason[:1].upper()}{reason[1:]}{'' if whole else f' ({common.listed(names)})'}."
-        for reason, names in by_reason.items()
-    )
+            methods_by_reason.setdefault(search.not_expected, []).append(search.method)
+    sentences = ""
+    for reason, methods in methods_by_reason.items():
+        names = "" if len(methods) == len(shown) else f" ({common.name_list(methods)})"
+        sentences += f" {wording.begin(reason)}{names}."
+    return sentences
 
 
 @common.styled
@@ -97,14 +97,15 @@ def _draw(analysis: Analysis) -> Figure:
     key = _key(shown)
     columns = layout.columns_for(len(shown))
     bottom = 0.5 + layout.key_height([label for label, _ in key])
-    high = {1: 2.1, 2: 1.3, 3: 1.0, 4: 0.8}[columns]
-    grid = Grid(len(shown), columns, high, bottom=bottom, down=0.24)
+    height = {1: 2.1, 2: 1.3, 3: 1.0, 4: 0.8}[columns]
+    grid = Grid(len(shown), columns, height, bottom=bottom, down=0.24)
     figure = grid.sheet()
-    low_high = layout.limits([x for s, row in shown for x in (*row.values, *s.expected)])
+    y_limits = layout.limits([x for s, row in shown for x in (*row.values, *s.expected)])
     longest = max(len(row.values) for _, row in shown)
+    x_limits = (-0.5 - 0.02 * longest, longest - 0.5 + 0.02 * longest)
     for axes, (search, row) in zip(grid.panels(figure), shown, strict=True):
         _panel(axes, search, row)
-        axes.set(ylim=low_high, xlim=(-0.5 - 0.02 * longest, longest - 0.5 + 0.02 * longest))
+        axes.set(xlim=x_limits, ylim=y_limits)
         layout.simple_ticks(axes.xaxis, 4, integer=True)
         layout.simple_ticks(axes.yaxis, 4)
         layout.light_grid(axes)
@@ -115,8 +116,8 @@ def _draw(analysis: Analysis) -> Figure:
     return figure
 
 
-def _key(shown: list[tuple[Search, TuningRow]]) -> list[Entry]:
-    entries: list[Entry] = [(TRIAL_LABEL, TRIAL), (BEST_LABEL, _solid(BEST))]
+def _key(shown: list[tuple[SweepHistory, TuningRow]]) -> list[Entry]:
+    entries: list[Entry] = [(TRIAL_LABEL, TRIAL), (BEST_LABEL, _without_steps(BEST))]
     if any(row.default_value is not None for _, row in shown):
         entries.append((DEFAULT_LABEL, DEFAULT))
     if any(None in row.values for _, row in shown):
@@ -126,24 +127,24 @@ def _key(shown: list[tuple[Search, TuningRow]]) -> list[Entry]:
     return entries
 
 
-def _solid(look: dict[str, Any]) -> dict[str, Any]:
+def _without_steps(look: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in look.items() if key != "drawstyle"}
 
 
-def _panel(axes: Axes, search: Search, row: TuningRow) -> None:
+def _panel(axes: Axes, search: SweepHistory, row: TuningRow) -> None:
     trials = range(len(row.values))
     axes.plot(trials, common.numbers(search.best_so_far), label=BEST_LABEL, **BEST)
     axes.plot(trials, common.numbers(row.values), label=TRIAL_LABEL, **TRIAL)
     if row.default_value is not None:
         axes.plot(0, row.default_value, label=DEFAULT_LABEL, clip_on=False, **DEFAULT)
     if search.expected:
-        first = range(1, len(search.expected) + 1)  # trial 0 was not drawn at random
-        axes.plot(first, search.expected, label=EXPECTED_LABEL, **EXPECTED)
-    without = [number for number, value in enumerate(row.values) if value is None]
-    if without:
+        random_trials = range(1, len(search.expected) + 1)  # trial 0 has the published defaults
+        axes.plot(random_trials, search.expected, label=EXPECTED_LABEL, **EXPECTED)
+    valueless = [number for number, value in enumerate(row.values) if value is None]
+    if valueless:
         axes.plot(
-            without,
-            [0.04] * len(without),
+            valueless,
+            [0.04] * len(valueless),
             transform=axes.get_xaxis_transform(),
             label=VALUELESS_LABEL,
             **VALUELESS,

@@ -1,4 +1,4 @@
-"""How much each option of a sweep matters."""
+"""The importance of each option of a sweep."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from analysis.figures import common, layout
 from analysis.figures.layout import Grid
 from analysis.one_study.analyse import Analysis
-from analysis.one_study.searches import Search
+from analysis.one_study.searches import SweepHistory
 from analysis.report.blocks import Picture
 
-BAR = 0.19  # inches
+BAR = 0.19  # height in inches
 MANY_METHODS = 8
 MOST_OPTIONS = 6
 MOST_OPTIONS_OF_MANY = 3
@@ -22,7 +22,7 @@ COLOUR = common.COLOURS[0]
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
-    """A panel of bars for each sweep whose options have an importance."""
+    """Yield a figure with one panel of bars per sweep with known importances."""
     shown = shares(analysis)
     if shown:
         yield Picture(
@@ -34,16 +34,16 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
 
 
 def shares(analysis: Analysis) -> dict[str, list[tuple[str, float]]]:
-    """The most important options of each method, the most important first."""
-    known = {search.method: _of(search) for search in analysis.searches}
-    known = {method: options for method, options in known.items() if options}
-    most = MOST_OPTIONS_OF_MANY if len(known) > MANY_METHODS else MOST_OPTIONS
-    return {method: options[:most] for method, options in known.items()}
+    """Return the most important options of each method with their shares, in descending order."""
+    by_method = {search.method: _importances(search) for search in analysis.searches}
+    by_method = {method: options for method, options in by_method.items() if options}
+    most = MOST_OPTIONS_OF_MANY if len(by_method) > MANY_METHODS else MOST_OPTIONS
+    return {method: options[:most] for method, options in by_method.items()}
 
 
-def _of(search: Search) -> list[tuple[str, float]]:
-    found = [(s.option, s.importance) for s in search.slices if s.importance is not None]
-    return [(option, share) for option, share in found if layout.finite([share])]
+def _importances(search: SweepHistory) -> list[tuple[str, float]]:
+    shares = [(s.option, s.importance) for s in search.slices if s.importance is not None]
+    return [(option, share) for option, share in shares if layout.finite([share])]
 
 
 def _caption(analysis: Analysis, shown: dict[str, list[tuple[str, float]]]) -> str:
@@ -51,8 +51,7 @@ def _caption(analysis: Analysis, shown: dict[str, list[tuple[str, float]]]) -> s
         "How much each option matters for being among the best trials of a sweep (PED-ANOVA; sums "
         "to 1 over a method's options). Small sweeps say little about it."
     )
-    left_out = any(len(_of(s)) > len(shown.get(s.method, ())) for s in analysis.searches)
-    if left_out:
+    if any(len(_importances(s)) > len(shown.get(s.method, ())) for s in analysis.searches):
         text += f" The {max(map(len, shown.values()))} most important options of each method."
     return text
 

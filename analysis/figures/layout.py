@@ -1,4 +1,4 @@
-"""Where things stand on a figure, in inches: panels of equal size, axis limits, keys."""
+"""The layout of a figure, in inches: panels of equal size, axis limits, ticks, keys."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from analysis.figures.common import GREY, SMALL, TEXT, WIDTH, clean, shorten, text_width
 
-Entry = tuple[str, Mapping[str, Any]]  # of a key: label and Line2D properties
+Entry = tuple[str, Mapping[str, Any]]  # of a key: label and `Line2D` properties
 KEY_ROW = 0.17
 KEY_SAMPLE = 0.3
-LONG_KEY = 10  # entries from which on two columns, with names shortened, are better than one
-WIDE = 100  # largest / smallest value from which an axis is logarithmic
+LONG_KEY = 10  # a key with more entries has two columns, even if labels must be shortened
+WIDE = 100  # ratio of the largest to the smallest value; beyond, an axis is logarithmic
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Panels row by row on a sheet, sizes in inches; `height` is that of a panel."""
+    """Panels row by row on a sheet, sizes in inches; `height` is the height of a panel."""
 
     count: int
     columns: int
@@ -38,7 +38,7 @@ class Grid:
 
     @property
     def rows(self) -> int:
-        """Rows of panels."""
+        """Number of rows of panels."""
         return -(-self.count // self.columns)
 
     @property
@@ -54,11 +54,11 @@ class Grid:
         return self.top + inside + self.bottom
 
     def sheet(self) -> Figure:
-        """An empty figure of the right size."""
+        """Return an empty figure of the size of the sheet."""
         return Figure(figsize=(WIDTH, self.total))
 
     def panel(self, figure: Figure, index: int) -> Axes:
-        """The axes of one panel."""
+        """Add the axes of one panel."""
         row, column = divmod(index, self.columns)
         left = self.left + column * (self.width + self.across)
         bottom = self.total - self.top - (row + 1) * self.height - row * self.down
@@ -67,41 +67,37 @@ class Grid:
         )
 
     def panels(self, figure: Figure) -> list[Axes]:
-        """All panels; of their tick labels only those at the left and below."""
-        axes = [self.panel(figure, index) for index in range(self.count)]
-        for index, one in enumerate(axes):
-            self.quiet(one, index)
-        return axes
+        """Add the axes of all panels, with tick labels only at the left and the lower edge."""
+        panels = [self.panel(figure, index) for index in range(self.count)]
+        for index, axes in enumerate(panels):
+            axes.tick_params(labelleft=index % self.columns == 0, labelbottom=self.is_lowest(index))
+        return panels
 
     def is_lowest(self, index: int) -> bool:
-        """Whether no panel stands below."""
+        """Return whether there is no panel below a panel."""
         return index + self.columns >= self.count
-
-    def quiet(self, axes: Axes, index: int) -> None:
-        """Hide the tick labels that a neighbour at the left or below repeats."""
-        axes.tick_params(labelleft=index % self.columns == 0, labelbottom=self.is_lowest(index))
 
 
 def columns_for(count: int) -> int:
-    """Columns of a grid of so many panels."""
+    """Return the number of columns of a grid with `count` panels."""
     return count if count <= 3 else 2 if count == 4 else 3 if count <= 9 else 4
 
 
-def panel_title(axes: Axes, name: str, width: float, size: float = SMALL) -> None:
-    """The name above a panel, at its left edge."""
-    axes.set_title(shorten(name, width, size), loc="left", fontsize=size)
+def panel_title(axes: Axes, name: str, width: float) -> None:
+    """Write the name above a panel, at the left edge, shortened to a width in inches."""
+    axes.set_title(shorten(name, width, SMALL), loc="left", fontsize=SMALL)
 
 
 def side_label(figure: Figure, grid: Grid, text: str) -> None:
-    """What the vertical axes of all panels show."""
+    """Write the label of the vertical axes of all panels."""
     middle = (grid.bottom + (grid.total - grid.top - grid.bottom) / 2) / grid.total
-    room = 2 * min(middle, 1 - middle) * grid.total - 0.1  # on either side of the middle
+    room = 2 * min(middle, 1 - middle) * grid.total - 0.1  # the text is centred on the middle
     short = shorten(text, max(room, 1.2), TEXT)
     figure.text(0.01, middle, short, rotation=90, ha="left", va="center", fontsize=TEXT)
 
 
 def below_label(figure: Figure, grid: Grid, text: str, drop: float = 0.36) -> None:
-    """What the horizontal axes of all panels show."""
+    """Write the label of the horizontal axes of all panels, `drop` inches below the panels."""
     middle = (grid.left + (WIDTH - grid.left - grid.right) / 2) / WIDTH
     height = (grid.bottom - drop) / grid.total
     figure.text(middle, height, clean(text), ha="center", va="center", fontsize=TEXT)
@@ -111,109 +107,113 @@ def below_label(figure: Figure, grid: Grid, text: str, drop: float = 0.36) -> No
 
 
 def finite(values: Iterable[float | None]) -> list[float]:
-    """The values that can be drawn."""
+    """Return the finite values."""
     return [value for value in values if value is not None and math.isfinite(value)]
 
 
 def limits(
     values: Iterable[float | None], least: float = 0.0, room: float = 0.06
 ) -> tuple[float, float]:
-    """Axis limits around the values with a little room, at least `least` apart."""
-    known = finite(values)
-    if not known:
+    """Return axis limits around the values.
+
+    Args:
+        values: values on the axis; None and NaN are ignored.
+        least: smallest span of the values.
+        room: free space on either side, relative to the span.
+    """
+    numbers = finite(values)
+    if not numbers:
         return 0.0, 1.0
-    low, high = min(known), max(known)
+    low, high = min(numbers), max(numbers)
     span = max(high - low, least, 1e-3 * abs(high) or 1e-3)
     middle = (low + high) / 2
     return middle - (0.5 + room) * span, middle + (0.5 + room) * span
 
 
 def is_wide(values: Iterable[float | None]) -> bool:
-    """Whether positive values span more than two decades."""
-    known = finite(values)
-    return bool(known) and min(known) > 0 and max(known) > WIDE * min(known)
+    """Return whether all values are positive and span more than two decades."""
+    numbers = finite(values)
+    return bool(numbers) and min(numbers) > 0 and max(numbers) > WIDE * min(numbers)
 
 
 def log_limits(values: Iterable[float | None]) -> tuple[float, float]:
-    """Limits of a logarithmic axis around the values."""
+    """Return limits of a logarithmic axis around the values."""
     low, high = limits(map(math.log10, finite(values)))
     return 10**low, 10**high
 
 
 def plain_number(value: float, _: object = None) -> str:
-    """A tick label: no needless digits, a true minus."""
+    """Return a tick label without trailing zeros, with a true minus sign."""
     return f"{value:g}".replace("-", "−")
 
 
 def simple_ticks(axis: Axis, most: int = 4, integer: bool = False) -> None:
-    """A few plain ticks."""
+    """Set a few plain ticks."""
     axis.set_major_locator(MaxNLocator(most, integer=integer, min_n_ticks=1))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(plain_number))
 
 
-def log_ticks(axis: Axis, most: int = 4) -> None:
-    """A few plain ticks at decades."""
+def log_ticks(axis: Axis, most: int) -> None:
+    """Set a few plain ticks at decades."""
     axis.set_major_locator(LogLocator(numticks=most))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(plain_number))
 
 
-def brief(value: float, _: object = None) -> str:
-    """A short tick label: 0.05, 1e-5, 1200."""
+def brief_label(value: float) -> str:
+    """Return a short tick label: 0.05, 1e-5, 1200."""
     size = abs(value)
     digits = ".0f" if 100 <= size < 1e4 else ".0e" if 0 < size < 1e-3 else ".2g"
     text = f"{value:{digits}}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
     return text.replace("-", "−")
 
 
-def end_ticks(axes: Axes, values: Iterable[float], label: Callable[[float], str] = brief) -> None:
-    """A horizontal axis with two labels, clear of the neighbouring panels.
+def end_ticks(
+    axes: Axes, values: Iterable[float], label: Callable[[float], str] = brief_label
+) -> None:
+    """Set two ticks on a horizontal axis, with labels clear of the neighbouring panels.
 
-    They stand at round numbers around the values, or at decades where values span over two.
+    The ticks are round numbers around the values, or decades on a logarithmic axis, which the
+    values have if they span more than two decades.
     """
-    known = finite(values) or [0.0]
-    low, high = min(known), max(known)
-    wide = is_wide(known)
+    numbers = finite(values) or [0.0]
+    low, high = min(numbers), max(numbers)
+    wide = is_wide(numbers)
     if low < high:
-        low, high = _round(low, math.floor, wide), _round(high, math.ceil, wide)
+        low, high = _rounded(low, math.floor, wide), _rounded(high, math.ceil, wide)
     ends = sorted({low, high})
     axes.set(xscale="log" if wide else "linear", xlim=log_limits(ends) if wide else limits(ends))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(ends, [label(end) for end in ends])
-    inward(axes)
-
-
-def _round(value: float, way: Callable[[float], int], decade: bool) -> float:
-    """The value in one digit, or the next decade; a value that already is one stays."""
-    if value == 0:
-        return 0.0
-    slack = 1e-9 if way is math.floor else -1e-9
-    power = math.log10(abs(value))
-    if decade:
-        return 10.0 ** way(power + slack)
-    digits = math.floor(power + 1e-9)
-    return float(f"{way(value / 10.0**digits + slack)}e{digits}")
-
-
-def inward(axes: Axes) -> None:
-    """The outer labels begin and end at their ticks."""
     labels = axes.get_xticklabels()
     if len(labels) > 1:
         labels[0].set_horizontalalignment("left")
         labels[-1].set_horizontalalignment("right")
 
 
+def _rounded(value: float, direction: Callable[[float], int], to_decade: bool) -> float:
+    """Return the value rounded up or down to one digit or to a decade; a round value stays."""
+    if value == 0:
+        return 0.0
+    slack = 1e-9 if direction is math.floor else -1e-9
+    power = math.log10(abs(value))
+    if to_decade:
+        return 10.0 ** direction(power + slack)
+    digits = math.floor(power + 1e-9)
+    return float(f"{direction(value / 10.0**digits + slack)}e{digits}")
+
+
 def size_label(size: float, _: object = None) -> str:
-    """Bytes in decimal units: 0, 500 B, 1 kB, 20 MB."""
-    for unit, of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if abs(size) >= of:
-            return f"{size / of:.3g} {unit}"
+    """Return bytes in decimal units: 0, 500 B, 1 kB, 20 MB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(size) >= factor:
+            return f"{size / factor:.3g} {unit}"
     return f"{size:.3g} B" if size else "0"
 
 
-def task_ticks(axes: Axes, tasks: int, most: int = 6) -> None:
-    """An axis that counts tasks from 1."""
+def task_ticks(axes: Axes, tasks: int, most: int) -> None:
+    """Set ticks on a horizontal axis that counts tasks from 1."""
     axes.set_xlim(0.7, tasks + 0.3)
     step = -(-tasks // most)
     axes.xaxis.set_major_locator(FixedLocator(list(range(1, tasks + 1, step))))
@@ -221,7 +221,7 @@ def task_ticks(axes: Axes, tasks: int, most: int = 6) -> None:
 
 
 def light_grid(axes: Axes) -> None:
-    """Faint lines at the ticks of the vertical axis."""
+    """Draw faint lines at the ticks of the vertical axis."""
     axes.grid(axis="y", color=GREY, alpha=0.3, linewidth=0.5)
 
 
@@ -229,17 +229,17 @@ def light_grid(axes: Axes) -> None:
 
 
 def key_height(labels: Sequence[str]) -> float:
-    """Room that a key takes below the panels."""
+    """Return the height of a key below the panels."""
     return -(-len(labels) // _key_columns(labels)) * KEY_ROW + 0.06
 
 
 def draw_key(figure: Figure, entries: Sequence[Entry]) -> None:
-    """The key at the foot of the figure, read row by row."""
+    """Draw the key at the lower edge of the figure, row by row."""
     columns = _key_columns([label for label, _ in entries])
     rows = -(-len(entries) // columns)
     width, total = (WIDTH - 0.2) / columns, figure.get_figheight()
-    for place, (label, look) in enumerate(entries):
-        row, column = divmod(place, columns)
+    for index, (label, look) in enumerate(entries):
+        row, column = divmod(index, columns)
         left, height = 0.1 + column * width, (0.03 + (rows - row - 0.5) * KEY_ROW) / total
         _sample(figure, left, height, look)
         short = shorten(label, width - KEY_SAMPLE - 0.1)
@@ -248,13 +248,11 @@ def draw_key(figure: Figure, entries: Sequence[Entry]) -> None:
 
 
 def _sample(figure: Figure, left: float, height: float, look: Mapping[str, Any]) -> None:
-    across = [(left + part * KEY_SAMPLE) / WIDTH for part in (0, 0.5, 1)]
+    x = [(left + part * KEY_SAMPLE) / WIDTH for part in (0, 0.5, 1)]
     if look.get("linestyle") == "none":
-        across = across[1:2]
-    middle = [len(across) // 2]
-    line = Line2D(
-        across, [height] * len(across), transform=figure.transFigure, markevery=middle, **look
-    )
+        x = x[1:2]
+    middle = [len(x) // 2]
+    line = Line2D(x, [height] * len(x), transform=figure.transFigure, markevery=middle, **look)
     figure.add_artist(line)
 
 

@@ -23,7 +23,7 @@ Strip = tuple[str, Interval]
 
 
 def pictures(across: Across) -> Iterator[Picture]:
-    """What there is to show of several streams."""
+    """Yield the figures of a comparison over streams: normalised scores, P(win), ranks."""
     if across.standings:
         yield Picture(
             "iqm",
@@ -63,28 +63,29 @@ def _win_caption(across: Across) -> str:
         f"Mean over {_scope(across)} of the paired probability of outperforming "
         f"{common.clean(across.reference or '')} (ties count half). "
     )
-    how = "stratified bootstrap, or Wilson's where every resample gives the same value"
-    text += _lines(across, [c.p_win for c in across.contrasts], how)
+    method = "stratified bootstrap, or Wilson's where every resample gives the same value"
+    text += _lines(across, [c.p_win for c in across.contrasts], method)
     return (
         f"{text} Solid line: 0.5, no difference; dotted: {MEANINGFUL_SHARE:g}. Meaningful where "
         "the interval excludes the first and reaches beyond the second."
     )
 
 
-def _lines(across: Across, intervals: Sequence[Interval], how: str) -> str:
-    ranged = [interval for interval in intervals if interval.low is not None]
-    if not ranged:
+def _lines(across: Across, intervals: Sequence[Interval], method: str) -> str:
+    """Return the sentences of a caption on the intervals, found by a method."""
+    count = sum(interval.low is not None for interval in intervals)
+    if not count:
         return "Hollow markers: no interval."
     text = (
-        f"Lines: {wording.percent(across.confidence)} intervals ({how}) that resample "
-        f"{common.several(set(map(len, across.seeds)), across.unit)} within each stream; they "
+        f"Lines: {wording.percent(across.confidence)} intervals ({method}) that resample "
+        f"{common.count_range(set(map(len, across.seeds)), across.unit)} within each stream; they "
         f"speak of new {wording.plural(across.unit)}, not of further streams."
     )
-    return text + (" Hollow markers: no interval." if len(ranged) < len(intervals) else "")
+    return text + (" Hollow markers: no interval." if count < len(intervals) else "")
 
 
 def _scope(across: Across) -> str:
-    return f"{len(across.streams)} streams ({common.listed(across.streams)})"
+    return f"{len(across.streams)} streams ({common.name_list(across.streams)})"
 
 
 @common.styled
@@ -130,11 +131,11 @@ def _strips(strips: Sequence[Strip], across: Across, label: str) -> tuple[Figure
 
 
 def _strip(axes: Axes, row: int, name: str, interval: Interval, look: Look) -> None:
-    ranged = interval.low is not None and interval.high is not None
-    if ranged:
+    has_interval = interval.low is not None and interval.high is not None
+    if has_interval:
         ends = common.numbers([interval.low, interval.high])
         axes.plot(ends, [row, row], color=look.colour, linewidth=5, alpha=0.4)
-    axes.plot(interval.value, row, label=name, **look.point(ranged))
+    axes.plot(interval.value, row, label=name, **look.point(filled=has_interval))
 
 
 # --- critical difference --------------------------------------------------------------------------
@@ -161,16 +162,16 @@ def _draw_ranks(across: Across) -> Figure:
     figure = grid.sheet()
     (axes,) = grid.panels(figure)
     axes.set(xlim=(1, count), ylim=(depth, 0))
-    _rank_axis(axes, count)
+    _rank_axis(axes)
     looks = common.looks(across.methods, across.reference)
-    for place, name in enumerate(ranking.methods):
-        _elbow(axes, ranking, place, names[place], looks[name])
+    for index, name in enumerate(ranking.methods):
+        _elbow(axes, ranking, index, names[index], looks[name])
     _bars(axes, ranking)
     _distance(axes, ranking, grid.height)
     return figure
 
 
-def _rank_axis(axes: Axes, count: int) -> None:
+def _rank_axis(axes: Axes) -> None:
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.spines["top"].set_visible(True)
     axes.yaxis.set_visible(False)
@@ -179,30 +180,30 @@ def _rank_axis(axes: Axes, count: int) -> None:
     axes.tick_params(axis="x", labeltop=True, labelbottom=False, bottom=False)
 
 
-def _elbow(axes: Axes, ranking: Ranking, place: int, text: str, look: Look) -> None:
-    """From a method's rank down and out to its name: the better half at the left."""
+def _elbow(axes: Axes, ranking: Ranking, index: int, text: str, look: Look) -> None:
+    """Draw a line from a method's rank down and out to the name; better half at the left."""
     count = len(ranking.methods)
-    left = place < -(-count // 2)
-    row = len(ranking.groups) + 0.5 + (place if left else count - 1 - place)
-    rank = ranking.ranks[place]
-    side = 1.0 if left else float(count)
+    is_left = index < -(-count // 2)
+    row = len(ranking.groups) + 0.5 + (index if is_left else count - 1 - index)
+    rank = ranking.ranks[index]
+    side = 1.0 if is_left else float(count)
     axes.plot(
         [rank, rank, side],
         [0, row, row],
         color=look.colour,
         linewidth=0.8,
-        label=ranking.methods[place],
+        label=ranking.methods[index],
         clip_on=False,
     )
     axes.plot(rank, 0, clip_on=False, **look.point())
-    offset = (-4 if left else 4, 0)
+    offset = (-4 if is_left else 4, 0)
     axes.annotate(
         text,
         (side, row),
         offset,
         textcoords="offset points",
         fontsize=common.SMALL,
-        ha="right" if left else "left",
+        ha="right" if is_left else "left",
         va="center_baseline",
         annotation_clip=False,
     )
@@ -223,14 +224,14 @@ def _bars(axes: Axes, ranking: Ranking) -> None:
 
 
 def _distance(axes: Axes, ranking: Ranking, inches: float) -> None:
-    """How long the critical difference is, above the axis."""
+    """Draw the length of the critical difference, above the axis."""
     last = float(len(ranking.methods))
     end = min(1 + ranking.critical_difference, last)
     text = f"critical difference {ranking.critical_difference:.2f}"
     if ranking.critical_difference > last - 1:
         text += " (longer than the axis)"
     height = 1 + 0.4 / inches
-    across = axes.get_xaxis_transform()
+    transform = axes.get_xaxis_transform()
     axes.plot(
         [1, end],
         [height] * 2,
@@ -238,14 +239,14 @@ def _distance(axes: Axes, ranking: Ranking, inches: float) -> None:
         linewidth=1.2,
         marker="|",
         clip_on=False,
-        transform=across,
+        transform=transform,
         label="critical difference",
     )
     axes.annotate(
         text,
         (1, height),
         (0, 4),
-        xycoords=across,
+        xycoords=transform,
         textcoords="offset points",
         fontsize=common.SMALL,
         annotation_clip=False,

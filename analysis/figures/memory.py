@@ -1,4 +1,4 @@
-"""What a method keeps of past data against what it reaches."""
+"""The memory of past data against the primary metric."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from analysis.report.blocks import Picture
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
-    """One point for each method with a mean, when at least one keeps data."""
+    """Yield a figure with one point per method with a mean, if any method keeps data."""
     if any(point.memory > 0 for point in analysis.memory):
         yield Picture(
             "memory-accuracy", "Memory and accuracy", _caption(analysis), partial(_draw, analysis)
@@ -38,9 +38,8 @@ def _caption(analysis: Analysis) -> str:
     text += common.no_interval(record, [p.method for p in points if p.ci_low is None])
     offline = [row.method for row in analysis.methods if row.is_offline]
     if offline:
-        text += (
-            f" {common.listed(offline)} keeps all data (the offline bound), and stands at its size."
-        )
+        names = common.name_list(offline)
+        text += f" {names} keeps all data (the offline bound), and stands at its size."
     return text + common.not_shown(record, [p.method for p in points])
 
 
@@ -81,19 +80,18 @@ def _point(axes: Axes, point: MemoryPoint, look: Look) -> None:
     if point.ci_low is not None and point.ci_high is not None:
         ends = [point.ci_low, point.ci_high]
         axes.plot([point.memory] * 2, ends, color=look.colour, linewidth=0.9)
-    axes.plot(
-        point.memory, point.mean, label=point.method, markersize=5.5, **look.point(point.on_front)
-    )
+    marker = look.point(filled=point.on_front)
+    axes.plot(point.memory, point.mean, label=point.method, markersize=5.5, **marker)
 
 
 def _bytes_axis(axes: Axes, sizes: list[int]) -> None:
-    """Logarithmic, with a place for 0 where a method keeps nothing."""
+    """Make the horizontal axis logarithmic, with a place for 0 if a method keeps no data."""
     positive = [size for size in sizes if size > 0]
     least = 10.0 ** math.floor(math.log10(min(positive)) + 1e-9)
     if min(sizes) > 0:
         axes.set_xscale("log")
         axes.set_xlim(layout.log_limits(map(float, sizes)))
-        if max(sizes) < 10 * min(sizes):  # there may be no decade to mark
+        if max(sizes) < 10 * min(sizes):  # the range may hold no decade
             axes.xaxis.set_major_locator(FixedLocator(sorted({min(sizes), max(sizes)})))
             axes.xaxis.set_minor_locator(NullLocator())
         else:

@@ -1,4 +1,4 @@
-"""Every pair of scores: the reference and a method on the same seed."""
+"""The paired scores of each comparison: the reference and a method on the same seed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from analysis.figures.layout import Grid
 from analysis.one_study.analyse import Analysis, Comparison, MethodRow
 from analysis.report.blocks import Picture
 
-SHOWN_MARGINS = 4  # the least range of a panel: small differences are not blown up
-
-MOST_LABELLED = 3  # columns in which there is room to say which side is which
+SHOWN_MARGINS = 4  # smallest range of a panel, so that small differences do not look large
+MOST_LABELLED = 3  # columns with room for the labels of both sides
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
-    """A panel for each comparison that has a shared seed."""
+    """Yield a figure with one panel per comparison that has a shared seed."""
     shown = [c for c in analysis.comparisons if c.seeds]
     if shown:
         title = f"Paired {wording.plural(analysis.record.unit)}"
@@ -32,13 +31,13 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
 
 def _caption(analysis: Analysis, shown: list[Comparison]) -> str:
     record = analysis.record
-    counts = {c.n for c in shown}
     unit, units = record.unit, wording.plural(record.unit)
+    count = common.count_range({c.n for c in shown}, unit)
     scale = f", {SHOWN_MARGINS} practical margins high or more" if record.margin > 0 else ""
     return (
         f"{common.words(record.metric).capitalize()} of the reference "
         f"{common.clean(record.reference)} (left) and of the method named above the panel (right), "
-        f"over {common.several(counts, unit)}; {common.varies(record)}. A line joins the two "
+        f"over {count}; {common.variation(record)}. A line joins the two "
         f"scores of one {unit}. Bars beside the points: means over the same {units}. Each panel "
         f"has its own scale{scale}."
     )
@@ -48,8 +47,8 @@ def _caption(analysis: Analysis, shown: list[Comparison]) -> str:
 def _draw(analysis: Analysis) -> Figure:
     shown = [c for c in analysis.comparisons if c.seeds]
     columns = layout.columns_for(len(shown))
-    high = {1: 2.3, 2: 1.6, 3: 1.2, 4: 0.8}[columns]
-    grid = Grid(len(shown), columns, high, across=0.42, down=0.28, bottom=0.32, right=0.2)
+    height = {1: 2.3, 2: 1.6, 3: 1.2, 4: 0.8}[columns]
+    grid = Grid(len(shown), columns, height, across=0.42, down=0.28, bottom=0.32, right=0.2)
     figure = grid.sheet()
     looks = common.method_looks(analysis.record)
     rows = {row.method: row for row in analysis.methods}
@@ -72,7 +71,7 @@ def _panel(
     axes: Axes, comparison: Comparison, looks: dict[str, Look], rows: dict[str, MethodRow]
 ) -> None:
     pairs = zip(comparison.reference_scores, comparison.method_scores, strict=True)
-    lines = [[(0.0, first), (1.0, second)] for first, second in pairs]
+    lines = [[(0.0, reference), (1.0, score)] for reference, score in pairs]
     axes.add_collection(LineCollection(lines, colors=common.GREY, linewidths=0.6, alpha=0.7))
     sides = (
         (0, comparison.reference, comparison.reference_scores),
@@ -89,7 +88,7 @@ def _panel(
 
 
 def _mean(axes: Axes, x: int, row: MethodRow | None, seeds: tuple[int, ...], look: Look) -> None:
-    """A bar at the method's mean, where that is over these very seeds."""
+    """Draw a bar at the method's mean, if the mean is over exactly these seeds."""
     if row is None or row.mean is None or set(row.scores) != set(seeds):
         return
     ends = [-0.36, -0.14] if x == 0 else [1.14, 1.36]

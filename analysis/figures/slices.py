@@ -1,4 +1,4 @@
-"""The objective against what each trial took for an option."""
+"""Slice plots: the objective of each trial against the value of an option."""
 
 from __future__ import annotations
 
@@ -13,45 +13,40 @@ from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
 from analysis.one_study.analyse import Analysis
-from analysis.one_study.searches import Search, Slice
+from analysis.one_study.searches import Slice
 from analysis.report.blocks import Picture
 
 COLUMNS = 4
-ROWS = 8  # at most, so that the figure stays on a page
+ROWS = 8  # most rows of panels on a page
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
-    """A panel for each of the most important options of each method."""
-    shown = [search for search in analysis.searches if search.slices]
-    if shown:
+    """Yield a figure with one panel per method and important option."""
+    if any(search.slices for search in analysis.searches):
         yield Picture(
             "slices", "Options and objective", _caption(analysis), partial(_draw, analysis)
         )
 
 
 def options_shown(methods: int) -> int:
-    """How many options of each method there is room for."""
+    """Return the number of options of each method that a page has room for."""
     return 4 if methods <= ROWS else 2 if methods <= 2 * ROWS else 1
-
-
-def chosen(search: Search, most: int) -> tuple[Slice, ...]:
-    """The first slices: the most important ones."""
-    return search.slices[:most]
 
 
 def _caption(analysis: Analysis) -> str:
     shown = [search for search in analysis.searches if search.slices]
     most = options_shown(len(shown))
-    which = "most important option" if most == 1 else f"up to {most} most important options"
-    known = [s.importance for search in shown for s in chosen(search, most)]
-    unknown = "" if None not in known else " (where no importance is known, the first)"
+    slices = [option for search in shown for option in search.slices[:most]]
+    options = "most important option" if most == 1 else f"up to {most} most important options"
+    known = all(option.importance is not None for option in slices)
+    unknown = "" if known else " (where no importance is known, the first)"
     text = (
         f"{common.words(analysis.record.metric).capitalize()} of each complete trial on "
-        f"validation data against the value it took, for the {which} of each method{unknown}."
+        f"validation data against the value it took, for the {options} of each method{unknown}."
     )
-    if any(_logarithmic(s) for search in shown for s in chosen(search, most)):
+    if any(map(_is_logarithmic, slices)):
         text += " Values that span more than two decades have a logarithmic axis."
-    if any(not _numeric(s) for search in shown for s in chosen(search, most)):
+    if not all(map(_is_numeric, slices)):
         text += " Categories stand in alphabetical order (named: all, or the first and the last)."
     return text
 
@@ -60,65 +55,65 @@ def _caption(analysis: Analysis) -> str:
 def _draw(analysis: Analysis) -> Figure:
     shown = [search for search in analysis.searches if search.slices]
     most = options_shown(len(shown))
-    used = max(len(chosen(search, most)) for search in shown)
-    columns = used if most == COLUMNS else COLUMNS
-    cells = len(shown) * (columns if most == COLUMNS else most)
+    most_options = max(len(search.slices[:most]) for search in shown)
+    columns = most_options if most == COLUMNS else COLUMNS
+    panels_per_method = columns if most == COLUMNS else most
+    cells = len(shown) * panels_per_method
     grid = Grid(cells, columns, 0.72, right=0.06, across=0.1, bottom=0.42, down=0.62)
     figure = grid.sheet()
     looks = common.method_looks(analysis.record)
-    everything = [y for s in shown for one in chosen(s, most) for _, y in one.points]
-    stride = columns if most == COLUMNS else most
-    for place, search in enumerate(shown):
-        for offset, one in enumerate(chosen(search, most)):
-            index = place * stride + offset
+    scores = [y for search in shown for option in search.slices[:most] for _, y in option.points]
+    for row, search in enumerate(shown):
+        for offset, option in enumerate(search.slices[:most]):
+            index = row * panels_per_method + offset
             axes = grid.panel(figure, index)
-            _panel(axes, one, looks[search.method], grid.width)
-            axes.set_ylim(layout.limits(everything))
+            _panel(axes, option, looks[search.method], grid.width)
+            axes.set_ylim(layout.limits(scores))
             layout.simple_ticks(axes.yaxis, 3)
             axes.tick_params(labelleft=index % columns == 0)
             if offset == 0:
-                layout.panel_title(axes, search.method, stride * grid.width)
+                layout.panel_title(axes, search.method, panels_per_method * grid.width)
     layout.side_label(figure, grid, common.words(analysis.record.metric))
     return figure
 
 
-def _panel(axes: Axes, one: Slice, look: Look, width: float) -> None:
-    values, scores = [value for value, _ in one.points], [score for _, score in one.points]
-    found = _numbers(values)
-    if found is None:
+def _panel(axes: Axes, option: Slice, look: Look, width: float) -> None:
+    values, scores = [value for value, _ in option.points], [score for _, score in option.points]
+    numbers = _numbers(values)
+    if numbers is None:
         _categories(axes, values, scores, look, width)
     else:
-        axes.plot(found, scores, label=one.option, alpha=0.7, markersize=3, **look.point())
-        layout.end_ticks(axes, found)
-    name = common.shorten(one.option, width + 0.1)
+        axes.plot(numbers, scores, label=option.option, alpha=0.7, markersize=3, **look.point())
+        layout.end_ticks(axes, numbers)
+    name = common.shorten(option.option, width + 0.1)
     axes.set_xlabel(name, fontsize=common.SMALL, labelpad=2)
     layout.light_grid(axes)
 
 
 def _numbers(values: Sequence[object]) -> list[float] | None:
-    """The values as finite numbers, or None where one of them is something else."""
-    found = []
+    """Return the values as finite numbers; None if any value is not a finite number."""
+    numbers = []
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        found.append(float(value))
-    return found if all(map(math.isfinite, found)) else None
+        numbers.append(float(value))
+    return numbers if all(map(math.isfinite, numbers)) else None
 
 
-def _numeric(one: Slice) -> bool:
-    return _numbers([value for value, _ in one.points]) is not None
+def _is_numeric(option: Slice) -> bool:
+    return _numbers([value for value, _ in option.points]) is not None
 
 
-def _logarithmic(one: Slice) -> bool:
-    return layout.is_wide(_numbers([value for value, _ in one.points]) or [])
+def _is_logarithmic(option: Slice) -> bool:
+    return layout.is_wide(_numbers([value for value, _ in option.points]) or [])
 
 
 def _categories(
     axes: Axes, values: Sequence[object], scores: list[float], look: Look, width: float
 ) -> None:
     names = sorted({str(value) for value in values})
-    places = [names.index(str(value)) for value in values]
-    axes.plot(places, scores, alpha=0.7, markersize=3, **look.point())
+    positions = [names.index(str(value)) for value in values]
+    axes.plot(positions, scores, alpha=0.7, markersize=3, **look.point())
     axes.set_xlim(-0.5, len(names) - 0.5)
     room = width / len(names) - 0.04
     if all(common.text_width(name) <= room for name in names):

@@ -1,6 +1,6 @@
-"""Results as data: one JSON document, and a CSV text for each table and most figures.
+"""Results as data: one JSON document, and one CSV text per table.
 
-Numbers are unrounded; what is undefined is null in JSON and empty in CSV, never NaN.
+Numbers are unrounded. An undefined value is null in JSON and an empty cell in CSV, never NaN.
 """
 
 from __future__ import annotations
@@ -20,25 +20,38 @@ from analysis.report.blocks import Table
 from analysis.report.columns import plain
 from analysis.report.file_tables import file_tables
 
-ALWAYS = ("methods", "comparisons")  # tables that have a file without rows too
-_FORMULA = ("=", "+", "-", "@", "\t", "\n")
+ALWAYS = ("methods", "comparisons")  # tables that have a file even without rows
+NOT_IN_JSON = (  # columns of the tuning table that only the CSV file has
+    "sampler",
+    "seeds_per_trial",
+    "configurations",
+    "default_value",
+    "best_value",
+    "optimism",
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")  # a spreadsheet takes a text with this start as one
 
 
 def to_json(analysis: Analysis) -> str:
-    """The study as JSON: `methods`, `comparisons`, `tuning`, and notes; null where undefined."""
+    """Return the study as JSON: `methods`, `comparisons`, `tuning`, `notes` and more.
+
+    >>> study = json.loads(to_json(analysis))  # doctest: +SKIP
+    >>> [(row["method"], row["verdict"]) for row in study["comparisons"]]  # doctest: +SKIP
+    [('ewc', 'worse and practically'), ('finetune', 'worse and practically')]
+    """
     return _dumps(_document(analysis))
 
 
 def across_to_json(across: Across, analyses: Sequence[Analysis]) -> str:
-    """The comparison over streams and every study's own document."""
+    """Return the comparison over streams as JSON, with the document of each study."""
     return _dumps(asdict(across) | {"studies": [_document(analysis) for analysis in analyses]})
 
 
 def to_csv(analysis: Analysis) -> dict[str, str]:
-    """The texts of `methods.csv`, `comparisons.csv` and so on, by file name.
+    """Return CSV texts by file name: `methods.csv`, `comparisons.csv` and so on.
 
-    One for every table of the report, under the table's name, and the numbers behind the figures,
-    under the figure's. A table without rows is left out, but for methods and comparisons.
+    Each table of the report has a file with the table's name, and the numbers of each figure have a
+    file with the figure's name. Tables without rows are left out, except methods and comparisons.
     """
     return _texts(
         tables.method_table(analysis),
@@ -60,7 +73,7 @@ def to_csv(analysis: Analysis) -> dict[str, str]:
 
 
 def across_to_csv(across: Across, analyses: Sequence[Analysis]) -> dict[str, str]:
-    """The texts of `contrasts.csv` and so on, by file name; a table without rows is left out."""
+    """Return CSV texts by file name: `contrasts.csv` and so on, without empty tables."""
     return _texts(
         many_tables.contrast_table(across),
         many_tables.standing_table(across),
@@ -72,10 +85,9 @@ def across_to_csv(across: Across, analyses: Sequence[Analysis]) -> dict[str, str
 
 
 def csv_text(table: Table) -> str:
-    """A header and a line per row; cells that are not a plain value are JSON.
+    """Return a header and one line per row; lists and dictionaries are written as JSON.
 
-    A text that a spreadsheet would take for a formula, as a name or a source may be, begins with an
-    apostrophe.
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -87,8 +99,6 @@ def csv_text(table: Table) -> str:
 
 def _document(analysis: Analysis) -> dict[str, Any]:
     record = analysis.record
-    costs = tuning_tables.tuning_table(analysis)
-    found = ("configurations", "default_value", "best_value", "optimism")
     return {
         "study": record.study,
         "metric": record.metric,
@@ -97,7 +107,7 @@ def _document(analysis: Analysis) -> dict[str, Any]:
         "unit_seeds": record.unit_seeds,
         "methods": _records(tables.method_table(analysis), "learner", "failed"),
         "comparisons": _records(comparison_tables.comparison_table(analysis), "n", "reason"),
-        "tuning": _records(costs, "sampler", "seeds_per_trial", *found),
+        "tuning": _records(tuning_tables.tuning_table(analysis), *NOT_IN_JSON),
         "reference": record.reference,
         "margin": record.margin,
         "alpha": record.alpha,
@@ -110,7 +120,7 @@ def _document(analysis: Analysis) -> dict[str, Any]:
 
 
 def _records(table: Table, *left_out: str) -> list[dict[str, Any]]:
-    """The rows of a table's file, without some of its columns."""
+    """Return the rows of a table's file, without the columns left out."""
     return [
         {key: value for key, value in record.items() if key not in left_out}
         for record in table.records
@@ -118,13 +128,16 @@ def _records(table: Table, *left_out: str) -> list[dict[str, Any]]:
 
 
 def _dumps(value: Any) -> str:
-    """The value as JSON text, with null for what is not a finite number."""
+    """Return the value as JSON text, with null for NaN and infinity."""
     return json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
 
 
-def _texts(*given: Table) -> dict[str, str]:
-    written = (table for table in given if table.records or table.name in ALWAYS)
-    return {f"{table.name}.csv": csv_text(table) for table in written}
+def _texts(*all_tables: Table) -> dict[str, str]:
+    return {
+        f"{table.name}.csv": csv_text(table)
+        for table in all_tables
+        if table.records or table.name in ALWAYS
+    }
 
 
 def _cell(value: Any) -> Any:
@@ -132,5 +145,5 @@ def _cell(value: Any) -> Any:
         return json.dumps(value)
     if not isinstance(value, str):
         return value
-    text = re.sub("\r\n?", "\n", value)  # a lone return would not be quoted, and end the row
+    text = re.sub("\r\n?", "\n", value)  # csv does not quote a lone \r, which would end the row
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,7 +1,7 @@
-"""The report as one HTML file: no network, no script, vector figures inside.
+"""The report as one HTML file with inline vector figures: no network access, no script.
 
-It draws sections and computes nothing. Everything that is not markup of ours is escaped; a content
-security policy forbids the page to load or run anything, whatever a name may hold.
+The renderer computes nothing. All text is escaped, and a content security policy forbids the page
+to load or run anything, even if a name contained markup.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from markupsafe import Markup, escape
 
 from analysis.report.blocks import Block, Picture, Section, Table
 
-SHORT, LONG = 24, 40  # characters of a cell up to which it stays on a line; wraps with ease
-WHOLE = 20  # rows up to which a table is not divided between pages
+SHORT, LONG = 24, 40  # longest cell of a column that stays on one line; that wraps rarely
+WHOLE = 20  # most rows of a table that is not divided between printed pages
 
 _JOINT = re.compile(r"((?<=[^\W_])_+(?=[^\W_])|(?<=[^\W\d_])[./](?=[^\W\d_]))")
 
@@ -24,18 +24,18 @@ Draw = Callable[[Picture], str]
 
 
 def render(title: str, parts: Iterable[Section], draw: Draw) -> str:
-    """Sections as a page.
+    """Return sections as an HTML page.
 
     Args:
         title: of the page.
-        parts: its sections.
-        draw: a picture as inline SVG, which is trusted as it is.
+        parts: sections of the page.
+        draw: function from a picture to inline SVG, which is not escaped.
     """
-    given = tuple(parts)
-    anchors = _anchors([part.title for part in given])
+    sections = tuple(parts)
+    anchors = _anchors([section.title for section in sections])
     return _template().render(
         title=" ".join(title.split()) or "study",
-        parts=list(zip(anchors, given, strict=True)),
+        parts=list(zip(anchors, sections, strict=True)),
         kind=_kind,
         classes=_classes,
         breakable=_breakable,
@@ -62,32 +62,32 @@ def _kind(block: Block) -> str:
 
 
 def _classes(table: Table) -> list[str]:
-    """What each column holds: `number`, or text that is `short`, `text` or `long`."""
-    texts = list(zip(*table.texts, strict=True)) or [()] * len(table.shown)
+    """Return the CSS class of each column: `number`, or `short`, `text` or `long` text."""
+    texts = list(zip(*table.texts, strict=True)) or [()] * len(table.page_columns)
     return [
-        "number" if column.is_number else _length(max(map(len, cells), default=0))
-        for column, cells in zip(table.shown, texts, strict=True)
+        "number" if column.is_number else _text_class(max(map(len, cells), default=0))
+        for column, cells in zip(table.page_columns, texts, strict=True)
     ]
 
 
-def _length(longest: int) -> str:
+def _text_class(longest: int) -> str:
     if longest <= SHORT:
         return "short"
     return "text" if longest <= LONG else "long"
 
 
 def _breakable(text: str) -> Markup:
-    """The text, escaped, with a possible line break after the joints of a long name."""
+    """Return the escaped text, with possible line breaks after `_`, `.` and `/` inside names."""
     parts = _JOINT.split(text)
     joined = [escape(part) + (Markup("<wbr>") if i % 2 else "") for i, part in enumerate(parts)]
     return Markup("").join(joined)
 
 
 def _anchors(titles: Iterable[str]) -> list[str]:
-    """A unique id for each title."""
-    found: list[str] = []
+    """Return a unique id for each title."""
+    anchors: list[str] = []
     for title in titles:
         slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
-        used = sum(anchor == slug or anchor.startswith(f"{slug}--") for anchor in found)
-        found.append(f"{slug}--{used + 1}" if used else slug)
-    return found
+        used = sum(anchor == slug or anchor.startswith(f"{slug}--") for anchor in anchors)
+        anchors.append(f"{slug}--{used + 1}" if used else slug)
+    return anchors

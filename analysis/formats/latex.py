@@ -1,10 +1,10 @@
-r"""A table as LaTeX that any document with booktabs can input.
+r"""Tables as LaTeX for any document with booktabs.
 
-Nothing but booktabs is needed: no array, longtable, tabularx or graphicx. A table that fits a line
-of text keeps its natural width. In a wider one every column becomes a `p` column with its share of
-`\linewidth`, so that text wraps and nothing is scaled; the font goes down to `\scriptsize`. A table
-longer than a page becomes several floats, "continued". What pdfTeX cannot set is written as its
-code point.
+The table needs no package but booktabs: no array, longtable, tabularx or graphicx. A table that
+fits a line of text keeps its natural width. In a wider table every column is a `p` column with a
+share of `\linewidth`, so that text wraps and nothing is scaled, and the font is `\scriptsize`. A
+table longer than a page becomes several floats, "continued". A character that pdfTeX cannot set is
+written as its code point.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections.abc import Sequence
 
 from analysis.report.blocks import Table
 
-Cells = Sequence[str | None]  # of a row; None is missing
+Cells = Sequence[str | None]  # of a row; None: a missing value
 
-LINE = 80  # characters of \footnotesize that a line of text holds
-NARROW = 86  # the same of \scriptsize
+LINE = 80  # characters of \footnotesize in a line of text
+NARROW = 86  # characters of \scriptsize in a line of text
 GAP = 2  # characters between two columns
-MOST_LINES = 50  # of one float, its caption included
-CAPTION_LINE = 75  # characters of a caption's line, which is half as high again as a row
-LONG_WORD = 16  # letters from which a word may be broken anywhere
-HYPHENATED = r"\hspace{0pt}"  # before the first word of a column: TeX may then divide it
+MOST_LINES = 50  # of one float, caption included
+CAPTION_LINE = 75  # characters in a line of the caption, which is 1.5 times as high as a row
+LONG_WORD = 16  # fewest letters of a word that may be broken anywhere
+HYPHENATED = r"\hspace{0pt}"  # lets TeX hyphenate the first word of a column
 
 _SPECIAL = {
     **{c: f"\\{c}" for c in "{}$&#_%"},
@@ -56,22 +56,28 @@ _ACCENTS = {
     **{"\u030a": "r", "\u030c": "v", "\u0327": "c", "\u0304": "=", "\u0306": "u", "\u0307": "."},
 }
 _MINUS = re.compile(r"(?<![\w.)\]-])-(?=\d)")
-_BREAK, _APART = "\u200b", "\u2060"  # stand for a possible line break and for no ligature
-_JOINT = re.compile(r"([_/])(?=\w)")  # after which a long name may go on in the next line
+_BREAK, _APART = "\u200b", "\u2060"  # placeholders: a possible line break, and no ligature
+_JOINT = re.compile(r"([_/])(?=\w)")  # a long name may be broken after it
 _LONG_WORD = re.compile(rf"[^\s{_BREAK}]{{{LONG_WORD},}}")
 _MARKS = {_BREAK: r"\allowbreak{}", _APART: "{}"}
 
 
 def latex(table: Table) -> str:
-    r"""A `table` environment with caption and label (`tab:NAME`), or several for a long table."""
+    r"""Return a `table` environment with caption and label (`tab:NAME`), or several of a long
+    table.
+    """
     widths = _widths(table)
     pieces = _pieces(table, widths)
     return "\n".join(_float(table, rows, widths, i) for i, rows in enumerate(pieces))
 
 
 def escape(text: str, narrow: bool = False) -> str:
-    """The text as pdfTeX sets it, on one line; words too long for a column may be broken, those of
-    a narrow one at their joints.
+    r"""Return the text escaped for pdfTeX, on one line.
+
+    Long words may be broken anywhere, and in a narrow column after `_` and `/`.
+
+    >>> escape("50 % of task_1")
+    '50 \\% of task\\_1'
     """
     line = unicodedata.normalize("NFC", " ".join(text.split()))
     signed = _MINUS.sub("\u2212", line.replace("--", f"-{_APART}-"))
@@ -81,9 +87,9 @@ def escape(text: str, narrow: bool = False) -> str:
 
 
 def _character(character: str) -> str:
-    known = _SPECIAL.get(character) or _SYMBOLS.get(character) or _MARKS.get(character)
-    if known:
-        return known
+    command = _SPECIAL.get(character) or _SYMBOLS.get(character) or _MARKS.get(character)
+    if command:
+        return command
     if " " <= character <= "~":
         return character
     return _accented(character) or f"{{[}}U+{ord(character):04X}{{]}}"
@@ -100,22 +106,22 @@ def _accented(character: str) -> str:
 
 
 def _widths(table: Table) -> tuple[float, ...]:
-    """Characters of each column where they must wrap; empty where all fit on a line."""
+    """Return the width of each column in characters; empty for a table that fits a line."""
     columns = list(zip(table.headings, *table.texts, strict=True))
     natural = [max(map(len, cells)) for cells in columns]
     if sum(natural) + GAP * len(natural) <= LINE:
         return ()
     least = [max(map(_longest_word, cells)) for cells in columns]
     wanted = [max(map(len, cells[1:]), default=0) for cells in columns]
-    whole = [
+    unwrapped = [
         max(need, want) if column.is_number else need
-        for column, need, want in zip(table.shown, least, wanted, strict=True)
+        for column, need, want in zip(table.page_columns, least, wanted, strict=True)
     ]
     room = NARROW - GAP * len(columns)
-    start = whole if sum(whole) <= room else least  # numbers on one line where they can be
-    spare = [max(0, want - need) for want, need in zip(wanted, start, strict=True)]
-    scale = min(1.0, max(0, room - sum(start)) / (sum(spare) or 1))
-    return tuple(need + scale * more for need, more in zip(start, spare, strict=True))
+    start = unwrapped if sum(unwrapped) <= room else least  # numbers stay on one line if possible
+    extra = [max(0, want - need) for want, need in zip(wanted, start, strict=True)]
+    scale = min(1.0, max(0, room - sum(start)) / (sum(extra) or 1))
+    return tuple(need + scale * more for need, more in zip(start, extra, strict=True))
 
 
 def _longest_word(text: str) -> int:
@@ -124,7 +130,7 @@ def _longest_word(text: str) -> int:
 
 
 def _pieces(table: Table, widths: Sequence[float]) -> list[list[Cells]]:
-    """The rows of each float."""
+    """Return the rows of each float."""
     pieces: list[list[Cells]] = [[]]
     room = MOST_LINES - 1.5 * len(table.caption) / CAPTION_LINE
     used = _height(table.headings, widths)
@@ -152,17 +158,17 @@ def _lines(length: int, width: float) -> int:
 
 
 def _float(table: Table, rows: Sequence[Cells], widths: Sequence[float], number: int) -> str:
-    sides = [column.is_number for column in table.shown]
+    are_numbers = [column.is_number for column in table.page_columns]
     lines = [
         r"\begin{table}[tbp]",
         r"\centering",
         *_caption(table, number),
         r"\scriptsize\setlength{\tabcolsep}{3pt}" if widths else r"\footnotesize",
-        rf"\begin{{tabular}}{{{_columns(sides, widths)}}}",
+        rf"\begin{{tabular}}{{{_columns(are_numbers, widths)}}}",
         r"\toprule",
-        _row(table.headings, sides, widths, HYPHENATED),
+        _row(table.headings, are_numbers, widths, HYPHENATED),
         r"\midrule",
-        *(_row(row, sides, widths) for row in rows),
+        *(_row(row, are_numbers, widths) for row in rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -179,21 +185,23 @@ def _caption(table: Table, number: int) -> list[str]:
     return [rf"\caption[{title}]{{{text}}}", rf"\label{{tab:{label}}}"]
 
 
-def _columns(sides: Sequence[bool], widths: Sequence[float]) -> str:
+def _columns(are_numbers: Sequence[bool], widths: Sequence[float]) -> str:
     if not widths:
-        return "".join("r" if number else "l" for number in sides)
-    whole = sum(widths) + GAP * len(widths)
+        return "".join("r" if is_number else "l" for is_number in are_numbers)
+    total = sum(widths) + GAP * len(widths)
     return "".join(
-        rf"p{{\dimexpr{(w + GAP) / whole:.4f}\linewidth-2\tabcolsep\relax}}" for w in widths
+        rf"p{{\dimexpr{(w + GAP) / total:.4f}\linewidth-2\tabcolsep\relax}}" for w in widths
     )
 
 
-def _row(cells: Cells, sides: Sequence[bool], widths: Sequence[float], first: str = "") -> str:
-    r"""A row; `\tabularnewline`, because ragged columns give another meaning to `\\`."""
+def _row(
+    cells: Cells, are_numbers: Sequence[bool], widths: Sequence[float], prefix: str = " "
+) -> str:
+    r"""Return a row; it ends in `\tabularnewline`, because ragged columns redefine `\\`."""
     texts = [_cell(cell, bool(widths)) for cell in cells]
     if widths:
-        ragged = [r"\raggedleft" if number else r"\raggedright" for number in sides]
-        texts = [f"{side}{first or ' '}{text}" for side, text in zip(ragged, texts, strict=True)]
+        sides = [r"\raggedleft" if is_number else r"\raggedright" for is_number in are_numbers]
+        texts = [f"{side}{prefix}{text}" for side, text in zip(sides, texts, strict=True)]
     return " & ".join(texts) + r" \tabularnewline"
 
 

@@ -1,4 +1,4 @@
-"""The report in Markdown; it draws sections and computes nothing."""
+"""The report in Markdown; the renderer computes nothing."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _BLOCK_MARK = re.compile(r"(#|[-+>](?=\s|$)|\d+(?=[.)](?:\s|$)))")
 
 
 def render(title: str, parts: Iterable[Section]) -> str:
-    """Sections under a title; pictures are links to `figures/NAME.svg`."""
+    """Return sections under a title; pictures are links to `figures/NAME.svg`."""
     texts = [f"# {escape(title)}"]
-    for part in parts:
-        texts += [f"## {escape(part.title)}", *(_block(block) for block in part.blocks)]
+    for section in parts:
+        texts += [f"## {escape(section.title)}", *(_block(block) for block in section.blocks)]
     return "\n\n".join(texts) + "\n"
 
 
 def escape(text: str) -> str:
-    """The text with Markdown's metacharacters escaped, on one line."""
+    """Return the text on one line, with Markdown's metacharacters escaped."""
     line = _METACHARACTERS.sub(r"\\\1", " ".join(text.split()))
     return _TAG.sub("&lt;", _ENTITY.sub("&amp;", line))
 
@@ -30,9 +30,9 @@ def escape(text: str) -> str:
 def _block(block: Block) -> str:
     match block:
         case Paragraph(text):
-            return _start(text)
+            return _escape_start(text)
         case Bullets(lines):
-            return "\n".join(f"- {_start(line)}" for line in lines)
+            return "\n".join(f"- {_escape_start(line)}" for line in lines)
         case Code(text):
             return _code(text)
         case Picture(name, title, caption):
@@ -41,8 +41,8 @@ def _block(block: Block) -> str:
             return _table(block)
 
 
-def _start(text: str) -> str:
-    """Escaped text that does not begin a list, a heading or a quotation."""
+def _escape_start(text: str) -> str:
+    """Return escaped text that does not begin a list, a heading or a quotation."""
     escaped = escape(text)
     mark = _BLOCK_MARK.match(escaped)
     if not mark:

@@ -1,4 +1,4 @@
-"""All files of a report but the pictures: one analysis, every format."""
+"""The files of a report in every format, except the saved figures."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from analysis.report.blocks import Picture, Section, Table
 from analysis.report.sections import sections
 
 
-def files(
-    analysis: Analysis, pictures: Sequence[Picture] = (), draw: Draw | None = None
-) -> dict[str, str]:
-    """The text of every file of a study's report, by its path within the report folder.
+def files(analysis: Analysis, pictures: Sequence[Picture], draw: Draw) -> dict[str, str]:
+    """Return the text of every file of a study's report, by path within the report folder.
 
     Args:
         analysis: of the study.
-        pictures: its figures. They are drawn once more for the page; `report.md` links to
-            `figures/NAME.svg`, which the caller saves.
-        draw: a picture as inline SVG; that of `analysis.figures` unless told.
+        pictures: figures of the study. `report.md` links to `figures/NAME.svg`, which the caller
+            saves.
+        draw: function from a picture to inline SVG, for the HTML page.
     """
     parts = sections(analysis, pictures)
     return {
@@ -33,12 +31,9 @@ def files(
 
 
 def across_files(
-    across: Across,
-    analyses: Sequence[Analysis],
-    pictures: Sequence[Picture] = (),
-    draw: Draw | None = None,
+    across: Across, analyses: Sequence[Analysis], pictures: Sequence[Picture], draw: Draw
 ) -> dict[str, str]:
-    """The same for several studies side by side."""
+    """Return the text of every file of a report about several studies; see `files`."""
     parts = many_sections.across_sections(across, analyses, pictures)
     return {
         **_pages(many_sections.title(analyses), parts, draw),
@@ -47,21 +42,15 @@ def across_files(
     }
 
 
-def _pages(title: str, parts: Sequence[Section], draw: Draw | None) -> dict[str, str]:
+def _pages(title: str, parts: Sequence[Section], draw: Draw) -> dict[str, str]:
     return {
-        "index.html": html.render(title, parts, draw or _inline),
+        "index.html": html.render(title, parts, draw),
         "report.md": markdown.render(title, parts),
     }
 
 
-def _inline(picture: Picture) -> str:
-    from analysis.figures import common  # matplotlib takes a while, and pages without figures do
-
-    return common.svg(picture)
-
-
-def _tables(parts: Iterable[Section], texts: Mapping[str, str]) -> dict[str, str]:
-    found = [block for part in parts for block in part.blocks if isinstance(block, Table)]
-    return {f"tables/{name}": text for name, text in texts.items()} | {
-        f"tables/{table.name}.tex": latex.latex(table) for table in found
+def _tables(parts: Iterable[Section], csv_texts: Mapping[str, str]) -> dict[str, str]:
+    tables = [block for part in parts for block in part.blocks if isinstance(block, Table)]
+    return {f"tables/{name}": text for name, text in csv_texts.items()} | {
+        f"tables/{table.name}.tex": latex.latex(table) for table in tables
     }

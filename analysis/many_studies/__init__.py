@@ -1,1 +1,1 @@
-"""What several studies show side by side."""
+"""The comparison of methods over several studies, each on its own stream."""

@@ -1,18 +1,19 @@
-"""Several streams, the same methods: what holds on average, and how far seeds could move it.
+"""The same methods on several streams: averages over streams, and their uncertainty over seeds.
 
 Shape legend: M methods, B streams, S_b seeds of stream b, R resamples. Scores of a stream are
 [M, S_b]; lists run over streams.
 
 Scores are normalised between two fixed anchors of each stream, z = (x - chance) / (best - chance),
-as human-normalised scores are between a random and a human player (Agarwal et al. 2021): 0 is
-guessing, 1 is perfect. Min-max over the compared methods is not used, because a method more or less
-would then change the scores of all others. Nothing is clipped: worse than guessing is negative.
+like human-normalised scores between a random and a human player (Agarwal et al. 2021): 0 is
+guessing, 1 is perfect. The scores are not scaled to the minimum and maximum of the compared
+methods, because one method more or less would then change the scores of all others. Scores are not
+clipped: a score worse than guessing is negative.
 
-Seeds are resampled within each stream and the same seeds for every method, so that the intervals
-keep the pairing. They speak of new seeds on these streams, not of further streams.
+Seeds are resampled within each stream, the same seeds for every method, so that the intervals keep
+the pairing. The intervals cover new seeds on these streams, not further streams.
 
-Words of this comparison: a stratum is a stream cut to what can be compared on it; a standing is one
-method over all streams, a contrast one method against the reference.
+A stratum is a stream restricted to the comparable methods and seeds; a standing is one method over
+all streams; a contrast is one method against the reference over all streams.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from analysis.many_studies.strata import (
     Stratum,
     StreamScores,
     common_methods,
-    cut,
+    make_strata,
     oriented_means,
     usable_streams,
 )
@@ -57,7 +58,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Standing:
-    """A method by itself over all streams: interquartile mean of its normalised scores."""
+    """One method over all streams: the interquartile mean of the normalised scores."""
 
     method: str
     iqm: Interval
@@ -65,7 +66,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class StreamContrast:
-    """A contrast on one of its streams; `difference` is method - reference."""
+    """A contrast on one stream; `difference` is the mean of method - reference."""
 
     stream: str
     n: int
@@ -75,12 +76,12 @@ class StreamContrast:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A method against the reference over all streams: what `Comparison` is on one.
+    """A method against the reference over all streams (`Comparison` is the same on one stream).
 
-    `p_win` is the mean over streams of the paired probability of outperforming, `p_win_by` how its
-    interval was found. `difference` is the mean over streams of method - reference in metric units
-    (None where the streams differ in direction), `iqm_difference` that of the interquartile means
-    of normalised scores, where positive is always good.
+    `p_win` is the mean over streams of the paired probability of outperforming, `p_win_by` the
+    method behind its interval. `difference` is the mean over streams of method - reference in
+    metric units (None if the streams differ in direction). `iqm_difference` is the difference of
+    the interquartile means of normalised scores; positive is better.
     """
 
     method: str
@@ -90,50 +91,54 @@ class Contrast:
     difference: Interval | None
     iqm_difference: Interval
     streams: tuple[StreamContrast, ...]
-    identical: bool  # on every stream all seeds differ by the same amount
+    identical: bool  # whether all seeds of a stream differ by the same amount, on every stream
 
     @property
     def meaningful(self) -> bool:
-        """Whether the mean P(win) is meaningfully above one half."""
+        """Whether the mean P(win) is meaningfully above 1/2."""
         return estimates.is_meaningful(self.p_win.low, self.p_win.high)
 
 
 @dataclass(frozen=True)
 class Across:
-    """Everything a report says about several streams; a renderer computes nothing."""
+    """The complete content of a report about several streams."""
 
-    unit: str  # of pairing; "unit" where the streams differ in it
+    unit: str  # of pairing; "unit" if the streams have different units
     streams: tuple[str, ...]
-    seeds: tuple[tuple[int, ...], ...]  # shared by all methods, of each stream
+    seeds: tuple[tuple[int, ...], ...]  # of each stream, shared by all methods
     methods: tuple[str, ...]
     reference: str | None
     left_out: tuple[LeftOut, ...]
     standings: tuple[Standing, ...]
     contrasts: tuple[Contrast, ...]
     ranking: Ranking | None
-    no_ranking: str  # why there is no ranking; empty where there is one
+    no_ranking: str  # the reason for a missing ranking; empty otherwise
     confidence: float
     resamples: int
     notes: tuple[str, ...]
 
 
 def streams_of(analyses: Sequence[Analysis]) -> list[StreamScores]:
-    """What several studies contribute; each is named by its stream, or more where two share it."""
-    names = _distinct([a.record.stream for a in analyses], analyses)
-    return [_stream(name, a) for name, a in zip(names, analyses, strict=True)]
+    """Return the scores of several studies, named by the stream, or by the stream and the scenario
+    if two studies share a stream.
+    """
+    names = _stream_names(analyses)
+    return [_stream_scores(name, a) for name, a in zip(names, analyses, strict=True)]
 
 
-def _distinct(streams: list[str], analyses: Sequence[Analysis]) -> list[str]:
+def _stream_names(analyses: Sequence[Analysis]) -> list[str]:
+    streams = [a.record.stream for a in analyses]
     if len(set(streams)) == len(streams):
         return streams
     return [f"{a.record.stream} ({a.record.scenario})" for a in analyses]
 
 
-def _stream(name: str, analysis: Analysis) -> StreamScores:
+def _stream_scores(name: str, analysis: Analysis) -> StreamScores:
     record, worst = analysis.record, analysis.metric.worst
     failed: dict[str, dict[int, float]] = {row.method: {} for row in analysis.methods}
     for failure in analysis.failures:
-        if failure.counted_as is None and failure.seed is not None:  # it blocks, it is no gap
+        # a failure without a score blocks the method, where a missing seed is only left out
+        if failure.counted_as is None and failure.seed is not None:
             failed[failure.method][failure.seed] = math.nan
     return StreamScores(
         stream=name,
@@ -149,7 +154,7 @@ def _stream(name: str, analysis: Analysis) -> StreamScores:
 
 
 def common_alpha(streams: Sequence[StreamScores]) -> float:
-    """The level that all streams were tested at; a `ValueError` names those that differ."""
+    """Return the alpha of all streams; a `ValueError` lists the streams if alpha differs."""
     levels = {stream.alpha for stream in streams}
     if len(levels) > 1:
         listed = ", ".join(f"{stream.stream} {stream.alpha:g}" for stream in streams)
@@ -162,31 +167,32 @@ def compare_streams(
     resamples: int = RESAMPLES,
     seed: int = paired.RESAMPLING_SEED,
 ) -> Across:
-    """Compare the methods that all streams have, over all streams.
+    """Compare the methods that all streams have in common, over all streams.
 
     Args:
-        streams: one study each. Their alpha is the two-sided level of the intervals, of Friedman's
-            test and of Nemenyi's.
-        resamples: of the bootstrap.
-        seed: of its generator (numpy's PCG64): the same scores always give the same interval.
+        streams: one per study. Their alpha is the two-sided level of the intervals, of Friedman's
+            test and of Nemenyi's test.
+        resamples: number of bootstrap resamples.
+        seed: of the bootstrap's generator (numpy's PCG64); the same scores always give the same
+            interval.
 
-    Takes part what can be compared: methods with scores on every stream and no failed seed (a
-    failed seed is a result; dropping it would flatter the method), and the seeds that all of them
-    share on a stream. The rest is listed with the reason. Streams of different alpha are a
-    `ValueError`, nothing else of this shape is an error.
+    The comparison is over the methods with scores on every stream and without a failed seed (a
+    failed seed is a result; leaving the seed out would flatter the method), and over the seeds that
+    all these methods share on a stream. Everything left out is listed with the reason. Raises
+    `ValueError` for streams of different alpha.
     """
     alpha, unit = common_alpha(streams), _common_unit(streams)
     usable, unusable = usable_streams(streams)
     methods, absent = common_methods(usable)
-    strata, unshared = cut(usable, methods)
+    strata, unshared = make_strata(usable, methods)
     enough = len(strata) >= notes.FEWEST_STREAMS
     reference, no_reference = _reference(strata, methods)
     ranking, no_ranking = rank_methods(methods, oriented_means(strata), alpha)
     draws = resampled_seeds([len(s.seeds) for s in strata], resamples, seed) if enough else []
-    frame = Bootstrap(strata, draws, 1 - alpha, unit)
+    bootstrap = Bootstrap(strata, draws, 1 - alpha, unit)
     rivals = [m for m in methods if m != reference] if enough and reference else []
-    standings = tuple(Standing(m, frame.iqm(m)) for m in methods) if enough else ()
-    contrasts = tuple(_contrast(frame, m, reference or "") for m in rivals)
+    standings = tuple(Standing(m, bootstrap.iqm(m)) for m in methods) if enough else ()
+    contrasts = tuple(_contrast(bootstrap, m, reference or "") for m in rivals)
     return Across(
         unit=unit,
         streams=tuple(s.source.stream for s in strata),
@@ -200,7 +206,7 @@ def compare_streams(
         no_ranking=no_ranking,
         confidence=1 - alpha,
         resamples=resamples,
-        notes=tuple(notes.write(frame, methods, contrasts, no_reference, seed)),
+        notes=tuple(notes.write(bootstrap, methods, contrasts, no_reference, seed)),
     )
 
 
@@ -209,43 +215,43 @@ def _common_unit(streams: Sequence[StreamScores]) -> str:
     return units.pop() if len(units) == 1 else "unit" if units else "seed"
 
 
-def _contrast(frame: Bootstrap, method: str, reference: str) -> Contrast:
-    differences = [s.differences(method, reference) for s in frame.strata]
-    gains = [s.source.sign * d for s, d in zip(frame.strata, differences, strict=True)]
-    p_win, by = _p_win(frame, gains)
+def _contrast(bootstrap: Bootstrap, method: str, reference: str) -> Contrast:
+    differences = [s.differences(method, reference) for s in bootstrap.strata]
+    gains = [s.source.sign * d for s, d in zip(bootstrap.strata, differences, strict=True)]
+    p_win, p_win_by = _p_win(bootstrap, gains)
     identical = all(estimates.all_identical(d) for d in differences)
-    one_direction = len({s.source.sign for s in frame.strata}) == 1
-    rows = zip(frame.strata, differences, gains, strict=True)
+    one_direction = len({s.source.sign for s in bootstrap.strata}) == 1
+    rows = zip(bootstrap.strata, differences, gains, strict=True)
     return Contrast(
         method=method,
         reference=reference,
         p_win=p_win,
-        p_win_by=by,
-        difference=frame.mean(differences) if one_direction else None,
-        iqm_difference=frame.iqm_difference(method, reference),
-        streams=tuple(_on_stream(s, d, gain, frame.confidence) for s, d, gain in rows),
+        p_win_by=p_win_by,
+        difference=bootstrap.mean(differences) if one_direction else None,
+        iqm_difference=bootstrap.iqm_difference(method, reference),
+        streams=tuple(_stream_contrast(s, d, gain, bootstrap.confidence) for s, d, gain in rows),
         identical=identical,
     )
 
 
-def _p_win(frame: Bootstrap, gains: Sequence[Array]) -> tuple[Interval, str]:
-    """Mean over streams of P(win), ties 1/2, and how its interval was found.
+def _p_win(bootstrap: Bootstrap, gains: Sequence[Array]) -> tuple[Interval, str]:
+    """Return the mean over streams of P(win), ties 1/2, and the method behind the interval.
 
-    Where every resample gives the same value (all seeds won, say), the bootstrap claims certainty;
-    the Wilson interval over all pairs stands in, wider than need be if the streams differ.
+    If all resamples are equal (all seeds won, for example), the bootstrap would claim certainty.
+    The interval is then the Wilson interval over all pairs, which is too wide if streams differ.
     """
     shares = [(np.sign(gain) + 1) / 2 for gain in gains]
-    found = frame.mean(shares)
-    if not frame.has_intervals:
-        return found, ""
-    if found.low is not None:
-        return found, BOOTSTRAP
+    estimate = bootstrap.mean(shares)
+    if not bootstrap.has_intervals:
+        return estimate, ""
+    if estimate.low is not None:
+        return estimate, BOOTSTRAP
     pairs = sum(map(len, shares))
-    limits = estimates.wilson_interval(found.value * pairs, pairs, frame.confidence)
-    return Interval(found.value, *limits), notes.WILSON
+    low, high = estimates.wilson_interval(estimate.value * pairs, pairs, bootstrap.confidence)
+    return Interval(estimate.value, low, high), notes.WILSON
 
 
-def _on_stream(
+def _stream_contrast(
     stratum: Stratum, differences: Array, gains: Array, confidence: float
 ) -> StreamContrast:
     wins = estimates.probability_of_outperforming(gains, confidence)
@@ -254,17 +260,16 @@ def _on_stream(
 
 
 def _reference(strata: Sequence[Stratum], methods: tuple[str, ...]) -> tuple[str | None, str]:
-    """The reference of all streams, or None and why nothing is compared with it."""
-    named = list(dict.fromkeys(stratum.source.reference for stratum in strata))
-    if not named:
+    """Return the reference of all streams; None, or a reason against any comparison with it."""
+    references = list(dict.fromkeys(stratum.source.reference for stratum in strata))
+    if not references:
         return None, ""
-    if len(named) > 1:
-        return (
-            None,
-            f"The streams name different references ({', '.join(named)}): none is compared.",
-        )
-    if named[0] not in methods:
-        return None, f"The reference {named[0]} is not among the methods in common."
+    if len(references) > 1:
+        listed = ", ".join(references)
+        return None, f"The streams name different references ({listed}): none is compared."
+    (reference,) = references
+    if reference not in methods:
+        return None, f"The reference {reference} is not among the methods in common."
     if len(methods) == 1:
-        return named[0], f"{named[0]} is the only method in common, so nothing is compared."
-    return named[0], ""
+        return reference, f"{reference} is the only method in common, so nothing is compared."
+    return reference, ""

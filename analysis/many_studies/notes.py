@@ -1,4 +1,4 @@
-"""The sentences that stand beside a comparison over several streams."""
+"""The notes of a report over several streams: sentences on the scope of its numbers."""
 
 from __future__ import annotations
 
@@ -14,64 +14,64 @@ from analysis.statistics import estimates
 if TYPE_CHECKING:
     from analysis.many_studies.compare import Contrast
 
-FEWEST_STREAMS = 2  # below, the study's own report says all there is
-FEW_SEEDS = 20  # below, percentile intervals are visibly too narrow
+FEWEST_STREAMS = 2  # a single stream has its own report
+FEW_SEEDS = 20  # with fewer seeds, percentile intervals are visibly too narrow
 WILSON = "Wilson"
 
 
 def write(
-    frame: Bootstrap,
+    bootstrap: Bootstrap,
     methods: tuple[str, ...],
     contrasts: Sequence[Contrast],
     no_reference: str,
     seed: int,
 ) -> list[str]:
-    few = _too_few(frame, methods)
-    if few:
-        return [few]
+    """Return the notes of a comparison, or the one reason why nothing is compared."""
+    not_compared = _not_compared(bootstrap, methods)
+    if not_compared:
+        return [not_compared]
     notes = [
         no_reference,
-        _scope(frame, seed),
-        *_seeds(frame),
-        *_shared_data(frame),
-        *_flat(frame, methods, contrasts),
-        _directions(frame, contrasts),
+        _scope(bootstrap, seed),
+        *_seeds(bootstrap),
+        *_shared_data(bootstrap),
+        *_missing_intervals(bootstrap, methods, contrasts),
+        _directions(bootstrap, contrasts),
     ]
     return [note for note in notes if note]
 
 
-def _too_few(frame: Bootstrap, methods: tuple[str, ...]) -> str:
+def _not_compared(bootstrap: Bootstrap, methods: tuple[str, ...]) -> str:
     if not methods:
         return "No method has complete scores on every stream, so nothing is compared."
-    if not frame.strata:
-        units = wording.plural(frame.unit)
+    if not bootstrap.strata:
+        units = wording.plural(bootstrap.unit)
         return f"No stream has {units} that all methods share, so nothing is compared."
-    if len(frame.strata) < FEWEST_STREAMS:
-        only = frame.strata[0].source.stream
+    if len(bootstrap.strata) < FEWEST_STREAMS:
+        only = bootstrap.strata[0].source.stream
         return f"{only} is the only stream: nothing is averaged over streams; see its own report."
     return ""
 
 
-def _scope(frame: Bootstrap, seed: int) -> str:
-    units = wording.plural(frame.unit)
-    streams = wording.count(len(frame.strata), "stream")
-    if not frame.has_intervals:
-        thin = [
-            s.source.stream for s in frame.strata if len(s.seeds) < estimates.FEWEST_FOR_INTERVAL
-        ]
-        least = estimates.FEWEST_FOR_INTERVAL
-        return f"No intervals: fewer than {least} shared {units} on {', '.join(thin)}."
+def _scope(bootstrap: Bootstrap, seed: int) -> str:
+    units = wording.plural(bootstrap.unit)
+    level = wording.percent(bootstrap.confidence)
+    streams = wording.count(len(bootstrap.strata), "stream")
+    if not bootstrap.has_intervals:
+        fewest = estimates.FEWEST_FOR_INTERVAL
+        short = [s.source.stream for s in bootstrap.strata if len(s.seeds) < fewest]
+        return f"No intervals: fewer than {fewest} shared {units} on {', '.join(short)}."
     return (
-        f"The {wording.percent(frame.confidence)} intervals come from {len(frame.draws[0]):,} "
+        f"The {level} intervals come from {len(bootstrap.draws[0]):,} "
         f"resamples of the {units} within each stream, the same {units} for every method "
         f"(percentile bootstrap, generator PCG64 with seed {seed}). They speak of new {units} on "
         f"these {streams}, not of further streams."
     )
 
 
-def _seeds(frame: Bootstrap) -> list[str]:
-    sizes, units = [len(s.seeds) for s in frame.strata], wording.plural(frame.unit)
-    notes = [_unshared(s) for s in frame.strata]
+def _seeds(bootstrap: Bootstrap) -> list[str]:
+    sizes, units = [len(s.seeds) for s in bootstrap.strata], wording.plural(bootstrap.unit)
+    notes = [_unshared_seeds(s) for s in bootstrap.strata]
     if len(set(sizes)) > 1:
         notes.append(
             f"Streams differ in their number of {units} ({min(sizes)} to {max(sizes)}): those with "
@@ -86,7 +86,7 @@ def _seeds(frame: Bootstrap) -> list[str]:
     return [note for note in notes if note]
 
 
-def _unshared(stratum: Stratum) -> str:
+def _unshared_seeds(stratum: Stratum) -> str:
     counts = Counter(seed for method in stratum.methods for seed in stratum.source.scores[method])
     unused = set(counts) - set(stratum.seeds)
     if not unused:
@@ -97,34 +97,37 @@ def _unshared(stratum: Stratum) -> str:
     )
 
 
-def _shared_data(frame: Bootstrap) -> list[str]:
-    """Which streams are made from one data set, two scenarios of a stream among them."""
-    made: dict[str, list[str]] = {}
-    for source in (stratum.source for stratum in frame.strata):
+def _shared_data(bootstrap: Bootstrap) -> list[str]:
+    """Return a note for each data set behind two or more streams (or scenarios of a stream)."""
+    streams_by_dataset: dict[str, list[str]] = {}
+    for source in (stratum.source for stratum in bootstrap.strata):
         if source.dataset:
-            made.setdefault(source.dataset, []).append(source.stream)
+            streams_by_dataset.setdefault(source.dataset, []).append(source.stream)
     return [
         f"{', '.join(streams)} share the data of {dataset} and are no independent streams: "
         f"averages and ranks over streams count that data {len(streams)} times."
-        for dataset, streams in made.items()
+        for dataset, streams in streams_by_dataset.items()
         if len(streams) > 1
     ]
 
 
-def _flat(frame: Bootstrap, methods: tuple[str, ...], contrasts: Sequence[Contrast]) -> list[str]:
-    constant = [m for i, m in enumerate(methods) if frame.constant(i)]
+def _missing_intervals(
+    bootstrap: Bootstrap, methods: tuple[str, ...], contrasts: Sequence[Contrast]
+) -> list[str]:
+    """Return notes on estimates without a bootstrap interval, because all resamples are equal."""
+    constant = [m for i, m in enumerate(methods) if bootstrap.is_constant(i)]
     identical = [c.method for c in contrasts if c.identical]
     certain = [c.method for c in contrasts if c.p_win_by == WILSON]
     notes = []
     if constant:
         notes.append(
             f"{', '.join(constant)}: the scores of each stream do not vary over "
-            f"{wording.plural(frame.unit)}, so the interquartile mean has no interval."
+            f"{wording.plural(bootstrap.unit)}, so the interquartile mean has no interval."
         )
     if identical:
         notes.append(
             f"The difference has no interval for {', '.join(identical)}: on each stream every "
-            f"{frame.unit} differs by the same amount."
+            f"{bootstrap.unit} differs by the same amount."
         )
     if certain:
         notes.append(
@@ -134,8 +137,8 @@ def _flat(frame: Bootstrap, methods: tuple[str, ...], contrasts: Sequence[Contra
     return notes
 
 
-def _directions(frame: Bootstrap, contrasts: Sequence[Contrast]) -> str:
-    if not contrasts or len({s.source.sign for s in frame.strata}) == 1:
+def _directions(bootstrap: Bootstrap, contrasts: Sequence[Contrast]) -> str:
+    if not contrasts or len({s.source.sign for s in bootstrap.strata}) == 1:
         return ""
     return (
         "On some streams a larger score is better, on others a smaller one: no mean difference in "

@@ -1,4 +1,4 @@
-"""What of several streams can be compared: methods and seeds in common, the rest with its reason.
+"""The comparable part of several streams: common methods and seeds, and reasons for the rest.
 
 Shape legend: M methods, B streams, S_b seeds of stream b.
 """
@@ -21,18 +21,18 @@ STREAM = "stream"
 
 @dataclass(frozen=True)
 class StreamScores:
-    """One study's complete scores, on a stream of its own.
+    """The scores of one study, which has a stream of its own.
 
     Args:
-        stream: name, with the scenario where two share a stream; two studies of one name are one.
-        metric: the primary one.
-        chance: the score worth 0: that of guessing, or `Metric.worst` where a metric has one.
-        higher_is_better: direction of the metric; its best value is then 1, otherwise 0.
-        reference: the method the others are compared with.
-        scores: method -> seed -> score; a method without a score on this stream may be absent.
+        stream: name of the stream; only the first of two studies with one name counts.
+        metric: the primary metric.
+        chance: the score normalised to 0: the score of guessing, or `Metric.worst` if defined.
+        higher_is_better: direction of the metric; the best value is 1 if true, else 0.
+        reference: the method that all others are compared with.
+        scores: method -> seed -> score; NaN for a failed seed.
         alpha: two-sided level of the study's tests and intervals.
         unit: of pairing: a seed, a speaker, a class.
-        dataset: what the stream is made from; streams of one are not independent.
+        dataset: data set behind the stream; streams of one data set are not independent.
     """
 
     stream: str
@@ -47,27 +47,27 @@ class StreamScores:
 
     @property
     def best(self) -> float:
-        """The score worth 1."""
+        """The score normalised to 1."""
         return 1.0 if self.higher_is_better else 0.0
 
     @property
     def sign(self) -> int:
-        """+1 where a larger score is better, -1 where a smaller one is."""
+        """+1 where a larger score is better, -1 where a smaller score is better."""
         return 1 if self.higher_is_better else -1
 
     @property
     def failed(self) -> dict[str, list[int]]:
         """Seeds without a finite score, by method."""
         return {
-            method: [seed for seed, score in of.items() if not math.isfinite(score)]
-            for method, of in self.scores.items()
-            if not all(map(math.isfinite, of.values()))
+            method: [seed for seed, score in scores.items() if not math.isfinite(score)]
+            for method, scores in self.scores.items()
+            if not all(map(math.isfinite, scores.values()))
         }
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A method or a stream that takes no part, and why."""
+    """A method or a stream left out of the comparison, and the reason."""
 
     kind: str  # "method" or "stream"
     name: str
@@ -76,7 +76,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Stratum:
-    """A stream cut to the methods in common and to the seeds that all of them have."""
+    """A stream restricted to the common methods and to the seeds shared by all of them."""
 
     source: StreamScores
     methods: tuple[str, ...]
@@ -90,16 +90,17 @@ class Stratum:
         return (self.values - chance) / (best - chance)
 
     def differences(self, method: str, reference: str) -> Array:
-        """method - reference [S_b], without round-off."""
-        first, second = self.methods.index(method), self.methods.index(reference)
-        return estimates.paired_differences(self.values[first], self.values[second])
+        """Return method - reference [S_b], with round-off set to zero."""
+        row, reference_row = self.methods.index(method), self.methods.index(reference)
+        return estimates.paired_differences(self.values[row], self.values[reference_row])
 
 
 def usable_streams(streams: Sequence[StreamScores]) -> tuple[list[StreamScores], list[LeftOut]]:
+    """Return the streams with comparable scores, and the streams left out."""
     usable: list[StreamScores] = []
     left_out = []
     for stream in streams:
-        reason = _unusable(stream, usable)
+        reason = _reason_against(stream, usable)
         if reason:
             left_out.append(LeftOut(STREAM, stream.stream, reason))
         else:
@@ -107,7 +108,7 @@ def usable_streams(streams: Sequence[StreamScores]) -> tuple[list[StreamScores],
     return usable, left_out
 
 
-def _unusable(stream: StreamScores, earlier: Sequence[StreamScores]) -> str:
+def _reason_against(stream: StreamScores, earlier: Sequence[StreamScores]) -> str:
     name = stream.stream
     if name in [s.stream for s in earlier]:
         return f"{name} is given twice; the second is left out, or it would count double."
@@ -124,14 +125,14 @@ def _unusable(stream: StreamScores, earlier: Sequence[StreamScores]) -> str:
 
 
 def common_methods(streams: Sequence[StreamScores]) -> tuple[tuple[str, ...], list[LeftOut]]:
-    """Methods with whole scores on every stream, in the order in which they first appear."""
+    """Return the methods with complete scores on every stream, and the methods left out."""
     names = list(dict.fromkeys(method for stream in streams for method in stream.scores))
-    reasons = {name: _absent(name, streams) for name in names}
+    reasons = {name: _absence_reason(name, streams) for name in names}
     common = tuple(name for name in names if not reasons[name])
     return common, [LeftOut(METHOD, name, reasons[name]) for name in names if reasons[name]]
 
 
-def _absent(method: str, streams: Sequence[StreamScores]) -> str:
+def _absence_reason(method: str, streams: Sequence[StreamScores]) -> str:
     missing = [stream.stream for stream in streams if not stream.scores.get(method)]
     reasons = [f"{method} has no complete scores on {', '.join(missing)}."] if missing else []
     reasons += [
@@ -144,17 +145,18 @@ def _absent(method: str, streams: Sequence[StreamScores]) -> str:
     return " ".join(reasons)
 
 
-def cut(
+def make_strata(
     streams: Sequence[StreamScores], methods: tuple[str, ...]
 ) -> tuple[list[Stratum], list[LeftOut]]:
+    """Return a stratum for each stream with shared seeds, and the streams left out."""
     if not methods:
         return [], []
-    cut = [_stratum(stream, methods) for stream in streams]
+    strata = [_stratum(stream, methods) for stream in streams]
     unshared = [
         LeftOut(STREAM, s.stream, f"No {s.unit} of {s.stream} is shared by all methods.")
-        for s in (stratum.source for stratum in cut if not stratum.seeds)
+        for s in (stratum.source for stratum in strata if not stratum.seeds)
     ]
-    return [stratum for stratum in cut if stratum.seeds], unshared
+    return [stratum for stratum in strata if stratum.seeds], unshared
 
 
 def _stratum(stream: StreamScores, methods: tuple[str, ...]) -> Stratum:
@@ -165,7 +167,7 @@ def _stratum(stream: StreamScores, methods: tuple[str, ...]) -> Stratum:
 
 
 def oriented_means(strata: Sequence[Stratum]) -> Array:
-    """Mean over seeds of each method on each stream [M, B], turned so that larger is better."""
+    """Return the mean over seeds of each method on each stream [M, B], with larger as better."""
     if not strata:
         return np.empty((0, 0))
     return np.stack([s.source.sign * s.values.mean(axis=1) for s in strata], axis=1)

@@ -1,1 +1,1 @@
-"""What one study shows: comparisons and verdicts, searches, planning."""
+"""The analysis of one study: comparisons and verdicts, sweeps, trajectories, planning."""

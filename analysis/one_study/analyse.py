@@ -1,6 +1,6 @@
-"""The one result object: what every rendering of a study reads.
+"""The result of a study: `analyse` turns a `StudyRecord` into an `Analysis`.
 
-`analyse` turns a `StudyRecord` into an `Analysis`; tables, report and figures compute nothing.
+Tables, reports and figures read the `Analysis` and compute nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from analysis.metrics import Metric, ReadoutMetric, find_metric
 from analysis.one_study import bounds, notes, pairing, published, searches, trajectories
 from analysis.one_study.published import PublishedRow
-from analysis.one_study.searches import Search, TuningRow
+from analysis.one_study.searches import SweepHistory, TuningRow
 from analysis.one_study.trajectories import Diagnostic, MapPanel, Trajectory
 from analysis.one_study.verdicts import FEWEST_FOR_VERDICT, Comparison, Rules, compare_family
 from analysis.records import MethodRecord, StudyRecord, TuningRecord
@@ -24,7 +24,7 @@ from analysis.statistics.pareto import Front, Point
 
 Item = TypeVar("Item")
 END_OF_STREAM = "end_of_stream"  # the protocol that tunes on the whole stream of the study
-EXPLORATORY_RESAMPLES = 9_999  # there are hundreds of exploratory tests in a large study
+EXPLORATORY_RESAMPLES = 9_999  # fewer, because a large study has hundreds of exploratory tests
 
 __all__ = [
     "Analysis",
@@ -46,9 +46,10 @@ __all__ = [
 class MethodRow:
     """One method's primary metric over its confirmation seeds.
 
-    `n` counts the seeds in `scores`. A method with a failed seed under the rule `error` has no mean
-    and no interval: those of its survivors would flatter it. `memory_samples` is how many raw
-    samples with labels take as much as its memory (None: unknown).
+    `n` is the number of seeds in `scores`. Under the rule `error` a method with a failed seed has
+    no mean and no interval: a mean over the surviving seeds would flatter the method.
+    `memory_samples` is the number of raw samples with labels that take as many bytes as the memory
+    (None: unknown).
     """
 
     method: str
@@ -69,9 +70,9 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class SecondaryRow:
-    """One further metric of one method: exploratory, with a false-discovery-rate q, no verdict.
+    """A secondary metric of one method: exploratory, with a false-discovery-rate q, no verdict.
 
-    `difference` is method - reference on the seeds both have; `q` is given from 6 seeds on.
+    `difference` is method - reference on the shared seeds; `q` needs 6 seeds.
     """
 
     method: str
@@ -86,8 +87,9 @@ class SecondaryRow:
 
 @dataclass(frozen=True)
 class Failure:
-    """A seed that failed in the confirmation, or, without a seed, a method that has nothing to
-    confirm; `counted_as` None: it blocks the verdict.
+    """A failed confirmation seed; with `seed` None, a method without a configuration to confirm.
+
+    `counted_as` is the score of the failed seed; None: the failure blocks the verdict.
     """
 
     method: str
@@ -98,7 +100,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class MemoryPoint:
-    """A method's memory, in bytes and raw samples, beside its mean; whether none beats both."""
+    """A method's memory, in bytes and raw samples, and its mean primary metric.
+
+    `on_front`: no other method has less memory and a better mean (Pareto front).
+    """
 
     method: str
     memory: int
@@ -111,7 +116,7 @@ class MemoryPoint:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything a report says about one study."""
+    """The complete content of a report about one study."""
 
     record: StudyRecord
     metric: Metric
@@ -126,22 +131,22 @@ class Analysis:
     diagnostics: tuple[Diagnostic, ...] = ()
     maps: tuple[MapPanel, ...] = ()
     memory: tuple[MemoryPoint, ...] = ()
-    searches: tuple[Search, ...] = ()
+    searches: tuple[SweepHistory, ...] = ()
     fronts: tuple[Front, ...] = ()  # of sweeps with several objectives
     published: tuple[PublishedRow, ...] = ()
 
     @property
     def was_tuned(self) -> bool:
-        """Whether methods have trials, or are to have some."""
-        return any(m.tuning.trials or m.tuning.asked for m in self.record.methods)
+        """Whether any method has trials, or the study file asks for trials."""
+        return any(m.tuning.trials or m.tuning.asked_trials for m in self.record.methods)
 
 
 def analyse(record: StudyRecord) -> Analysis:
-    """Judge a study: estimates, the family's tests, tuning fairness, and what to know beside them.
+    """Analyse a study: estimates, the tests of the family, verdicts, tuning fairness and notes.
 
-    The family is the reference against each other method, on the primary metric. Odd data (no
-    confirmation yet, failed or missing seeds, one method, an absent reference) give empty fields
-    and a note; an unknown metric or failure rule is a `ValueError`.
+    The family is the reference against each other method, on the primary metric. Incomplete data
+    (no confirmation yet, failed or missing seeds, one method, an absent reference) give empty
+    fields and a note. Raises `ValueError` for an unknown metric or failure rule.
     """
     metric = find_metric(record.metric)
     record = bounds.without_transfer(bounds.with_gap(record))
@@ -162,55 +167,57 @@ def analyse(record: StudyRecord) -> Analysis:
         methods=rows,
         comparisons=comparisons,
         tuning=tuple(
-            searches.tuning_row(m, row.mean if _same_task(record) else None, rules.sign)
+            searches.tuning_row(m, row.mean if _tuned_as_confirmed(record) else None, rules.sign)
             for m, row in zip(record.methods, rows, strict=True)
         ),
         secondary=_secondary(record, comparisons),
         failures=tuple(_failures(record)),
         notes=tuple(notes.write(record, comparisons, rules)),
-        trajectories=_some(trajectories.trajectory(m, rules.confidence) for m in record.methods),
+        trajectories=_without_none(
+            trajectories.trajectory(m, rules.confidence) for m in record.methods
+        ),
         diagnostics=tuple(
             row for m in record.methods for row in trajectories.diagnostics(m, rules.confidence)
         ),
         maps=tuple(panel for m in record.methods for panel in trajectories.map_panels(m)),
         memory=_memory(rows, rules),
-        searches=_some(searches.search(m, rules.sign) for m in record.methods),
+        searches=_without_none(searches.sweep_history(m, rules.sign) for m in record.methods),
         fronts=_fronts(record),
         published=published.compare(record),
     )
 
 
-def _same_task(record: StudyRecord) -> bool:
-    """Whether the sweeps reach for what the confirmation measures."""
+def _tuned_as_confirmed(record: StudyRecord) -> bool:
+    """Return whether the objective of tuning is the metric of the confirmation."""
     return record.protocol == END_OF_STREAM
 
 
 def _family(record: StudyRecord) -> int:
-    """Number of comparisons: a method that was planned and left out keeps its place in Holm."""
+    """Return the number of comparisons; a planned method without results stays in the family."""
     names = {*record.planned_methods, *(m.method for m in record.methods)}
     return len(names - {record.reference}) or 1
 
 
-def _some(items: Iterable[Item | None]) -> tuple[Item, ...]:
+def _without_none(items: Iterable[Item | None]) -> tuple[Item, ...]:
     return tuple(item for item in items if item is not None)
 
 
 def _memory(rows: tuple[MethodRow, ...], rules: Rules) -> tuple[MemoryPoint, ...]:
-    """The methods by bytes of memory and mean; the offline bound holds all data and is one too."""
+    """Return memory and mean of each method; the offline bound, which holds all data, included."""
     known = [(row, row.mean) for row in rows if row.mean is not None and "memory" in row.footprint]
     losses = [[row.footprint["memory"], -rules.sign * mean] for row, mean in known]
-    beaten = pareto.dominated(np.array(losses, dtype=float).reshape(len(known), 2))
+    dominated = pareto.dominated(np.array(losses, dtype=float).reshape(len(known), 2))
     return tuple(
         MemoryPoint(
-            row.method,
-            row.footprint["memory"],
-            row.memory_samples,
-            mean,
-            row.ci_low,
-            row.ci_high,
-            not worse,
+            method=row.method,
+            memory=row.footprint["memory"],
+            samples=row.memory_samples,
+            mean=mean,
+            ci_low=row.ci_low,
+            ci_high=row.ci_high,
+            on_front=not is_dominated,
         )
-        for (row, mean), worse in zip(known, beaten, strict=True)
+        for (row, mean), is_dominated in zip(known, dominated, strict=True)
     )
 
 
@@ -231,9 +238,9 @@ def _fronts(record: StudyRecord) -> tuple[Front, ...]:
 def _method_row(record: StudyRecord, method: MethodRecord) -> MethodRow:
     scores = pairing.usable_scores(record, method)
     failed = len(method.failed_seeds)
-    whole = record.failed_rule == "worst" or not failed
+    complete = record.failed_rule == "worst" or not failed
     size = record.sample_bytes
-    known = size > 0 and "memory" in method.footprint
+    has_size = size > 0 and "memory" in method.footprint
     estimate = estimates.estimate(np.array(list(scores.values()), dtype=float), 1 - record.alpha)
     return MethodRow(
         method=method.method,
@@ -241,27 +248,31 @@ def _method_row(record: StudyRecord, method: MethodRecord) -> MethodRow:
         is_reference=method.method == record.reference,
         n=len(scores),
         failed=failed,
-        mean=estimate.mean if whole else None,
-        sd=estimate.sd if whole else None,
-        ci_low=estimate.ci_low if whole else None,
-        ci_high=estimate.ci_high if whole else None,
+        mean=estimate.mean if complete else None,
+        sd=estimate.sd if complete else None,
+        ci_low=estimate.ci_low if complete else None,
+        ci_high=estimate.ci_high if complete else None,
         scores=scores,
         configuration=method.configuration,
         footprint=method.footprint,
-        memory_samples=method.footprint["memory"] / size if known else None,
+        memory_samples=method.footprint["memory"] / size if has_size else None,
         is_offline=method.offline,
     )
 
 
 def _failures(record: StudyRecord) -> list[Failure]:
-    counted = pairing.worst_score(record) if record.failed_rule == "worst" else None
-    seeds = [
-        Failure(method.method, seed, reason, counted)
+    counted_as = pairing.worst_score(record) if record.failed_rule == "worst" else None
+    failed_seeds = [
+        Failure(method.method, seed, reason, counted_as)
         for method in record.methods
         for seed, reason in method.failed_seeds.items()
     ]
-    over = [m for m in record.methods if m.unconfirmed and m.tuning.trials >= m.tuning.asked]
-    return seeds + [Failure(method.method, None, method.unconfirmed, None) for method in over]
+    failed_methods = [
+        Failure(method.method, None, method.unconfirmed, None)
+        for method in record.methods
+        if method.unconfirmed and method.tuning.trials >= method.tuning.asked_trials
+    ]
+    return failed_seeds + failed_methods
 
 
 def _secondary(
@@ -283,47 +294,48 @@ def _secondary_row(
     method: MethodRecord, metric: ReadoutMetric, reference: MethodRecord | None
 ) -> SecondaryRow:
     scores = method.other_metrics[metric]
-    theirs = reference.other_metrics.get(metric, {}) if reference else {}
+    reference_scores = reference.other_metrics.get(metric, {}) if reference else {}
     finite = [x for x in scores.values() if math.isfinite(x)]
-    # a failed seed is never averaged away
-    whole = len(finite) == len(scores) and not method.failed_seeds
+    # no mean over the surviving seeds of a method with a failed seed
+    complete = len(finite) == len(scores) and not method.failed_seeds
     estimate = estimates.estimate(np.array(finite, dtype=float))
-    shared = sorted(set(scores) & set(theirs))
+    shared = sorted(set(scores) & set(reference_scores))
     d = estimates.paired_differences(
-        *(np.array([of[s] for s in shared]) for of in (scores, theirs))
+        np.array([scores[seed] for seed in shared]),
+        np.array([reference_scores[seed] for seed in shared]),
     )
-    judged = whole and not (reference and reference.failed_seeds)
-    usable = judged and len(d) > 0 and bool(np.all(np.isfinite(d)))
+    comparable = complete and not (reference and reference.failed_seeds)
+    usable = comparable and len(d) > 0 and bool(np.all(np.isfinite(d)))
     enough = usable and len(d) >= FEWEST_FOR_VERDICT and bool(d.any())
     # the same hypothesis must not count twice
-    testable = enough and reference and not _repeats(metric, (method, reference))
+    testable = enough and reference and not _is_repeated(metric, (method, reference))
     return SecondaryRow(
         method=method.method,
         metric=metric,
         n=len(finite),
-        mean=estimate.mean if whole else None,
-        sd=estimate.sd if whole else None,
+        mean=estimate.mean if complete else None,
+        sd=estimate.sd if complete else None,
         difference=float(np.mean(d)) if usable else None,
         p_exact=paired.sign_flip_p(d, EXPLORATORY_RESAMPLES) if testable else None,
         q=None,
     )
 
 
-def _repeats(metric: ReadoutMetric, methods: tuple[MethodRecord, MethodRecord]) -> bool:
-    """Whether a metric tells of both methods what the primary one or one before it does.
+def _is_repeated(metric: ReadoutMetric, methods: tuple[MethodRecord, MethodRecord]) -> bool:
+    """Return whether both methods have the scores of the primary or of an earlier metric.
 
-    `cl_gap` is average accuracy on another scale; pooled accuracy is average accuracy where tasks
-    are of one size, and has the same scores there.
+    `cl_gap` is average accuracy on another scale. Pooled accuracy equals average accuracy where all
+    tasks have the same size.
     """
     if metric == bounds.GAP:
         return True
     names = list(methods[0].other_metrics)
-    mine = [_rounded(m.other_metrics.get(metric, {})) for m in methods]
-    before = [[_rounded(m.scores) for m in methods]] + [
+    scores = [_rounded(m.other_metrics.get(metric, {})) for m in methods]
+    earlier_scores = [[_rounded(m.scores) for m in methods]] + [
         [_rounded(m.other_metrics.get(name, {})) for m in methods]
         for name in names[: names.index(metric)]
     ]
-    return mine in before
+    return scores in earlier_scores
 
 
 def _rounded(scores: Mapping[int, float]) -> dict[int, float]:

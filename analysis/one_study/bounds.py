@@ -1,6 +1,7 @@
-"""The two bounds of continual learning, and where a method stands between them.
+"""The two bounds of continual learning, and the position of each method between the bounds.
 
-The upper bound trains on all tasks at once, the lower one on one after the other without a defence.
+The upper bound trains on all tasks at once (joint training), the lower bound on one task after the
+other without any measure against forgetting (naive fine-tuning).
 """
 
 from __future__ import annotations
@@ -19,19 +20,20 @@ GAP, ACCURACY = ReadoutMetric("cl_gap"), ReadoutMetric("average_accuracy")
 
 
 def without_transfer(record: StudyRecord) -> StudyRecord:
-    """The study without metrics of transfer for methods that were given all tasks at once."""
+    """Return the study without metrics of transfer for the offline bounds."""
     return replace(
         record, methods=[_without_transfer(m) if m.offline else m for m in record.methods]
     )
 
 
 def with_gap(record: StudyRecord) -> StudyRecord:
-    """The study with the metric `cl_gap` of each method, where it has both bounds.
+    """Return the study with the metric `cl_gap` of each method, if the study has both bounds.
 
-    It is undefined on a seed where the bounds agree, or where one failed.
+    `cl_gap` is NaN on a seed where the bounds agree or a bound failed. The first bound of a kind
+    counts.
     """
-    first = {m.bound: _accuracies(m, record) for m in reversed(record.methods)}
-    upper, lower = first.get("upper"), first.get("lower")
+    accuracies = {m.bound: _accuracies(m, record) for m in reversed(record.methods)}
+    upper, lower = accuracies.get("upper"), accuracies.get("lower")
     if not upper or not lower:
         return record
     methods = [m if m.bound else _with_gap(m, record, upper, lower) for m in record.methods]
@@ -39,10 +41,12 @@ def with_gap(record: StudyRecord) -> StudyRecord:
 
 
 def _without_transfer(method: MethodRecord) -> MethodRecord:
-    kept = {
-        of: scores for of, scores in method.other_metrics.items() if not METRICS[of.metric].transfer
+    other_metrics = {
+        key: scores
+        for key, scores in method.other_metrics.items()
+        if not METRICS[key.metric].transfer
     }
-    return replace(method, other_metrics=kept)
+    return replace(method, other_metrics=other_metrics)
 
 
 def _with_gap(
@@ -52,13 +56,12 @@ def _with_gap(
     lower: Mapping[int, float],
 ) -> MethodRecord:
     scores = _accuracies(method, record)
-    best, worst = (
-        np.array([bound.get(seed, math.nan) for seed in scores]) for bound in (upper, lower)
-    )
+    best = np.array([upper.get(seed, math.nan) for seed in scores])
+    worst = np.array([lower.get(seed, math.nan) for seed in scores])
     worst[abs(best - worst) < SMALLEST_DIFFERENCE] = math.nan
     gaps = cl_gap(np.array(list(scores.values())), best, worst)
-    found = dict(zip(scores, gaps.tolist(), strict=True))
-    return replace(method, other_metrics={**method.other_metrics, GAP: found})
+    gap_by_seed = dict(zip(scores, gaps.tolist(), strict=True))
+    return replace(method, other_metrics={**method.other_metrics, GAP: gap_by_seed})
 
 
 def _accuracies(method: MethodRecord, record: StudyRecord) -> Mapping[int, float]:

@@ -1,9 +1,9 @@
-"""The plain sentences that stand beside the numbers: what the seeds could and could not show."""
+"""The notes of a report: sentences on what the seeds could and could not show."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from analysis import wording
 from analysis.one_study import pairing, searches
@@ -11,11 +11,11 @@ from analysis.one_study.verdicts import FEWEST_FOR_TEST, FEWEST_FOR_VERDICT, Com
 from analysis.records import StudyRecord
 from analysis.statistics import paired
 
-UNEQUAL_BUDGET = 0.1  # relative difference from which budgets are called unequal
+UNEQUAL_BUDGET = 0.1  # relative difference; beyond, budgets are called unequal
 
 
 def write(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
-    """Every note of the study, the most important first."""
+    """Return the notes of a study, the most important first."""
     return [
         *_changes(record),
         *_unfinished(record),
@@ -45,11 +45,13 @@ def _changes(record: StudyRecord) -> list[str]:
 
 
 def _unfinished(record: StudyRecord) -> list[str]:
-    """What the page lacks, and `run` adds."""
+    """Return notes on unfinished sweeps and damaged ledger entries, which `run` completes."""
     found = []
-    short = [(m.method, m.tuning) for m in record.methods if m.tuning.trials < m.tuning.asked]
-    if short:
-        counts = ", ".join(f"{name} {of.trials} of {of.asked} trials" for name, of in short)
+    unfinished = [m for m in record.methods if m.tuning.trials < m.tuning.asked_trials]
+    if unfinished:
+        counts = ", ".join(
+            f"{m.method} {m.tuning.trials} of {m.tuning.asked_trials} trials" for m in unfinished
+        )
         found.append(f"Sweeps that have not ended: {counts}. What is confirmed may change.")
     if record.damaged:
         found.append(
@@ -61,9 +63,11 @@ def _unfinished(record: StudyRecord) -> list[str]:
 
 
 def _no_space(record: StudyRecord) -> list[str]:
-    """Which methods were not searched at all, whatever their budget."""
+    """Return a note on the methods whose trials all have one configuration."""
     fixed = [
-        m.method for m in record.methods if m.tuning.history and not searches.searched(m.tuning)
+        m.method
+        for m in record.methods
+        if m.tuning.history and not searches.has_search_space(m.tuning)
     ]
     if not fixed:
         return []
@@ -75,7 +79,7 @@ def _no_space(record: StudyRecord) -> list[str]:
 def _nothing_to_compare(record: StudyRecord) -> list[str]:
     found = []
     names = [m.method for m in record.methods]
-    if not any(m.attempted for m in record.methods):
+    if not any(m.attempted_seeds for m in record.methods):
         fresh = f"fresh {wording.plural(record.unit)}"
         found.append(f"There are {pairing.NO_SCORES}: nothing is compared before {fresh} ran.")
     if record.reference not in names:
@@ -91,36 +95,36 @@ def _nothing_to_compare(record: StudyRecord) -> list[str]:
 
 
 def _units(record: StudyRecord) -> list[str]:
-    """What is paired where it is not seeds, and what of it tuning may share."""
+    """Return a note on pairing by units other than seeds, and on units met in tuning."""
     if not record.unit_seeds:
         return []
     units = wording.plural(record.unit)
-    few, many = (of(map(len, record.unit_seeds.values())) for of in (min, max))
+    counts = [len(seeds) for seeds in record.unit_seeds.values()]
+    few, many = min(counts), max(counts)
     size = f"{few} to {many} seeds" if few < many else wording.count(few, "seed")
-    said = (
+    paired_units = (
         f"Each {record.unit} is the mean of {size}; the tests pair {units} and not seeds, so n is "
         f"the number of {units}."
     )
-    shared = (
+    tuned_units = (
         f" Tuning may have met the same {units}, with other seeds and other samples to score "
         "(validation, not test)."
     )
-    return [said + shared if record.tune_seeds else said]
+    return [paired_units + tuned_units if record.tune_seeds else paired_units]
 
 
 def _floors(comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
-    """What the exact test could reach, for each number of seeds that cannot reach alpha."""
-    few = sorted({c.n for c in comparisons if not c.refusal and rules.capped(c.n)})
-    return [_floor(n, rules) for n in few]
+    """Return a note for each number of seeds with which the exact test cannot reach alpha."""
+    counts = sorted({c.n for c in comparisons if not c.refusal and rules.capped(c.n)})
+    return [_floor(n, rules) for n in counts]
 
 
 def _floor(n: int, rules: Rules) -> str:
     family = wording.count(rules.comparisons, "comparison")
-    needed = paired.seeds_for_exact_test(rules.comparisons, rules.alpha)
-    advice = f"Run {max(needed, FEWEST_FOR_VERDICT)} or more {rules.units} for {family}."
+    advice = f"Run {rules.fewest_seeds} or more {rules.units} for {family}."
     if n < 3:
-        those = wording.count(n, rules.unit)
-        return f"With {those} there is neither interval nor test: the scores are listed. {advice}"
+        amount = wording.count(n, rules.unit)
+        return f"With {amount} there is neither interval nor test: the scores are listed. {advice}"
     if n < FEWEST_FOR_TEST:
         return f"With {n} {rules.units} there is an interval and no test. {advice}"
     floor = paired.exact_floor(n)
@@ -149,7 +153,7 @@ def _smallest_differences(comparisons: Sequence[Comparison], rules: Rules) -> li
 
 
 def _kept_seeds(record: StudyRecord) -> list[str]:
-    """Why there are more seeds than the study file asks for."""
+    """Return a note on planned seeds that the study file no longer asks for."""
     kept, asked = record.kept_seeds, record.asked_seeds
     if not kept:
         return []
@@ -164,21 +168,21 @@ def _kept_seeds(record: StudyRecord) -> list[str]:
 
 def _added_seeds(record: StudyRecord) -> list[str]:
     planned = set(record.planned_seeds)
-    run = set[int]().union(*(m.attempted for m in record.methods))
-    later, counted = run - planned, f"; planned {len(planned)}, run {len(run)}"
+    run = set[int]().union(*(m.attempted_seeds for m in record.methods))
+    added, counts = run - planned, f"; planned {len(planned)}, run {len(run)}"
     if record.unit_seeds:
-        later, counted = set(record.added_seeds), ""
-    if not later or not planned:
+        added, counts = set(record.added_seeds), ""
+    if not added or not planned:
         return []
     return [
         f"{wording.begin(pairing.seeds_noun(record))} were added after looking "
-        f"({wording.seed_list(later)}{counted}): p-values are too small then, a true null is "
+        f"({wording.seed_list(added)}{counts}): p-values are too small then, a true null is "
         "rejected in 16 to 23 % of studies that look again and again."
     ]
 
 
 def _reused_seeds(record: StudyRecord) -> list[str]:
-    both = record.tuned_on & {s for m in record.methods for s in m.attempted}
+    both = record.tuned_on & {s for m in record.methods for s in m.attempted_seeds}
     if not both:
         return []
     return [
@@ -207,19 +211,25 @@ def _budgets(record: StudyRecord) -> list[str]:
     }
     return [
         f"Tuning budgets differ by more than {UNEQUAL_BUDGET:.0%} in {kind}: "
-        f"{min(of, key=of.__getitem__)} {min(of.values()):,}, "
-        f"{max(of, key=of.__getitem__)} {max(of.values()):,}."
-        for kind, of in budgets.items()
-        if of and max(of.values()) - min(of.values()) > UNEQUAL_BUDGET * max(of.values())
+        f"{min(amounts, key=amounts.__getitem__)} {min(amounts.values()):,}, "
+        f"{max(amounts, key=amounts.__getitem__)} {max(amounts.values()):,}."
+        for kind, amounts in budgets.items()
+        if amounts and _is_unequal(amounts.values())
     ]
 
 
+def _is_unequal(amounts: Collection[int]) -> bool:
+    return max(amounts) - min(amounts) > UNEQUAL_BUDGET * max(amounts)
+
+
 def _unused_trials(record: StudyRecord) -> list[str]:
-    """Trials that were run and that nothing here counts."""
-    unused = [(m.method, m.tuning) for m in record.methods if m.tuning.left_out]
+    """Return a note on trials that ran and that the study file no longer asks for."""
+    unused = [m for m in record.methods if m.tuning.unused_trials]
     if not unused:
         return []
-    counts = ", ".join(f"{name} {of.left_out} beyond {of.asked}" for name, of in unused)
+    counts = ", ".join(
+        f"{m.method} {m.tuning.unused_trials} beyond {m.tuning.asked_trials}" for m in unused
+    )
     return [
         f"Trials that were run and are no longer asked for: {counts}. They are in no table and "
         "chose no configuration."

@@ -1,9 +1,10 @@
-"""The integrity gate: which seeds of two methods may be compared, and when none may.
+"""The integrity gate: the seeds on which two methods are compared, or the refusal to compare.
 
-A failed seed is a result, not a gap. Under the rule `error` it blocks the verdict; under `worst` it
-counts as the worst value: for an accuracy the chance level, or the lowest score seen anywhere in
-the study where that is lower still (failing must never pay); for the other metrics the bad end of
-their range (`Metric.worst`). A seed that never ran is a gap and blocks the verdict under either.
+A failed seed is a result, not a gap. Under the rule `error` a failed seed blocks the verdict; under
+`worst` a failed seed counts as the worst value. For an accuracy the worst value is the chance
+level, or the lowest score in the study if that score is lower (failing must never pay); for the
+other metrics the bad end of the range (`Metric.worst`). A seed that never ran is a gap and blocks
+the verdict under both rules.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ NO_SCORES = "no confirmation scores yet"
 
 @dataclass(frozen=True)
 class Pairs:
-    """The shared seeds of a method and the reference, their scores, and why they may not count."""
+    """The shared seeds of a method and the reference, and the scores of both.
+
+    `refusal` is the reason against a comparison; None: the scores may be compared.
+    """
 
     method: str
     reference: str
@@ -32,7 +36,7 @@ class Pairs:
 
 
 def usable_scores(study: StudyRecord, method: MethodRecord) -> dict[int, float]:
-    """Score of each seed that enters the analysis, by seed, failed seeds treated by the rule."""
+    """Return the scores by seed, with failed seeds left out or replaced, as the rule says."""
     if study.failed_rule not in FAILED_RULES:
         raise ValueError(unknown_name("rule `failed`", study.failed_rule, list(FAILED_RULES)))
     failed = method.failed_seeds
@@ -43,36 +47,38 @@ def usable_scores(study: StudyRecord, method: MethodRecord) -> dict[int, float]:
 
 
 def worst_score(study: StudyRecord) -> float:
-    """What a failed seed counts as under the rule `worst`."""
+    """Return the score of a failed seed under the rule `worst`."""
     metric = find_metric(study.metric)
-    seen = [x for m in study.methods for x in m.scores.values() if math.isfinite(x)]
-    start = study.chance if metric.worst is None else metric.worst
-    return min([start, *seen]) if metric.higher_is_better else max([start, *seen])
+    scores = [x for m in study.methods for x in m.scores.values() if math.isfinite(x)]
+    scores.append(study.chance if metric.worst is None else metric.worst)
+    return min(scores) if metric.higher_is_better else max(scores)
 
 
 def seeds_noun(study: StudyRecord) -> str:
-    """What tuning and confirmation must not share, in the plural: seeds, or those of the units."""
+    """Return the noun for the seeds that tuning and confirmation must not share: `seeds`, or
+    `seeds of speakers`.
+    """
     units = wording.plural(study.unit)
     return f"seeds of {units}" if study.unit_seeds else units
 
 
 def pair(study: StudyRecord, method: MethodRecord, reference: MethodRecord) -> Pairs:
-    """The seeds both methods have, in ascending order, with the gate's refusal if there is one."""
-    first, second = usable_scores(study, method), usable_scores(study, reference)
-    seeds = tuple(seed for seed in first if seed in second)
+    """Return the shared seeds of two methods in ascending order, and the refusal, if any."""
+    scores, reference_scores = usable_scores(study, method), usable_scores(study, reference)
+    seeds = tuple(seed for seed in scores if seed in reference_scores)
     return Pairs(
-        method.method,
-        reference.method,
-        seeds,
-        tuple(first[seed] for seed in seeds),
-        tuple(second[seed] for seed in seeds),
-        _refusal(study, method, reference),
+        method=method.method,
+        reference=reference.method,
+        seeds=seeds,
+        method_scores=tuple(scores[seed] for seed in seeds),
+        reference_scores=tuple(reference_scores[seed] for seed in seeds),
+        refusal=_refusal(study, method, reference),
     )
 
 
 def _refusal(study: StudyRecord, method: MethodRecord, reference: MethodRecord) -> str | None:
     both = (method, reference)
-    if not any(m.attempted for m in both):
+    if not any(m.attempted_seeds for m in both):
         return NO_SCORES
     if find_metric(study.metric).transfer and any(m.offline for m in both):
         bound = next(m.method for m in both if m.offline)
@@ -80,16 +86,17 @@ def _refusal(study: StudyRecord, method: MethodRecord, reference: MethodRecord) 
     if study.phase != "confirm":
         return f"the scores are from phase `{study.phase}`; only phase `confirm` is judged"
     units = wording.plural(study.unit)
-    tuned_on = study.tuned_on & (method.attempted | reference.attempted)
+    tuned_on = study.tuned_on & (method.attempted_seeds | reference.attempted_seeds)
     if tuned_on:
         shared = wording.seed_list(tuned_on)
         return f"{seeds_noun(study)} used for tuning and for confirmation: {shared}"
-    expected = set(study.planned_seeds) | (method.attempted & reference.attempted)
-    reasons = [_failed(study, m) for m in both] + [_missing(m, expected, units) for m in both]
+    expected = set(study.planned_seeds) | (method.attempted_seeds & reference.attempted_seeds)
+    reasons = [_failed_clause(study, m) for m in both]
+    reasons += [_missing_clause(m, expected, units) for m in both]
     return "; ".join(reason for reason in reasons if reason) or None
 
 
-def _failed(study: StudyRecord, method: MethodRecord) -> str:
+def _failed_clause(study: StudyRecord, method: MethodRecord) -> str:
     failed = method.failed_seeds
     if not failed or study.failed_rule == "worst":
         return ""
@@ -100,8 +107,8 @@ def _failed(study: StudyRecord, method: MethodRecord) -> str:
     )
 
 
-def _missing(method: MethodRecord, expected: set[int], units: str) -> str:
-    missing = expected - method.attempted
+def _missing_clause(method: MethodRecord, expected: set[int], units: str) -> str:
+    missing = expected - method.attempted_seeds
     if method.unconfirmed:
         return f"{method.method}: {method.unconfirmed}"
     if not missing:

@@ -1,9 +1,9 @@
-"""How many seeds a study needs, and what a number of seeds can show, in the study's own units:
-numbers and sentences.
+"""Power of a study: the number of seeds a study needs, and the differences that its seeds can show.
 
-The spread comes from the paired differences seen so far and is itself uncertain: everything is
-given for the estimate and for its upper 80 % limit (1.6 times as much at 5 seeds; Colas et al. 2018
-take an upper value too). Before any are seen, sizes are in standard deviations of the differences.
+The spread (standard deviation) comes from the paired differences seen so far and is itself
+uncertain. Every number is therefore given for the estimate and for the upper 80 % limit (1.6 times
+the estimate at 5 seeds; Colas et al. 2018 take an upper value too). Before any differences are
+seen, sizes are in standard deviations of the differences.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from analysis.statistics import estimates, paired, power
 from analysis.statistics.estimates import Array
 from analysis.statistics.power import TARGET_POWER
 
-SEEDS = (6, 8, 10, 15, 20, 30)
-SIZES = (0.5, 0.8, 1.0, 1.5, 2.0)  # in standard deviations, where the spread is unknown
+SEEDS = (6, 8, 10, 15, 20, 30)  # rows of the table, beside the planned number of seeds
+SIZES = (0.5, 0.8, 1.0, 1.5, 2.0)  # in standard deviations, for an unknown spread
 
 
 @dataclass(frozen=True)
@@ -36,26 +36,26 @@ class Spread:
 
 @dataclass(frozen=True)
 class Detectable:
-    """The smallest true difference that n seeds show with the wanted power.
+    """The smallest true difference that n seeds show with the target power.
 
-    `size` is in standard deviations of the differences, at alpha / m; the others are in metric
-    units, for the spread seen and for its upper limit.
+    `size` is in standard deviations of the differences, at alpha / m. `difference` is in metric
+    units for the spread seen, `difference_upper` for the upper limit of the spread.
     """
 
     n: int
     size: float
     difference: float | None
     difference_upper: float | None
-    attainable: bool  # whether n seeds can give a verdict beyond a suggestion
-    planned: bool  # whether n is the study's own
+    attainable: bool  # whether n seeds allow a verdict stronger than a suggestion
+    planned: bool  # whether n is the planned number of seeds
 
 
 @dataclass(frozen=True)
 class Needed:
-    """Seeds that show one true difference; None: more than 10,000.
+    """The number of seeds that show one true difference; None: more than 10,000.
 
-    `difference` is in metric units (None without a spread), `size` in standard deviations, `seeds`
-    for the spread seen and `seeds_upper` for its upper limit.
+    `difference` is in metric units (None without a spread), `size` in standard deviations. `seeds`
+    is for the spread seen, `seeds_upper` for the upper limit of the spread.
     """
 
     difference: float | None
@@ -66,7 +66,7 @@ class Needed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study can show and what it would need, for a renderer that computes nothing."""
+    """The power of one comparison of a study, as numbers and sentences."""
 
     planned: int
     comparisons: int
@@ -74,7 +74,7 @@ class Plan:
     power: float
     unit: str  # of pairing
     spread: Spread | None
-    fewest_seeds: int  # with which a verdict is possible at all
+    fewest_seeds: int  # that allow a verdict
     detectable: tuple[Detectable, ...]
     needed: tuple[Needed, ...]
     sentences: tuple[str, ...]
@@ -83,40 +83,51 @@ class Plan:
 def plan_seeds(
     planned: int,
     comparisons: int,
-    seen: Sequence[float] | Array = (),
-    differences: Sequence[float] = (),
+    seen_differences: Sequence[float] | Array = (),
+    true_differences: Sequence[float] = (),
     alpha: float = 0.05,
-    target: float = TARGET_POWER,
     unit: str = "seed",
 ) -> Plan:
-    """What the planned seeds can show, a table over further n, and the seeds needed.
+    """Return the smallest difference that the planned and other numbers of seeds show with 80 %
+    power, and the number of seeds that given differences need.
 
     Args:
-        planned: confirmation seeds of the study.
-        comparisons: size m of the family; each is tested at alpha / m (the first step of Holm).
-        seen: paired differences of one method against the reference, one per seed, in metric
-            units; empty before there are any.
-        differences: true differences to be shown, in metric units; need differences seen.
+        planned: number of confirmation seeds of the study.
+        comparisons: size m of the family; each comparison is tested at alpha / m (the first step
+            of Holm).
+        seen_differences: paired differences of one method against the reference, one per seed, in
+            metric units; empty before any are seen.
+        true_differences: differences to plan for, in metric units; without seen differences, the
+            plan is for sizes in standard deviations instead.
         alpha: two-sided level of the family.
-        target: power.
         unit: of pairing, for the sentences.
 
-    Never fewer seeds are called enough than the exact test can reach alpha with, and never fewer
-    than 6. Power: see `analysis.statistics.power`.
+    The number of seeds needed is at least 6, and at least the number with which the exact test can
+    reach alpha. Power: see `analysis.statistics.power`.
+
+    >>> plan_seeds(10, 2, seen_differences=[0.03, 0.01, 0.02, 0.04]).sentences[0]
+    'Spread of the paired differences: sd 0.0129 from 4 seeds, upper 80 % limit 0.0223.'
     """
     m = max(comparisons, 1)
-    spread, remark = measure_spread(seen, unit)
+    spread, remark = measure_spread(seen_differences, unit)
     fewest = max(paired.seeds_for_exact_test(m, alpha), FEWEST_FOR_VERDICT)
     ns = sorted({*SEEDS, *([planned] if planned > 1 else [])})
-    rule = _Rule(alpha, m, target, fewest, unit)
+    rule = _Rule(alpha, m, fewest, unit)
     table = tuple(_detectable(n, n == planned, spread, rule) for n in ns)
-    needed = tuple(_needed(d, spread, rule) for d in differences) if spread else _sizes(rule)
-    sentences = [remark, *_shown(planned, table, rule), *_wanted(differences, needed, spread, rule)]
+    if spread:
+        needed = tuple(_needed(difference, spread, rule) for difference in true_differences)
+    else:
+        needed = tuple(Needed(None, size, _seeds(size, rule), None) for size in SIZES)
+    sentences = [
+        remark,
+        *_planned_sentences(planned, table, rule),
+        *_needed_sentences(true_differences, needed, spread, rule),
+    ]
     return Plan(
         planned=planned,
         comparisons=m,
         alpha=alpha,
-        power=target,
+        power=TARGET_POWER,
         unit=unit,
         spread=spread,
         fewest_seeds=fewest,
@@ -126,17 +137,20 @@ def plan_seeds(
     )
 
 
-def plans(analysis: Analysis, seen: Mapping[str, Sequence[float]]) -> dict[str, Plan]:
-    """Plan each comparison of a study, with the paired differences seen of each method, and the
-    margin as the difference that matters.
+def plans(analysis: Analysis, seen_differences: Mapping[str, Sequence[float]]) -> dict[str, Plan]:
+    """Return a plan for each comparison of a study, by method.
+
+    Args:
+        analysis: of the study; the margin is the difference to plan for.
+        seen_differences: method -> paired differences against the reference.
     """
     record, rules = analysis.record, analysis.rules
     return {
         c.method: plan_seeds(
             len(record.planned_seeds),
             rules.comparisons,
-            seen=seen.get(c.method, ()),
-            differences=margins(rules.margin),
+            seen_differences.get(c.method, ()),
+            margins(rules.margin),
             alpha=rules.alpha,
             unit=record.unit,
         )
@@ -145,16 +159,19 @@ def plans(analysis: Analysis, seen: Mapping[str, Sequence[float]]) -> dict[str, 
 
 
 def margins(margin: float) -> Sequence[float]:
-    """The difference that matters, where one is set."""
+    """Return the margin as a difference to plan for; empty without a margin."""
     return (margin,) if margin > 0 else ()
 
 
 def measure_spread(
     differences: Sequence[float] | Array, unit: str = "seed"
 ) -> tuple[Spread | None, str]:
-    """The spread of the differences seen, with a sentence about it, or None and why."""
-    given = np.asarray(differences, dtype=np.float64)
-    d = given[np.isfinite(given)]
+    """Return the spread of the differences and a sentence about the spread; None and the reason for
+    fewer than 2 differences or identical ones.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    failed = int(np.sum(~np.isfinite(d)))
+    d = d[np.isfinite(d)]
     scale = "sizes are in standard deviations (sd) of the paired differences"
     if len(d) < 2:
         return None, f"No spread is known yet (it takes 2 paired differences or more): {scale}."
@@ -165,11 +182,10 @@ def measure_spread(
         )
     sd = float(np.std(d, ddof=1))
     spread = Spread(len(d), sd, estimates.sd_upper_limit(sd, len(d)))
-    failed = len(given) - len(d)
-    lost = f"; {wording.count(failed, f'failed {unit}')} left out" if failed else ""
+    left_out = f"; {wording.count(failed, f'failed {unit}')} left out" if failed else ""
     return spread, (
         f"Spread of the paired differences: sd {_size(spread.sd)} from "
-        f"{wording.count(len(d), unit)}, upper 80 % limit {_size(spread.sd_upper)}{lost}."
+        f"{wording.count(len(d), unit)}, upper 80 % limit {_size(spread.sd_upper)}{left_out}."
     )
 
 
@@ -177,7 +193,6 @@ def measure_spread(
 class _Rule:
     alpha: float
     comparisons: int
-    target: float
     fewest: int
     unit: str
 
@@ -199,7 +214,7 @@ class _Rule:
 
 
 def _detectable(n: int, planned: bool, spread: Spread | None, rule: _Rule) -> Detectable:
-    size = power.visible_effect(n, rule.level, rule.target)
+    size = power.visible_effect(n, rule.level)
     return Detectable(
         n=n,
         size=size,
@@ -219,26 +234,23 @@ def _needed(difference: float, spread: Spread, rule: _Rule) -> Needed:
     )
 
 
-def _sizes(rule: _Rule) -> tuple[Needed, ...]:
-    return tuple(Needed(None, size, _seeds(size, rule), None) for size in SIZES)
-
-
 def _seeds(size: float, rule: _Rule) -> int | None:
+    """Return the number of seeds that show a size in standard deviations; None: no such number."""
     if not math.isfinite(size):
         return None
-    seeds = power.seeds_to_show(size, rule.level, rule.target)
+    seeds = power.seeds_to_show(size, rule.level)
     return None if seeds is None else max(seeds, rule.fewest)
 
 
-def _shown(planned: int, table: Sequence[Detectable], rule: _Rule) -> list[str]:
-    """What the study's own number of seeds can show."""
+def _planned_sentences(planned: int, table: Sequence[Detectable], rule: _Rule) -> list[str]:
+    """Return sentences on the difference that the planned seeds can show."""
     if planned < 2:
         return [f"{wording.count(planned, rule.unit)}: differences are listed, nothing is tested."]
     row = next(row for row in table if row.planned)
     sentences = [
         f"With {planned} {rule.units} and {rule.family} (at {rule.alpha:g}/"
         f"{rule.comparisons}), a true difference of {_difference(row)} is seen with "
-        f"{wording.percent(rule.target)} power."
+        f"{wording.percent(TARGET_POWER)} power."
     ]
     if not row.attainable:
         sentences.append(
@@ -260,14 +272,17 @@ def _difference(row: Detectable) -> str:
     )
 
 
-def _wanted(
-    differences: Sequence[float], needed: Sequence[Needed], spread: Spread | None, rule: _Rule
+def _needed_sentences(
+    true_differences: Sequence[float],
+    needed: Sequence[Needed],
+    spread: Spread | None,
+    rule: _Rule,
 ) -> list[str]:
-    """The seeds that the wanted differences need."""
+    """Return sentences on the number of seeds that the true differences need."""
     if spread is None:
-        listed = ", ".join(f"{_count(row.seeds)} for {row.size:g} sd" for row in needed)
-        sentences = [f"{wording.begin(rule.units)} needed for {rule.family}: {listed}."]
-        if differences:
+        counts = ", ".join(f"{_count(row.seeds)} for {row.size:g} sd" for row in needed)
+        sentences = [f"{wording.begin(rule.units)} needed for {rule.family}: {counts}."]
+        if true_differences:
             sentences.append(
                 f"How many {rule.units} a difference in metric units needs is known only once a "
                 "spread is."
@@ -285,5 +300,5 @@ def _count(seeds: int | None) -> str:
 
 
 def _size(value: float) -> str:
-    """Three significant digits: a spread may be far below the four decimals of a score."""
+    """Return three significant digits: a spread may be far smaller than the decimals of a score."""
     return f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""What each sweep cost and found, and how it got there.
+"""The sweep of each method: cost, result, history and searched options.
 
 Shape legend: N trials of a sweep, by number; trial 0 has the published defaults.
 """
@@ -16,10 +16,11 @@ from analysis.records import MethodRecord, TrialRecord, TuningRecord
 
 @dataclass(frozen=True)
 class TuningRow:
-    """What one method's sweep cost and found.
+    """Cost and result of one method's sweep.
 
-    `optimism` is the best tuning value minus the confirmation mean, with the sign turned for a
-    metric where lower is better: positive means that tuning promised more than fresh seeds kept.
+    `optimism` is the selection optimism: the best tuning value minus the confirmation mean, with
+    the opposite sign for a metric where lower is better. A positive value means that the
+    configuration looked better in tuning than on fresh seeds.
     """
 
     method: str
@@ -34,30 +35,31 @@ class TuningRow:
     best_value: float | None
     optimism: float | None
     values: tuple[float | None, ...]
-    configurations: int  # distinct ones among the trials
+    configurations: int  # number of distinct configurations among the trials
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One option of a method's search: what each complete trial took and reached.
+    """One searched option of a method: the option's value and the objective in each trial.
 
-    `default` is the published value (None: no trial had the defaults), `chosen` what was confirmed.
+    `default` is the published value (None: no trial had the defaults), `chosen` the value of the
+    confirmed configuration.
     """
 
     method: str
     option: str
-    importance: float | None  # relative, for being among the best trials; sums to 1
+    importance: float | None  # share of the importance for reaching the best trials
     default: Any
     chosen: Any
-    points: tuple[tuple[object, float], ...]  # (value taken, first objective)
+    points: tuple[tuple[object, float], ...]  # (value, first objective) of each complete trial
 
 
 @dataclass(frozen=True)
-class Search:
-    """How a sweep went: the best objective after each trial, and its options.
+class SweepHistory:
+    """The best objective after each trial of a sweep, and the searched options.
 
-    `expected` is the expected best of n random configurations, n = 1, 2, …; empty where it is not
-    valid, with the reason in `not_expected`.
+    `expected` is the expected best of n random configurations, n = 1, 2, …; empty where not
+    defined, with the reason in `not_expected`.
     """
 
     method: str
@@ -67,20 +69,25 @@ class Search:
     slices: tuple[Slice, ...]
 
 
-def searched(tuning: TuningRecord) -> bool:
-    """Whether a sweep had anything to vary."""
+def has_search_space(tuning: TuningRecord) -> bool:
+    """Return whether any trial of a sweep has a searched option."""
     return any(trial.params for trial in tuning.history)
 
 
-def tuning_row(method: MethodRecord, confirmed: float | None, sign: int) -> TuningRow:
-    """The row of a method whose confirmation mean is `confirmed`; None where that is of something
-    else than what was tuned.
+def tuning_row(method: MethodRecord, confirmed_mean: float | None, sign: int) -> TuningRow:
+    """Return the row of a method's sweep.
+
+    Args:
+        method: the record of the method.
+        confirmed_mean: mean of the tuned metric in the confirmation; None where the confirmation
+            measures something else.
+        sign: +1 where higher is better, -1 where lower is better.
     """
     tuning = method.tuning
     best = _value_of(tuning, tuning.best_number)
     optimism = None
-    if best is not None and confirmed is not None:
-        optimism = sign * (best - confirmed)
+    if best is not None and confirmed_mean is not None:
+        optimism = sign * (best - confirmed_mean)
     return TuningRow(
         method=method.method,
         sampler=tuning.sampler,
@@ -98,14 +105,14 @@ def tuning_row(method: MethodRecord, confirmed: float | None, sign: int) -> Tuni
     )
 
 
-def search(method: MethodRecord, sign: int) -> Search | None:
-    """How a method's sweep went; None where there was none."""
+def sweep_history(method: MethodRecord, sign: int) -> SweepHistory | None:
+    """Return the history of a method's sweep; None for a method without trials."""
     tuning = method.tuning
     if not tuning.history:
         return None
     values = [_value_of(tuning, i) for i in range(len(tuning.values))]
     expected, reason = _expected(tuning, sign)
-    return Search(
+    return SweepHistory(
         method=method.method,
         best_so_far=tuple(_best_so_far(values, sign)),
         expected=expected,
@@ -115,11 +122,14 @@ def search(method: MethodRecord, sign: int) -> Search | None:
 
 
 def expected_best(values: Sequence[float], sign: int = 1) -> list[float]:
-    """Expected best of n draws without replacement from N values, for n = 1 … N.
+    """Return the expected best of n draws without replacement from N values, for n = 1 … N.
 
     E[n] = sum_{i>=n} v_(i) C(i-1, n-1) / C(N, n), values ascending: the mean over all subsets of
-    size n, unbiased (Tang et al. 2020) where the values are independent draws. With sign = -1 the
-    expected smallest.
+    size n, unbiased for independent draws (Tang et al. 2020). With sign = -1 the smallest value is
+    the best.
+
+    >>> expected_best([0.0, 3.0])
+    [1.5, 3.0]
     """
     ordered = sorted(sign * value for value in values)
     total = len(ordered)
@@ -134,32 +144,33 @@ def expected_best(values: Sequence[float], sign: int = 1) -> list[float]:
 
 
 def _expected(tuning: TuningRecord, sign: int) -> tuple[tuple[float, ...], str]:
-    drawn = [trial for trial in tuning.history if trial.number > 0]
+    """Return the expected-best curve of the random trials, or an empty one and the reason."""
+    random_trials = [trial for trial in tuning.history if trial.number > 0]
     if tuning.sampler != "random":
-        why = f"the sampler {tuning.sampler} does not draw configurations independently"
-        return (), f"no expected-best curve: {why}"
-    if any(trial.state != "complete" for trial in drawn):
+        reason = f"the sampler {tuning.sampler} does not draw configurations independently"
+        return (), f"no expected-best curve: {reason}"
+    if any(trial.state != "complete" for trial in random_trials):
         return (), "no expected-best curve: some trials have no value"
-    if len(drawn) < 2:
+    if len(random_trials) < 2:
         return (), "no expected-best curve: fewer than 2 random trials"
-    return tuple(expected_best([trial.values[0] for trial in drawn], sign)), ""
+    return tuple(expected_best([trial.values[0] for trial in random_trials], sign)), ""
 
 
 def _best_so_far(values: Sequence[float | None], sign: int) -> list[float | None]:
-    found: list[float | None] = []
+    best_values: list[float | None] = []
     best: float | None = None
     for value in values:
         if value is not None and (best is None or sign * value > sign * best):
             best = value
-        found.append(best)
-    return found
+        best_values.append(best)
+    return best_values
 
 
 def _slices(method: MethodRecord) -> tuple[Slice, ...]:
     tuning = method.tuning
-    first = next((trial.params for trial in tuning.history if trial.number == 0), {})
-    defaults = first if tuning.has_default else {}
-    complete = [trial for trial in tuning.history if _usable(trial)]
+    first_params = next((trial.params for trial in tuning.history if trial.number == 0), {})
+    defaults = first_params if tuning.has_default else {}
+    complete = [trial for trial in tuning.history if _has_objective(trial)]
     options = dict.fromkeys(name for trial in complete for name in trial.params)
     slices = [
         Slice(
@@ -175,12 +186,13 @@ def _slices(method: MethodRecord) -> tuple[Slice, ...]:
     return tuple(sorted(slices, key=lambda s: -(s.importance or 0.0)))
 
 
-def _usable(trial: TrialRecord) -> bool:
+def _has_objective(trial: TrialRecord) -> bool:
     return trial.state == "complete" and bool(trial.values) and math.isfinite(trial.values[0])
 
 
-def _value_of(tuning: TuningRecord, trial: int | None) -> float | None:
-    if trial is None or not 0 <= trial < len(tuning.values):
+def _value_of(tuning: TuningRecord, number: int | None) -> float | None:
+    """Return the first objective of a trial by number; None for a trial without a finite value."""
+    if number is None or not 0 <= number < len(tuning.values):
         return None
-    value = tuning.values[trial]
+    value = tuning.values[number]
     return value if value is not None and math.isfinite(value) else None

@@ -1,7 +1,8 @@
-"""How accuracy moves along the stream: curves, accuracy matrices, single tasks, diagnostics.
+"""Accuracy along the stream: curves, accuracy matrices, single tasks; and the diagnostics.
 
 Shape legend: S seeds, I tasks learnt (rows), T tasks, K values of a diagnostic, R x C cells of a
-map. A method with a failed seed has no means here: those of its survivors would flatter it.
+map. A method with a failed seed has no means here: means over the surviving seeds would flatter the
+method.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Matrix = tuple[Numbers, ...]
 
 @dataclass(frozen=True)
 class Band:
-    """Means over seeds with their spread and t-intervals; None where nothing is defined."""
+    """Means over seeds, standard deviations and t-intervals; None where undefined."""
 
     mean: Numbers
     sd: Numbers
@@ -34,8 +35,9 @@ class Band:
 class Trajectory:
     """One method along the stream.
 
-    `curve` is the accuracy on the tasks learnt so far, after each task [I]; `tasks` the final
-    accuracy on each task [T]; `matrix` the mean accuracy matrix [I, T], `seeds` that of each seed.
+    `curve` is the mean accuracy on the tasks learnt so far, after each task [I]; `tasks` the final
+    accuracy on each task [T]; `matrix` the mean accuracy matrix [I, T]; `seeds` the accuracy matrix
+    of each seed.
     """
 
     method: str
@@ -63,21 +65,21 @@ class Diagnostic:
 class MapPanel:
     """One panel of one method's map, after each task.
 
-    `values` are means over those of the `n` seeds that have a value in a cell, `counts` of them, or
-    where a mean has no meaning those of one `seed`, the first.
+    `values` are means over the seeds with a value in the cell. Where a mean has no meaning,
+    `values` are those of one seed, the first seed, and `seed` is its number.
     """
 
     method: str
-    of: MapRecord
+    record: MapRecord
     label: str
-    n: int
+    n: int  # seeds with the panel
     seed: int | None
     values: tuple[Matrix, ...]  # [I, R, C]
-    counts: Array  # [I, R, C]
+    counts: Array  # [I, R, C], number of seeds with a value
 
 
 def trajectory(method: MethodRecord, confidence: float) -> Trajectory | None:
-    """One method's way along the stream; None where a seed failed or nothing has been measured."""
+    """Return one method's trajectory; None for a method with a failed seed or without matrices."""
     if method.failed_seeds or not method.matrices:
         return None
     matrices = dict(sorted(method.matrices.items()))
@@ -93,11 +95,11 @@ def trajectory(method: MethodRecord, confidence: float) -> Trajectory | None:
 
 
 def diagnostics(method: MethodRecord, confidence: float) -> list[Diagnostic]:
-    """Every value of a method's diagnostics over its seeds."""
+    """Return every value of a method's diagnostics, estimated over the seeds."""
     if method.failed_seeds:
         return []
-    known = [record for record in method.diagnostics if record.values]
-    return [row for record in known for row in _diagnostic(method, record, confidence)]
+    measured = [record for record in method.diagnostics if record.values]
+    return [row for record in measured for row in _diagnostic(method, record, confidence)]
 
 
 def _diagnostic(
@@ -106,53 +108,53 @@ def _diagnostic(
     values = np.stack([record.values[seed] for seed in sorted(record.values)])
     return [
         Diagnostic(
-            method.method,
-            record.name,
-            record.title,
-            record.unit,
-            label,
-            len(values),
-            band(values[:, :, k], confidence),
+            method=method.method,
+            name=record.name,
+            title=record.title,
+            unit=record.unit,
+            label=label,
+            n=len(values),
+            band=band(values[:, :, k], confidence),
         )
         for k, label in enumerate(record.labels)
     ]
 
 
 def map_panels(method: MethodRecord) -> list[MapPanel]:
-    """Every panel of a method's maps."""
+    """Return every panel of a method's maps that has a value."""
     if method.failed_seeds:
         return []
     return [
         _panel(method.method, record, label)
         for record in method.maps
-        for label, known in record.panels.items()
-        if known
+        for label, arrays in record.panels.items()
+        if arrays
     ]
 
 
 def _panel(method: str, record: MapRecord, label: str) -> MapPanel:
-    known = record.panels[label]
-    first = min(seed for of in record.panels.values() for seed in of)
-    one = None if record.averaged else first
-    nothing = np.full(next(iter(known.values())).shape, np.nan)
-    shown = list(known.values()) if one is None else [known.get(one, nothing)]
-    stack = np.stack(shown).astype(np.float64)  # [S, I, R, C]
+    arrays = record.panels[label]
+    first_seed = min(seed for panel in record.panels.values() for seed in panel)
+    seed = None if record.averaged else first_seed
+    empty = np.full(next(iter(arrays.values())).shape, np.nan)
+    selected = list(arrays.values()) if seed is None else [arrays.get(seed, empty)]
+    stack = np.stack(selected).astype(np.float64)  # [S, I, R, C]
     finite = np.isfinite(stack)
     counts = finite.sum(axis=0)
     sums = np.where(finite, stack, 0.0).sum(axis=0)
     means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
     values = tuple(_rows(matrix) for matrix in means)
-    return MapPanel(method, record, label, len(known), one, values, counts)
+    return MapPanel(method, record, label, len(arrays), seed, values, counts)
 
 
 def band(values: Array, confidence: float) -> Band:
-    """Estimates of each column of [S, N] over its seeds."""
-    found = [estimates.estimate(column, confidence) for column in values.T]
+    """Return the estimates over seeds of each column of [S, N]."""
+    columns = [estimates.estimate(column, confidence) for column in values.T]
     return Band(
-        mean=_numbers([e.mean for e in found]),
-        sd=_numbers([e.sd for e in found]),
-        low=_numbers([e.ci_low for e in found]),
-        high=_numbers([e.ci_high for e in found]),
+        mean=_numbers([e.mean for e in columns]),
+        sd=_numbers([e.sd for e in columns]),
+        low=_numbers([e.ci_low for e in columns]),
+        high=_numbers([e.ci_high for e in columns]),
     )
 
 

@@ -1,4 +1,4 @@
-"""From seeds to what is paired instead of them, such as speakers: means over a unit's seeds.
+"""From seeds to units of pairing, such as speakers: means over the seeds of each unit.
 
 Shape legend: I tasks learnt (rows), T tasks, K values of a diagnostic, R x C cells of a map.
 """
@@ -17,14 +17,14 @@ Units = Mapping[int, tuple[int, ...]]  # the seeds of each unit
 
 
 def by_unit(record: StudyRecord, unit: str, unit_of: Callable[[int], int]) -> StudyRecord:
-    """A study of seeds as one of their units.
+    """Return a study record by units instead of seeds.
 
-    A unit has the seeds that were planned and those that any method has run. A method has a unit
-    once it has run them all, so that the two sides of a pair are means over the same seeds; one
-    failed seed makes a failed unit.
+    A unit has the planned seeds and the seeds that any method has run. A method has a score for a
+    unit once the method has run all seeds of the unit, so that both sides of a pair are means over
+    the same seeds. A unit with a failed seed has failed.
     """
-    run = {seed for method in record.methods for seed in method.attempted}
-    units = grouped({*record.planned_seeds, *run}, unit_of)
+    run = {seed for method in record.methods for seed in method.attempted_seeds}
+    units = seeds_by_unit({*record.planned_seeds, *run}, unit_of)
     return replace(
         record,
         unit=unit,
@@ -35,8 +35,12 @@ def by_unit(record: StudyRecord, unit: str, unit_of: Callable[[int], int]) -> St
     )
 
 
-def grouped(seeds: set[int], unit_of: Callable[[int], int]) -> dict[int, tuple[int, ...]]:
-    """The seeds of each unit, both in ascending order."""
+def seeds_by_unit(seeds: set[int], unit_of: Callable[[int], int]) -> dict[int, tuple[int, ...]]:
+    """Return the seeds of each unit; units and seeds in ascending order.
+
+    >>> seeds_by_unit({5, 2, 1}, lambda seed: seed % 2)
+    {0: (2,), 1: (1, 5)}
+    """
     units: dict[int, tuple[int, ...]] = {}
     for seed in sorted(seeds):
         unit = unit_of(seed)
@@ -44,8 +48,8 @@ def grouped(seeds: set[int], unit_of: Callable[[int], int]) -> dict[int, tuple[i
     return dict(sorted(units.items()))
 
 
-def means(values: Mapping[int, float], units: Units) -> dict[int, float]:
-    """The mean of each unit that has all its seeds; NaN where one of them is."""
+def unit_means(values: Mapping[int, float], units: Units) -> dict[int, float]:
+    """Return the mean of each unit with values for all its seeds; NaN if a value is NaN."""
     return {
         unit: float(np.mean([values[seed] for seed in seeds]))
         for unit, seeds in units.items()
@@ -55,22 +59,24 @@ def means(values: Mapping[int, float], units: Units) -> dict[int, float]:
 
 def _method(method: MethodRecord, units: Units) -> MethodRecord:
     failed = method.failed_seeds
-    whole = {unit: seeds for unit, seeds in units.items() if not set(seeds) & set(failed)}
+    intact = {unit: seeds for unit, seeds in units.items() if not set(seeds) & set(failed)}
     return replace(
         method,
-        scores=means(method.scores, units),
+        scores=unit_means(method.scores, units),
         failures={
-            unit: _failure(failed, seeds) for unit, seeds in units.items() if unit not in whole
+            unit: _failure(failed, seeds) for unit, seeds in units.items() if unit not in intact
         },
-        other_metrics={name: means(of, units) for name, of in method.other_metrics.items()},
-        matrices=_mean_arrays(method.matrices, whole),
-        diagnostics=tuple(_diagnostic(record, whole) for record in method.diagnostics),
-        maps=tuple(_map(record, whole) for record in method.maps),
+        other_metrics={
+            metric: unit_means(scores, units) for metric, scores in method.other_metrics.items()
+        },
+        matrices=_mean_arrays(method.matrices, intact),
+        diagnostics=tuple(_diagnostic(record, intact) for record in method.diagnostics),
+        maps=tuple(_map(record, intact) for record in method.maps),
     )
 
 
 def _failure(failed: Mapping[int, str], seeds: tuple[int, ...]) -> str:
-    """Which seeds of a unit failed, and why."""
+    """Return the reasons of the failed seeds of a unit."""
     return "; ".join(f"seed {seed}: {failed[seed]}" for seed in seeds if seed in failed)
 
 
@@ -87,20 +93,21 @@ def _diagnostic(record: DiagnosticRecord, units: Units) -> DiagnosticRecord:
 
 
 def _map(record: MapRecord, units: Units) -> MapRecord:
-    unite = _mean_cells if record.averaged else _of_first
-    return replace(record, panels={name: unite(of, units) for name, of in record.panels.items()})
+    merge = _mean_cells if record.averaged else _first_seed
+    panels = {label: merge(arrays, units) for label, arrays in record.panels.items()}
+    return replace(record, panels=panels)
 
 
 def _mean_cells(panel: Mapping[int, Array], units: Units) -> dict[int, Array]:
-    """Each cell [I, R, C] as the mean of those of the unit's seeds that have a value in it."""
-    known = {unit: [panel[s] for s in seeds if s in panel] for unit, seeds in units.items()}
+    """Return the mean of each cell [I, R, C] over the seeds of a unit with a value in the cell."""
+    arrays = {unit: [panel[s] for s in seeds if s in panel] for unit, seeds in units.items()}
     stacks = {
-        unit: np.ma.masked_invalid(np.stack(of).astype(np.float64))
-        for unit, of in known.items()
-        if of
+        unit: np.ma.masked_invalid(np.stack(unit_arrays).astype(np.float64))
+        for unit, unit_arrays in arrays.items()
+        if unit_arrays
     }
     return {unit: stack.mean(axis=0).filled(np.nan) for unit, stack in stacks.items()}
 
 
-def _of_first(panel: Mapping[int, Array], units: Units) -> dict[int, Array]:
+def _first_seed(panel: Mapping[int, Array], units: Units) -> dict[int, Array]:
     return {unit: panel[seeds[0]] for unit, seeds in units.items() if seeds[0] in panel}

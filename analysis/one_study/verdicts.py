@@ -1,7 +1,8 @@
 """From paired scores to a verdict in words, by rules fixed before the data are seen.
 
-Shape legend: S seeds. Printed differences are method - reference in metric units; whether a
-positive one is good depends on the metric, and only the verdict and P(win) know.
+Shape legend: S seeds. Differences are method - reference in metric units. Whether a positive
+difference is good depends on the metric; only the verdict and P(win) take the direction into
+account.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ NO_VERDICT = "no verdict"
 PRACTICALLY = " and practically"
 SUGGESTIVE = "suggestive "
 
-FEWEST_FOR_TEST = 5  # below, an interval and no p
-FEWEST_FOR_VERDICT = 6  # below, no exact test reaches 0.05
+FEWEST_FOR_TEST = 5  # fewer seeds have an interval and no p-value
+FEWEST_FOR_VERDICT = 6  # with fewer seeds the exact test cannot reach 0.05
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is fixed up front: direction, margin, level, size of the family."""
+    """The rules fixed beforehand: direction, practical margin, level, size of the family."""
 
     higher_is_better: bool
     margin: float
@@ -40,33 +41,39 @@ class Rules:
 
     @property
     def sign(self) -> int:
-        """+1 where a larger score is better, -1 where a smaller one is."""
+        """+1 where a larger score is better, -1 where a smaller score is better."""
         return 1 if self.higher_is_better else -1
 
     @property
     def confidence(self) -> float:
-        """Level of the printed intervals."""
+        """Confidence level of the intervals."""
         return 1 - self.alpha
 
     @property
     def units(self) -> str:
-        """What is paired, in the plural."""
+        """The unit of pairing in the plural."""
         return wording.plural(self.unit)
 
+    @property
+    def fewest_seeds(self) -> int:
+        """The fewest seeds that allow a verdict stronger than a suggestion."""
+        return max(paired.seeds_for_exact_test(self.comparisons, self.alpha), FEWEST_FOR_VERDICT)
+
     def capped(self, n: int) -> bool:
-        """Whether n seeds can only suggest, because the exact test cannot reach alpha."""
+        """Return whether n seeds allow only a suggestion: the exact test cannot reach alpha."""
         reachable = paired.attainable(n, self.comparisons, self.alpha)
         return n < FEWEST_FOR_VERDICT or not reachable
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One method against the reference; None wherever the rules show nothing.
+    """One method against the reference; None for every number that is not defined.
 
-    `sd` is that of the differences, `mde` the smallest difference seen with 80 % power at alpha/m,
-    `seeds_needed` the seeds that would show the observed difference, `p_floor` the smallest
-    attainable exact p, `rho` the correlation of the pairs. Where the differences are `identical`,
-    nothing that rests on their spread is defined: interval, t test, g_z, `mde`.
+    `sd` is the standard deviation of the differences, `mde` the minimum detectable effect (the
+    smallest true difference seen with 80 % power at alpha/m), `seeds_needed` the number of seeds
+    that would show the observed difference, `p_floor` the smallest attainable exact p, `rho` the
+    correlation of the paired scores. For `identical` differences the interval, the t test, g_z and
+    `mde` are not defined, because all need a spread.
     """
 
     method: str
@@ -100,103 +107,105 @@ class Comparison:
 
     @property
     def n(self) -> int:
-        """Seeds compared."""
+        """Number of shared seeds."""
         return len(self.seeds)
 
 
 def compare_family(pairs: Sequence[Pairs], rules: Rules) -> tuple[Comparison, ...]:
-    """Every comparison of the family, with Holm-adjusted p and verdict.
+    """Return every comparison of the family, with Holm-adjusted p-values and verdicts.
 
-    The family is fixed beforehand: a comparison that the gate refuses keeps its place in Holm.
+    The family is fixed beforehand: a refused comparison still counts in the Holm adjustment.
 
     Verdicts, in order of precedence:
-        no verdict: the gate refuses, or 1-2 seeds (they are listed);
-        identical differences: all are zero, so there is nothing to test;
+        no verdict: the gate refuses, or 1-2 seeds (the scores are listed);
+        identical differences: all differences are zero, so there is nothing to test;
         better, worse: Holm-adjusted exact p <= alpha and the interval excludes 0; "and
-            practically" where it also lies beyond the margin. This outranks equivalence: a
-            difference that is real but inside the margin is better, and the reason says so.
-            Where every seed differs by the same amount, that amount stands for the interval;
-        suggestive better, suggestive worse: instead of those, by the Holm-adjusted paired t test,
-            where the exact test cannot reach alpha (5 seeds, or too many comparisons);
-        equivalent: the (1 - 2 alpha) t-interval lies inside the margin, 6 seeds or more. Judged
-            per comparison, without Holm, and on normal differences as all such tests are;
-        inconclusive: everything else, and always at 3-4 seeds, or where the exact test cannot
-            reach alpha and differences without spread leave the t test undefined.
+            practically" if the interval also lies beyond the margin. Better and worse outrank
+            equivalence: a significant difference inside the margin is better or worse, and the
+            reason names the margin. If every seed differs by the same amount, that amount stands
+            for the interval;
+        suggestive better, suggestive worse: the same by the Holm-adjusted paired t test, where the
+            exact test cannot reach alpha (5 seeds, or too many comparisons);
+        equivalent: the (1 - 2 alpha) t-interval lies inside the margin, 6 seeds or more. Tested
+            per comparison, without Holm, under the assumption of normal differences;
+        inconclusive: everything else. Always at 3-4 seeds, and where the exact test cannot reach
+            alpha and identical differences leave the t test undefined.
     """
-    measured = [measure(pair, rules) for pair in pairs]
-    absent: list[float | None] = [None] * max(0, rules.comparisons - len(measured))
-    exact = paired.holm([c.p_exact for c in measured] + absent)
-    normal = paired.holm([c.p_t for c in measured] + absent)
-    adjusted = zip(measured, exact, normal, strict=False)
-    return tuple(judge(replace(c, p_holm=p, p_t_holm=q), rules) for c, p, q in adjusted)
+    untested = [_compare(pair, rules) for pair in pairs]
+    absent: list[float | None] = [None] * max(0, rules.comparisons - len(untested))
+    exact = paired.holm([c.p_exact for c in untested] + absent)
+    normal = paired.holm([c.p_t for c in untested] + absent)
+    adjusted = zip(untested, exact, normal, strict=False)
+    return tuple(_judge(replace(c, p_holm=p, p_t_holm=q), rules) for c, p, q in adjusted)
 
 
-def measure(pairs: Pairs, rules: Rules) -> Comparison:
-    """Estimates, tests and effect sizes of one comparison, before Holm and the verdict."""
-    bare = Comparison(**vars(pairs))
+def _compare(pairs: Pairs, rules: Rules) -> Comparison:
+    """Return the estimates, tests and effect sizes of one comparison, before Holm and verdict."""
+    listed = Comparison(**vars(pairs))
     if pairs.refusal or not pairs.seeds:
-        unshared = f"no {rules.unit} is shared with the reference"
-        return replace(bare, refusal=pairs.refusal or unshared)
-    first, second = np.array(pairs.method_scores), np.array(pairs.reference_scores)
-    d = estimates.paired_differences(first, second)
+        no_pairs = f"no {rules.unit} is shared with the reference"
+        return replace(listed, refusal=pairs.refusal or no_pairs)
+    scores, reference_scores = np.array(pairs.method_scores), np.array(pairs.reference_scores)
+    d = estimates.paired_differences(scores, reference_scores)
     estimate = estimates.estimate(d, rules.confidence)
     estimated = replace(
-        bare,
+        listed,
         differences=tuple(d.tolist()),
         difference=estimate.mean,
         sd=estimate.sd,
         identical=estimates.all_identical(d),
     )
-    if bare.n < estimates.FEWEST_FOR_INTERVAL:
+    if listed.n < estimates.FEWEST_FOR_INTERVAL:
         return estimated
-    whole = replace(
+    with_interval = replace(
         estimated,
         ci_low=estimate.ci_low,
         ci_high=estimate.ci_high,
         wins=estimates.probability_of_outperforming(rules.sign * d, rules.confidence),
-        rho=estimates.correlation(first, second),
+        rho=estimates.correlation(scores, reference_scores),
     )
-    return _tested(whole, d, rules) if d.any() else whole
+    return _with_tests(with_interval, d, rules) if d.any() else with_interval
 
 
-def _tested(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
-    n, spread = len(d), not comparison.identical
-    powered = _powered(comparison, d, rules) if spread else comparison
+def _with_tests(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
+    """Return the comparison with effect sizes and p-values, as far as the differences allow."""
+    n, has_spread = len(d), not comparison.identical
+    if has_spread:
+        comparison = _with_effect_sizes(comparison, d, rules)
     if n < FEWEST_FOR_TEST:
-        return powered
+        return comparison
     return replace(
-        powered,
+        comparison,
         p_floor=paired.exact_floor(n),
         p_exact=paired.sign_flip_p(d),
-        p_t=paired.paired_t_p(d) if spread else None,
-        p_tost=paired.tost_p(d, rules.margin) if spread and rules.margin > 0 else None,
+        p_t=paired.paired_t_p(d) if has_spread else None,
+        p_tost=paired.tost_p(d, rules.margin) if has_spread and rules.margin > 0 else None,
     )
 
 
-def _powered(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
-    """The comparison with what is measured in standard deviations of its differences."""
+def _with_effect_sizes(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
+    """Return the comparison with the effect size and the power of its number of seeds."""
     n, mean, sd = len(d), float(np.mean(d)), float(np.std(d, ddof=1))
     level = rules.alpha / rules.comparisons
     effect = estimates.hedges_g(d, rules.confidence)
-    seen = power.seeds_for_difference(mean, sd, n, level)
-    fewest = paired.seeds_for_exact_test(rules.comparisons, rules.alpha)
+    seeds_needed = power.seeds_for_difference(mean, sd, n, level)
     return replace(
         comparison,
         hedges_g=effect.g,
         g_low=effect.low,
         g_high=effect.high,
         mde=power.visible_effect(n, level) * sd,
-        seeds_needed=None if seen is None else max(seen, fewest, FEWEST_FOR_VERDICT),
+        seeds_needed=None if seeds_needed is None else max(seeds_needed, rules.fewest_seeds),
     )
 
 
-def judge(comparison: Comparison, rules: Rules) -> Comparison:
-    """The comparison with its verdict and the reason for it (precedence: `compare_family`)."""
-    word, reason = _verdict(comparison, rules)
-    split = _disagree(comparison, rules)
-    if split:
+def _judge(comparison: Comparison, rules: Rules) -> Comparison:
+    """Return the comparison with verdict and reason (precedence: `compare_family`)."""
+    verdict, reason = _verdict(comparison, rules)
+    test_dependent = _tests_disagree(comparison, rules)
+    if test_dependent:
         reason += "; test-dependent: the exact test and the t test fall on different sides of alpha"
-    return replace(comparison, verdict=word, reason=reason, test_dependent=split)
+    return replace(comparison, verdict=verdict, reason=reason, test_dependent=test_dependent)
 
 
 def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
@@ -210,75 +219,79 @@ def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
         untested = f"{c.n} {rules.units} give an interval and no test"
         return INCONCLUSIVE, untested + _prospect(c, rules)
     ends = (c.difference, c.difference) if c.identical else (c.ci_low, c.ci_high)
-    gain_low, gain_high = sorted(rules.sign * _known(end) for end in ends)
+    gain_low, gain_high = sorted(rules.sign * _required(end) for end in ends)
     capped = rules.capped(c.n)
     p = c.p_t_holm if capped else c.p_holm
     if p is not None and p <= rules.alpha and (gain_low > 0 or gain_high < 0):
-        word = BETTER if gain_low > 0 else WORSE
-        near, far = sorted((abs(gain_low), abs(gain_high)))
-        return _directed(c, rules, word, (near, far))
+        direction = BETTER if gain_low > 0 else WORSE
+        nearest, farthest = sorted((abs(gain_low), abs(gain_high)))
+        return _directional_verdict(c, rules, direction, (nearest, farthest))
     if c.identical:
-        return INCONCLUSIVE, f"{_no_spread(c, rules)}; {_exact_test_needs(rules)}"
-    if _equivalent(c, rules):
+        return INCONCLUSIVE, f"{_no_spread_clause(c, rules)}; {_exact_test_clause(rules)}"
+    if _is_equivalent(c, rules):
         level = wording.percent(1 - 2 * rules.alpha)
         return EQUIVALENT, f"the {level} interval lies inside the practical margin"
-    return INCONCLUSIVE, _open_question(c, rules)
+    return INCONCLUSIVE, _inconclusive_reason(c, rules)
 
 
-def _directed(
-    c: Comparison, rules: Rules, word: str, sizes: tuple[float, float]
+def _directional_verdict(
+    c: Comparison, rules: Rules, direction: str, distances: tuple[float, float]
 ) -> tuple[str, str]:
-    """Better or worse, and how the interval's size (nearest, farthest) stands to the margin."""
+    """Return the verdict better or worse, and the reason with the position against the margin.
+
+    `distances` are those of the nearest and the farthest end of the interval from 0.
+    """
     if rules.capped(c.n):
-        return SUGGESTIVE + word, _why_capped(c, rules)
-    p = f"Holm-adjusted exact {wording.p_clause(_known(c.p_holm))}"
+        return SUGGESTIVE + direction, _capped_reason(c, rules)
+    nearest, farthest = distances
+    p = f"Holm-adjusted exact {wording.p_clause(_required(c.p_holm))}"
     if c.identical:
-        p = f"{_no_spread(c, rules)}; {p}"
-    if rules.margin > 0 and sizes[0] - rules.margin >= estimates.SMALLEST_DIFFERENCE:
-        what = "difference" if c.identical else "whole interval"
-        return word + PRACTICALLY, f"{p}; the {what} lies beyond the practical margin"
-    if rules.margin > 0 and (c.identical or sizes[1] < rules.margin or _equivalent(c, rules)):
-        return word, f"{p}, but within the practical margin"
+        p = f"{_no_spread_clause(c, rules)}; {p}"
+    if rules.margin > 0 and nearest - rules.margin >= estimates.SMALLEST_DIFFERENCE:
+        noun = "difference" if c.identical else "whole interval"
+        return direction + PRACTICALLY, f"{p}; the {noun} lies beyond the practical margin"
+    if rules.margin > 0 and (c.identical or farthest < rules.margin or _is_equivalent(c, rules)):
+        return direction, f"{p}, but within the practical margin"
     if rules.margin > 0:
-        return word, f"{p}; the interval does not exclude a difference inside the practical margin"
-    return word, p
+        undecided = "the interval does not exclude a difference inside the practical margin"
+        return direction, f"{p}; {undecided}"
+    return direction, p
 
 
-def _equivalent(c: Comparison, rules: Rules) -> bool:
+def _is_equivalent(c: Comparison, rules: Rules) -> bool:
     return c.n >= FEWEST_FOR_VERDICT and c.p_tost is not None and c.p_tost <= rules.alpha
 
 
-def _disagree(c: Comparison, rules: Rules) -> bool:
+def _tests_disagree(c: Comparison, rules: Rules) -> bool:
     if c.p_holm is None or c.p_t_holm is None or rules.capped(c.n):
         return False
     return (c.p_holm <= rules.alpha) != (c.p_t_holm <= rules.alpha)
 
 
-def _why_capped(c: Comparison, rules: Rules) -> str:
-    p = wording.p_clause(_known(c.p_t_holm))
-    return f"t test (assumes normal differences), Holm-adjusted {p}; {_exact_test_needs(rules)}"
+def _capped_reason(c: Comparison, rules: Rules) -> str:
+    p = wording.p_clause(_required(c.p_t_holm))
+    return f"t test (assumes normal differences), Holm-adjusted {p}; {_exact_test_clause(rules)}"
 
 
-def _exact_test_needs(rules: Rules) -> str:
-    fewest = max(paired.seeds_for_exact_test(rules.comparisons, rules.alpha), FEWEST_FOR_VERDICT)
+def _exact_test_clause(rules: Rules) -> str:
     family = wording.count(rules.comparisons, "comparison")
-    return f"the exact test needs {fewest} {rules.units} for {family}"
+    return f"the exact test needs {rules.fewest_seeds} {rules.units} for {family}"
 
 
-def _no_spread(c: Comparison, rules: Rules) -> str:
-    each = f"every {rules.unit} differs by {_known(c.difference):.4g}"
-    return f"{each}, which leaves no interval, t test or effect size"
+def _no_spread_clause(c: Comparison, rules: Rules) -> str:
+    amount = f"every {rules.unit} differs by {_required(c.difference):.4g}"
+    return f"{amount}, which leaves no interval, t test or effect size"
 
 
-def _open_question(c: Comparison, rules: Rules) -> str:
+def _inconclusive_reason(c: Comparison, rules: Rules) -> str:
     if rules.margin > 0 and c.p_tost is not None and c.p_tost <= rules.alpha:
-        few = f"{c.n} {rules.units} are too few for it"
-        return f"the difference is within the practical margin, but {few}"
+        too_few = f"{c.n} {rules.units} are too few for it"
+        return f"the difference is within the practical margin, but {too_few}"
     return f"{c.n} {rules.units} show neither a difference nor equivalence{_prospect(c, rules)}"
 
 
 def _prospect(c: Comparison, rules: Rules) -> str:
-    """What these seeds could have shown, and how many would show the observed difference."""
+    """Return a clause on the power of these seeds and on the seeds that the difference needs."""
     needed = f"; no feasible number of {rules.units} would show the observed difference"
     if c.seeds_needed is not None:
         needed = f"; about {c.seeds_needed} {rules.units} would show the observed difference"
@@ -288,7 +301,7 @@ def _prospect(c: Comparison, rules: Rules) -> str:
     return f"; a true difference of {wording.number(c.mde)} would be seen with 80 % power{needed}"
 
 
-def _known(value: float | None) -> float:
+def _required(value: float | None) -> float:
     if value is None:
         raise ValueError("a comparison to test lacks an estimate")
     return value

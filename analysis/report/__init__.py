@@ -1,1 +1,1 @@
-"""What a report says, before any format: blocks, tables, captions, sections."""
+"""The content of a report, before any format: blocks, tables, captions, sections."""

@@ -1,4 +1,4 @@
-"""What a report is made of, before any format: sections of paragraphs, lists, tables, pictures."""
+"""The parts of a report, before any format: sections of paragraphs, lists, tables, pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analysis.report.columns import Column
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_COLUMNS = 10  # beside the first, so that a page of paper and a phone can show them
+MOST_COLUMNS = 10  # beside the first, so that the table fits on paper and on a phone
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,21 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Code:
-    """A command, as typed."""
+    """A command line."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns, with a caption that says what the numbers are.
+    """Rows under columns, with a caption that explains the numbers.
 
-    Nothing in it is escaped or styled. The first column names the row. ``name`` is that of its
-    files; ``file_rows`` are those of the CSV file, where a page shows others.
+    Texts are neither escaped nor styled. The first column names the row. `name` is the name of the
+    table's files. `file_rows` are the rows of the CSV file, if other than the rows of pages.
+
+    >>> columns = (Column("method", "method"), Column("n", "n", is_number=True))
+    >>> Table("Seeds", columns, rows=()).headings
+    ('method', 'n')
     """
 
     title: str
@@ -53,64 +57,65 @@ class Table:
     file_rows: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
-        # captions are put together from sentences that may be empty
+        # captions are joined from sentences, some of which may be empty
         object.__setattr__(self, "caption", " ".join(self.caption.split()))
 
     @property
-    def shown(self) -> tuple[Column[Any], ...]:
+    def page_columns(self) -> tuple[Column[Any], ...]:
         """The columns of pages."""
         return tuple(column for column in self.columns if column.heading)
 
     @property
     def headings(self) -> tuple[str, ...]:
-        """What pages call their columns."""
-        return tuple(column.heading for column in self.shown)
+        """The headings of the page columns."""
+        return tuple(column.heading for column in self.page_columns)
 
     @cached_property
     def cells(self) -> tuple[tuple[str | None, ...], ...]:
-        """What pages show, row by row; None where a value is missing."""
-        return tuple(tuple(column.text(row) for column in self.shown) for row in self.rows)
+        """The formatted cells of pages, row by row; None for a missing value."""
+        return tuple(tuple(column.text(row) for column in self.page_columns) for row in self.rows)
 
     @property
     def texts(self) -> tuple[tuple[str, ...], ...]:
-        """The cells, with a dash for what is missing."""
+        """The formatted cells of pages, with a dash for a missing value."""
         return tuple(
             tuple(wording.MISSING if cell is None else cell for cell in row) for row in self.cells
         )
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """What files hold, row by row: the value of each key."""
+        """The rows of files: value by key."""
         rows = self.rows if self.file_rows is None else self.file_rows
         keyed = [column for column in self.columns if column.key]
-        return [{column.key: column.of(row) for column in keyed} for row in rows]
+        return [{column.key: column.value_of(row) for column in keyed} for row in rows]
 
-    def parts(self, most: int = MOST_COLUMNS) -> tuple[Table, ...]:
-        """The table in parts of at most `most` columns, each beside the first one (and n) again."""
-        keep = 2 if self.shown[1:2] and self.shown[1].key == "n" else 1
-        kept, rest = self.shown[:keep], self.shown[keep:]
-        if len(rest) <= most:
+    def parts(self) -> tuple[Table, ...]:
+        """Return parts of at most 10 columns; each part repeats the first column (and n)."""
+        columns = self.page_columns
+        count = 2 if columns[1:2] and columns[1].key == "n" else 1
+        repeated, rest = columns[:count], columns[count:]
+        if len(rest) <= MOST_COLUMNS:
             return (self,)
-        starts = range(0, len(rest), most)
+        starts = range(0, len(rest), MOST_COLUMNS)
         return tuple(
-            self._part(kept, rest[start : start + most], number)
+            self._part(repeated, rest[start : start + MOST_COLUMNS], number)
             for number, start in enumerate(starts, start=1)
         )
 
     def _part(
-        self, kept: tuple[Column[Any], ...], columns: tuple[Column[Any], ...], number: int
+        self, repeated: tuple[Column[Any], ...], columns: tuple[Column[Any], ...], number: int
     ) -> Table:
         return replace(
             self,
             title=f"{self.title}, {columns[0].heading} to {columns[-1].heading}",
-            columns=kept + columns,
+            columns=repeated + columns,
             name=self.name if number == 1 else f"{self.name}-{number}",
         )
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that is drawn when a format asks for it. ``name`` is that of its files."""
+    """A figure, drawn when a format needs it. `name` is the name of the figure's files."""
 
     name: str
     title: str
@@ -123,7 +128,7 @@ Block = Paragraph | Bullets | Code | Table | Picture
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading with blocks."""
 
     title: str
     blocks: tuple[Block, ...]

@@ -1,4 +1,4 @@
-"""What captions say about numbers: what a ± is, over what, and how configurations were chosen."""
+"""Sentences shared by captions: on ±, intervals, bounds, and the choice of configurations."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CHOSEN_BEFORE = "Nothing was tuned here: a study before chose the configurations
 
 
 def definitions(metrics: Iterable[ReadoutMetric]) -> list[str]:
-    """`name: what it is` of each metric, once for all its readouts."""
-    names = dict.fromkeys(of.metric for of in metrics)
+    """Return `name: description` of each metric, once for all readouts."""
+    names = dict.fromkeys(key.metric for key in metrics)
     return [f"{name}: {METRICS[name].description}" for name in names]
 
 
 def units(analysis: Analysis) -> str:
-    """What is paired, in the plural."""
+    """Return the unit of pairing in the plural."""
     return wording.plural(analysis.record.unit)
 
 
 def spread(analysis: Analysis) -> str:
-    """What ± is, over what, and what that varies."""
+    """Return a sentence on ±: the standard deviation, over which units, and what a unit varies."""
     varies = f"; {SEED_VARIES}" if analysis.record.unit == "seed" else ""
     return (
         "± is the sample standard deviation (ddof 1) over n confirmation "
@@ -38,12 +38,12 @@ def spread(analysis: Analysis) -> str:
 
 
 def no_interval(analysis: Analysis, ends: Iterable[float | None]) -> str:
-    """Why an interval is missing, where one is."""
+    """Return a sentence on missing intervals; empty if every interval has both ends."""
     return f"No interval below 3 {units(analysis)}, nor where all agree." if None in ends else ""
 
 
-def offline(analysis: Analysis) -> str:
-    """Which methods are bounds, in a sentence; empty where none is."""
+def offline_bounds(analysis: Analysis) -> str:
+    """Return a sentence on the offline bounds; empty for a study without offline bounds."""
     names = [row.method for row in analysis.methods if row.is_offline]
     if not names:
         return ""
@@ -53,20 +53,20 @@ def offline(analysis: Analysis) -> str:
     )
 
 
-def outside(analysis: Analysis, bounds: Iterable[float | None]) -> str:
-    """That an interval leaves the range of an accuracy, where one does."""
-    beyond = any(x is not None and not 0 <= x <= 1 for x in bounds)
+def out_of_range(analysis: Analysis, ends: Iterable[float | None]) -> str:
+    """Return a sentence on intervals beyond the range of an accuracy; empty without such ends."""
+    beyond = any(x is not None and not 0 <= x <= 1 for x in ends)
     if not beyond or analysis.metric.unit != METRICS["average_accuracy"].unit:
         return ""
     return "A t-interval may leave the range of an accuracy, 0 to 1."
 
 
 def readouts(analysis: Analysis) -> str:
-    """What `metric [readout]` means, where a method has several."""
-    several = [m for m in analysis.record.methods if len(m.readouts) > 1]
-    if not several:
+    """Return a sentence on `metric [readout]`; empty if no method has several readouts."""
+    methods = [m for m in analysis.record.methods if len(m.readouts) > 1]
+    if not methods:
         return ""
-    primary = ", ".join(f"{m.readouts[0]} of {m.method}" for m in several)
+    primary = ", ".join(f"{m.readouts[0]} of {m.method}" for m in methods)
     return (
         "metric [readout]: of another readout of the same learner than the primary one, which "
         f"everything else is about ({primary})."
@@ -74,7 +74,7 @@ def readouts(analysis: Analysis) -> str:
 
 
 def optimism(analysis: Analysis) -> str:
-    """What selection optimism is, or why there is none."""
+    """Return a sentence on selection optimism, or on its absence."""
     if analysis.record.protocol == END_OF_STREAM:
         return (
             "Selection optimism: how much better the best tuning mean looked than the confirmation "
@@ -87,7 +87,7 @@ def optimism(analysis: Analysis) -> str:
 
 
 def protocol(analysis: Analysis) -> str:
-    """How the configurations were chosen, as every table of results says it."""
+    """Return a sentence on the choice of configurations, for every table of results."""
     if not analysis.was_tuned:
         seeds = analysis.record.tune_seeds
         return CHOSEN_BEFORE.format(wording.seed_list(seeds)) if seeds else NOT_TUNED

@@ -1,4 +1,4 @@
-"""Columns: what a table holds, said once for its pages and its files."""
+"""Columns of tables, each described once for pages and for files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
-    """One column of a table: CSV and JSON have its values under `key`, pages show them formatted
-    under `heading`.
+    """One column of a table: the values under `key` in CSV and JSON, and the formatted values under
+    `heading` on pages.
 
-    >>> reason = Column("reason", "reason")
     >>> share = Column("share", "share of the box", format=wording.percent, is_number=True)
+    >>> row = Column("n").value_of  # the row's attribute `n`
 
     Args:
-        key: empty for a column of pages alone.
-        heading: empty for a column of files alone.
-        value: of a row; unless told, the row's attribute of the key's name. None is a missing
-            value: an empty cell, null, or a dash.
-        format: a value that is not None as a page shows it; may be None where that is missing.
-        is_number: whether the values are numbers, which pages set flush right.
+        key: of CSV and JSON; empty for a column only of pages.
+        heading: of pages; empty for a column only of files.
+        value: function from a row to the value; by default the row's attribute named `key`. None is
+            a missing value: an empty cell, null, or a dash.
+        format: function from a value other than None to the text on a page; may return None for a
+            missing value.
+        is_number: whether the values are numbers, aligned right on pages.
     """
 
     key: str = ""
@@ -38,13 +39,13 @@ class Column(Generic[Row]):
     format: Callable[[Any], str | None] = str
     is_number: bool = False
 
-    def of(self, row: Row) -> Any:
-        """The value of a row, as it is."""
+    def value_of(self, row: Row) -> Any:
+        """Return the unformatted value of a row."""
         return self.value(row) if self.value else getattr(row, self.key)
 
     def text(self, row: Row) -> str | None:
-        """The value of a row as a page shows it; None where it is missing."""
-        value = self.of(row)
+        """Return the formatted value of a row; None for a missing value."""
+        value = self.value_of(row)
         return None if value is None else self.format(value)
 
 
@@ -54,19 +55,23 @@ def numbers(
     value: Callable[[Any], Any] | None = None,
     format: Callable[[Any], str | None] = wording.number,
 ) -> Column[Any]:
-    """A column of numbers, with four decimals unless another format is given."""
+    """Return a column of numbers, by default with four decimals."""
     return Column(key, heading, value, format, is_number=True)
 
 
-def together(
+def merged(
     heading: str, format: Callable[[Any], str | None], *keys: str
 ) -> tuple[Column[Any], ...]:
-    """Numbers that have a column each in files, and one in common on pages."""
+    """Return one column per key in files, merged into a single column on pages.
+
+    >>> [column.key for column in merged("mean ± sd", plus_minus, "mean", "sd")]
+    ['mean', 'sd', '']
+    """
     return (*map(Column, keys), numbers("", heading, attrgetter(*keys), format))
 
 
-def at(name: str, key: Any) -> Callable[[Any], Any]:
-    """What an attribute of the row, a dictionary or a list, has under a key; None for nothing."""
+def item_of(name: str, key: Any) -> Callable[[Any], Any]:
+    """Return a function from a row to `row.name[key]`; None for a missing key or index."""
 
     def value(row: Any) -> Any:
         try:
@@ -78,12 +83,12 @@ def at(name: str, key: Any) -> Callable[[Any], Any]:
 
 
 def interval(ends: tuple[float | None, float | None], decimals: int = 4) -> str | None:
-    """`low to high` of a pair; None where an end is not known."""
+    """Return `low to high` of a pair; None for a missing end."""
     return None if None in ends else wording.interval(*ends, decimals)
 
 
 def plus_minus(pair: tuple[float | None, float | None]) -> str | None:
-    """`mean ± sd` of a pair; the mean alone for one seed."""
+    """Return `mean ± sd` of a pair; only the mean for one seed."""
     mean, sd = pair
     if mean is None:
         return None
@@ -91,12 +96,12 @@ def plus_minus(pair: tuple[float | None, float | None]) -> str | None:
 
 
 def as_json(value: Any) -> str:
-    """The value as JSON on one line."""
+    """Return the value as JSON on one line."""
     return json.dumps(plain(value), ensure_ascii=False)
 
 
 def plain(value: Any) -> Any:
-    """The value in what JSON knows: null for NaN and infinity, lists for tuples and arrays."""
+    """Return the value in JSON types: None for NaN and infinity, lists for tuples and arrays."""
     if hasattr(value, "tolist"):  # numpy scalars and arrays
         return plain(value.tolist())
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The pre-set family: verdicts, and the evidence behind them."""
+"""Tables of the family's comparisons: the verdicts, and the evidence behind the verdicts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from analysis import wording
 from analysis.one_study.analyse import Analysis, Comparison
 from analysis.report.blocks import Table
 from analysis.report.captions import protocol, units
-from analysis.report.columns import Column, interval, numbers, together, two_decimals
+from analysis.report.columns import Column, interval, merged, numbers, two_decimals
 from analysis.statistics.estimates import Wins
 
 METHOD = Column[Comparison]("method", "method")
-VERDICTS, EVIDENCE, NEITHER = range(3)  # of the report's two tables, the one that shows a column
+VERDICTS, EVIDENCE, NEITHER = range(3)  # the table of the report that shows a column
 _DIFFERENCES = (
     "Differences are method - reference over shared {units}, with the paired t-interval. p exact: "
     "sign-flip permutation test on the mean (from 17 {units} on by 99,999 random flips), "
@@ -30,7 +30,7 @@ _EVIDENCE = (
 
 
 def comparison_table(analysis: Analysis) -> Table:
-    """Each method against the reference, with everything known."""
+    """Return all columns of the comparisons, for files and the terminal."""
     return Table(
         "Comparisons",
         (METHOD, *(column for _, column in _columns(analysis))),
@@ -41,7 +41,7 @@ def comparison_table(analysis: Analysis) -> Table:
 
 
 def verdict_table(analysis: Analysis) -> Table:
-    """Of the comparisons, what a reader decides by."""
+    """Return the verdicts with the numbers that decide."""
     return Table(
         f"Comparisons with {analysis.record.reference}",
         (METHOD, *(column for table, column in _columns(analysis) if table == VERDICTS)),
@@ -52,7 +52,7 @@ def verdict_table(analysis: Analysis) -> Table:
 
 
 def evidence_table(analysis: Analysis) -> Table:
-    """Of the comparisons, what stands behind the verdicts."""
+    """Return the evidence behind the verdicts: unadjusted tests, effect sizes, power."""
     return Table(
         "Behind the verdicts",
         (METHOD, *(column for table, column in _columns(analysis) if table == EVIDENCE)),
@@ -63,34 +63,34 @@ def evidence_table(analysis: Analysis) -> Table:
 
 
 def evidence_file(analysis: Analysis) -> Table:
-    """The same as data, with what no page shows."""
-    first = ("method", "reference", "n", "sd", "p_floor", "p_exact", "p_t", "p_t_holm", "p_tost")
-    second = ("hedges_g", "g_low", "g_high", "rho", "mde", "seeds_needed", "test_dependent")
+    """Return the evidence for files, with columns that no page shows."""
+    tests = ("method", "reference", "n", "sd", "p_floor", "p_exact", "p_t", "p_t_holm", "p_tost")
+    effects = ("hedges_g", "g_low", "g_high", "rho", "mde", "seeds_needed", "test_dependent")
     columns = (
-        *map(Column, first + second),
-        *(Column(key, value=_of_wins(key)) for key in ("wins", "ties", "losses")),
-        Column("win_low", value=_of_wins("low")),
-        Column("win_high", value=_of_wins("high")),
+        *map(Column, tests + effects),
+        *(Column(key, value=_from_wins(key)) for key in ("wins", "ties", "losses")),
+        Column("win_low", value=_from_wins("low")),
+        Column("win_high", value=_from_wins("high")),
     )
     return Table("", columns, analysis.comparisons, name="evidence")
 
 
 def _columns(analysis: Analysis) -> tuple[tuple[int, Column[Comparison]], ...]:
-    """The columns beside the method, each with the table of the report that shows it."""
+    """Return the columns beside the method, each with the table of the report that shows it."""
     level, m = wording.percent(analysis.rules.confidence), analysis.rules.comparisons
     p, wins = wording.p_value, attrgetter("wins")
     g = attrgetter("hedges_g", "g_low", "g_high")
     return (
         (NEITHER, Column("reference", "reference")),
-        (VERDICTS, numbers("", "n", attrgetter("n"), str)),  # of the file, the last but one
+        (VERDICTS, numbers("", "n", attrgetter("n"), str)),  # the last but one in files
         (VERDICTS, numbers("difference", "difference")),
-        *((VERDICTS, column) for column in together(f"{level} CI", interval, "ci_low", "ci_high")),
+        *((VERDICTS, column) for column in merged(f"{level} CI", interval, "ci_low", "ci_high")),
         (EVIDENCE, numbers("p_exact", "p exact", format=p)),
         (VERDICTS, numbers("p_holm", f"p exact, Holm (m = {m})", format=p)),
         (EVIDENCE, numbers("p_t", "t (assumes normal differences)", format=p)),
         (NEITHER, Column("hedges_g")),
         (EVIDENCE, numbers("", f"Hedges g_z ({level} CI)", g, _effect)),
-        (NEITHER, Column("p_win", value=_of_wins("share"))),
+        (NEITHER, Column("p_win", value=_from_wins("share"))),
         (VERDICTS, numbers("", f"P(win) ({level} CI)", wins, _meaningful)),
         (EVIDENCE, numbers("", "won / tied / lost", wins, won_tied_lost)),
         (EVIDENCE, numbers("", "rho", attrgetter("rho"), two_decimals)),
@@ -102,12 +102,12 @@ def _columns(analysis: Analysis) -> tuple[tuple[int, Column[Comparison]], ...]:
 
 
 def won_share(wins: Wins) -> str:
-    """P(win) and its interval."""
+    """Return P(win) with the interval."""
     return f"{wins.share:.2f} ({wording.interval(wins.low, wins.high, 2)})"
 
 
 def won_tied_lost(wins: Wins) -> str:
-    """How many seeds were won, tied and lost."""
+    """Return the numbers of seeds won, tied and lost."""
     return f"{wins.wins} / {wins.ties} / {wins.losses}"
 
 
@@ -120,7 +120,7 @@ def _effect(effect: tuple[float | None, float, float]) -> str | None:
     return None if g is None else f"{two_decimals(g)} ({wording.interval(low, high, 2)})"
 
 
-def _of_wins(name: str) -> Callable[[Comparison], Any]:
+def _from_wins(name: str) -> Callable[[Comparison], Any]:
     return lambda comparison: comparison.wins and getattr(comparison.wins, name)
 
 
@@ -130,7 +130,7 @@ def _differences(analysis: Analysis) -> str:
 
 
 def _no_spread(analysis: Analysis) -> str:
-    """What is not defined where the differences do not vary."""
+    """Return a sentence on the numbers that identical differences leave undefined."""
     if not any(c.identical for c in analysis.comparisons):
         return ""
     unit = analysis.record.unit

@@ -1,4 +1,4 @@
-"""Tables of files alone: the numbers behind the figures, and those of wide tables one to a row."""
+"""Tables only of files: the numbers behind the figures, and wide tables with one number per row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rows = Iterable[tuple[Any, ...]]
 
 
 def file_tables(analysis: Analysis) -> tuple[Table, ...]:
-    """Every table that no page shows, under the name of its figure or its wide table."""
+    """Return every table that no page shows, under the name of the figure or of the wide table."""
     band = "mean sd low high"
     cell = "method diagnostic label unit after_task row column n mean seed value"
     return (
@@ -44,7 +44,7 @@ def _table(name: str, keys: str, rows: Rows) -> Table:
 
 
 def _seeds(analysis: Analysis) -> Rows:
-    """The score of each seed, or why it has none."""
+    """Yield the score of each seed, or the reason of the failure."""
     reasons = {(f.method, f.seed): f.reason for f in analysis.failures if f.seed is not None}
     for row in analysis.methods:
         failed = [seed for method, seed in reasons if method == row.method]
@@ -53,26 +53,26 @@ def _seeds(analysis: Analysis) -> Rows:
 
 
 def _tasks(analysis: Analysis) -> Rows:
-    """The final accuracy on each task."""
+    """Yield the final accuracy on each task."""
     for t in analysis.trajectories:
         yield from ((t.method, t.n, *numbers) for numbers in _numbered(t.tasks))
 
 
 def _curves(analysis: Analysis) -> Rows:
-    """The accuracy on the tasks learnt so far, after each task."""
+    """Yield the accuracy on the tasks learnt so far, after each task."""
     for t in analysis.trajectories:
         yield from ((t.method, t.n, *numbers) for numbers in _numbered(t.curve))
 
 
 def _matrices(analysis: Analysis) -> Rows:
-    """The accuracy on each task after each task."""
+    """Yield the accuracy on each task, after each task."""
     for t in analysis.trajectories:
         for after, accuracies in enumerate(t.matrix, start=1):
             yield from ((t.method, t.n, after, *cell) for cell in enumerate(accuracies, start=1))
 
 
 def _trials(analysis: Analysis) -> Rows:
-    """Every trial of the sweeps."""
+    """Yield every trial of the sweeps."""
     best = {search.method: search.best_so_far for search in analysis.searches}
     for method in analysis.record.methods:
         so_far = dict(enumerate(best.get(method.method, ())))
@@ -82,31 +82,31 @@ def _trials(analysis: Analysis) -> Rows:
 
 
 def _expected_best(analysis: Analysis) -> Rows:
-    """The expected best of every number of random trials."""
+    """Yield the expected best of every number of random trials."""
     for search in analysis.searches:
         yield from ((search.method, *best) for best in enumerate(search.expected, start=1))
 
 
 def _diagnostics(analysis: Analysis) -> Rows:
-    """What the methods measured about themselves, after each task."""
+    """Yield the methods' own measurements, after each task."""
     for d in analysis.diagnostics:
-        about = (d.method, d.name, d.label, d.unit, d.n)
-        yield from ((*about, *numbers) for numbers in _numbered(d.band))
+        keys = (d.method, d.name, d.label, d.unit, d.n)
+        yield from ((*keys, *numbers) for numbers in _numbered(d.band))
 
 
 def _map_cells(analysis: Analysis) -> Rows:
-    """Each cell of each map after each task: its mean, or one seed's value."""
+    """Yield each cell of each map after each task: the mean, or the value of one seed."""
     for panel in analysis.maps:
-        of = panel.of
-        about = (panel.method, of.name, panel.label, of.unit)
+        record = panel.record
+        keys = (panel.method, record.name, panel.label, record.unit)
         for task, row, column in np.ndindex(panel.counts.shape):
-            place = (task + 1, row + 1, column + of.first_column)
+            place = (task + 1, row + 1, column + record.first_column)
             value, n = panel.values[task][row][column], panel.counts[task, row, column]
             mean = (n, value, None, None) if panel.seed is None else (None, None, panel.seed, value)
-            yield about + place + mean
+            yield keys + place + mean
 
 
 def _numbered(band: Band) -> Iterator[tuple[Any, ...]]:
-    """The numbers of a band place by place, from 1."""
+    """Yield mean, sd, low and high of each position of a band, with the position from 1."""
     places = zip(band.mean, band.sd, band.low, band.high, strict=True)
     return ((place, *numbers) for place, numbers in enumerate(places, start=1))

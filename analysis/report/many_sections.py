@@ -1,4 +1,4 @@
-"""The report of several studies side by side, before any format; nothing is computed here."""
+"""The report of several studies side by side, before any format; the module computes nothing."""
 
 from __future__ import annotations
 
@@ -10,40 +10,42 @@ from analysis.one_study.analyse import Analysis
 from analysis.report import many_tables
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section
 from analysis.report.many_tables import with_interval
-from analysis.report.sections import Shelf, bullets, filled, section
+from analysis.report.sections import Shelf, bullets, section, with_rows
 
-CHANGED = "changed after looking"  # of the provenance
-RANKING = "critical-difference"  # the picture that belongs to the ranks
+CHANGED = "changed after looking"  # key of the provenance
+RANKING = "critical-difference"  # name of the picture for the section on ranks
 
 
 def across_sections(
     across: Across, analyses: Sequence[Analysis], pictures: Sequence[Picture] = ()
 ) -> tuple[Section, ...]:
-    """The report over streams: question, what holds on average, each stream, ranks, provenance."""
+    """Return the report over streams: question, averages, each stream, ranks, notes, provenance."""
     shelf = Shelf(pictures)
-    ranks = shelf.take(RANKING)
-    found = [
+    rank_pictures = shelf.take(RANKING)
+    all_sections = [
         _question(across, analyses),
         section("Over all streams", *bullets(_sentences(across))),
         section(
             "Averages over streams",
-            *filled(many_tables.contrast_table(across), many_tables.standing_table(across)),
+            *with_rows(many_tables.contrast_table(across), many_tables.standing_table(across)),
             *shelf.take_all(""),
         ),
         section(
             "Each stream",
-            *filled(many_tables.verdict_table(across, analyses), many_tables.stream_table(across)),
+            *with_rows(
+                many_tables.verdict_table(across, analyses), many_tables.stream_table(across)
+            ),
         ),
-        _ranks(across, ranks),
+        _ranks(across, rank_pictures),
         section("Notes", *bullets([*_changed(analyses), *across.notes])),
-        section("Left out", *filled(many_tables.left_out_table(across))),
+        section("Left out", *with_rows(many_tables.left_out_table(across))),
         _provenance(analyses),
     ]
-    return tuple(part for part in found if part.blocks)
+    return tuple(part for part in all_sections if part.blocks)
 
 
 def title(analyses: Sequence[Analysis]) -> str:
-    """The studies' names in a line."""
+    """Return the names of the studies as a title."""
     return ", ".join(dict.fromkeys(analysis.record.study for analysis in analyses))
 
 
@@ -90,13 +92,13 @@ def _ranks(across: Across, pictures: Sequence[Picture]) -> Section:
     if across.ranking is None:
         return section("Ranks", *([Paragraph(across.no_ranking)] if across.no_ranking else []))
     table = many_tables.rank_table(across.ranking)
-    return section("Ranks", Paragraph(across.ranking.summary), *pictures, *filled(table))
+    return section("Ranks", Paragraph(across.ranking.summary), *pictures, *with_rows(table))
 
 
 def _changed(analyses: Sequence[Analysis]) -> list[str]:
-    """What of the single studies is not as it was asked before looking."""
-    changed = [(a.record.study, a.record.provenance.get(CHANGED)) for a in analyses]
-    return [f"{study}, {CHANGED}: {what}." for study, what in changed if what]
+    """Return a note for each study with a question changed after looking."""
+    changes = [(a.record.study, a.record.provenance.get(CHANGED)) for a in analyses]
+    return [f"{study}, {CHANGED}: {change}." for study, change in changes if change]
 
 
 def _provenance(analyses: Sequence[Analysis]) -> Section:

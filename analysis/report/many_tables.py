@@ -1,4 +1,4 @@
-"""What several studies say side by side, as tables."""
+"""Tables of several studies side by side."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from analysis.statistics import estimates
 
 
 class StudyComparison(NamedTuple):
-    """A comparison of one of several studies."""
+    """A comparison in one of several studies."""
 
     stream: str
     study: str
@@ -35,21 +35,21 @@ class StudyComparison(NamedTuple):
 
 
 class Wins(NamedTuple):
-    """A contrast on one of its streams."""
+    """A contrast on one stream."""
 
     contrast: Contrast
-    on: StreamContrast
+    on_stream: StreamContrast
 
 
-def with_interval(found: Interval, decimals: int = 4, label: str = "") -> str:
-    """An estimate, and its interval in brackets, under a label, where it has one."""
-    value = wording.number(found.value, decimals)
-    ends = interval((found.low, found.high), decimals)
+def with_interval(estimate: Interval, decimals: int = 4, label: str = "") -> str:
+    """Return an estimate with the interval, if any, in brackets after a label."""
+    value = wording.number(estimate.value, decimals)
+    ends = interval((estimate.low, estimate.high), decimals)
     return f"{value} ({label}{ends})" if ends else value
 
 
 def contrast_table(across: Across) -> Table:
-    """Each method against the reference, averaged over the streams."""
+    """Return each method against the reference, averaged over the streams."""
     level = wording.percent(across.confidence)
     return Table(
         f"Comparisons with {across.reference}, averaged over streams",
@@ -72,13 +72,13 @@ def contrast_table(across: Across) -> Table:
 
 
 def standing_table(across: Across) -> Table:
-    """The interquartile mean of each method's normalised scores."""
+    """Return the interquartile mean of each method's normalised scores."""
     level = wording.percent(across.confidence)
     return Table(
         "Normalised scores",
         (
             Column("method"),
-            Column("", "method", partial(_marked, across)),
+            Column("", "method", partial(_marked_method, across)),
             numbers("value", "IQM", attrgetter("iqm.value")),
             Column("low", value=attrgetter("iqm.low")),
             Column("high", value=attrgetter("iqm.high")),
@@ -92,7 +92,7 @@ def standing_table(across: Across) -> Table:
 
 
 def verdict_table(across: Across, analyses: Sequence[Analysis]) -> Table:
-    """Each study's own comparisons, with the verdict of its own family."""
+    """Return the comparisons of each study, with the verdicts of that study's family."""
     level, units = wording.percent(across.confidence), wording.plural(across.unit)
     ends = attrgetter("comparison.ci_low", "comparison.ci_high")
     return Table(
@@ -101,7 +101,7 @@ def verdict_table(across: Across, analyses: Sequence[Analysis]) -> Table:
             Column("", "method", attrgetter("comparison.method")),
             Column("stream", "stream"),
             Column("study"),
-            *_of_comparison(analyses),
+            *_comparison_columns(analyses),
             numbers("", "n", attrgetter("comparison.n"), str),
             numbers("", "mean ± sd", attrgetter("row.mean", "row.sd"), plus_minus),
             numbers("", "difference", attrgetter("comparison.difference")),
@@ -124,22 +124,26 @@ def verdict_table(across: Across, analyses: Sequence[Analysis]) -> Table:
 
 
 def stream_table(across: Across) -> Table:
-    """Wins on each stream, over the seeds that all methods share."""
+    """Return the wins on each stream, over the seeds that all methods share."""
     level = wording.percent(across.confidence)
-    counted = ("wins", "ties", "losses", "share", "low", "high")
+    wins_keys = ("wins", "ties", "losses", "share", "low", "high")
     return Table(
         "Wins on each stream",
         (
             Column("method", "method", attrgetter("contrast.method")),
             Column("reference", value=attrgetter("contrast.reference")),
-            Column("stream", "stream", attrgetter("on.stream")),
-            numbers("n", "n", attrgetter("on.n"), str),
-            numbers("difference", "difference", attrgetter("on.difference")),
-            *(Column(key, value=attrgetter(f"on.wins.{key}")) for key in counted),
-            numbers("", f"P(win) ({level} CI)", attrgetter("on.wins"), won_share),
-            numbers("", "won / tied / lost", attrgetter("on.wins"), won_tied_lost),
+            Column("stream", "stream", attrgetter("on_stream.stream")),
+            numbers("n", "n", attrgetter("on_stream.n"), str),
+            numbers("difference", "difference", attrgetter("on_stream.difference")),
+            *(Column(key, value=attrgetter(f"on_stream.wins.{key}")) for key in wins_keys),
+            numbers("", f"P(win) ({level} CI)", attrgetter("on_stream.wins"), won_share),
+            numbers("", "won / tied / lost", attrgetter("on_stream.wins"), won_tied_lost),
         ),
-        tuple(Wins(contrast, each) for contrast in across.contrasts for each in contrast.streams),
+        tuple(
+            Wins(contrast, on_stream)
+            for contrast in across.contrasts
+            for on_stream in contrast.streams
+        ),
         f"Over the n {wording.plural(across.unit)} that all methods share on the stream, Wilson "
         "intervals.",
         "streams",
@@ -147,7 +151,7 @@ def stream_table(across: Across) -> Table:
 
 
 def rank_table(ranking: Ranking) -> Table:
-    """Average ranks, and which methods cannot be told apart."""
+    """Return average ranks, and for each method the methods that cannot be told apart from it."""
     ranks = dict(zip(ranking.methods, ranking.ranks, strict=True))
     return Table(
         "Average ranks",
@@ -163,7 +167,7 @@ def rank_table(ranking: Ranking) -> Table:
 
 
 def left_out_table(across: Across) -> Table:
-    """What takes no part, and why."""
+    """Return the methods and streams left out, with the reasons."""
     return Table(
         "Left out",
         (
@@ -178,42 +182,42 @@ def left_out_table(across: Across) -> Table:
     )
 
 
-def _won_share(found: Interval) -> str:
-    meaningful = estimates.is_meaningful(found.low, found.high)
-    return with_interval(found, 2) + (", meaningful" if meaningful else "")
+def _won_share(p_win: Interval) -> str:
+    meaningful = estimates.is_meaningful(p_win.low, p_win.high)
+    return with_interval(p_win, 2) + (", meaningful" if meaningful else "")
 
 
 def _estimate(
     key: str,
     heading: str,
-    of: Callable[[Contrast], Interval | None],
+    get: Callable[[Contrast], Interval | None],
     format: Callable[[Interval], str] = with_interval,
 ) -> tuple[Column[Contrast], ...]:
-    """An estimate and the ends of its interval: three columns of files, one of pages."""
+    """Return an estimate and the ends of the interval: three columns of files, one of pages."""
     return (
-        Column(key, value=lambda row: getattr(of(row), "value", None)),
-        Column(f"{key}_low", value=lambda row: getattr(of(row), "low", None)),
-        Column(f"{key}_high", value=lambda row: getattr(of(row), "high", None)),
-        numbers("", heading, of, format),
+        Column(key, value=lambda row: getattr(get(row), "value", None)),
+        Column(f"{key}_low", value=lambda row: getattr(get(row), "low", None)),
+        Column(f"{key}_high", value=lambda row: getattr(get(row), "high", None)),
+        numbers("", heading, get, format),
     )
 
 
-def _marked(across: Across, standing: Standing) -> str:
+def _marked_method(across: Across, standing: Standing) -> str:
     return standing.method + (" (reference)" if standing.method == across.reference else "")
 
 
-def _of_comparison(analyses: Sequence[Analysis]) -> tuple[Column[Any], ...]:
-    """What the file of a study's own comparisons holds."""
+def _comparison_columns(analyses: Sequence[Analysis]) -> tuple[Column[Any], ...]:
+    """Return the file columns of a study's comparisons."""
     return tuple(
-        replace(column, heading="", value=partial(_in_study, column))
+        replace(column, heading="", value=partial(_comparison_value, column))
         for analysis in analyses[:1]
         for column in comparison_table(analysis).columns
         if column.key
     )
 
 
-def _in_study(column: Column[Comparison], row: StudyComparison) -> Any:
-    return column.of(row.comparison)
+def _comparison_value(column: Column[Comparison], row: StudyComparison) -> Any:
+    return column.value_of(row.comparison)
 
 
 def _listed(methods: Sequence[str]) -> str:
@@ -221,8 +225,9 @@ def _listed(methods: Sequence[str]) -> str:
 
 
 def _peers(ranking: Ranking, method: str) -> list[str]:
-    together = {peer for group in ranking.groups if method in group for peer in group}
-    return [peer for peer in ranking.methods if peer in together and peer != method]
+    """Return the methods that cannot be told apart from a method."""
+    group_members = {peer for group in ranking.groups if method in group for peer in group}
+    return [peer for peer in ranking.methods if peer in group_members and peer != method]
 
 
 def _bootstrap(across: Across) -> str:

@@ -1,4 +1,4 @@
-"""The search space of each method: what its sweep searched, what was fixed, what was chosen."""
+"""The search space of each method: searched options, fixed options, and chosen values."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from analysis.records import OptionRecord
 from analysis.report.blocks import Table
 from analysis.report.columns import Column
 
-PARTS = ("kind", "low", "high", "log", "step", "choices")  # of an option, one by one in files
+FILE_KEYS = ("kind", "low", "high", "log", "step", "choices")  # attributes of `OptionRecord`
 
 
 @dataclass(frozen=True)
 class OptionRow:
-    """An option of a method, and the value that its best trial has."""
+    """An option of a method, and the value in the best trial."""
 
     method: str
     option: OptionRecord
@@ -26,15 +26,16 @@ class OptionRow:
 
 
 def search_space_table(analysis: Analysis) -> Table:
-    """Each option that a method searches, in the order of asking, and each that it fixes, as an
-    appendix has them; without rows where no method was tuned.
+    """Return the searched options of each method, in the order of sampling, and the fixed options.
+
+    The table is meant for a paper's appendix; it has no rows if no method was tuned.
     """
     return Table(
         "Search spaces",
         (
             Column("method", "method"),
             Column("option", "option", attrgetter("option.option")),
-            *(Column(key, value=attrgetter(f"option.{key}")) for key in PARTS),
+            *(Column(key, value=attrgetter(f"option.{key}")) for key in FILE_KEYS),
             Column("", "range", attrgetter("option"), _range),
             Column("", "scale", attrgetter("option"), _scale),
             Column("chosen", "chosen", format=_value),

@@ -1,7 +1,7 @@
-"""What an `Analysis` says about the confirmation, as tables.
+"""Tables of the confirmation.
 
-The comparisons are in `comparison_tables`, the sweeps in `tuning_tables`, and what only files hold,
-such as the numbers behind the figures, in `file_tables`.
+Tables of comparisons are in `comparison_tables`, of sweeps in `tuning_tables`, and tables only of
+files, such as the numbers behind the figures, in `file_tables`.
 """
 
 from __future__ import annotations
@@ -22,48 +22,47 @@ from analysis.report.captions import definitions, protocol, spread, units
 from analysis.report.columns import (
     Column,
     as_json,
-    at,
     interval,
+    item_of,
+    merged,
     numbers,
     plus_minus,
     thousands,
-    together,
     two_decimals,
 )
 
 
 def method_table(analysis: Analysis) -> Table:
-    """Each method's primary metric over its confirmation seeds."""
-    known = [row for row in analysis.methods if row.mean is not None]
-    ends = [end for row in known for end in (row.ci_low, row.ci_high)]
-    remarks = (captions.no_interval(analysis, ends), captions.outside(analysis, ends))
-    more = " ".join((captions.offline(analysis), *remarks))
-    direction = "higher" if analysis.metric.higher_is_better else "lower"
+    """Return each method's primary metric over the confirmation seeds."""
+    rows = [row for row in analysis.methods if row.mean is not None]
+    ends = [end for row in rows for end in (row.ci_low, row.ci_high)]
+    better = "Higher" if analysis.metric.higher_is_better else "Lower"
     return Table(
         "Methods",
         (
             Column("method"),
-            Column("", "method", _marked),
+            Column("", "method", _marked_method),
             numbers("n", "n", format=str),
-            numbers("", "failed", attrgetter("failed"), str),  # of the file, the last
-            *together(f"{analysis.metric.name} (mean ± sd)", plus_minus, "mean", "sd"),
-            *together(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
+            numbers("", "failed", attrgetter("failed"), str),  # the last in files
+            *merged(f"{analysis.metric.name} (mean ± sd)", plus_minus, "mean", "sd"),
+            *merged(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
             *map(Column, ("configuration", "footprint", "learner", "failed")),
         ),
         analysis.methods,
-        f"{spread(analysis)} The interval is the t-interval of the mean. "
-        f"{direction.capitalize()} is better. {protocol(analysis)} {more}",
+        f"{spread(analysis)} The interval is the t-interval of the mean. {better} is better. "
+        f"{protocol(analysis)} {captions.offline_bounds(analysis)} "
+        f"{captions.no_interval(analysis, ends)} {captions.out_of_range(analysis, ends)}",
         "methods",
     )
 
 
 def per_task_table(analysis: Analysis) -> Table:
-    """Each method's final accuracy on each task."""
+    """Return each method's final accuracy on each task."""
     tasks = max((len(t.tasks.mean) for t in analysis.trajectories), default=0)
-    travelled = {trajectory.method for trajectory in analysis.trajectories}
-    absent = [m.method for m in analysis.methods if m.method not in travelled]
-    why = f"for a failed {analysis.record.unit} or no matrix"
-    missing = f" Not shown, {why}: {', '.join(absent)}." if absent else ""
+    shown = {trajectory.method for trajectory in analysis.trajectories}
+    absent = [m.method for m in analysis.methods if m.method not in shown]
+    reason = f"for a failed {analysis.record.unit} or no matrix"
+    missing = f" Not shown, {reason}: {', '.join(absent)}." if absent else ""
     return Table(
         "Final accuracy on each task",
         (
@@ -78,7 +77,7 @@ def per_task_table(analysis: Analysis) -> Table:
 
 
 def memory_table(analysis: Analysis) -> Table:
-    """Bytes of past data beside the primary metric."""
+    """Return the memory of past data beside the primary metric."""
     front = {point.method: point.on_front for point in analysis.memory}
     ends = [end for point in analysis.memory for end in (point.ci_low, point.ci_high)]
     placed = tuple(row for row in analysis.methods if row.method in front)
@@ -87,31 +86,32 @@ def memory_table(analysis: Analysis) -> Table:
         "Memory and accuracy",
         (
             Column("method", "method"),
-            numbers("memory", "memory (bytes)", at("footprint", "memory"), thousands),
+            numbers("memory", "memory (bytes)", item_of("footprint", "memory"), thousands),
             numbers("samples", "memory (samples)", attrgetter("memory_samples"), _samples),
             numbers("mean", analysis.metric.name),
-            *together(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
-            Column("on_front", "front", lambda row: front.get(row.method), _place),
+            *merged(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
+            Column("on_front", "front", lambda row: front.get(row.method), _front_word),
         ),
         (*placed, *absent) if placed else (),
-        f"Past data a method keeps at the end of the stream. {_sample(analysis)} The mean is over "
-        f"confirmation {units(analysis)}, with its t-interval. Dominated: another method "
+        f"Past data a method keeps at the end of the stream. {_sample_size(analysis)} The mean is "
+        f"over confirmation {units(analysis)}, with its t-interval. Dominated: another method "
         "needs no more memory and a mean no worse, and is better in one of the two; the intervals "
-        f"may overlap. {captions.no_interval(analysis, ends)} {captions.outside(analysis, ends)}",
+        f"may overlap. {captions.no_interval(analysis, ends)} "
+        f"{captions.out_of_range(analysis, ends)}",
         "memory",
         file_rows=placed,
     )
 
 
 def secondary_table(analysis: Analysis) -> Table:
-    """The other metrics: exploratory, without verdicts."""
+    """Return the secondary metrics: exploratory, without verdicts."""
     return Table(
         "Secondary metrics",
         (
             Column("method", "method"),
             Column("metric", "metric", lambda row: str(row.metric)),
             numbers("n", "n", format=str),
-            *together("mean ± sd", plus_minus, "mean", "sd"),
+            *merged("mean ± sd", plus_minus, "mean", "sd"),
             numbers("difference", "difference"),
             Column("p_exact"),
             numbers("q", "q", format=partial(wording.p_value, name="q")),
@@ -119,15 +119,15 @@ def secondary_table(analysis: Analysis) -> Table:
         tuple(row for row in analysis.secondary if row.n),
         f"Exploratory. {spread(analysis)} q: sign-flip p against the reference (from 14 "
         f"{units(analysis)} on by 9,999 random flips) after Benjamini-Hochberg over this table. "
-        f"{_better(analysis)} {captions.readouts(analysis)} "
-        + ("An offline bound has no metrics of transfer." if captions.offline(analysis) else ""),
+        f"{_directions(analysis)} {captions.readouts(analysis)} "
+        + ("An offline bound has no metrics of transfer." if _has_offline_bound(analysis) else ""),
         "secondary",
         file_rows=analysis.secondary,
     )
 
 
 def diagnostic_table(analysis: Analysis) -> Table:
-    """What the methods measured about themselves, at the end of the stream."""
+    """Return the methods' own measurements at the end of the stream."""
     return Table(
         "Method diagnostics after the last task",
         (
@@ -145,24 +145,24 @@ def diagnostic_table(analysis: Analysis) -> Table:
 
 
 def footprint_table(analysis: Analysis) -> Table:
-    """Bytes each method holds, by kind."""
+    """Return the bytes that each method holds, by kind."""
     kinds = dict.fromkeys(kind for row in analysis.methods for kind in row.footprint)
     return Table(
         "Footprint",
         (
             Column("method", "method"),
-            *(numbers(kind, kind, at("footprint", kind), thousands) for kind in kinds),
+            *(numbers(kind, kind, item_of("footprint", kind), thousands) for kind in kinds),
             numbers("memory_samples", "memory (samples)", format=_samples),
         ),
         tuple(row for row in analysis.methods if row.footprint),
-        f"Bytes held at the end of the stream. {_sample(analysis)}",
+        f"Bytes held at the end of the stream. {_sample_size(analysis)}",
         "footprint",
     )
 
 
 def configuration_table(analysis: Analysis) -> Table:
-    """The configuration each method was confirmed with."""
-    nothing = {method.method for method in analysis.record.methods if method.unconfirmed}
+    """Return the configuration of each method in the confirmation."""
+    unconfirmed = {method.method for method in analysis.record.methods if method.unconfirmed}
     return Table(
         "Configurations",
         (
@@ -170,7 +170,7 @@ def configuration_table(analysis: Analysis) -> Table:
             Column("learner", "learner"),
             Column("configuration", "configuration", format=as_json),
         ),
-        tuple(row for row in analysis.methods if row.method not in nothing),
+        tuple(row for row in analysis.methods if row.method not in unconfirmed),
         "What each method was confirmed with.",
         "configurations",
         file_rows=analysis.methods,
@@ -178,14 +178,14 @@ def configuration_table(analysis: Analysis) -> Table:
 
 
 def failure_table(analysis: Analysis) -> Table:
-    """Every confirmation seed that failed, and every method that has nothing to confirm."""
-    whole = all(failure.seed is not None for failure in analysis.failures)
+    """Return every failed confirmation seed, and every method without a confirmation."""
+    only_seeds = all(failure.seed is not None for failure in analysis.failures)
     return Table(
         "Failures",
         (
             Column("method", "method"),
             Column("seed"),
-            Column("", analysis.record.unit, _failed_seed, is_number=whole),
+            Column("", analysis.record.unit, _failed_seed, is_number=only_seeds),
             Column("reason", "reason"),
             numbers("counted_as", "counted as"),
         ),
@@ -196,13 +196,13 @@ def failure_table(analysis: Analysis) -> Table:
 
 
 def seed_table(analysis: Analysis) -> Table:
-    """Every paired score: the raw seeds behind the means."""
+    """Return the score of every seed."""
     seeds = sorted({seed for row in analysis.methods for seed in row.scores})
     return Table(
         f"Raw {units(analysis)}",
         (
             Column("method", "method"),
-            *(numbers("", str(seed), at("scores", seed)) for seed in seeds),
+            *(numbers("", str(seed), item_of("scores", seed)) for seed in seeds),
         ),
         tuple(row for row in analysis.methods if row.scores),
         f"{analysis.metric.name} of each confirmation {analysis.record.unit}; compare down a "
@@ -212,17 +212,17 @@ def seed_table(analysis: Analysis) -> Table:
 
 
 def published_table(analysis: Analysis) -> Table:
-    """Published figures beside the measured ones."""
+    """Return published results beside the measured results."""
     published = ("published", "published_sd", "published_n")
     return Table(
         "Published against measured",
         (
             Column("method", "method"),
             Column("metric", "metric", lambda row: str(row.metric)),
-            *together("published (mean ± sd)", _counted, *published),
+            *merged("published (mean ± sd)", _with_runs, *published),
             *map(Column, ("source", "n", "mean", "sd", "low", "high", "verdict", "reason")),
-            numbers("", "measured (mean ± sd)", attrgetter("mean", "sd", "n"), _counted),
-            Column("", "verdict", attrgetter("verdict", "reason"), _reasoned),
+            numbers("", "measured (mean ± sd)", attrgetter("mean", "sd", "n"), _with_runs),
+            Column("", "verdict", attrgetter("verdict", "reason"), _with_reason),
             numbers("", "widened interval", attrgetter("low", "high"), interval),
             Column("", "source", attrgetter("source")),
         ),
@@ -230,13 +230,13 @@ def published_table(analysis: Analysis) -> Table:
         "n: runs behind a figure. Reproduced: the published mean lies in our "
         f"{_level(analysis)} t-interval, widened on both sides by half the published interval "
         f"where that is known. {' '.join(definitions(row.metric for row in analysis.published))} "
-        f"{_brackets(analysis)}",
+        f"{_published_readouts(analysis)}",
         "published",
     )
 
 
 def power_table(method: str, plan: Plan) -> Table:
-    """The smallest difference that n seeds show, for several n."""
+    """Return the smallest difference that n seeds show, for several n."""
     units = wording.plural(plan.unit)
     return Table(
         f"{wording.begin(units)} for {method}",
@@ -266,8 +266,8 @@ def _failed_seed(failure: Failure) -> int | str:
     return "none ran" if failure.seed is None else failure.seed
 
 
-def _marked(row: MethodRow) -> str:
-    """A method's name, and what it is beside a method."""
+def _marked_method(row: MethodRow) -> str:
+    """Return a method's name, with a mark on the reference and on offline bounds."""
     reference = " (reference)" if row.is_reference else ""
     return row.method + reference + (" (offline bound)" if row.is_offline else "")
 
@@ -277,37 +277,42 @@ def _on_task(task: int, row: Trajectory) -> tuple[float | None, float | None]:
     return next(islice(tasks, task, None), (None, None))
 
 
-def _place(on_front: bool) -> str:
+def _front_word(on_front: bool) -> str:
     return "on the front" if on_front else "dominated"
 
 
-def _brackets(analysis: Analysis) -> str:
-    named = any(row.metric.readout for row in analysis.published)
-    return captions.readouts(analysis) if named else ""
+def _published_readouts(analysis: Analysis) -> str:
+    has_readout = any(row.metric.readout for row in analysis.published)
+    return captions.readouts(analysis) if has_readout else ""
 
 
-def _counted(figure: tuple[float | None, float | None, int | None]) -> str | None:
-    """`mean ± sd (n = runs)`."""
-    mean, sd, n = figure
+def _with_runs(result: tuple[float | None, float | None, int | None]) -> str | None:
+    """Return `mean ± sd (n = runs)`."""
+    mean, sd, n = result
     text = plus_minus((mean, sd))
     return f"{text} (n = {n})" if n and text else text
 
 
-def _reasoned(verdict: tuple[str, str]) -> str:
+def _with_reason(verdict: tuple[str, str]) -> str:
     word, reason = verdict
     return f"{word}: {reason}" if word == NOT_COMPARABLE else word
 
 
-def _better(analysis: Analysis) -> str:
+def _directions(analysis: Analysis) -> str:
+    """Return a sentence on the direction of the secondary metrics."""
     shown = {row.metric.metric for row in analysis.secondary if row.n}
-    lower = [of.name for of in METRICS.values() if of.name in shown and not of.higher_is_better]
+    lower = [m.name for m in METRICS.values() if m.name in shown and not m.higher_is_better]
     if not lower:
         return "Higher is better."
     return f"Lower is better for {', '.join(lower)}, higher for the others."
 
 
-def _sample(analysis: Analysis) -> str:
-    """What memory in samples is."""
+def _has_offline_bound(analysis: Analysis) -> bool:
+    return any(row.is_offline for row in analysis.methods)
+
+
+def _sample_size(analysis: Analysis) -> str:
+    """Return a sentence on memory in samples."""
     size = analysis.record.sample_bytes
     if not size:
         return "The size of a raw sample is not known, so memory has no number of samples."

@@ -1,4 +1,4 @@
-"""What an `Analysis` says about the sweeps, as tables."""
+"""Tables of the sweeps."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis
 from analysis.report.blocks import Table
 from analysis.report.captions import optimism, protocol, units
-from analysis.report.columns import Column, as_json, at, numbers, thousands, together, two_decimals
+from analysis.report.columns import (
+    Column,
+    as_json,
+    item_of,
+    merged,
+    numbers,
+    thousands,
+    two_decimals,
+)
 
-BUDGETS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100, 200, 500)  # at which the expected best is given
-MOST_POINTS = 60  # beyond, dominated trials are listed by number only
+BUDGETS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100, 200, 500)  # columns of the expected best
+MOST_POINTS = 60  # of a page; with more trials, the page shows the front only
 
 
 class PlacedTrial(NamedTuple):
@@ -27,14 +35,14 @@ class PlacedTrial(NamedTuple):
 
 
 def tuning_table(analysis: Analysis) -> Table:
-    """What each method's sweep cost and found; without rows where no method was tuned."""
+    """Return the cost and result of each sweep; without rows if no method was tuned."""
     return Table(
         "Tuning",
         (
             Column("method", "method"),
             numbers("trials", "trials", format=str),
             numbers("", "distinct", lambda row: row.configurations, str),
-            *together("failed, pruned", "{0[0]}, {0[1]}".format, "failed", "pruned"),
+            *merged("failed, pruned", "{0[0]}, {0[1]}".format, "failed", "pruned"),
             numbers("seconds", "seconds", format="{:.0f}".format),
             numbers("samples", "samples", format=thousands),
             *map(Column, ("sampler", "seeds_per_trial", "configurations")),
@@ -53,16 +61,16 @@ def tuning_table(analysis: Analysis) -> Table:
 
 
 def expected_best_table(analysis: Analysis) -> Table:
-    """What a smaller budget of random trials would have found, where that can be said."""
-    known = tuple(search for search in analysis.searches if search.expected)
-    most = max((len(search.expected) for search in known), default=0)
+    """Return the expected best of smaller budgets of random trials."""
+    searches = tuple(search for search in analysis.searches if search.expected)
+    most = max((len(search.expected) for search in searches), default=0)
     return Table(
         "Expected best of n random trials",
         (
             Column("method", "method"),
-            *(numbers("", f"n = {n}", at("expected", n - 1)) for n in BUDGETS if n <= most),
+            *(numbers("", f"n = {n}", item_of("expected", n - 1)) for n in BUDGETS if n <= most),
         ),
-        known,
+        searches,
         "Mean over all subsets of n of a sweep's random trials of their best objective, on the "
         "tuning seeds; the published defaults are not among them.",
         "expected_best",
@@ -70,7 +78,7 @@ def expected_best_table(analysis: Analysis) -> Table:
 
 
 def hypervolume_table(analysis: Analysis) -> Table:
-    """Each sweep with several objectives in a line."""
+    """Return the front and hypervolume of each sweep with several objectives."""
     reference = next((front.reference for front in analysis.fronts if front.reference), None)
     names = analysis.record.objectives
     pairs = zip(reference, names, strict=True) if reference else ()
@@ -96,9 +104,9 @@ def hypervolume_table(analysis: Analysis) -> Table:
 
 
 def pareto_table(analysis: Analysis) -> Table:
-    """The trials of sweeps with several objectives, dominated ones marked."""
-    placed = tuple(_placed(analysis))
-    whole = len(placed) <= MOST_POINTS
+    """Return the trials of sweeps with several objectives, and their place: front or dominated."""
+    trials = tuple(_placed_trials(analysis))
+    show_all = len(trials) <= MOST_POINTS
     objectives = zip(analysis.record.objectives, _objectives(analysis), strict=True)
     return Table(
         "Trials of the sweeps with several objectives",
@@ -106,32 +114,32 @@ def pareto_table(analysis: Analysis) -> Table:
             Column("method", "method"),
             numbers("trial", "trial", format=str),
             *(
-                numbers(name, heading, at("values", i), partial(quantity, objective=name))
+                numbers(name, heading, item_of("values", i), partial(quantity, objective=name))
                 for i, (name, heading) in enumerate(objectives)
             ),
             Column("place", "place"),
         ),
-        tuple(row for row in placed if whole or row.place == "front"),
+        tuple(row for row in trials if show_all or row.place == "front"),
         "Objectives are means over the tuning seeds: neighbours may change places on fresh "
         f"{units(analysis)}. Dominated: another trial of the same method is as good in all and "
         "better in one. "
-        + ("" if whole else f"The front only; all {len(placed)} trials are in the CSV file."),
+        + ("" if show_all else f"The front only; all {len(trials)} trials are in the CSV file."),
         "pareto",
-        file_rows=placed,
+        file_rows=trials,
     )
 
 
 def importance_table(analysis: Analysis) -> Table:
-    """Each searched option: how much it mattered, its default, and what was chosen."""
-    options = tuple(each for search in analysis.searches for each in search.slices)
+    """Return the importance, default and chosen value of each searched option."""
+    options = tuple(option for search in analysis.searches for option in search.slices)
     return Table(
         "Hyper-parameter importance",
         (
             Column("method", "method"),
             Column("option", "option"),
             numbers("importance", "importance", format=two_decimals),
-            Column("default", "default", None, _option, _are_numbers(o.default for o in options)),
-            Column("chosen", "chosen", None, _option, _are_numbers(o.chosen for o in options)),
+            Column("default", "default", None, _value, _are_numbers(o.default for o in options)),
+            Column("chosen", "chosen", None, _value, _are_numbers(o.chosen for o in options)),
         ),
         options,
         "importance: how much the option matters for being among the best trials of the sweep "
@@ -142,14 +150,19 @@ def importance_table(analysis: Analysis) -> Table:
 
 
 def quantity(value: float, objective: str) -> str:
-    """An objective: whole numbers with separators, a metric to four decimals."""
+    """Return the value of an objective as text: a metric with four decimals, a whole number with
+    thousands separators.
+
+    >>> quantity(0.5, "average_accuracy"), quantity(1250000.0, "memory_bytes")
+    ('0.5000', '1,250,000')
+    """
     if float(value).is_integer() and objective not in METRICS:
         return f"{value:,.0f}"
     return wording.number(value) if abs(value) < 1000 else f"{value:,.1f}"
 
 
 def _sweeps(analysis: Analysis) -> str:
-    """How the sweeps were made, where there were any."""
+    """Return a sentence on sampler and seeds of the sweeps; empty without sweeps."""
     tuned = [row for row in analysis.tuning if row.trials]
     samplers = ", ".join(dict.fromkeys(row.sampler for row in tuned if row.sampler))
     seeds = ", ".join(dict.fromkeys(str(row.seeds_per_trial) for row in tuned))
@@ -166,7 +179,8 @@ def _objectives(analysis: Analysis) -> list[str]:
     return [f"{name} ({better[direction]})" for name, direction in pairs]
 
 
-def _placed(analysis: Analysis) -> Iterator[PlacedTrial]:
+def _placed_trials(analysis: Analysis) -> Iterator[PlacedTrial]:
+    """Yield every complete trial, method by method: front, dominated, left out."""
     histories = {m.method: {t.number: t for t in m.tuning.history} for m in analysis.record.methods}
     for front in analysis.fronts:
         places = {
@@ -181,7 +195,7 @@ def _placed(analysis: Analysis) -> Iterator[PlacedTrial]:
 
 
 def _are_numbers(values: Iterable[Any]) -> bool:
-    """Whether options have taken nothing but numbers, where they have a value."""
+    """Return whether all values other than None are numbers."""
     return all(
         isinstance(value, int | float) and not isinstance(value, bool)
         for value in values
@@ -189,7 +203,7 @@ def _are_numbers(values: Iterable[Any]) -> bool:
     )
 
 
-def _option(value: Any) -> str:
+def _value(value: Any) -> str:
     if isinstance(value, bool | str):
         return str(value)
     return f"{value:.4g}" if isinstance(value, int | float) else as_json(value)

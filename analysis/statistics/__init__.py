@@ -1,1 +1,1 @@
-"""Arrays in, numbers out: estimates, paired tests, power, Pareto fronts."""
+"""Statistics of arrays: estimates, paired tests, power, Pareto fronts."""

@@ -1,4 +1,4 @@
-"""Estimates with their uncertainty: means, differences, standardised effects, shares of wins.
+"""Estimates with uncertainty: means, differences, standardised effects, shares of wins.
 
 Shape legend: S seeds; `values` and `differences` are [S], one number per seed.
 """
@@ -17,17 +17,18 @@ from statsmodels.stats.proportion import (  # type: ignore[import-untyped, unuse
 
 Array = NDArray[np.float64]
 
-DECIMALS = 10  # of a score; beyond is round-off
-SMALLEST_DIFFERENCE = 0.5 * 10.0**-DECIMALS  # of two scores; below, they are equal
+DECIMALS = 10  # of a score; further decimals are round-off
+SMALLEST_DIFFERENCE = 0.5 * 10.0**-DECIMALS  # scores closer than this are equal
 
-LARGE_EFFECT = 1000.0  # d_z from which the mean is certain beside the standard deviation
-FEWEST_FOR_INTERVAL = 3  # below, the seeds are listed and no interval is given
-MEANINGFUL_SHARE = 0.75  # of won seeds, Bouthillier et al. 2021
+LARGE_EFFECT = 1000.0  # d_z beyond which only the uncertainty of the standard deviation matters
+FEWEST_FOR_INTERVAL = 3  # fewer seeds are listed, without an interval
+MEANINGFUL_SHARE = 0.75  # share of won seeds, Bouthillier et al. 2021
+SPREAD_LEVEL = 0.8  # of the upper limit of a standard deviation
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean of n seeds, sample standard deviation (ddof 1) and t-interval; None where undefined."""
+    """Mean of n seeds, sample standard deviation (ddof 1), t-interval; None where undefined."""
 
     n: int
     mean: float | None
@@ -38,7 +39,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Effect:
-    """Hedges' g_z and its interval."""
+    """Hedges' g_z and the interval of g_z."""
 
     g: float
     low: float
@@ -47,36 +48,40 @@ class Effect:
 
 @dataclass(frozen=True)
 class Wins:
-    """Seeds won, tied and lost, and the paired probability of outperforming with its interval."""
+    """Seeds won, tied and lost, and the paired probability of outperforming with an interval."""
 
     wins: int
     ties: int
     losses: int
-    share: float
+    share: float  # P(win)
     low: float
     high: float
 
     @property
     def meaningful(self) -> bool:
-        """Whether the share is meaningfully above one half."""
+        """Whether P(win) is meaningfully above 1/2."""
         return is_meaningful(self.low, self.high)
 
 
 def is_meaningful(low: float | None, high: float | None) -> bool:
-    """Whether the interval of a P(win) excludes 1/2 from above and reaches beyond 3/4."""
+    """Return whether the interval of a P(win) lies above 1/2 and reaches beyond 3/4."""
     return low is not None and high is not None and low > 0.5 and high > MEANINGFUL_SHARE
 
 
 def estimate(values: Array, confidence: float = 0.95) -> Estimate:
-    """Mean, standard deviation (ddof 1) and t-interval of the seeds.
+    """Return mean, standard deviation (ddof 1) and t-interval of the seeds.
 
     Args:
         values: [S], finite.
         confidence: level of the interval mean +- t_{n-1} sd / sqrt(n).
 
-    No interval below 3 seeds, no standard deviation below 2, no mean of nothing. No interval of
-    values that do not vary either: one without width would look like certainty. The interval is
-    honest for normal seeds and a little narrow for skewed ones (89 to 93 % at 5 seeds).
+    The mean needs 1 seed, the standard deviation 2, the interval 3. Identical values have no
+    interval, because an interval without width would look like certainty. The interval has its
+    nominal coverage for normal seeds and is a little narrow for skewed seeds (89 to 93 % at 5
+    seeds).
+
+    >>> estimate(np.array([1.0, 2.0, 3.0])).mean
+    2.0
     """
     n = len(values)
     if n == 0:
@@ -92,30 +97,31 @@ def estimate(values: Array, confidence: float = 0.95) -> Estimate:
 
 
 def paired_differences(first: Array, second: Array) -> Array:
-    """first - second [S]; exactly zero where the two agree to 10 decimals.
+    """Return first - second [S], exactly zero where both agree to 10 decimals.
 
-    So equal scores tie, whatever the round-off of their sums. Other differences are not rounded:
-    those that are equal or cancel out on paper, such as 1/30 + 1/30 and 2/30, would do so no longer
-    (and a mean over tasks of unequal size lies on no grid of the test set to round to).
+    Scores that are equal on paper then tie in spite of round-off. Other differences are not
+    rounded: differences that are equal or cancel out on paper, such as 1/30 + 1/30 and 2/30, would
+    no longer do so. (Nor is there a grid to round to: a mean over tasks of unequal size is no
+    multiple of one over the number of test samples.)
     """
     d = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     return np.where(np.abs(d) < SMALLEST_DIFFERENCE, 0.0, d)
 
 
 def all_identical(values: Array) -> bool:
-    """Whether the values agree up to round-off: nothing that rests on their spread is defined."""
+    """Return whether two or more values agree up to round-off, and so have no spread."""
     if len(values) < 2:
         return False
     return bool(np.ptp(values) <= 1e-12 * max(1.0, float(np.max(np.abs(values)))))
 
 
-def sd_upper_limit(sd: float, n: int, level: float = 0.8) -> float:
-    """Upper limit of the true standard deviation: sd sqrt((n-1) / chi2_{1-level, n-1})."""
-    return sd * math.sqrt((n - 1) / float(stats.chi2.ppf(1 - level, n - 1)))
+def sd_upper_limit(sd: float, n: int) -> float:
+    """Return the upper 80 % limit of the standard deviation: sd sqrt((n-1) / chi2_{0.2, n-1})."""
+    return sd * math.sqrt((n - 1) / float(stats.chi2.ppf(1 - SPREAD_LEVEL, n - 1)))
 
 
 def hedges_correction(df: int) -> float:
-    """J(df) = Gamma(df/2) / (sqrt(df/2) Gamma((df-1)/2)), about 1 - 3/(4 df - 1)."""
+    """Return J(df) = Gamma(df/2) / (sqrt(df/2) Gamma((df-1)/2)), about 1 - 3/(4 df - 1)."""
     if df < 2:
         return 0.0  # the gamma function in the denominator is infinite
     logarithm = special.gammaln(df / 2) - special.gammaln((df - 1) / 2)
@@ -123,10 +129,10 @@ def hedges_correction(df: int) -> float:
 
 
 def standardised_interval(d_z: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of the uncorrected d_z = mean / sd of n differences, by the non-central t.
+    """Return the interval of the uncorrected d_z = mean / sd of n differences (non-central t).
 
-    A d_z of thousands, of differences that hardly vary, by its limit d_z sqrt(chi2_{n-1} / (n-1)):
-    the non-central t itself takes minutes there and loses all digits.
+    For |d_z| of 1000 and more (differences with almost no spread) the interval is that of the limit
+    d_z sqrt(chi2_{n-1} / (n-1)): the non-central t takes minutes there and loses all digits.
     """
     if abs(d_z) >= LARGE_EFFECT:
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
@@ -148,14 +154,15 @@ def standardised_interval(d_z: float, n: int, confidence: float = 0.95) -> tuple
 
 
 def hedges_g(differences: Array, confidence: float = 0.95) -> Effect:
-    """Hedges' g_z = J(n-1) mean / sd of paired differences, and its interval.
+    """Return Hedges' g_z = J(n-1) mean / sd of paired differences, and the interval of g_z.
 
     Args:
         differences: [S], at least 3, not all identical.
         confidence: level of the interval.
 
-    The limits are those of d_z by the non-central t times the same J. g_z measures in standard
-    deviations of the difference, so it grows with the pairing: read it beside the difference.
+    The limits are the limits of d_z (non-central t) times J. The unit of g_z is the standard
+    deviation of the differences, so g_z grows with the correlation of the pairs: read g_z together
+    with the difference.
     """
     n = len(differences)
     d_z = float(np.mean(differences) / np.std(differences, ddof=1))
@@ -165,10 +172,10 @@ def hedges_g(differences: Array, confidence: float = 0.95) -> Effect:
 
 
 def probability_of_outperforming(gains: Array, confidence: float = 0.95) -> Wins:
-    """P(win) = (wins + ties/2) / n with the Wilson interval.
+    """Return P(win) = (wins + ties/2) / n with the Wilson interval.
 
     Args:
-        gains: [S], one difference per seed, oriented so that positive means won.
+        gains: [S], one difference per seed, with the sign that makes a win positive.
         confidence: level of the interval.
     """
     wins, losses = int(np.sum(gains > 0)), int(np.sum(gains < 0))
@@ -178,15 +185,16 @@ def probability_of_outperforming(gains: Array, confidence: float = 0.95) -> Wins
 
 
 def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a share; ties may make `successes` a half."""
+    """Return the Wilson score interval of a share; ties may make `successes` half-integer."""
     low, high = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
     return max(0.0, float(low)), min(1.0, float(high))
 
 
 def correlation(first: Array, second: Array) -> float | None:
-    """Pearson correlation of paired scores; None below 3 pairs or where one side is constant.
+    """Return the Pearson correlation of paired scores; None below 3 pairs or for constant scores.
 
-    It says what the pairing bought: the variance of the difference shrinks with it.
+    The correlation measures the gain from pairing: the higher the correlation, the smaller the
+    variance of the differences.
     """
     if len(first) < FEWEST_FOR_INTERVAL:
         return None
@@ -199,6 +207,6 @@ def correlation(first: Array, second: Array) -> float | None:
 
 
 def noncentral_t_cdf(t: float, df: int, shift: float) -> float:
-    """P(T <= t) of the non-central t; in tails that scipy cannot compute, the limit 0 or 1."""
+    """Return P(T <= t) of the non-central t; in tails beyond scipy's reach the limit, 0 or 1."""
     value = float(special.nctdtr(df, shift, t))
     return value if math.isfinite(value) else float(shift < t)

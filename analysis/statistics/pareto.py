@@ -1,9 +1,9 @@
-"""Sweeps with several objectives: what is dominated, the front, and its hypervolume.
+"""Sweeps with several objectives: dominated trials, the Pareto front, and the hypervolume.
 
-Shape legend: P points, K objectives. Inside, objectives are losses [P, K]: less is better.
+Shape legend: P points, K objectives. The functions work on losses [P, K]: lower is better.
 
-Objectives of a trial are means over its tuning seeds, so a front is a statement about those: two
-neighbours on it may change places on fresh seeds.
+Objectives of a trial are means over the tuning seeds, so a front holds for the tuning seeds: on
+fresh seeds two neighbours on the front may change places.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Direction = Literal["minimize", "maximize"]
 
 @dataclass(frozen=True)
 class Point:
-    """One complete trial: its number and its objectives in the study's order."""
+    """One complete trial: the number, and the objectives in the study's order."""
 
     number: int
     values: tuple[float, ...]
@@ -30,11 +30,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Front:
-    """One method's trials sorted into those on the front, the dominated and the left out.
+    """One method's trials: on the front, dominated, and left out.
 
-    `points` are ordered by the first objective, best first. `hypervolume` is the volume (product of
-    the objectives' units) between the front and `reference`, `share` that volume in units of the
-    box from `reference` to the study's best value of each objective: 0 to 1, None for a flat box.
+    `points` is the front, ordered by the first objective, best first. `hypervolume` is the volume
+    between the front and `reference`, in the product of the objectives' units. `share` is the
+    hypervolume relative to the box from `reference` to the study's best value of each objective: 0
+    to 1, None for a flat box.
     """
 
     method: str
@@ -50,28 +51,34 @@ class Front:
 def study_fronts(
     trials: Mapping[str, Sequence[Point]], directions: Sequence[Direction]
 ) -> tuple[Front, ...]:
-    """The front of each method's trials, all measured from one reference point.
+    """Return the front of each method, with one reference point for all methods.
 
     Args:
-        trials: method -> its complete trials.
+        trials: method -> the complete trials of the method.
         directions: `minimize` or `maximize`, one per objective.
 
     The reference point is the worst value of each objective among all complete trials of all
-    methods, so hypervolumes of one study compare with each other, and with no other study's. A
-    point that is worst in one objective adds nothing, however good it is in the others.
+    methods. Hypervolumes are therefore comparable within a study and not between studies. A point
+    with the worst value of one objective adds no volume, however good the other objectives are.
+
+    >>> trials = {"ewc": [Point(0, (0.9, 5.0)), Point(1, (0.8, 9.0)), Point(2, (0.7, 2.0))]}
+    >>> (front,) = study_fronts(trials, ["maximize", "minimize"])
+    >>> [point.number for point in front.points], front.dominated
+    ([0, 2], (1,))
     """
     _check(trials, directions)
-    everything = _losses([p for points in trials.values() for p in points], directions)
-    finite = everything[np.all(np.isfinite(everything), axis=1)]
+    losses = _losses([p for points in trials.values() for p in points], directions)
+    finite = losses[np.all(np.isfinite(losses), axis=1)]
     worst = finite.max(axis=0) if len(finite) else None
     best = finite.min(axis=0) if len(finite) else None
-    return tuple(_front(name, of, directions, worst, best) for name, of in trials.items())
+    return tuple(_front(name, points, directions, worst, best) for name, points in trials.items())
 
 
 def dominated(losses: Array) -> list[bool]:
-    """For each point of [P, K], whether another is at least as good in all and better in one.
+    """Return for each point of [P, K] whether another point is at least as good in all objectives
+    and better in one.
 
-    Equal points do not dominate each other, nor do those that differ by round-off.
+    Points that are equal, or differ by round-off, do not dominate each other.
     """
     losses = np.round(losses, DECIMALS)
     return [
@@ -81,11 +88,12 @@ def dominated(losses: Array) -> list[bool]:
 
 
 def hypervolume(losses: Array, reference: Array) -> float:
-    """Exact volume of what [P, K] points dominate, up to the reference point [K].
+    """Return the exact volume that points [P, K] dominate, up to the reference point [K].
 
-    Points not better than the reference in every objective add nothing. Two objectives: the area
-    under a staircase; more: slices along the last objective, each a problem with one less (Zitzler
-    1999). Meant for fronts of some hundred points and up to four objectives.
+    Only points better than the reference in every objective add volume. Two objectives: the area
+    under a staircase. More objectives: slices along the last objective, each a problem with one
+    objective fewer (Zitzler 1999). Meant for fronts of some hundred points and up to four
+    objectives.
     """
     inside = losses[np.all(losses < reference, axis=1)]
     if not len(inside):
@@ -125,14 +133,14 @@ def _front(
 ) -> Front:
     finite = [p for p in points if all(map(math.isfinite, p.values))]
     losses = _losses(finite, directions)
-    beaten = dominated(losses)
+    is_dominated = dominated(losses)
     order = sorted(range(len(finite)), key=lambda i: (*losses[i].tolist(), finite[i].number))
     volume = hypervolume(losses, worst) if worst is not None else 0.0
     return Front(
         method=method,
         directions=tuple(directions),
-        points=tuple(finite[i] for i in order if not beaten[i]),
-        dominated=tuple(sorted(finite[i].number for i in order if beaten[i])),
+        points=tuple(finite[i] for i in order if not is_dominated[i]),
+        dominated=tuple(sorted(finite[i].number for i in order if is_dominated[i])),
         left_out=tuple(sorted({p.number for p in points} - {p.number for p in finite})),
         reference=None if worst is None else tuple((_signs(directions) * worst + 0.0).tolist()),
         hypervolume=volume,
@@ -148,7 +156,7 @@ def _share(volume: float, worst: Array | None, best: Array | None) -> float | No
 
 
 def _signs(directions: Sequence[Direction]) -> Array:
-    """+1 for an objective to minimise, -1 for one to maximise [K]."""
+    """Return [K]: +1 for an objective to minimise, -1 for an objective to maximise."""
     return np.array([1.0 if d == "minimize" else -1.0 for d in directions])
 
 

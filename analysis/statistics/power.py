@@ -1,26 +1,28 @@
-"""What a number of seeds can and cannot show.
+"""Power: the effects that a number of seeds can show.
 
-By the paired t test, whose power the exact sign-flip test nearly has from 8 seeds on, except where
-it needs unanimous seeds: there by the exact test itself, which is the one that decides.
+The verdict is by the exact sign-flip test. From 8 seeds on its power is nearly that of the paired t
+test, so the power here is that of the t test. Where the exact test rejects only if all seeds agree
+in sign, the power is that of the exact test.
 
-Power is computed here from the non-central t: statsmodels' `TTestPower.solve_power` returns wrong
-effects without a word for few seeds and small alpha.
+Power is computed from the non-central t, because statsmodels' `TTestPower.solve_power` silently
+returns wrong effects for few seeds and small alpha.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 from scipy import optimize, special, stats
 
 from analysis.statistics.estimates import noncentral_t_cdf, sd_upper_limit
 
 TARGET_POWER = 0.8
-MOST_SEEDS = 10_000  # beyond, a study of seeds is not the way to see the difference
+MOST_SEEDS = 10_000  # an effect that needs more seeds is not worth a study
 
 
 def paired_power(effect: float, n: int, alpha: float = 0.05) -> float:
-    """Power of the two-sided paired t test for a true d_z = `effect` with n seeds."""
+    """Return the power of the two-sided paired t test for a true d_z = `effect` with n seeds."""
     critical = float(stats.t.ppf(1 - alpha / 2, n - 1))
     shift = effect * math.sqrt(n)
     above = 1 - noncentral_t_cdf(critical, n - 1, shift)
@@ -28,12 +30,14 @@ def paired_power(effect: float, n: int, alpha: float = 0.05) -> float:
 
 
 def detectable_effect(n: int, alpha: float = 0.05, power: float = TARGET_POWER) -> float:
-    """Smallest true d_z that n seeds show with that power; times s_d it is in metric units.
+    """Return the smallest true d_z that the t test on n seeds shows with the given power.
+
+    Times the standard deviation of the differences, the effect is in metric units.
 
     Args:
-        n: seeds, at least 2.
+        n: number of seeds, at least 2.
         alpha: two-sided level; alpha / m for m comparisons (Bonferroni, the first step of Holm).
-        power: chance of seeing the effect.
+        power: probability of rejecting the null hypothesis.
     """
     upper = 1.0
     while paired_power(upper, n, alpha) < power:
@@ -42,12 +46,12 @@ def detectable_effect(n: int, alpha: float = 0.05, power: float = TARGET_POWER) 
 
 
 def unanimous_effect(n: int, alpha: float = 0.05, power: float = TARGET_POWER) -> float | None:
-    """Smallest true d_z that the exact sign-flip test shows where it needs unanimous signs.
+    """Return the smallest true d_z that the exact test shows where unanimous signs are needed.
 
-    The k-th most extreme of all flips has p = k 2^(1-n). Where only k = 1 is at most alpha, the
-    test rejects if and only if all n seeds agree in sign, with power Phi(d)^n + Phi(-d)^n for
-    normal differences: clearly less than the t test has. None where alpha is out of reach, or
-    within reach of more flips.
+    The k-th most extreme of all flips has p = k 2^(1-n). If only k = 1 has p <= alpha, the test
+    rejects if and only if all n seeds agree in sign. For normal differences the power is then
+    Phi(d)^n + Phi(-d)^n, clearly less than the power of the t test. None if no flip, or more than
+    one, has p <= alpha.
     """
     if not 1 <= math.ldexp(alpha, min(n - 1, 1000)) < 2:
         return None
@@ -59,12 +63,15 @@ def unanimous_effect(n: int, alpha: float = 0.05, power: float = TARGET_POWER) -
 
 
 def visible_effect(n: int, alpha: float = 0.05, power: float = TARGET_POWER) -> float:
-    """Smallest true d_z that n seeds show with that power in the exact test, which decides."""
+    """Return the smallest true d_z that the exact test on n seeds shows with the given power."""
     return unanimous_effect(n, alpha, power) or detectable_effect(n, alpha, power)
 
 
 def seeds_to_show(effect: float, alpha: float = 0.05, power: float = TARGET_POWER) -> int | None:
-    """Fewest seeds that show a true d_z = `effect` in the exact test; None beyond 10,000."""
+    """Return the fewest seeds on which the exact test shows a true d_z = `effect`.
+
+    None if more than 10,000 seeds are needed.
+    """
     seeds = seeds_for_effect(effect, alpha, power)
     while seeds is not None and (unanimous_effect(seeds, alpha, power) or 0.0) > abs(effect):
         seeds += 1
@@ -72,29 +79,26 @@ def seeds_to_show(effect: float, alpha: float = 0.05, power: float = TARGET_POWE
 
 
 def seeds_for_effect(effect: float, alpha: float = 0.05, power: float = TARGET_POWER) -> int | None:
-    """Fewest seeds that show a true d_z = `effect` with that power; None beyond 10,000."""
-    size = abs(effect)
-    if paired_power(size, MOST_SEEDS, alpha) < power:
-        return None
-    low, high = 1, MOST_SEEDS
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = paired_power(size, middle, alpha) >= power
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+    """Return the fewest seeds on which the t test shows a true d_z = `effect`.
+
+    None if more than 10,000 seeds are needed.
+
+    >>> seeds_for_effect(1.0)
+    10
+    """
+    counts = range(2, MOST_SEEDS + 1)  # power grows with the number of seeds
+    found = bisect_left(counts, True, key=lambda n: paired_power(abs(effect), n, alpha) >= power)
+    return counts[found] if found < len(counts) else None
 
 
-def seeds_for_difference(
-    difference: float, sd: float, n: int, alpha: float = 0.05, power: float = TARGET_POWER
-) -> int | None:
-    """Seeds needed if the observed difference were the true one.
+def seeds_for_difference(difference: float, sd: float, n: int, alpha: float = 0.05) -> int | None:
+    """Return the number of seeds needed if the observed difference is the true difference.
 
     Args:
         difference: mean difference seen with n seeds.
-        sd: standard deviation of the n differences; its upper 80 % limit is used, because a small
-            sample often underestimates it.
-        n: seeds seen.
+        sd: standard deviation of the n differences. The calculation uses its upper 80 % limit,
+            because a small sample often underestimates the standard deviation.
+        n: number of seeds seen.
         alpha: two-sided level, alpha / m for m comparisons.
-        power: chance of seeing the difference.
     """
-    return seeds_to_show(difference / sd_upper_limit(sd, n), alpha, power)
+    return seeds_to_show(difference / sd_upper_limit(sd, n), alpha)

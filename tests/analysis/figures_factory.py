@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.text import Text
 
-from analysis.figures import pictures
+from analysis.figures import common, pictures
 from analysis.one_study.analyse import analyse
 from analysis.records import (
     DiagnosticRecord,
@@ -118,6 +118,11 @@ def names(analysis):
 def picture(analysis, name):
     (found,) = [p for p in pictures(analysis) if p.name == name]
     return found
+
+
+def svg(picture):
+    """The picture as it stands in a page."""
+    return common.inline(common.encoded(picture.draw(), "svg").decode(), picture)
 
 
 def drawn(analysis, name):

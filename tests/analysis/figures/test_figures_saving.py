@@ -11,11 +11,18 @@ from xml.etree import ElementTree
 import figures_factory as factory
 import matplotlib
 import pytest
+from figures_factory import svg
 
-from analysis.figures import inline, pictures, save, svg
+from analysis.figures import inline, pictures, save
 from analysis.one_study.analyse import analyse
 
 pytestmark = pytest.mark.filterwarnings("error")
+
+
+def saved(picture, folder):
+    """The bytes of the files that a picture is saved as, by their endings."""
+    save(picture, folder)
+    return {path.suffix: path.read_bytes() for path in folder.glob(f"{picture.name}.*")}
 
 
 def all_pictures(**fields):
@@ -28,27 +35,21 @@ def local(tag):
 
 def test_three_files_of_each_picture(tmp_path):
     for picture in all_pictures(methods=2):
-        paths = save(picture, tmp_path / "new" / "figures")
-        assert [path.name for path in paths] == [
-            f"{picture.name}.{kind}" for kind in ("svg", "png", "pdf")
-        ]
-        starts = [path.read_bytes()[:5] for path in paths]
-        assert starts[0] == b"<?xml"
-        assert starts[1] == b"\x89PNG\r"
-        assert starts[2] == b"%PDF-"
+        files = saved(picture, tmp_path / "new" / "figures")
+        starts = {suffix: content[:5] for suffix, content in files.items()}
+        assert starts == {".svg": b"<?xml", ".png": b"\x89PNG\r", ".pdf": b"%PDF-"}
 
 
 def test_the_same_picture_gives_the_same_bytes(tmp_path):
-    first = [save(picture, tmp_path / "a") for picture in all_pictures(methods=2)]
+    first = [saved(picture, tmp_path / "a") for picture in all_pictures(methods=2)]
     time.sleep(1.1)  # a date in the files would differ
-    second = [save(picture, tmp_path / "b") for picture in all_pictures(methods=2)]
-    for one, other in zip(first, second, strict=True):
-        assert [p.read_bytes() for p in one] == [p.read_bytes() for p in other]
+    second = [saved(picture, tmp_path / "b") for picture in all_pictures(methods=2)]
+    assert first == second
 
 
 def test_names_with_metacharacters_stand_in_the_svg(tmp_path):
     for picture in all_pictures(names=list(factory.ODD))[:5]:
-        text = save(picture, tmp_path)[0].read_text()
+        text = saved(picture, tmp_path)[".svg"].decode()
         words = [e.text for e in ElementTree.fromstring(text).iter() if local(e.tag) == "text"]
         assert not any(w and "mathdefault" in w for w in words)
         if picture.name == "forest":
@@ -106,7 +107,7 @@ def test_several_svgs_share_no_ids():
 
 def test_a_saved_file_can_stand_in_a_page(tmp_path):
     picture = all_pictures(methods=2)[0]
-    assert inline(save(picture, tmp_path)[0].read_text(), picture) == svg(picture)
+    assert inline(saved(picture, tmp_path)[".svg"].decode(), picture) == svg(picture)
 
 
 def test_a_title_with_metacharacters_is_escaped():
@@ -135,8 +136,8 @@ def test_pyplot_is_never_imported():
     code = (
         "import sys; sys.path.insert(0, 'tests/analysis'); import figures_factory as f;"
         "from analysis.one_study.analyse import analyse;"
-        "from analysis.figures import pictures, svg;"
-        "[svg(p) for p in pictures(analyse(f.study(methods=2)))];"
+        "from analysis.figures import pictures;"
+        "[f.svg(p) for p in pictures(analyse(f.study(methods=2)))];"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-W", "error", "-c", code]).returncode == 0

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 
+import figures_factory
 import pytest
 from reported import hostile_study, pictures, svg, whole_study
 
@@ -28,13 +29,12 @@ def test_files_of_a_study():
 
 
 def test_paths_never_depend_on_names():
-    assert set(files(analyse(hostile_study()))) == set(
-        files(analyse(whole_study([f"m{i}" for i in range(6)])))
-    )
+    hostile, plain = hostile_study(), whole_study([f"m{i}" for i in range(6)])
+    assert set(files(analyse(hostile), (), svg)) == set(files(analyse(plain), (), svg))
 
 
 def test_a_wide_table_has_one_csv_and_a_tex_for_each_part():
-    texts = files(analyse(whole_study(n=12)))
+    texts = files(analyse(whole_study(n=12)), (), svg)
     assert "tables/seeds-2.tex" in texts
     assert "tables/seeds-2.csv" not in texts
     assert texts["tables/seeds.csv"].count("\n") == 1 + 3 * 12
@@ -48,7 +48,7 @@ def test_the_same_analysis_gives_the_same_bytes():
 def test_drawn_figures_keep_their_parts_together_on_one_page():
     analysis = analyse(whole_study())
     drawn = figures.pictures(analysis)
-    page = files(analysis, drawn)["index.html"]
+    page = files(analysis, drawn, figures_factory.svg)["index.html"]
     ids = re.findall(r'\bid="([^"]+)"', page)
     used = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)|aria-labelledby="([^"]+)"', page)
     assert page.count("<svg") == len(drawn) > 5
@@ -58,7 +58,7 @@ def test_drawn_figures_keep_their_parts_together_on_one_page():
 
 def test_without_pictures_nothing_is_drawn(monkeypatch):
     monkeypatch.setitem(sys.modules, "analysis.figures", None)
-    assert "<svg" not in files(analyse(whole_study()))["index.html"]
+    assert "<svg" not in files(analyse(whole_study()), (), svg)["index.html"]
 
 
 @pytest.mark.filterwarnings("error")
@@ -66,7 +66,7 @@ def test_thirty_methods_take_less_than_four_seconds():
     names = [f"method_{i:02}" for i in range(30)]
     analysis = analyse(whole_study(names, n=12, tasks=10))
     start = time.process_time()
-    files(analysis)
+    files(analysis, (), svg)
     assert time.process_time() - start < 4
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.one_study.searches import expected_best, search, tuning_row
+from analysis.one_study.searches import expected_best, sweep_history, tuning_row
 from analysis.records import MethodRecord, TrialRecord, TuningRecord
 
 
@@ -40,7 +40,7 @@ def test_the_expected_best_is_the_mean_over_all_subsets(values, sign):
 
 
 def test_the_defaults_are_no_random_draw():
-    found = search(method([0.9, 0.1, 0.3]), 1)
+    found = sweep_history(method([0.9, 0.1, 0.3]), 1)
     assert found.expected == pytest.approx((0.2, 0.3))
     assert found.best_so_far == (0.9, 0.9, 0.9)
 
@@ -54,17 +54,17 @@ def test_the_defaults_are_no_random_draw():
     ],
 )
 def test_where_it_is_not_valid_there_is_a_reason_and_no_curve(record, why):
-    found = search(record, 1)
+    found = sweep_history(record, 1)
     assert found.expected == ()
     assert why in found.not_expected
 
 
 def test_a_smaller_objective_may_be_the_better_one():
-    assert search(method([0.5, 0.2, None, 0.4]), -1).best_so_far == (0.5, 0.2, 0.2, 0.2)
+    assert sweep_history(method([0.5, 0.2, None, 0.4]), -1).best_so_far == (0.5, 0.2, 0.2, 0.2)
 
 
 def test_nothing_is_best_before_the_first_value():
-    assert search(method([None, 0.2]), 1).best_so_far == (None, 0.2)
+    assert sweep_history(method([None, 0.2]), 1).best_so_far == (None, 0.2)
 
 
 def test_options_come_by_importance_with_what_each_complete_trial_took():
@@ -73,14 +73,14 @@ def test_options_come_by_importance_with_what_each_complete_trial_took():
         replace(t, params={**t.params, "ratio": t.number}) for t in record.tuning.history
     )
     tuning = replace(record.tuning, history=history, importance={"ratio": 0.7, "lr": 0.3})
-    first, second = search(replace(record, tuning=tuning), 1).slices
+    first, second = sweep_history(replace(record, tuning=tuning), 1).slices
     assert (first.option, first.importance) == ("ratio", 0.7)
     assert first.points == ((0, 0.1), (1, 0.2))
     assert second.points == ((0.1, 0.1), (0.01, 0.2))
 
 
 def test_there_is_no_search_where_nothing_was_tuned():
-    assert search(method([]), 1) is None
+    assert sweep_history(method([]), 1) is None
 
 
 def test_optimism_is_what_tuning_promised_and_fresh_seeds_did_not_keep():

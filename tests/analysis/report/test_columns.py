@@ -9,13 +9,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from reported import whole_study
+from reported import svg, whole_study
 
 from analysis.formats.renderings import across_files, files
 from analysis.many_studies.compare import compare_streams, streams_of
 from analysis.one_study.analyse import analyse
 from analysis.report import comparison_tables, many_tables, tables, tuning_tables
-from analysis.report.columns import Column, at, interval, numbers, plus_minus, together
+from analysis.report.columns import Column, interval, item_of, merged, numbers, plus_minus
 from study.console import print_results
 
 ROW = SimpleNamespace(low=0.125, high=None, name="ewc", sizes={"memory": 7}, values=(1, 2))
@@ -23,8 +23,8 @@ MADE_UP = numbers("made_up", "made-up heading", lambda row: 1 / 3)
 
 
 def test_a_value_is_the_rows_attribute_unless_told():
-    assert Column("name", "method").of(ROW) == "ewc"
-    assert Column("name", "method", lambda row: row.low).of(ROW) == 0.125
+    assert Column("name", "method").value_of(ROW) == "ewc"
+    assert Column("name", "method", lambda row: row.low).value_of(ROW) == 0.125
 
 
 def test_a_missing_value_is_never_formatted():
@@ -34,15 +34,15 @@ def test_a_missing_value_is_never_formatted():
 
 
 def test_what_a_row_holds_under_a_key_or_at_a_place():
-    assert (at("sizes", "memory")(ROW), at("sizes", "other")(ROW)) == (7, None)
-    assert (at("values", 1)(ROW), at("values", 2)(ROW)) == (2, None)
+    assert (item_of("sizes", "memory")(ROW), item_of("sizes", "other")(ROW)) == (7, None)
+    assert (item_of("values", 1)(ROW), item_of("values", 2)(ROW)) == (2, None)
 
 
 def test_numbers_together_on_pages_are_apart_in_files():
-    low, high, page = together("ends", str, "low", "high")
-    assert (low.key, low.heading, low.of(ROW)) == ("low", "", 0.125)
-    assert (high.key, high.heading, high.of(ROW)) == ("high", "", None)
-    assert (page.key, page.heading, page.of(ROW)) == ("", "ends", (0.125, None))
+    low, high, page = merged("ends", str, "low", "high")
+    assert (low.key, low.heading, low.value_of(ROW)) == ("low", "", 0.125)
+    assert (high.key, high.heading, high.value_of(ROW)) == ("high", "", None)
+    assert (page.key, page.heading, page.value_of(ROW)) == ("", "ends", (0.125, None))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_column_of_a_table_is_in_every_format(module, function, name, monkeypa
     lost = replace(study.methods[2], failures={107: "boom"})
     study = replace(study, methods=[*study.methods[:2], lost])
     monkeypatch.setattr(module, function, lambda analysis: with_made_up(build(analysis)))
-    assert_everywhere(files(analyse(study)), name)
+    assert_everywhere(files(analyse(study), (), svg), name)
 
 
 def test_a_column_of_the_comparisons_is_in_every_format(monkeypatch, capsys):
@@ -94,7 +94,7 @@ def test_a_column_of_the_comparisons_is_in_every_format(monkeypatch, capsys):
     entry = (comparison_tables.VERDICTS, MADE_UP)
     monkeypatch.setattr(comparison_tables, "_columns", lambda analysis: (*build(analysis), entry))
     analysis = analyse(whole_study())
-    texts = files(analysis)
+    texts = files(analysis, (), svg)
     assert_everywhere(texts, "comparisons")
     assert {row["made_up"] for row in json.loads(texts["report.json"])["comparisons"]} == {1 / 3}
     print_results(analysis)
@@ -108,7 +108,7 @@ def test_a_column_is_in_the_document_too(function, block, monkeypatch):
     module = tables if block == "methods" else tuning_tables
     build = getattr(module, function)
     monkeypatch.setattr(module, function, lambda analysis: with_made_up(build(analysis)))
-    document = json.loads(files(analyse(whole_study()))["report.json"])
+    document = json.loads(files(analyse(whole_study()), (), svg)["report.json"])
     assert {row["made_up"] for row in document[block]} == {1 / 3}
 
 
@@ -132,4 +132,4 @@ def test_a_column_over_several_studies_is_in_every_format(function, name, monkey
     across = compare_streams(streams_of(analyses), resamples=50)
     build = getattr(many_tables, function)
     monkeypatch.setattr(many_tables, function, lambda *of: with_made_up(build(*of)))
-    assert_everywhere(across_files(across, analyses), name)
+    assert_everywhere(across_files(across, analyses, (), svg), name)

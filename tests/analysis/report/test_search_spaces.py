@@ -6,7 +6,7 @@ import csv
 import json
 from dataclasses import replace
 
-from reported import whole_study
+from reported import svg, whole_study
 
 from analysis.formats.renderings import files
 from analysis.one_study.analyse import analyse
@@ -59,7 +59,7 @@ def test_a_method_that_has_nothing_to_confirm_chose_nothing():
 
 
 def test_the_table_is_in_every_format():
-    texts = files(analyse(whole_study()))
+    texts = files(analyse(whole_study()), (), svg)
     for path in ("index.html", "report.md", "tables/search_spaces.tex"):
         assert "Search spaces" in texts[path]
         assert "0.0001 to 1" in texts[path]
@@ -85,7 +85,7 @@ def test_the_table_is_in_every_format():
 def test_a_record_without_spaces_has_no_table():
     whole = whole_study()
     old = [replace(method, tuning=TuningRecord()) for method in whole.methods]
-    texts = files(analyse(replace(whole, methods=old)))
+    texts = files(analyse(replace(whole, methods=old)), (), svg)
     assert not {"tables/search_spaces.csv", "tables/search_spaces.tex"} & set(texts)
     assert "Search spaces" not in texts["report.md"]
     assert json.loads(texts["report.json"])["search_spaces"] == []

@@ -171,7 +171,7 @@ def test_a_study_that_tunes_nothing_says_so():
 
 def test_a_sweep_that_has_not_begun_is_not_one_that_nobody_asked_for():
     study = whole_study()
-    asked = [replace(method, tuning=TuningRecord(0, asked=4)) for method in study.methods]
+    asked = [replace(method, tuning=TuningRecord(0, asked_trials=4)) for method in study.methods]
     (table,) = report(replace(study, methods=asked, tune_seeds=[0, 1]))["Tuning"]
     assert cells(table, "trials") == ["0"] * len(asked)
 
