@@ -188,7 +188,7 @@ def retention_first(matrix: Array) -> Array:
 
 @metric("ratio, 0 to 1.5", worst=0.0, transfer=True)
 def retention_ratio(matrix: Array) -> Array:
-    """Final accuracy relative to that just after learning, old tasks:
+    """Final accuracy on the old tasks, relative to the accuracy just after learning each task:
     (1/(T-1)) sum_{j<T} R[T,j]/R[j,j].
 
     The denominator is max(R[j,j], 1e-6), and each ratio is clipped to [0, 1.5], so that a task that
@@ -212,7 +212,7 @@ def newest_accuracy(matrix: Array) -> Array:
 
 @metric(CHANGE, worst=-1.0, transfer=True)
 def backward_transfer(matrix: Array) -> Array:
-    """Change of the old tasks' accuracy since they were learnt:
+    """Change of the accuracy on the old tasks since each task was learnt:
     (1/(T-1)) sum_{j<T} (R[T,j] - R[j,j]).
 
     Negative values are forgetting (Lopez-Paz and Ranzato 2017, GEM). NaN for T = 1.
@@ -273,8 +273,8 @@ def recency_bias(counts: Counts, task_classes: NDArray[np.bool_]) -> Array:
 
 @metric(ACCURACY, transfer=True)
 def min_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> Array:
-    """Lowest accuracy on the old tasks at any evaluation since they were learnt, mean over them
-    (De Lange et al. 2023).
+    """Lowest accuracy on each old task at any evaluation since the task was learnt, as the mean
+    over the old tasks (De Lange et al. 2023).
 
     (1/(k-1)) sum_{j<k} min_n A(j, n), where k is the task being learnt at the last evaluation, and
     n runs over the last evaluation while task j was being learnt and all later evaluations.
@@ -293,8 +293,8 @@ def min_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> 
 
 @metric(ACCURACY, transfer=True)
 def worst_case_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> Array:
-    """min_accuracy and the accuracy on the newest task, weighed by the tasks learnt (De Lange et
-    al. 2023).
+    """Mean of min_accuracy and the accuracy on the newest task, weighted by the number of tasks (De
+    Lange et al. 2023).
 
     (1/k) A(k, now) + (1 - 1/k) min_accuracy at the last evaluation; A(1, now) while the first task
     is being learnt. Arguments as for `min_accuracy`.
@@ -310,7 +310,7 @@ def worst_case_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.intege
 @metric(SHARE, higher_is_better=False)
 def cl_gap(accuracy: Array, upper: Array, lower: Array) -> Array:
     """Share of the way from joint training (0) to naive fine-tuning (1):
-    (ACC_joint - ACC) / (ACC_joint - ACC_finetune); no mean where a seed has these two equal.
+    (ACC_joint - ACC) / (ACC_joint - ACC_finetune); no mean if the two bounds agree on a seed.
 
     Args:
         accuracy: ACC [S], the average accuracy of a method.

@@ -196,12 +196,12 @@ def count_range(counts: Collection[int], unit: str) -> str:
 def variation(record: StudyRecord) -> str:
     """Return a clause on the difference between two units."""
     if record.unit != "seed":
-        return f"what varies is the {record.unit}"
+        return f"the {record.unit} varies"
     return SEED_VARIES
 
 
 def t_interval(record: StudyRecord, counts: Collection[int]) -> str:
-    """Return a clause: `95 % t-intervals of the mean over 10 seeds; a seed varies ...`."""
+    """Return a clause: `95 % t-intervals of the mean over 10 seeds; seeds differ in ...`."""
     level = wording.percent(1 - record.alpha)
     units = count_range(counts, record.unit)
     return f"{level} t-intervals of the mean over {units}; {variation(record)}"
@@ -212,7 +212,8 @@ def no_interval(record: StudyRecord, methods: Collection[str]) -> str:
     if not methods:
         return ""
     units = wording.plural(record.unit)
-    return f" No interval below 3 {units}, nor where all agree: {name_list(methods)}."
+    reason = f"fewer than 3 {units} or identical values"
+    return f" No interval, because of {reason}: {name_list(methods)}."
 
 
 def not_shown(record: StudyRecord, shown: Collection[str]) -> str:

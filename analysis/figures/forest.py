@@ -48,7 +48,7 @@ def _caption(analysis: Analysis) -> str:
             f" Hollow: fewer than 3 {wording.plural(unit)} or the same difference on every {unit}, "
             "no interval."
         )
-    return f"{text} The words at the right are the verdicts."
+    return f"{text} The verdicts are at the right."
 
 
 @common.styled

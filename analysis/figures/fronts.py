@@ -70,12 +70,12 @@ def _caption(analysis: Analysis) -> str:
     text = (
         f"Complete trials of each sweep by {', '.join(better)}, each the mean over "
         f"{common.count_range(counts or {0}, 'tuning seed')} on validation data. Filled: the "
-        "front, where no other trial is at least as good in everything and better in something. "
+        "front; no other trial is at least as good in all objectives and better in one. "
         "Grey rings: dominated. Neighbours on a front may change places on fresh "
         f"{wording.plural(record.unit)}."
     )
     if len(record.objectives) > 2:
-        text += " Each column sets one objective beside the first; the front is that of all."
+        text += " Each column shows one objective against the first; the front is over all."
     return text
 
 

@@ -69,7 +69,7 @@ def _caption(analysis: Analysis) -> str:
     if any(None in row.values for _, row in shown):
         text += " Crosses at the lower edge: trials without a value (failed, diverged or pruned)."
     if any(search.expected for search, _ in shown):
-        text += " Dashed: the expected best of so many random configurations."
+        text += " Dashed: the expected best of the same number of random configurations."
     without = [
         row.method for row in analysis.tuning if row.trials and not layout.finite(row.values)
     ]

@@ -49,7 +49,7 @@ def _importances(search: SweepHistory) -> list[tuple[str, float]]:
 def _caption(analysis: Analysis, shown: dict[str, list[tuple[str, float]]]) -> str:
     text = (
         "How much each option matters for being among the best trials of a sweep (PED-ANOVA; sums "
-        "to 1 over a method's options). Small sweeps say little about it."
+        "to 1 over a method's options). Small sweeps give a rough estimate only."
     )
     if any(len(_importances(s)) > len(shown.get(s.method, ())) for s in analysis.searches):
         text += f" The {max(map(len, shown.values()))} most important options of each method."

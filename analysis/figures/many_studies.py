@@ -67,7 +67,7 @@ def _win_caption(across: Across) -> str:
     text += _lines(across, [c.p_win for c in across.contrasts], method)
     return (
         f"{text} Solid line: 0.5, no difference; dotted: {MEANINGFUL_SHARE:g}. Meaningful where "
-        "the interval excludes the first and reaches beyond the second."
+        f"the interval excludes 0.5 and reaches beyond {MEANINGFUL_SHARE:g}."
     )
 
 
@@ -78,8 +78,8 @@ def _lines(across: Across, intervals: Sequence[Interval], method: str) -> str:
         return "Hollow markers: no interval."
     text = (
         f"Lines: {wording.percent(across.confidence)} intervals ({method}) that resample "
-        f"{common.count_range(set(map(len, across.seeds)), across.unit)} within each stream; they "
-        f"speak of new {wording.plural(across.unit)}, not of further streams."
+        f"{common.count_range(set(map(len, across.seeds)), across.unit)} within each stream; the "
+        f"intervals cover new {wording.plural(across.unit)}, not further streams."
     )
     return text + (" Hollow markers: no interval." if count < len(intervals) else "")
 

@@ -91,7 +91,7 @@ def _seeds_clause(analysis: Analysis, panels: Sequence[MapPanel]) -> str:
         seeds = " or ".join(str(record.unit_seeds[unit][0]) for unit in units)
         first = f"seed {seeds} of {first}"
     count = common.count_range({panel.n for panel in panels}, record.unit)
-    return f"{first} alone, the first of {count}, whose mean would have no meaning"
+    return f"{first} alone, the first of {count}: a mean would have no meaning"
 
 
 @common.styled

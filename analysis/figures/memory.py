@@ -31,7 +31,7 @@ def _caption(analysis: Analysis) -> str:
     text = (
         f"Mean {common.words(record.metric)} against the bytes of past data that a method keeps. "
         "Filled markers, joined by a line: the front, where no method has less memory and a "
-        "better mean. Hollow: dominated. Means alone decide, also where intervals overlap."
+        "better mean. Hollow: dominated. Only the means decide, even where intervals overlap."
     )
     if counts:
         text += f" Bars: {common.t_interval(record, counts)}."
@@ -39,7 +39,7 @@ def _caption(analysis: Analysis) -> str:
     offline = [row.method for row in analysis.methods if row.is_offline]
     if offline:
         names = common.name_list(offline)
-        text += f" {names} keeps all data (the offline bound), and stands at its size."
+        text += f" {names}: the offline bound, whose memory is the whole data."
     return text + common.not_shown(record, [p.method for p in points])
 
 

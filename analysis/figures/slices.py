@@ -37,17 +37,17 @@ def _caption(analysis: Analysis) -> str:
     shown = [search for search in analysis.searches if search.slices]
     most = options_shown(len(shown))
     slices = [option for search in shown for option in search.slices[:most]]
-    options = "most important option" if most == 1 else f"up to {most} most important options"
+    options = "the most important option" if most == 1 else f"at most {most} important options"
     known = all(option.importance is not None for option in slices)
     unknown = "" if known else " (where no importance is known, the first)"
     text = (
         f"{common.words(analysis.record.metric).capitalize()} of each complete trial on "
-        f"validation data against the value it took, for the {options} of each method{unknown}."
+        f"validation data against the value of an option, for {options} of each method{unknown}."
     )
     if any(map(_is_logarithmic, slices)):
         text += " Values that span more than two decades have a logarithmic axis."
     if not all(map(_is_numeric, slices)):
-        text += " Categories stand in alphabetical order (named: all, or the first and the last)."
+        text += " Categories are in alphabetical order (labelled: all, or the first and the last)."
     return text
 
 

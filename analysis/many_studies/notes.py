@@ -64,8 +64,8 @@ def _scope(bootstrap: Bootstrap, seed: int) -> str:
     return (
         f"The {level} intervals come from {len(bootstrap.draws[0]):,} "
         f"resamples of the {units} within each stream, the same {units} for every method "
-        f"(percentile bootstrap, generator PCG64 with seed {seed}). They speak of new {units} on "
-        f"these {streams}, not of further streams."
+        f"(percentile bootstrap, generator PCG64 with seed {seed}). The intervals cover new "
+        f"{units} on these {streams}, not further streams."
     )
 
 
@@ -74,13 +74,14 @@ def _seeds(bootstrap: Bootstrap) -> list[str]:
     notes = [_unshared_seeds(s) for s in bootstrap.strata]
     if len(set(sizes)) > 1:
         notes.append(
-            f"Streams differ in their number of {units} ({min(sizes)} to {max(sizes)}): those with "
-            "more weigh more in the interquartile mean, and all alike in P(win) and the difference."
+            f"Streams differ in their number of {units} ({min(sizes)} to {max(sizes)}): streams "
+            f"with more {units} have more weight in the interquartile mean. All streams have equal "
+            "weight in P(win) and the difference."
         )
     if estimates.FEWEST_FOR_INTERVAL <= min(sizes) < FEW_SEEDS:
         notes.append(
-            f"With {min(sizes)} {units} a stream the intervals are somewhat too narrow: in "
-            "simulations 95 % intervals of this kind covered about 90 % with 5 of them and 93 % "
+            f"With {min(sizes)} {units} per stream the intervals are somewhat too narrow: in "
+            f"simulations 95 % intervals of this kind covered about 90 % with 5 {units} and 93 % "
             "with 10."
         )
     return [note for note in notes if note]
@@ -105,7 +106,7 @@ def _shared_data(bootstrap: Bootstrap) -> list[str]:
             streams_by_dataset.setdefault(source.dataset, []).append(source.stream)
     return [
         f"{', '.join(streams)} share the data of {dataset} and are no independent streams: "
-        f"averages and ranks over streams count that data {len(streams)} times."
+        f"averages and ranks over streams count the data {len(streams)} times."
         for dataset, streams in streams_by_dataset.items()
         if len(streams) > 1
     ]
@@ -131,8 +132,8 @@ def _missing_intervals(
         )
     if certain:
         notes.append(
-            f"P(win) is the same in every resample for {', '.join(certain)}, which is no "
-            "certainty: the interval is Wilson's over all pairs instead."
+            f"P(win) is the same in every resample for {', '.join(certain)}. This is not "
+            "certainty, so the interval is Wilson's over all pairs instead."
         )
     return notes
 

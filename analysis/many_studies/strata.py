@@ -111,7 +111,7 @@ def usable_streams(streams: Sequence[StreamScores]) -> tuple[list[StreamScores],
 def _reason_against(stream: StreamScores, earlier: Sequence[StreamScores]) -> str:
     name = stream.stream
     if name in [s.stream for s in earlier]:
-        return f"{name} is given twice; the second is left out, or it would count double."
+        return f"{name} is given twice; the second is left out, because it would count twice."
     if earlier and stream.metric != earlier[0].metric:
         return f"The metric of {name} is {stream.metric}, that of the first {earlier[0].metric}."
     if not any(stream.scores.values()):

@@ -52,12 +52,12 @@ def _unfinished(record: StudyRecord) -> list[str]:
         counts = ", ".join(
             f"{m.method} {m.tuning.trials} of {m.tuning.asked_trials} trials" for m in unfinished
         )
-        found.append(f"Sweeps that have not ended: {counts}. What is confirmed may change.")
+        found.append(f"Unfinished sweeps: {counts}. The confirmed configurations may change.")
     if record.damaged:
         found.append(
             f"{wording.count(len(record.damaged), 'ledger entry')} cannot be read and "
             f"{'is' if len(record.damaged) == 1 else 'are'} left out ({'; '.join(record.damaged)})."
-            " `run` mends that."
+            " `run` repairs the ledger."
         )
     return found
 
@@ -72,7 +72,7 @@ def _no_space(record: StudyRecord) -> list[str]:
     if not fixed:
         return []
     return [
-        f"Without a search space: {', '.join(fixed)}. All trials of each are one configuration."
+        f"Without a search space: {', '.join(fixed)}. All trials of each have one configuration."
     ]
 
 
@@ -81,7 +81,7 @@ def _nothing_to_compare(record: StudyRecord) -> list[str]:
     names = [m.method for m in record.methods]
     if not any(m.attempted_seeds for m in record.methods):
         fresh = f"fresh {wording.plural(record.unit)}"
-        found.append(f"There are {pairing.NO_SCORES}: nothing is compared before {fresh} ran.")
+        found.append(f"There are {pairing.NO_SCORES}: nothing is compared before {fresh} have run.")
     if record.reference not in names:
         near = difflib.get_close_matches(record.reference, names, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -107,7 +107,7 @@ def _units(record: StudyRecord) -> list[str]:
         f"the number of {units}."
     )
     tuned_units = (
-        f" Tuning may have met the same {units}, with other seeds and other samples to score "
+        f" Tuning may have used the same {units}, with other seeds and scored on other samples "
         "(validation, not test)."
     )
     return [paired_units + tuned_units if record.tune_seeds else paired_units]
@@ -148,7 +148,7 @@ def _smallest_differences(comparisons: Sequence[Comparison], rules: Rules) -> li
     counted = f"{few}" if few == many else f"{few} to {many}"
     return [
         f"Power: with {counted} {rules.units} the smallest true difference seen 80 % of the time "
-        f"is {size} (at {rules.alpha:g}/{rules.comparisons}, from the spread seen)."
+        f"is {size} (at {rules.alpha:g}/{rules.comparisons}, given the observed spread)."
     ]
 
 
@@ -159,10 +159,10 @@ def _kept_seeds(record: StudyRecord) -> list[str]:
         return []
     return [
         f"The study file now asks for {wording.count(len(asked), 'confirmation seed')}, and this "
-        f"page is about {len({*kept, *asked})}. Seeds planned before the first confirmation stay, "
-        f"here {wording.seed_list(kept)}: leaving some out after looking would bias the verdicts. "
-        "Ask for them again to run those that have not; for fewer seeds, give the study another "
-        "name (--set study.name=...)."
+        f"report covers {len({*kept, *asked})}. Seeds planned before the first confirmation stay "
+        f"({wording.seed_list(kept)}): leaving seeds out after looking would bias the verdicts. "
+        "To run the missing ones, ask for these seeds again; for fewer seeds, give the study "
+        "another name (--set study.name=...)."
     ]
 
 
@@ -176,8 +176,8 @@ def _added_seeds(record: StudyRecord) -> list[str]:
         return []
     return [
         f"{wording.begin(pairing.seeds_noun(record))} were added after looking "
-        f"({wording.seed_list(added)}{counts}): p-values are too small then, a true null is "
-        "rejected in 16 to 23 % of studies that look again and again."
+        f"({wording.seed_list(added)}{counts}): p-values are too small then; studies that "
+        "look repeatedly reject a true null hypothesis in 16 to 23 % of cases."
     ]
 
 
@@ -231,8 +231,8 @@ def _unused_trials(record: StudyRecord) -> list[str]:
         f"{m.method} {m.tuning.unused_trials} beyond {m.tuning.asked_trials}" for m in unused
     )
     return [
-        f"Trials that were run and are no longer asked for: {counts}. They are in no table and "
-        "chose no configuration."
+        f"Trials that ran and are no longer asked for: {counts}. No table shows these trials, and "
+        "the choice of configurations ignores them."
     ]
 
 

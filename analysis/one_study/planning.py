@@ -174,7 +174,7 @@ def measure_spread(
     d = d[np.isfinite(d)]
     scale = "sizes are in standard deviations (sd) of the paired differences"
     if len(d) < 2:
-        return None, f"No spread is known yet (it takes 2 paired differences or more): {scale}."
+        return None, f"No spread is known yet (2 paired differences or more are needed): {scale}."
     if estimates.all_identical(d):
         return (
             None,
@@ -254,8 +254,8 @@ def _planned_sentences(planned: int, table: Sequence[Detectable], rule: _Rule) -
     ]
     if not row.attainable:
         sentences.append(
-            f"Whatever the difference, {planned} {rule.units} give no verdict beyond a suggestion "
-            f"for {rule.family}; {rule.fewest} {rule.units} can."
+            f"Whatever the difference, {planned} {rule.units} allow no verdict stronger than a "
+            f"suggestion for {rule.family}; {rule.fewest} {rule.units} do."
         )
     if power.unanimous_effect(planned, rule.level) is not None:
         sentences.append(
@@ -284,8 +284,8 @@ def _needed_sentences(
         sentences = [f"{wording.begin(rule.units)} needed for {rule.family}: {counts}."]
         if true_differences:
             sentences.append(
-                f"How many {rule.units} a difference in metric units needs is known only once a "
-                "spread is."
+                f"The number of {rule.units} that a difference in metric units needs depends on "
+                "the spread."
             )
         return sentences
     return [

@@ -9,12 +9,14 @@ from analysis.metrics import METRICS, ReadoutMetric
 from analysis.one_study.analyse import END_OF_STREAM, Analysis
 
 SEED_VARIES = (
-    "a seed varies everything random (class order or permutation, initial weights, batches, "
+    "seeds differ in everything random (class order or permutation, initial weights, batches, "
     "memory, spikes)"
 )
 
 NOT_TUNED = "No method was tuned."
-CHOSEN_BEFORE = "Nothing was tuned here: a study before chose the configurations, on the seeds {}."
+CHOSEN_BEFORE = (
+    "Nothing was tuned here: an earlier study chose the configurations, on the seeds {}."
+)
 
 
 def definitions(metrics: Iterable[ReadoutMetric]) -> list[str]:
@@ -39,7 +41,9 @@ def spread(analysis: Analysis) -> str:
 
 def no_interval(analysis: Analysis, ends: Iterable[float | None]) -> str:
     """Return a sentence on missing intervals; empty if every interval has both ends."""
-    return f"No interval below 3 {units(analysis)}, nor where all agree." if None in ends else ""
+    if None not in ends:
+        return ""
+    return f"No interval for fewer than 3 {units(analysis)} or for identical values."
 
 
 def offline_bounds(analysis: Analysis) -> str:
@@ -48,8 +52,8 @@ def offline_bounds(analysis: Analysis) -> str:
     if not names:
         return ""
     return (
-        f"{', '.join(names)}: an offline bound, trained on all tasks at once from the start, no "
-        "method of continual learning."
+        f"{', '.join(names)}: an offline bound, trained on all tasks at once from the start; not a "
+        "continual-learning method."
     )
 
 
@@ -68,8 +72,8 @@ def readouts(analysis: Analysis) -> str:
         return ""
     primary = ", ".join(f"{m.readouts[0]} of {m.method}" for m in methods)
     return (
-        "metric [readout]: of another readout of the same learner than the primary one, which "
-        f"everything else is about ({primary})."
+        "metric [readout]: the metric of a further readout of the learner; all other numbers are "
+        f"of the primary readout ({primary})."
     )
 
 
@@ -77,12 +81,12 @@ def optimism(analysis: Analysis) -> str:
     """Return a sentence on selection optimism, or on its absence."""
     if analysis.record.protocol == END_OF_STREAM:
         return (
-            "Selection optimism: how much better the best tuning mean looked than the confirmation "
+            "Selection optimism: by how much the best tuning mean is better than the confirmation "
             "mean."
         )
     return (
-        "No selection optimism: under this protocol a sweep scores other tasks than the "
-        "confirmation."
+        "No selection optimism: under this protocol tuning and confirmation are scored on "
+        "different tasks."
     )
 
 

@@ -17,15 +17,15 @@ METHOD = Column[Comparison]("method", "method")
 VERDICTS, EVIDENCE, NEITHER = range(3)  # the table of the report that shows a column
 _DIFFERENCES = (
     "Differences are method - reference over shared {units}, with the paired t-interval. p exact: "
-    "sign-flip permutation test on the mean (from 17 {units} on by 99,999 random flips), "
-    "Holm-adjusted over {m}. P(win): paired "
-    "probability of outperforming the reference (ties count half), Wilson interval; meaningful "
-    "where that excludes 0.5 and reaches beyond 0.75. "
+    "sign-flip permutation test on the mean (from 17 {units} on with 99,999 random flips), "
+    "Holm-adjusted over {m}. P(win): paired probability of outperforming the reference (ties count "
+    "half), with the Wilson interval; meaningful where the interval excludes 0.5 and reaches "
+    "beyond 0.75. "
 )
 _EVIDENCE = (
     "The t test assumes normal differences. Hedges g_z: mean difference in standard deviations of "
     "the differences, small-sample corrected. rho: correlation of the paired scores. MDE: "
-    "smallest true difference seen with 80 % power, from the spread seen. "
+    "smallest true difference seen with 80 % power, given the observed spread. "
 )
 
 

@@ -144,8 +144,8 @@ def stream_table(across: Across) -> Table:
             for contrast in across.contrasts
             for on_stream in contrast.streams
         ),
-        f"Over the n {wording.plural(across.unit)} that all methods share on the stream, Wilson "
-        "intervals.",
+        f"Over the n {wording.plural(across.unit)} that all methods share on the stream, with "
+        "Wilson intervals.",
         "streams",
     )
 

@@ -45,9 +45,9 @@ def search_space_table(analysis: Analysis) -> Table:
             for method in analysis.record.methods
             for option in method.tuning.space
         ),
-        "What the study file and this version of the program let each sweep search. fixed: by the "
-        "study file; an option that is not listed has its published value. chosen: of the best "
-        "trial, which is confirmed (-: there is none).",
+        "The options of each sweep, as set by the study file and this version of the program. "
+        "fixed: by the study file; an option that is not listed has its published value. chosen: "
+        "the value of the best trial, which is confirmed (-: there is no best trial).",
         "search_spaces",
     )
 

@@ -15,7 +15,10 @@ from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Sec
 
 MOST_WITHOUT_SUMMARY = 6  # comparisons that need no summary of the verdicts
 _FRONT = (
-    Paragraph("Chosen on tuning seeds and validation data. A study of its own confirms a front:"),
+    Paragraph(
+        "The fronts rest on tuning seeds and validation data. This command writes a study file "
+        "that confirms them:"
+    ),
     Code("python -m study front DIR > front.toml"),
 )
 DIAGNOSTICS = ("diagnostics-", "maps-")  # first part of the names of the diagnostics' pictures
@@ -144,7 +147,7 @@ def _verdicts(analysis: Analysis) -> Section:
         return section("Verdicts", *sentences)
     verdicts = dict.fromkeys(c.verdict for c in analysis.comparisons)
     summary = bullets([_methods_with(verdict, analysis) for verdict in verdicts])
-    return section("Verdicts", *summary, Paragraph("One by one:"), *sentences)
+    return section("Verdicts", *summary, Paragraph("Each comparison:"), *sentences)
 
 
 def _methods_with(verdict: str, analysis: Analysis) -> str:
@@ -194,7 +197,7 @@ def _asked_seeds(record: StudyRecord) -> list[str]:
     """Return a line on the seeds of the study file, if fewer than the planned seeds."""
     if not record.kept_seeds:
         return []
-    return [f"confirmation seeds, asked for now: {wording.seed_list(record.asked_seeds)}"]
+    return [f"confirmation seeds, in the study file now: {wording.seed_list(record.asked_seeds)}"]
 
 
 def _seeds_of_units(record: StudyRecord) -> list[str]:
@@ -217,8 +220,8 @@ def _tuning(analysis: Analysis, shelf: Shelf) -> Section:
 
 def _not_tuned(analysis: Analysis) -> str:
     return (
-        f"{captions.protocol(analysis)} Methods have their published values, but for what the "
-        "study file fixes: see the configurations below."
+        f"{captions.protocol(analysis)} Methods have their published values, except for options "
+        "that the study file fixes: see the configurations below."
     )
 
 
@@ -262,5 +265,5 @@ def _provenance(analysis: Analysis) -> Section:
     command = provenance.pop("command", None)
     blocks: list[Block] = list(bullets([f"{name}: {text}" for name, text in provenance.items()]))
     if command:
-        blocks += [Paragraph("The same again:"), Code(command)]
+        blocks += [Paragraph("To run the study again:"), Code(command)]
     return section("Provenance", *blocks)

@@ -61,7 +61,7 @@ def per_task_table(analysis: Analysis) -> Table:
     tasks = max((len(t.tasks.mean) for t in analysis.trajectories), default=0)
     shown = {trajectory.method for trajectory in analysis.trajectories}
     absent = [m.method for m in analysis.methods if m.method not in shown]
-    reason = f"for a failed {analysis.record.unit} or no matrix"
+    reason = f"because of a failed {analysis.record.unit} or a missing accuracy matrix"
     missing = f" Not shown, {reason}: {', '.join(absent)}." if absent else ""
     return Table(
         "Final accuracy on each task",
@@ -93,10 +93,10 @@ def memory_table(analysis: Analysis) -> Table:
             Column("on_front", "front", lambda row: front.get(row.method), _front_word),
         ),
         (*placed, *absent) if placed else (),
-        f"Past data a method keeps at the end of the stream. {_sample_size(analysis)} The mean is "
-        f"over confirmation {units(analysis)}, with its t-interval. Dominated: another method "
-        "needs no more memory and a mean no worse, and is better in one of the two; the intervals "
-        f"may overlap. {captions.no_interval(analysis, ends)} "
+        "Memory: past data that a method keeps at the end of the stream. "
+        f"{_sample_size(analysis)} The mean is over confirmation {units(analysis)}, with its "
+        "t-interval. Dominated: another method is at least as good in memory and mean, and better "
+        f"in one of the two; the intervals may overlap. {captions.no_interval(analysis, ends)} "
         f"{captions.out_of_range(analysis, ends)}",
         "memory",
         file_rows=placed,
@@ -171,7 +171,7 @@ def configuration_table(analysis: Analysis) -> Table:
             Column("configuration", "configuration", format=as_json),
         ),
         tuple(row for row in analysis.methods if row.method not in unconfirmed),
-        "What each method was confirmed with.",
+        "The configuration of each method in the confirmation.",
         "configurations",
         file_rows=analysis.methods,
     )
@@ -190,7 +190,7 @@ def failure_table(analysis: Analysis) -> Table:
             numbers("counted_as", "counted as"),
         ),
         analysis.failures,
-        "A failure that counts as no score blocks the verdict.",
+        "A failure without a score in the last column blocks the verdict.",
         "failures",
     )
 
@@ -227,9 +227,9 @@ def published_table(analysis: Analysis) -> Table:
             Column("", "source", attrgetter("source")),
         ),
         analysis.published,
-        "n: runs behind a figure. Reproduced: the published mean lies in our "
-        f"{_level(analysis)} t-interval, widened on both sides by half the published interval "
-        f"where that is known. {' '.join(definitions(row.metric for row in analysis.published))} "
+        "n: number of runs. Reproduced: the published mean lies in the measured "
+        f"{_level(analysis)} t-interval, widened on both sides by half the published interval if "
+        f"that is known. {' '.join(definitions(row.metric for row in analysis.published))} "
         f"{_published_readouts(analysis)}",
         "published",
     )
@@ -315,8 +315,11 @@ def _sample_size(analysis: Analysis) -> str:
     """Return a sentence on memory in samples."""
     size = analysis.record.sample_bytes
     if not size:
-        return "The size of a raw sample is not known, so memory has no number of samples."
-    return f"Memory in samples: as many raw ones, {size:,} bytes each with the label, take as much."
+        return "The size of a raw sample is not known, so memory is not given in samples."
+    return (
+        f"Memory in samples: the number of raw samples, {size:,} bytes each with the label, that "
+        "take the same space."
+    )
 
 
 def _samples(amount: float) -> str:

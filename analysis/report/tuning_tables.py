@@ -51,8 +51,8 @@ def tuning_table(analysis: Analysis) -> Table:
             numbers("optimism", "selection optimism"),
         ),
         analysis.tuning if analysis.was_tuned else (),
-        f"{_sweeps(analysis)} distinct: configurations among the trials. defaults (the first "
-        "trial, where it has the published values) and best are means over the tuning seeds on "
+        f"{_sweeps(analysis)} distinct: number of different configurations. defaults (the first "
+        "trial, if it has the published values) and best are means over the tuning seeds on "
         "validation data. "
         f"{optimism(analysis)} {protocol(analysis)}",
         "tuning",
@@ -71,8 +71,8 @@ def expected_best_table(analysis: Analysis) -> Table:
             *(numbers("", f"n = {n}", item_of("expected", n - 1)) for n in BUDGETS if n <= most),
         ),
         searches,
-        "Mean over all subsets of n of a sweep's random trials of their best objective, on the "
-        "tuning seeds; the published defaults are not among them.",
+        "Best objective among n random trials of a sweep, as the mean over all subsets of n "
+        "trials, on the tuning seeds; the trial of the published defaults is left out.",
         "expected_best",
     )
 
@@ -95,10 +95,11 @@ def hypervolume_table(analysis: Analysis) -> Table:
             numbers("share", "share of the box", format=wording.percent),
         ),
         analysis.fronts,
-        f"Objectives: {', '.join(_objectives(analysis))}. Hypervolume: what the front dominates, "
-        "up to the worst value of each objective among all trials of this study "
-        f"({corner}); its share is of the box from there to the best values. It compares "
-        "methods of this study only. Left out: trials with an objective that is not a number.",
+        f"Objectives: {', '.join(_objectives(analysis))}. Hypervolume: the volume that the "
+        "front dominates, up to the worst value of each objective among all trials of this study "
+        f"({corner}). Share of the box: the hypervolume relative to the box from the worst to the "
+        "best values. Both compare methods of this study only. Left out: trials with an objective "
+        "that is not a number.",
         "hypervolume",
     )
 
@@ -121,8 +122,8 @@ def pareto_table(analysis: Analysis) -> Table:
         ),
         tuple(row for row in trials if show_all or row.place == "front"),
         "Objectives are means over the tuning seeds: neighbours may change places on fresh "
-        f"{units(analysis)}. Dominated: another trial of the same method is as good in all and "
-        "better in one. "
+        f"{units(analysis)}. Dominated: another trial of the same method is at least as good in "
+        "all objectives and better in one. "
         + ("" if show_all else f"The front only; all {len(trials)} trials are in the CSV file."),
         "pareto",
         file_rows=trials,

@@ -83,7 +83,7 @@ def test_its_report_says_what_chose_its_configurations(swept, tmp_path):
     spec, _ = confirmed(swept[0], tmp_path)
     build_study(tmp_path / "small_front", spec)
     analysis = analyse_folder(tmp_path / "small_front")
-    said = "Nothing was tuned here: a study before chose the configurations, on the seeds 0, 1."
+    said = "Nothing was tuned here: an earlier study chose the configurations, on the seeds 0, 1."
     assert said in method_table(analysis).caption
 
 

@@ -192,8 +192,8 @@ def test_a_class_may_be_tuned_on_and_confirmed_with_other_seeds(tuned):
     analysis = analyse(tuned)
     [comparison] = analysis.comparisons
     assert (comparison.refusal, comparison.n) == (None, 3)
-    [note] = [note for note in analysis.notes if "Tuning may have met the same classes" in note]
-    assert "other seeds and other samples" in note
+    [note] = [note for note in analysis.notes if "Tuning may have used the same classes" in note]
+    assert "other seeds and scored on other samples" in note
 
 
 def test_a_seed_of_a_class_cannot_serve_both(tuned):
@@ -220,8 +220,8 @@ def test_planned_seeds_of_classes_that_are_asked_for_no_longer_are_told(tmp_path
     record = study_record(make_study(spec, ledger))
     assert record.unit_seeds[1] == (100, 103, 106)
     [note] = [note for note in analyse(record).notes if "now asks for" in note]
-    assert "asks for 4 confirmation seeds, and this page is about 7." in note
-    assert "here 104, 105, 106: leaving" in note
+    assert "asks for 4 confirmation seeds, and this report covers 7." in note
+    assert "(104, 105, 106): leaving" in note
 
 
 def test_differences_seen_are_those_of_classes(tmp_path):

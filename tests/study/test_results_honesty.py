@@ -64,7 +64,9 @@ def test_a_sweep_that_has_not_ended_is_on_the_page(tmp_path):
         folder.admit(spec, "x", ledger)
         Tune(make_sweep(spec, "replay", ledger)).run(3)
     notes = analyse_folder(tmp_path).notes
-    assert any("not ended: finetune 0 of 12 trials, replay 3 of 12 trials" in n for n in notes)
+    assert any(
+        "Unfinished sweeps: finetune 0 of 12 trials, replay 3 of 12 trials" in n for n in notes
+    )
 
 
 def test_a_damaged_entry_is_on_the_page(tmp_path):
@@ -135,17 +137,20 @@ def test_planned_seeds_cannot_be_taken_back_and_that_is_told(tmp_path, planned, 
     found = analyse_folder(place)
     assert [row.n for row in found.methods] == [told[1]] * 2
     (note,) = (note for note in found.notes if "now asks for" in note)
-    assert f"asks for {told[0]} confirmation seeds, and this page is about {told[1]}." in note
+    assert f"asks for {told[0]} confirmation seeds, and this report covers {told[1]}." in note
     listed = ", ".join(map(str, kept))
-    assert f"stay, here {listed}: leaving some out after looking would bias" in note
+    assert f"stay ({listed}): leaving seeds out after looking would bias" in note
     assert "(--set study.name=...)" in note
     assert found.record.changes == ()  # the verdicts rest on what was planned
     changed = found.record.provenance["changed after looking"]
     assert changed == f"planned seeds no longer asked for, and kept: {listed}"
     write_report(found, tmp_path / "report")
     for name in ("report.md", "index.html", "report.json"):
-        assert f"this page is about {told[1]}" in (tmp_path / "report" / name).read_text()
-    assert "confirmation seeds, asked for now: " in (tmp_path / "report" / "report.md").read_text()
+        assert f"this report covers {told[1]}" in (tmp_path / "report" / name).read_text()
+    assert (
+        "confirmation seeds, in the study file now: "
+        in (tmp_path / "report" / "report.md").read_text()
+    )
 
 
 def test_seeds_asked_for_again_are_no_longer_told(tmp_path):

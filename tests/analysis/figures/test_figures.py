@@ -192,7 +192,7 @@ def test_memory():
     assert axes.get_xscale() == "symlog"
     front = line(axes, "front").get_xydata().tolist()
     assert front == sorted([p.memory, p.mean] for p in analysis.memory if p.on_front)
-    assert "method_02 keeps all data" in picture(analysis, "memory-accuracy").caption
+    assert "method_02: the offline bound" in picture(analysis, "memory-accuracy").caption
 
 
 def test_memory_without_a_method_that_keeps_nothing():
@@ -254,7 +254,7 @@ def test_captions_say_what_a_band_is(unit):
     for name in IN_ORDER[1:5]:
         caption = picture(analysis, name).caption
         assert f"6 {plural}" in caption
-        assert ("varies everything random" in caption) is (unit == "seed")
+        assert ("differ in everything random" in caption) is (unit == "seed")
         assert "95 % t-interval" in caption or name == "accuracy-matrix"
         assert caption.endswith(".")
     assert f"6 {plural}" in picture(analysis, "paired-seeds").caption
@@ -273,7 +273,10 @@ def test_few_seeds_give_points_and_no_band(seeds):
     analysis = analysis_of(seeds=seeds)
     figure = drawn(analysis, "accuracy-after-each-task")
     assert not figure.axes[0].collections
-    assert "No interval below 3 seeds" in picture(analysis, "accuracy-after-each-task").caption
+    assert (
+        "No interval, because of fewer than 3 seeds"
+        in picture(analysis, "accuracy-after-each-task").caption
+    )
     (axes,) = drawn(analysis, "forest").axes
     hollow = [line(axes, c.method).get_markerfacecolor() for c in analysis.comparisons]
     assert set(hollow) == {"none"}

@@ -66,7 +66,7 @@ def test_means_over_seeds_after_the_last_task():
     assert found.title == "Change of activity after the last task"
     assert found.caption.startswith(
         "Change of activity of method_00, in spikes, by layer (row) and class (column), after the "
-        "last of 4 tasks: mean over 6 seeds; a seed varies"
+        "last of 4 tasks: mean over 6 seeds; seeds differ"
     )
     assert "Blank" not in found.caption
     assert "Not shown" not in found.caption  # of methods without such a map

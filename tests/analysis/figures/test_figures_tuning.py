@@ -131,4 +131,6 @@ def test_pareto_of_three_objectives():
     analysis = analysis_of(objectives=3)
     figure = drawn(analysis, "pareto")
     assert len(figure.axes) == 8  # 4 methods, the first objective against 2
-    assert "Each column sets one objective beside the first" in picture(analysis, "pareto").caption
+    assert (
+        "Each column shows one objective against the first" in picture(analysis, "pareto").caption
+    )

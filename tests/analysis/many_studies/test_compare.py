@@ -254,7 +254,7 @@ def test_an_interval_without_width_is_not_shown_as_certainty():
     assert contrast.p_win.low == pytest.approx(6 / (6 + z**2))
     assert contrast.p_win.high == 1
     assert contrast.meaningful
-    assert any("no certainty" in note for note in found.notes)
+    assert any("not certainty" in note for note in found.notes)
     assert contrast.difference.low is not None
 
 

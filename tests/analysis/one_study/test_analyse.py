@@ -107,7 +107,9 @@ def test_a_method_whose_seeds_all_agree_is_compared_all_the_same(make_method, ma
     assert (comparison.rho, comparison.identical) == (None, False)
     row = by_method(found.methods)["ewc"]
     assert (row.mean, row.sd, row.ci_low, row.ci_high) == (0.1, 0.0, None, None)
-    assert "No interval below 3 seeds, nor where all agree." in method_table(found).caption
+    assert (
+        "No interval for fewer than 3 seeds or for identical values." in method_table(found).caption
+    )
     assert "No interval" not in method_table(analyse(make_study())).caption
 
 
@@ -195,8 +197,8 @@ def test_seeds_added_after_looking(make_study):
 def test_planned_seeds_that_are_asked_for_no_longer_are_told(make_study):
     kept = {"asked_seeds": (100, 101, 102), "kept_seeds": tuple(range(103, 110))}
     found = analyse(make_study(**kept))
-    assert noted(found, "asks for 3 confirmation seeds, and this page is about 10. Seeds planned")
-    assert noted(found, "stay, here 103, 104, 105, 106, 107, 108, 109: leaving some out after")
+    assert noted(found, "asks for 3 confirmation seeds, and this report covers 10. Seeds planned")
+    assert noted(found, "stay (103, 104, 105, 106, 107, 108, 109): leaving seeds out after")
     assert not noted(found, "were not fixed beforehand")  # the verdicts are on what was planned
     assert not noted(analyse(make_study(asked_seeds=tuple(range(100, 110)))), "now asks for")
 

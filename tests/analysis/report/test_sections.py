@@ -125,7 +125,7 @@ def test_a_failed_seed_is_named_where_the_method_is_missing():
     first = replace(study.methods[1], failures={101: "out of memory"})
     parts = report(replace(study, methods=[study.methods[0], first, study.methods[2]]))
     (table,) = parts["Single tasks"]
-    assert "Not shown, for a failed seed or no matrix: ewc." in table.caption
+    assert "Not shown, because of a failed seed or a missing accuracy matrix: ewc." in table.caption
     assert parts["Failures"][0].texts == (("ewc", "101", "out of memory", "-"),)
 
 
@@ -234,4 +234,4 @@ def test_units_other_than_seeds_are_called_by_their_name():
     assert "Classes" in parts
     captions = "".join(table.caption for table in blocks(parts, Table))
     assert "over n confirmation classes." in captions
-    assert "a seed varies" not in captions
+    assert "seeds differ" not in captions

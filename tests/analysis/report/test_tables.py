@@ -234,7 +234,7 @@ def test_every_table_is_rectangular_and_every_plus_minus_is_explained(make_metho
         assert all(len(row) == len(table.headings) for row in table.texts)
         if "±" in str(table.texts) + str(table.headings):
             assert "standard deviation (ddof 1) over n confirmation seeds" in table.caption
-            assert "seed varies" in table.caption
+            assert "seeds differ" in table.caption
 
 
 def test_golden_comparison_row(make_study):
@@ -320,7 +320,7 @@ def test_what_was_not_tuned_is_said_and_not_counted(make_method, make_study):
     assert tuning_table(analysis).rows == ()
     assert "No method was tuned." in tables.method_table(analysis).caption
     elsewhere = tables.method_table(analyse(make_study([untuned], tune_seeds=[0, 1])))
-    assert "a study before chose the configurations, on the seeds 0, 1." in elsewhere.caption
+    assert "an earlier study chose the configurations, on the seeds 0, 1." in elsewhere.caption
     beside = analyse(make_study([untuned, tuned(make_method, {"lr": 0.1})]))
     assert [row[:2] for row in tuning_table(beside).texts] == [("ewc", "0"), ("replay", "1")]
     assert "Tuning protocol: " in tables.method_table(beside).caption
@@ -329,7 +329,7 @@ def test_what_was_not_tuned_is_said_and_not_counted(make_method, make_study):
 @pytest.mark.parametrize(
     ("protocol", "shown", "said"),
     [
-        ("end_of_stream", "-0.3000", "Selection optimism: how much better"),
+        ("end_of_stream", "-0.3000", "Selection optimism: by how much"),
         ("first_tasks", "-", "No selection optimism: under this protocol"),
         ("held_out_stream", "-", "No selection optimism: under this protocol"),
     ],
@@ -386,5 +386,5 @@ def test_what_a_metric_in_brackets_is_and_which_readout_is_primary(make_method, 
     others = {ReadoutMetric("forgetting", "slow"): {100 + i: 0.1 for i in range(3)}}
     two = make_method("two", (0.8, 0.9, 0.7), other_metrics=others, readouts=("fast", "slow"))
     caption = tables.secondary_table(analyse(make_study([two]))).caption
-    assert "metric [readout]: of another readout" in caption
+    assert "metric [readout]: the metric of a further readout" in caption
     assert "(fast of two)" in caption
