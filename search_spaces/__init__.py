@@ -1,8 +1,8 @@
-"""What a sweep searches, as data: the search space of each learner.
+"""The search space of each learner, as data.
 
-A space is a dictionary from option to Optuna distribution; where a part of it depends on the
-stream, a function of the stream returns it. What a study file fixes or replaces comes on top. The
-published defaults are always the first trial of a sweep, whatever the space.
+A search space is a dictionary from option to Optuna distribution, or a function that returns such a
+dictionary for a stream. A study file may fix options and replace ranges. The published defaults are
+always the first trial of a sweep, whatever the search space.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ SPACES: dict[str, Space | Callable[[StreamInfo], Space]] = {
     "wake_joint": sleep.WAKE_JOINT,
 }
 
-# Options without which others have no effect: where a study file fixes `sleep_steps` at 0, nothing
-# of the sleep is searched.
+# Options that switch others off: if a study file fixes `sleep_steps` at 0, no option of the sleep
+# is searched.
 SWITCHES: dict[str, Space] = {"sleep_steps": sleep.SLEEP}
 
 WHAT_TO_GIVE = (
@@ -54,11 +54,13 @@ WHAT_TO_GIVE = (
 
 
 def find_space(learner: str) -> Space | Callable[[StreamInfo], Space]:
-    """Return the space of a learner, ours or a ``study.search_spaces`` entry point of its name;
-    an empty one where there is none.
+    """Return the search space of a learner, or the function that returns it for a stream.
+
+    Search spaces of plug-ins are found by the entry point ``study.search_spaces`` of the learner's
+    name. A learner without a search space has an empty one.
 
     Raises:
-        InputError: for a plug-in of that name that cannot be used.
+        InputError: for a plug-in that cannot be used.
     """
     point = find_plugin("study.search_spaces", learner, SPACES)
     if point is None:
@@ -67,13 +69,13 @@ def find_space(learner: str) -> Space | Callable[[StreamInfo], Space]:
     if not callable(found):
         return _checked(point, found)
     if not _takes_one_argument(found):
-        wrong = f"{found!r} takes other arguments than the stream. {WHAT_TO_GIVE}"
-        raise unusable_plugin(point, wrong)
+        problem = f"{found!r} takes other arguments than the stream. {WHAT_TO_GIVE}"
+        raise unusable_plugin(point, problem)
     return lambda stream: _checked(point, found(stream))
 
 
 def space_on(learner: str, stream: StreamInfo) -> Space:
-    """Return the space of a learner on a stream.
+    """Return the search space of a learner on a stream.
 
     >>> from trainables import find_stream
     >>> digits = find_stream("split_digits")
@@ -85,8 +87,12 @@ def space_on(learner: str, stream: StreamInfo) -> Space:
 
 
 def method_space(space: Space, ranges: Space, fixed: Mapping[str, Any]) -> Space:
-    """Return what a method searches: the space of its learner, with the ranges of the study file in
-    their place or at the end, without what the study file fixes and what has no effect then.
+    """Return the search space of a method, from that of its learner.
+
+    Args:
+        ranges: ranges of the study file, which replace those of the learner or come last.
+        fixed: values of the study file. Fixed options are not searched, nor are options that have
+            no effect with these values.
 
     >>> from search_spaces.plain import FINETUNE
     >>> from search_spaces.space import one_of
@@ -94,12 +100,12 @@ def method_space(space: Space, ranges: Space, fixed: Mapping[str, Any]) -> Space
     {'epochs': CategoricalDistribution(choices=(1, 4))}
     """
     off = {name for switch in SWITCHES if fixed.get(switch) == 0 for name in SWITCHES[switch]}
-    whole = {name: space[name] for name in space if name not in off} | ranges
-    return {name: whole[name] for name in whole if name not in fixed}
+    merged = {name: space[name] for name in space if name not in off} | ranges
+    return {name: merged[name] for name in merged if name not in fixed}
 
 
 def whole_space(learner: type[Learner]) -> Space:
-    """Return what is searched of a learner on any of our streams, taken together."""
+    """Return the union of a learner's search spaces over all shipped streams that it can learn."""
     space = find_space(learner.name)
     if not callable(space):
         return space
@@ -110,14 +116,14 @@ def whole_space(learner: type[Learner]) -> Space:
         for scenario in learner.scenarios
         if scenario in stream.scenarios
     ]
-    found: Space = {}
+    union: Space = {}
     for stream in described:
-        if _serves(stream, learner):
-            found |= space(stream)
-    return found
+        if _can_learn(learner, stream):
+            union |= space(stream)
+    return union
 
 
-def _serves(stream: StreamInfo, learner: type[Learner]) -> bool:
+def _can_learn(learner: type[Learner], stream: StreamInfo) -> bool:
     try:
         learner.check(learner.Config.parse(learner.published(stream)), stream)
     except InputError:
@@ -134,16 +140,20 @@ def _takes_one_argument(function: Callable[..., Any]) -> bool:
 
 
 def _checked(point: EntryPoint, found: Any) -> Space:
-    """Return the space that a plug-in gives, or raise an error that says what to give instead."""
+    """Return the search space of a plug-in.
+
+    Raises:
+        InputError: if the object is not a search space, with the objects that are.
+    """
     if not isinstance(found, Mapping):
         raise unusable_plugin(point, f"{found!r} is not a search space. {WHAT_TO_GIVE}")
     for name, distribution in found.items():
         if not isinstance(distribution, Distribution):
-            wrong = f"{name} = {distribution!r} is not a distribution. {WHAT_TO_GIVE}"
-            raise unusable_plugin(point, wrong)
+            problem = f"{name} = {distribution!r} is not a distribution. {WHAT_TO_GIVE}"
+            raise unusable_plugin(point, problem)
         choices = getattr(distribution, "choices", ())
         if any(isinstance(choice, list | tuple) for choice in choices):
-            raise unusable_plugin(point, f"{name} has lists as choices. Give search_spaces.one_of")
+            raise unusable_plugin(point, f"{name} has lists as choices. Use search_spaces.one_of")
     return dict(found)
 
 

@@ -1,7 +1,7 @@
 """Search spaces of learners with a memory.
 
-The memory is a budget, not a choice: no space here searches it. A study file fixes it, or gives it
-a range.
+The size of the memory is a budget, not a hyper-parameter: no search space here contains it. A study
+file fixes the size, or gives a range for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AGEM = FINETUNE | {"ref_batch": IntDistribution(10, 256, log=True)}
 ICARL = FINETUNE
 GDUMB: Space = {
     "lr": FloatDistribution(0.01, 0.1, log=True),
-    "passes": IntDistribution(30, 256, log=True),  # of each fit: they take the time
+    "passes": IntDistribution(30, 256, log=True),  # passes of a fit, which decide the training time
 }
 FSSG: Space = {
     "lr": FloatDistribution(1e-4, 5e-3, log=True),

@@ -7,17 +7,18 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from search_spaces.rehearsal import ICARL
 from search_spaces.space import Space, one_of
 
-# Both decide how much is left for a sleep to recover. A width of 1200 is the authors', 4000 the
-# port's.
+# Both options decide how much a sleep can recover. The authors' network is 1200 wide, that of the
+# Python port 4000.
 WAKE_JOINT: Space = {
     "lr": FloatDistribution(1e-4, 0.3, log=True),
     "hidden": one_of([[width, width] for width in (400, 1200, 4000)]),
 }
 MERGING = WAKE_JOINT
 
-# Of a layer's factor alpha and its threshold beta only the ratio matters: alpha stays. Below a beta
-# of 3 half of the units fire at every step; the authors' vectors, put to the default alpha, reach
-# from 8 to 960. The mask is assumed to be of pixels: fix mask_keep with another one.
+# Only the ratio of a layer's factor alpha to its threshold beta matters: alpha is not searched.
+# Below a beta of 3 half of the units fire at every step; the authors' values, scaled to the default
+# alpha, lie between 8 and 960. The range of mask_keep is for a mask of pixels: fix mask_keep for
+# another mask.
 SLEEP: Space = {
     "sleep_steps": IntDistribution(50, 2000, log=True),
     "sleep_growth": one_of([0.0, 1 / 3, 0.5]),

@@ -1,7 +1,6 @@
-"""What a search space is: Optuna's distribution of each option that is searched, in the order in
-which a trial is asked for them.
+"""Search spaces: the Optuna distribution of each searched option, in the order of asking.
 
-Optuna holds plain values only, so a list goes there as JSON text.
+Optuna holds plain values only: a list is stored as JSON text.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Space = dict[str, Distribution]
 
 
 def one_of(choices: Iterable[Any]) -> CategoricalDistribution:
-    """Return the distribution of an option that takes one of some values, lists among them.
+    """Return the distribution of an option with a set of choices, which may be lists.
 
     >>> one_of([[64, 64], [128, 128]])
     CategoricalDistribution(choices=('[64, 64]', '[128, 128]'))
@@ -28,12 +27,12 @@ def one_of(choices: Iterable[Any]) -> CategoricalDistribution:
 
 
 def encoded(value: Any) -> Any:
-    """Return the value of an option as Optuna holds it."""
+    """Return the value of an option in the form that Optuna holds."""
     return json.dumps(value) if isinstance(value, list) else value
 
 
 def decoded(value: Any, kind: Any) -> Any:
-    """Return what Optuna holds as the value of an option of a type.
+    """Return the value of an option of type ``kind`` from the form that Optuna holds.
 
     >>> decoded("[64, 64]", tuple[int, ...])
     [64, 64]
@@ -45,37 +44,42 @@ def decoded(value: Any, kind: Any) -> Any:
 
 
 def ends_or_choices(distribution: Distribution, kind: Any) -> list[Any]:
-    """Return the two ends of a range, or all choices, as values of an option of a type."""
+    """Return the two ends of a range, or all choices, as values of an option of type ``kind``."""
     if isinstance(distribution, CategoricalDistribution):
         return [decoded(choice, kind) for choice in distribution.choices]
     return [distribution.low, distribution.high]
 
 
-def listed(distribution: Distribution, kind: Any) -> dict[str, Any]:
-    """Return the distribution of an option of a type as plain values.
+def as_plain(distribution: Distribution, kind: Any) -> dict[str, Any]:
+    """Return the distribution of an option of type ``kind`` as plain values.
 
-    >>> listed(IntDistribution(1, 50, log=True), int)
+    >>> as_plain(IntDistribution(1, 50, log=True), int)
     {'kind': 'int', 'low': 1, 'high': 50, 'log': True}
-    >>> listed(one_of([[64, 64], [128, 128]]), tuple[int, ...])
+    >>> as_plain(one_of([[64, 64], [128, 128]]), tuple[int, ...])
     {'kind': 'categorical', 'choices': [[64, 64], [128, 128]]}
     """
     if isinstance(distribution, CategoricalDistribution):
         return {"kind": "categorical", "choices": ends_or_choices(distribution, kind)}
-    kind, usual_step = ("int", 1) if isinstance(distribution, IntDistribution) else ("float", None)
-    low, high, step = distribution.low, distribution.high, distribution.step
-    found = {"kind": kind, "low": low, "high": high, "log": distribution.log}
-    return found if step == usual_step else found | {"step": step}
+    is_integer = isinstance(distribution, IntDistribution)
+    plain = {
+        "kind": "int" if is_integer else "float",
+        "low": distribution.low,
+        "high": distribution.high,
+        "log": distribution.log,
+    }
+    default_step = 1 if is_integer else None
+    return plain if distribution.step == default_step else plain | {"step": distribution.step}
 
 
 def values_within(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of some values that lie in a space, as Optuna holds them.
+    """Return the values that lie in a search space, in the form that Optuna holds.
 
     >>> from search_spaces.plain import EWC
     >>> values_within(EWC, {"lr": 1.0, "lam": 1e4, "epochs": 4})
     {'lam': 10000.0}
     """
-    known = {name: encoded(values[name]) for name in space if name in values}
-    return {name: value for name, value in known.items() if _contains(space[name], value)}
+    candidates = {name: encoded(values[name]) for name in space if name in values}
+    return {name: value for name, value in candidates.items() if _contains(space[name], value)}
 
 
 def _contains(distribution: Distribution, value: Any) -> bool:

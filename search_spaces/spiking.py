@@ -1,7 +1,7 @@
 """Search spaces of recurrent spiking networks; parts of them depend on the stream.
 
-Pre-training is not searched: it is the same for all. Nor is the memory, which is a budget: fix it,
-or give it a range (`memory_total`, `memory_per_class` or `memory_bytes`).
+Pre-training is not searched, because all methods share it. The size of the memory is a budget: a
+study file fixes it or gives a range (`memory_total`, `memory_per_class` or `memory_bytes`).
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from search_spaces.space import Space, one_of
 if TYPE_CHECKING:
     from trainables.streams import StreamInfo
 
-RATIOS = (1, 2, 5, 10, 20)  # of compression
+RATIOS = (1, 2, 5, 10, 20)  # compression ratios
 TRAINING: Space = {
     "lr": FloatDistribution(5e-5, 1e-2, log=True),
     "epochs": IntDistribution(5, 100, log=True),
 }
-NEW_CLASSES: Space = {  # the weights that their outputs begin with
+NEW_CLASSES: Space = {  # initial weights of the outputs of new classes
     "new_class_mean": FloatDistribution(1e-4, 3e-2, log=True),
     "new_class_std": FloatDistribution(1e-4, 3e-2, log=True),
 }
 
 
 def naive(stream: StreamInfo) -> Space:
-    """Return what is searched without a memory: the weights of new classes where classes are new.
+    """Return the space without a memory; in the scenario ``domain`` there are no new classes.
 
     >>> from trainables import find_stream
     >>> speakers = find_stream("speaker_incremental_spoken_digits")
@@ -38,7 +38,7 @@ def naive(stream: StreamInfo) -> Space:
 
 
 def rehearsal(stream: StreamInfo) -> Space:
-    """Return what is searched with a memory: ratios are those that divide the stream's steps."""
+    """Return the space with a memory; only ratios that divide the stream's steps are searched."""
     return naive(stream) | {
         "ratio": one_of([ratio for ratio in RATIOS if (stream.steps or 1) % ratio == 0]),
         "order": one_of(["sequential", "interleaved", "mixed"]),
@@ -46,7 +46,8 @@ def rehearsal(stream: StreamInfo) -> Space:
 
 
 def latent_replay(stream: StreamInfo) -> Space:
-    """Return what is searched with a memory of spikes: where to cut the network, and how to
-    compress. Depth 0 is left out: it keeps floats, three times what the inputs take.
+    """Return the space with a memory of spikes: the layer that is stored, and its compression.
+
+    Depth 0 is left out: it stores floats, three times the bytes of the inputs.
     """
     return rehearsal(stream) | {"depth": one_of([1, 2, 3]), "codec": one_of(["binary", "sums"])}

@@ -12,8 +12,9 @@ PACKAGES = ("continual-study", "torch", "numpy", "ray", "optuna")
 
 
 def software(learner: str = "") -> dict[str, str]:
-    """Return the versions a result may depend on; with the package of a learner that is not ours,
-    and the commit where the program runs from a checkout.
+    """Return the versions that a result may depend on.
+
+    These are packages, the package of a plugged-in learner, and the commit of a checkout.
     """
     from trainables import plugins
 
@@ -31,7 +32,7 @@ def _packages() -> dict[str, str]:
 
 
 def installed(package: str) -> bool:
-    """Whether a package is there."""
+    """Whether a package is installed."""
     try:
         version(package)
     except PackageNotFoundError:
@@ -41,16 +42,16 @@ def installed(package: str) -> bool:
 
 @functools.cache
 def commit() -> str:
-    """Return the commit of the checkout this runs from, if it does, and whether it was changed."""
+    """Return the commit of this checkout, and whether files were changed; empty outside of one."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return ""
     git = ["git", "--no-optional-locks", "-C", str(root)]
     try:
-        found, changed = (  # bytes: a file may have any name
-            subprocess.run([*git, *words], capture_output=True, check=True).stdout
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        head, changed = (  # as bytes: the name of a file need not be valid text
+            subprocess.run([*git, *arguments], capture_output=True, check=True).stdout
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return found.decode().strip()[:12] + (" with uncommitted changes" if changed.strip() else "")
+    return head.decode().strip()[:12] + (" with uncommitted changes" if changed.strip() else "")

@@ -1,7 +1,7 @@
-"""What of a study's question is not as it was before anything was confirmed.
+"""Changes to a study's question after the first confirmation.
 
-What was asked is in ``study.json``; what was looked at is in the ledger, which tells of a choice
-made after looking even where the study file has been changed back.
+The questions are in ``study.json``, the results seen are in the ledger. The ledger reveals a choice
+made after looking at results even if the study file has been changed back since.
 """
 
 from __future__ import annotations
@@ -10,73 +10,74 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from analysis import wording
-from study.folder import Asked, Planned, Question
+from study.folder import DatedQuestion, Planned, Question
 from study.ledger import Ledger
 from study.spec import Spec
 from study.state import Study
 
 
 def changes(study: Study) -> list[str]:
-    """Return what was changed after the first confirmation, in short sentences."""
+    """Return the changes made after the first confirmation, in short sentences."""
     spec, facts = study.spec, study.folder.facts
-    planned, looked = facts.planned, confirmed_methods(study.ledger)
-    gone = {*planned.methods, *looked} - {*spec.methods}
-    named: dict[str, Sequence[object]] = {
-        "methods confirmed and left out": sorted(gone & {*looked}),
-        "methods left out": sorted(gone - {*looked}),
+    planned, confirmed = facts.planned, confirmed_methods(study.ledger)
+    removed = {*planned.methods, *confirmed} - {*spec.methods}
+    changed: dict[str, Sequence[object]] = {
+        "methods confirmed and left out": sorted(removed & {*confirmed}),
+        "methods left out": sorted(removed - {*confirmed}),
         "methods added": [name for name in spec.methods if name not in planned.methods],
         "seeds run and left out": _seeds_left_out(study),
-        "confirmed before with another configuration": [*_confirmed_otherwise(study)],
+        "confirmed before with another configuration": [*_other_configurations(study)],
     }
-    listed = [f"{what}: {', '.join(map(str, which))}" for what, which in named.items() if which]
-    return [*_questions(facts.asked), *listed]
+    lists = [f"{kind}: {', '.join(map(str, items))}" for kind, items in changed.items() if items]
+    return [*_changed_questions(facts.asked), *lists]
 
 
 def kept_seeds(spec: Spec, planned: Planned) -> list[int]:
-    """Return the planned seeds that a study file asks for no longer. They cannot be taken back: the
-    report shows them all the same.
+    """Return the planned seeds that a study file no longer asks for.
+
+    A planned seed cannot be withdrawn: the report still shows it.
     """
     return sorted({*planned.seeds} - {*spec.confirm_seeds})
 
 
 def confirmed_methods(ledger: Ledger) -> list[str]:
-    """Return the methods of which something was confirmed, whether the study still has them."""
-    tried = [entry for entry in ledger.entries("confirm") if entry.state != "failed"]
-    return list(dict.fromkeys(entry.method for entry in tried))
+    """Return the methods with confirmed seeds, even those that the study no longer has."""
+    entries = [entry for entry in ledger.entries("confirm") if entry.state != "failed"]
+    return list(dict.fromkeys(entry.method for entry in entries))
 
 
-def _questions(asked: list[Asked]) -> Iterator[str]:
-    """What was asked in turn, with the days of the changes."""
+def _changed_questions(questions: list[DatedQuestion]) -> Iterator[str]:
+    """Yield, for each part of the question that changed, its values in turn and the days."""
     for key in Question.model_fields:
-        steps = [(getattr(one.question, key), one.since) for one in asked]
-        changed = [after for before, after in pairwise(steps) if before[0] != after[0]]
-        if changed:
-            *between, last = [f"{value}" for value, _ in changed]
-            passed = "".join(f", then {value}" for value in between)
-            days = ", ".join(dict.fromkeys(day for _, day in changed))
+        dated = [(getattr(each.question, key), each.since) for each in questions]
+        changes = [after for before, after in pairwise(dated) if before[0] != after[0]]
+        if changes:
+            *between, last = [f"{value}" for value, _ in changes]
+            earlier = "".join(f", then {value}" for value in between)
+            days = ", ".join(dict.fromkeys(day for _, day in changes))
             name = "tune.trials" if key == "trials" else key
-            yield f"{name} was {steps[0][0]}{passed}, now {last} (changed {days})"
+            yield f"{name} was {dated[0][0]}{earlier}, now {last} (changed {days})"
 
 
 def _seeds_left_out(study: Study) -> list[int]:
-    """Seeds that were confirmed and that the report does not show; planned ones it always does."""
-    run = {
+    """Return the confirmed seeds that the report does not show; planned seeds are always shown."""
+    confirmed = {
         seed
         for entry in study.ledger.entries("confirm")
         if entry.method in study.methods and (entry.state != "failed" or len(entry.seeds) == 1)
         for seed in entry.seeds
     }
-    return sorted(run - {*study.spec.confirm_seeds, *study.folder.facts.planned.seeds})
+    return sorted(confirmed - {*study.spec.confirm_seeds, *study.folder.facts.planned.seeds})
 
 
-def _confirmed_otherwise(study: Study) -> Iterator[str]:
-    """Name the methods that were confirmed with a configuration that is not today's."""
+def _other_configurations(study: Study) -> Iterator[str]:
+    """Yield the methods that were confirmed with another configuration than the current one."""
     for name in study.methods:
-        now = study.confirmation(name).configuration
+        current = study.confirmation(name).configuration
         seeds = {
             seed
             for entry in study.ledger.entries("confirm", name)
-            if now and entry.state != "failed" and entry.work["configuration"] != now
+            if current and entry.state != "failed" and entry.work["configuration"] != current
             for seed in entry.seeds
         }
         if seeds:

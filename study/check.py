@@ -1,4 +1,4 @@
-"""Resolving a study: every name, value and range checked before anything runs."""
+"""Resolve a study file: check every name, value and range before anything runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analysis.metrics import PRIMARY
 from search_spaces import method_space, space_on
 from search_spaces.space import Distribution, Space, ends_or_choices, one_of
 from study.design import OBJECTIVES, PHASES, Design, Method, PhaseStream
-from study.search import Search
+from study.search import SweepSearch
 from study.spec import MethodSection, Range, Spec, expand
 from trainables import Learner, find_learner, find_stream
 from trainables.errors import InputError, unknown
@@ -24,10 +24,13 @@ from trainables.streams import SCENARIOS, Stream, StreamInfo
 
 
 def resolve(spec: Spec, source: str) -> Design:
-    """Check everything a study file names and return what it asks for.
+    """Return a study file with every name in it resolved.
+
+    Args:
+        source: name of the study file, for errors.
 
     Raises:
-        InputError: with the file, the key, what is allowed and the nearest valid name.
+        InputError: with the file, the key, the allowed values and the nearest valid name.
     """
     try:
         _check_study(spec)
@@ -41,28 +44,29 @@ def resolve(spec: Spec, source: str) -> Design:
 
 
 def try_sweeps(design: Design, source: str) -> None:
-    """Refuse a sweep that cannot give a result, because its learner refuses the configuration of
-    every trial. Until a trial has a score, no sampler learns: all that it asks for is known before.
+    """Refuse a sweep in which the learner refuses the configuration of every trial.
+
+    Such a sweep is known in advance: a sampler does not adapt before a trial has a score.
 
     Raises:
-        InputError: with what the learner says of the first trial.
+        InputError: with the learner's reason for refusing the first trial.
     """
     trials, stream = design.spec.tune.trials, design.streams["tune"]
     for method in design.methods.values():
-        each = (_refusal(design, method, number) for number in range(trials))
-        refusals = [*itertools.takewhile(bool, each)]
+        reasons = (_refusal(design, method, number) for number in range(trials))
+        refusals = [*itertools.takewhile(bool, reasons)]
         if trials and len(refusals) == trials:
             raise InputError(
                 f"{source}: methods.{method.name}: '{method.learner}' cannot learn '{stream.name}' "
-                f"with any of the {trials} configurations that its sweep asks for. The first: "
+                f"with any of the {trials} configurations of its sweep. The first: "
                 f"{refusals[0]}."
             )
 
 
 def _refusal(design: Design, method: Method, number: int) -> str:
-    """Return why a learner refuses the configuration of a trial; nothing where it does not."""
-    first = method.first_params if number == 0 else None
-    trial = Search.of(design, method).ask(number, first)
+    """Return why a learner refuses the configuration of a trial; empty if the learner accepts."""
+    params = method.first_params if number == 0 else None
+    trial = SweepSearch.of(design, method).ask(number, params)
     config = method.kind.Config.parse(method.configuration(trial.params))
     try:
         method.kind.check(config, design.streams["tune"].info)
@@ -83,8 +87,8 @@ def _check_study(spec: Spec) -> None:
     options = PhaseStream.of(spec, "confirm").options
     if options.active_classes != "all" and study.scenario != "class":
         raise InputError(
-            f"stream.active_classes: it is for the scenario 'class'; in '{study.scenario}' the "
-            "scenario itself says which outputs compete. Remove it."
+            f"stream.active_classes: only for the scenario 'class'; in '{study.scenario}' the "
+            "scenario decides which outputs compete. Remove the key."
         )
 
 
@@ -105,7 +109,7 @@ def _check_tune(spec: Spec) -> None:
     tune = spec.tune
     if tune.trials == 0 and tune.pruner != "none":
         raise InputError(
-            "tune.pruner: there is nothing to prune with tune.trials = 0. Set tune.pruner = 'none'."
+            "tune.pruner: nothing is tuned with tune.trials = 0. Set tune.pruner = 'none'."
         )
     for name in spec.objectives:
         if name not in PRIMARY and name not in OBJECTIVES:
@@ -114,19 +118,17 @@ def _check_tune(spec: Spec) -> None:
             )
     if spec.objectives[0] != spec.study.metric:
         raise InputError(
-            f"tune.objectives: the first one must be the primary metric, '{spec.study.metric}': "
-            "it chooses the configuration that is confirmed."
+            f"tune.objectives: the first must be the primary metric, '{spec.study.metric}', which "
+            "chooses the configuration that is confirmed."
         )
     if len(spec.objectives) > 1 and tune.pruner == "asha":
-        raise InputError(
-            "tune.pruner: asha compares one objective and cannot serve several. Set it to 'none'."
-        )
-    alone = [name for name in spec.objectives if name in PRIMARY and _needs_two_tasks(name)]
-    if tune.protocol == "first_tasks" and tune.tasks == 1 and alone:
-        raise InputError(f"tune.tasks = 1: {alone[0]} needs two tasks at least.")
+        raise InputError("tune.pruner: asha needs a single objective. Set tune.pruner = 'none'.")
+    undefined = [name for name in spec.objectives if name in PRIMARY and _needs_two_tasks(name)]
+    if tune.protocol == "first_tasks" and tune.tasks == 1 and undefined:
+        raise InputError(f"tune.tasks = 1: {undefined[0]} needs at least two tasks.")
     if (tune.protocol == "held_out_stream") != (tune.stream is not None):
         raise InputError(
-            "tune.stream: give it with tune.protocol = 'held_out_stream', and only then."
+            "tune.stream: for tune.protocol = 'held_out_stream' only, which needs this key."
         )
     if tune.stream is not None:
         held_out = _stream(tune.stream, spec.study.scenario, "tune.stream", "tune.stream")
@@ -148,16 +150,18 @@ def _check_seeds(spec: Spec) -> None:
     tuning, confirming = spec.tune_seeds, spec.confirm_seeds
     for key, seeds in (("tune.seeds", tuning), ("confirm.seeds", confirming)):
         if len(set(seeds)) < len(seeds):
-            raise InputError(f"{key}: a seed is named twice.")
+            raise InputError(f"{key}: a seed is listed twice.")
         if not seeds and (key == "confirm.seeds" or spec.tune.trials):
-            raise InputError(f"{key}: name at least one seed.")
-    chose = {"tune.seeds": tuning if spec.tune.trials else ()}
-    chose["confirm.chosen_on"] = expand(spec.confirm.chosen_on)
-    for key, seeds in chose.items():
-        if both := sorted(set(seeds) & set(confirming)):
+            raise InputError(f"{key}: give at least one seed.")
+    choosing = {
+        "tune.seeds": tuning if spec.tune.trials else (),
+        "confirm.chosen_on": expand(spec.confirm.chosen_on),
+    }
+    for key, seeds in choosing.items():
+        if common := sorted(set(seeds) & set(confirming)):
             raise InputError(
-                f"confirm.seeds: {_list(both)} also in {key}. A seed that chose a configuration "
-                "cannot judge it: use other seeds in one of the two."
+                f"confirm.seeds: {_enumerated(common)} also in {key}. A seed that helped to choose "
+                "a configuration cannot test it: use other seeds in one of the two."
             )
 
 
@@ -167,10 +171,10 @@ def _check_published(spec: Spec) -> None:
         if method not in spec.methods:
             raise InputError(f"{where}: {unknown('method', method, spec.methods)}")
         readouts = find_learner(spec.learner_of(method)).readouts
-        for metric, several in figures.items():
+        for metric, readings in figures.items():
             if metric not in PRIMARY:
                 raise InputError(f"{where}: {unknown('metric', metric, PRIMARY)}")
-            named = [figure.readout or readouts[0] for figure in several]
+            named = [figure.readout or readouts[0] for figure in readings]
             for readout in named:
                 if readout not in readouts:
                     text = unknown("readout", readout, readouts)
@@ -194,7 +198,7 @@ def _method(spec: Spec, streams: Mapping[str, PhaseStream], name: str) -> Method
     info = streams["confirm"].info
     defaults = (
         learner.published(info)
-        | _one_pass(learner.Config, section.fixed, scenario, where)
+        | _single_epoch(learner.Config, section.fixed, scenario, where)
         | section.fixed
     )
     config = learner.Config.parse(defaults, f"{where}.fixed")
@@ -207,66 +211,81 @@ def _method(spec: Spec, streams: Mapping[str, PhaseStream], name: str) -> Method
     return Method(name, learner.name, defaults, dict(section.fixed), space)
 
 
-def _one_pass(config: type, fixed: Mapping[str, Any], scenario: str, where: str) -> dict[str, Any]:
-    """A task-free stream is seen once."""
+def _single_epoch(
+    config: type, fixed: Mapping[str, Any], scenario: str, where: str
+) -> dict[str, Any]:
+    """Return the option that limits training on a task-free stream to one epoch; else nothing."""
     if scenario != "task_free" or not issubclass(config, Training):
         return {}
     if fixed.get("epochs", 1) != 1:
         raise InputError(
-            f"{where}.fixed.epochs: a task-free stream is seen once. Remove it or set it to 1."
+            f"{where}.fixed.epochs: a task-free stream is learnt in one epoch. Remove the option "
+            "or set it to 1."
         )
     return {"epochs": 1}
 
 
 def _ranges(section: MethodSection, config: type[Options], scenario: str, where: str) -> Space:
-    """Return the ranges that a study file gives an option, as Optuna's distributions."""
+    """Return the ranges that a study file gives for a method's options, as Optuna distributions."""
     ranges: Space = {}
-    for name, given in section.space.items():
+    for name, range_ in section.space.items():
         if name not in config.fields():
             raise InputError(f"{where}.space: {unknown('option', name, config.fields())}")
         if name in section.fixed:
-            raise InputError(f"{where}.space.{name}: it is fixed too. Choose one of the two.")
+            raise InputError(
+                f"{where}.space.{name}: the option is fixed too. Choose one of the two."
+            )
         if name == "epochs" and scenario == "task_free":
-            raise InputError(f"{where}.space.epochs: a task-free stream is seen once. Remove it.")
+            raise InputError(
+                f"{where}.space.epochs: a task-free stream is learnt in one epoch. Remove the "
+                "option."
+            )
         try:
-            ranges[name] = _distribution(given, config.kinds()[name])
-            _check_limits(name, given.choices or ends_or_choices(ranges[name], None), config)
+            ranges[name] = _distribution(range_, config.kinds()[name])
+            _check_limits(name, range_.choices or ends_or_choices(ranges[name], None), config)
         except InputError as error:
             raise InputError(f"{where}.space.{name}: {error}.") from None
     return ranges
 
 
-def _distribution(given: Range, kind: Any) -> Distribution:
-    """Return a range of an option of a type as Optuna's distribution; refuse one that is none."""
-    whole, ends = kind in (int, int | None), (given.low, given.high)
-    if given.choices is not None:
-        if not given.choices or ends != (None, None):
-            raise InputError("give either low and high, or choices = [...] with some values")
-        return one_of(given.choices)
-    if not whole and kind not in (float, float | None):
-        raise InputError("give choices = [...] for this option; it is not a number")
-    if given.low is None or given.high is None:
+def _distribution(range_: Range, kind: Any) -> Distribution:
+    """Return the range of an option of type ``kind`` as Optuna's distribution.
+
+    Raises:
+        InputError: if the range is incomplete, empty, or does not suit the type.
+    """
+    low, high, log = range_.low, range_.high, range_.log
+    is_integer = kind in (int, int | None)
+    if range_.choices is not None:
+        if not range_.choices or (low, high) != (None, None):
+            raise InputError("give either low and high, or choices = [...] with at least one value")
+        return one_of(range_.choices)
+    if not is_integer and kind not in (float, float | None):
+        raise InputError("the option is not a number: give choices = [...]")
+    if low is None or high is None:
         raise InputError("give low and high, or choices = [...]")
-    if whole and not (given.low.is_integer() and given.high.is_integer()):
-        raise InputError("the ends of a range of whole numbers are whole numbers")
-    if not given.low < given.high < math.inf or (given.log and given.low <= 0):
-        order = "0 < low < high with log = true" if given.log else "low < high"
-        raise InputError(f"low = {given.low}, high = {given.high}; needed: {order}")
-    if whole:
-        return IntDistribution(int(given.low), int(given.high), log=given.log)
-    return FloatDistribution(given.low, given.high, log=given.log)
+    if is_integer and not (low.is_integer() and high.is_integer()):
+        raise InputError("the ends of a range of whole numbers must be whole numbers")
+    if not low < high < math.inf or (log and low <= 0):
+        order = "0 < low < high with log = true" if log else "low < high"
+        raise InputError(f"low = {low}, high = {high}; needed: {order}")
+    if is_integer:
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(low, high, log=log)
 
 
 def _check_limits(name: str, values: Iterable[Any], config: type[Options]) -> None:
-    """Refuse values that leave the limits of their option."""
+    """Refuse values outside the limits of their option."""
     kind, limits = config.kinds()[name], config.fields()[name].metadata
     for value in values:
         checked(name, value, kind, limits)
 
 
 def _space(stream: StreamInfo, learner: type[Learner], where: str) -> Space:
-    """Return the space of a learner on the stream that is tuned on; refuse one with an option or a
-    value that the learner does not know, as that of a plug-in may have.
+    """Return a learner's search space on the stream of the sweep.
+
+    Raises:
+        InputError: if the space of a plug-in has an option or a value unknown to the learner.
     """
     space = space_on(learner.name, stream)
     kinds = learner.Config.kinds()
@@ -280,6 +299,6 @@ def _space(stream: StreamInfo, learner: type[Learner], where: str) -> Space:
     return space
 
 
-def _list(values: list[int]) -> str:
+def _enumerated(values: list[int]) -> str:
     shown = ", ".join(map(str, values[:5]))
     return f"{shown}{', …' if len(values) > 5 else ''} {'is' if len(values) == 1 else 'are'}"

@@ -1,8 +1,10 @@
-"""The commands: thin. Data goes to stdout, progress to stderr; 0 done, 1 failed, 2 bad input, 3
-some trials failed.
+"""The command line: each command reads its arguments, calls one function and prints the result.
+
+Results go to stdout, progress to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 3 some trials
+failed.
 """
 
-# Heavy libraries are imported inside the commands, so that `presets` or `--help` answer at once.
+# Heavy libraries are imported inside the commands, so that `--help` and `presets` answer at once.
 from __future__ import annotations
 
 import io
@@ -31,29 +33,33 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 app.add_typer(data_app, name="data")
 
 Study = Annotated[
-    str, typer.Argument(metavar="[PRESET|FILE]", help="A preset's name or a study file.")
+    str, typer.Argument(metavar="[PRESET|FILE]", help="Name of a preset, or a study file.")
 ]
 Sets = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override any key of the study file, written as in TOML (repeatable).",
+        help="Set any key of the study file to a TOML value (repeatable).",
     ),
 ]
-Dir = Annotated[Path, typer.Option("--dir", help="Where study folders live.")]
+Dir = Annotated[Path, typer.Option("--dir", help="Folder that holds the study folders.")]
 DataRoot = Annotated[
     Path | None,
-    typer.Option("--data", help="Where data sets are; else STUDY_DATA, else the cache folder."),
+    typer.Option(
+        "--data", help="Folder of the data sets; default: STUDY_DATA, else the user's cache folder."
+    ),
 ]
 Uri = Annotated[
     str | None,
     typer.Option(
         "--tracking-uri",
-        help="MLflow's; default: MLFLOW_TRACKING_URI, else SQLite in the study's folder.",
+        help="URI of MLflow; default: MLFLOW_TRACKING_URI, else SQLite in the study's folder.",
     ),
 ]
-Address = Annotated[str | None, typer.Option("--address", help="Ray: local, auto, or HOST:PORT.")]
+Address = Annotated[
+    str | None, typer.Option("--address", help="Address of Ray: local, auto, or HOST:PORT.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of studies.")]
 OneFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")]
@@ -63,13 +69,13 @@ FAILURES_SHOWN = 10
 
 
 def main() -> None:
-    """Run a command; turn bad input into a sentence."""
-    from study.console import open_streams, unprinted, warn
+    """Run a command; print bad input as one sentence instead of a traceback."""
+    from study.console import open_streams, warn, warn_of_unprinted
 
     open_streams()
     try:
-        for word in sys.argv[1:]:
-            check_text(word, "the command line")
+        for argument in sys.argv[1:]:
+            check_text(argument, "the command line")
         app()
     except InputError as error:
         warn(f"error: {error}")
@@ -78,7 +84,7 @@ def main() -> None:
         warn(f"error: {error}")
         sys.exit(FAILED)
     except SystemExit as end:
-        sys.exit(FAILED if unprinted() and not end.code else end.code)
+        sys.exit(FAILED if warn_of_unprinted() and not end.code else end.code)
 
 
 @app.command()
@@ -90,35 +96,40 @@ def run(
     tracking_uri: Uri = None,
     address: Address = None,
 ) -> None:
-    """Tune, confirm and compare; run again to resume, or to add trials or seeds."""
+    """Tune, confirm and compare the methods of a study. Run again to resume, or to add trials or
+    seeds.
+    """
     spec, source = _read(study, sets, address)
-    from study.console import Console, print_results, shell, unprinted, warn
-    from study.interruption import Interrupted, heeded
-    from study.mlflow.store import chosen_uri, shown
+    from study.check import resolve, try_sweeps
+    from study.console import Console, print_results, shell, warn, warn_of_unprinted
+    from study.interruption import Interrupted, stopping_in_order
+    from study.mlflow.store import chosen_uri, printable_uri
     from study.run.phases import run_study
 
     place, uri = dir / spec.study.name, chosen_uri(tracking_uri)
     try:
-        with heeded(), Console() as console:
-            outcome = run_study(spec, source, place, data_root(data), console, _command(), uri)
+        with stopping_in_order(), Console() as console:
+            design = resolve(spec, source)
+            try_sweeps(design, source)
+            finished = run_study(design, place, data_root(data), console, _command(), uri)
     except Interrupted as end:
-        warn(f"interrupted{end}: finished trials are kept; run the same command to go on")
+        warn(f"interrupted{end}: finished trials are kept; run the same command to continue")
         raise typer.Exit(end.status) from None
     except OSError as error:
         raise machine_error(error, place) from None
-    print_results(outcome.analysis)
-    interface = shown(uri) if uri else shell("ui", str(place))
-    if outcome.unwritten:
-        warn(f"error: {outcome.unwritten}")
+    print_results(finished.analysis)
+    interface = printable_uri(uri) if uri else shell("ui", str(place))
+    if finished.unwritten:
+        warn(f"error: {finished.unwritten}")
         raise typer.Exit(FAILED)
     print(f"\nReport: {place / 'report' / 'index.html'}\nMLflow: {interface}")
-    unprinted()  # which is no failure: the report has all of it
-    if outcome.failed:
-        warn(f"error: {len(outcome.failed)} failed:")
-        for name, reason in [*outcome.failed.items()][:FAILURES_SHOWN]:
+    warn_of_unprinted()  # not a failure: the report holds everything
+    if finished.failed:
+        warn(f"error: {len(finished.failed)} failed:")
+        for name, reason in [*finished.failed.items()][:FAILURES_SHOWN]:
             warn(f"  {name}: {reason}")
-        if (more := len(outcome.failed) - FAILURES_SHOWN) > 0:
-            warn(f"  and {more} more: the report has them all")
+        if (more := len(finished.failed) - FAILURES_SHOWN) > 0:
+            warn(f"  and {more} more: the report lists all of them")
         raise typer.Exit(SOME_FAILED)
 
 
@@ -131,7 +142,9 @@ def plan(
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Resolve everything, run nothing: trials, seeds, time, smallest detectable effect."""
+    """Show what a study will take, without running it: trials, seeds, time, smallest detectable
+    effect.
+    """
     from study.console import print_table
     from study.plan import plan as plan_of
 
@@ -155,7 +168,7 @@ def plan(
 
 @app.command()
 def status(folder: OneFolder, as_json: AsJson = False) -> None:
-    """Say what a study has and what it lacks."""
+    """Show the progress of a study: finished, failed and missing trials and seeds."""
     from study.console import print_table
     from study.status import status as status_of
 
@@ -172,26 +185,28 @@ def report(
     folders: Folders,
     as_json: AsJson = False,
     power: Annotated[
-        bool, typer.Option("--power", help="What more or fewer seeds would show.")
+        bool, typer.Option("--power", help="Show the effects that more or fewer seeds can detect.")
     ] = False,
     seed: Annotated[
         int | None,
         typer.Option(
             "--seed",
-            help="Show the accuracy matrices of this seed too, or of this unit (a speaker, a "
-            "class) where the stream pairs those.",
+            help="Show the accuracy matrices of this seed too; of this unit if the stream pairs "
+            "units such as speakers or classes.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Where the report goes; default: beside what it is about."),
+        typer.Option("--out", help="Folder of the report; default: beside the study."),
     ] = None,
 ) -> None:
-    """Print the tables of a study, or of several side by side; write them in every format."""
+    """Print the tables of one study, or of several side by side, and write them in every format."""
     from study.record import analyse_folder
 
     if seed is not None and (power or len(folders) > 1):
-        raise InputError("--seed goes with the report of one study. Give one folder, no --power.")
+        raise InputError(
+            "--seed is for the report of a single study. Give one folder, without --power."
+        )
     analyses = [analyse_folder(folder) for folder in folders]
     if power:
         _power(folders, analyses, as_json)
@@ -199,7 +214,7 @@ def report(
         _report_one(analyses[0], out or folders[0] / "report", as_json, seed)
     else:
         place = out or folders[0].absolute().parent / "report"
-        _report_several(folders, analyses, place, as_json)
+        _report_many(folders, analyses, place, as_json)
 
 
 def _report_one(analysis: Analysis, place: Path, as_json: bool, seed: int | None = None) -> None:
@@ -210,12 +225,10 @@ def _report_one(analysis: Analysis, place: Path, as_json: bool, seed: int | None
     if seed is not None:
         check_seed(analysis, seed)
     print(to_json(analysis), end="") if as_json else print_results(analysis)
-    _written(lambda: write_report(analysis, place, seed), place, as_json)
+    _write_report(lambda: write_report(analysis, place, seed), place, as_json)
 
 
-def _report_several(
-    folders: list[Path], analyses: list[Analysis], place: Path, as_json: bool
-) -> None:
+def _report_many(folders: list[Path], analyses: list[Analysis], place: Path, as_json: bool) -> None:
     from analysis.formats.data import across_to_json
     from analysis.report.many_sections import across_sections
     from study.console import print_sections
@@ -226,12 +239,12 @@ def _report_several(
         print(across_to_json(across, analyses), end="")
     else:
         print_sections(across_sections(across, analyses))
-    _written(lambda: write_across(across, analyses, place), place, as_json)
+    _write_report(lambda: write_across(across, analyses, place), place, as_json)
 
 
-def _written(write: Callable[[], None], place: Path, as_json: bool) -> None:
-    """Write a report; what was asked for has been printed, whether or not it can be written."""
-    from study.console import unprinted, warn
+def _write_report(write: Callable[[], None], place: Path, as_json: bool) -> None:
+    """Write a report that has been printed already; exit with 1 if it cannot be written."""
+    from study.console import warn, warn_of_unprinted
 
     try:
         write()
@@ -240,7 +253,7 @@ def _written(write: Callable[[], None], place: Path, as_json: bool) -> None:
         warn(str(error))
         raise typer.Exit(FAILED) from None
     if not as_json:
-        unprinted()  # which is no failure: the report has all of it
+        warn_of_unprinted()  # not a failure: the report holds everything
 
 
 def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None:
@@ -256,11 +269,14 @@ def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None
         for folder, a in zip(folders, analyses, strict=True)
     }
     if as_json:
-        plain = {s: {m: asdict(p) for m, p in of.items()} for s, of in found.items()}
+        plain = {
+            study: {method: asdict(plan_) for method, plan_ in by_method.items()}
+            for study, by_method in found.items()
+        }
         print(json.dumps(plain, indent=2))
         return
-    for study, of in found.items():
-        for method, plan_ in of.items():
+    for study, by_method in found.items():
+        for method, plan_ in by_method.items():
             print_block(power_table(method, plan_))
             for sentence in plan_.sentences:
                 print(f"{study}, {method}: {sentence}")
@@ -268,26 +284,26 @@ def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None
 
 @app.command()
 def front(folder: OneFolder) -> None:
-    """Print a study file that confirms what is on a study's Pareto fronts."""
+    """Print a study file that confirms the configurations on a study's Pareto fronts."""
     from study.front import front_study
 
     text = front_study(folder)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # as TOML is, whatever the terminal's encoding
+        sys.stdout.reconfigure(encoding="utf-8")  # TOML is UTF-8, whatever the terminal's encoding
     print(text, end="")
 
 
 @app.command()
 def track(folder: OneFolder, tracking_uri: Uri = None) -> None:
-    """Write what MLflow lacks of a study, from its ledger."""
-    from study.console import unprinted
-    from study.mlflow.store import chosen_uri, default_uri, shown
+    """Bring MLflow up to date with the ledger of a study."""
+    from study.console import warn_of_unprinted
+    from study.mlflow.store import chosen_uri, default_uri, printable_uri
     from study.mlflow.writer import rebuild
 
     uri = chosen_uri(tracking_uri) or default_uri(folder)
     rebuild(folder, uri)
-    print(f"MLflow at {shown(uri)} is up to date.")
-    unprinted()  # which is no failure: MLflow has all of it
+    print(f"MLflow at {printable_uri(uri)} is up to date.")
+    warn_of_unprinted()  # not a failure: MLflow holds everything
 
 
 @app.command()
@@ -295,19 +311,19 @@ def ui(
     folder: OneFolder,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
 ) -> None:
-    """Open MLflow's pages on a study's database, or where MLFLOW_TRACKING_URI says."""
+    """Serve MLflow's pages for a study's database, or for that in MLFLOW_TRACKING_URI."""
     import subprocess
 
-    from study.mlflow.store import chosen_uri, is_server, pages
+    from study.mlflow.store import chosen_uri, is_server, ui_command
 
     uri = chosen_uri(None)
     if uri and is_server(uri):
-        return  # which has pages of its own; where it is has been told
-    command = pages(folder, port, uri)
+        return  # a server serves its own pages; its address has been printed
+    command = ui_command(folder, port, uri)
     print(f"http://127.0.0.1:{port}  (stop with Ctrl-C)", flush=True)
-    # MLflow's background jobs serve its GenAI pages, and triple the time it takes to start
-    calm = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    raise typer.Exit(subprocess.call(command, env={**calm, **os.environ}))
+    # MLflow's background jobs serve its GenAI pages only, and triple its start-up time
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    raise typer.Exit(subprocess.call(command, env={**settings, **os.environ}))
 
 
 @app.command()
@@ -322,7 +338,7 @@ def presets(as_json: AsJson = False) -> None:
 
 @app.command()
 def methods(as_json: AsJson = False) -> None:
-    """List the learners, their sources, scenarios, options and search spaces."""
+    """List the learners: sources and scenarios; with --json, options and search spaces."""
     from study.console import warn
     from trainables import LEARNERS, learners, plugged_learners
 
@@ -333,24 +349,24 @@ def methods(as_json: AsJson = False) -> None:
         found = learners()[0]
         print(json.dumps({name: _describe(kind) for name, kind in found.items()}, indent=2))
         return
-    told = ("offline", "reference", "scenarios")
-    ours = {name: [LEARNERS.declared(name, key) for key in told] for name in LEARNERS}
-    theirs = {name: [getattr(kind, key) for key in told] for name, kind in plugged.items()}
+    keys = ("offline", "reference", "scenarios")
+    shipped = {name: [LEARNERS.declared(name, key) for key in keys] for name in LEARNERS}
+    others = {name: [getattr(kind, key) for key in keys] for name, kind in plugged.items()}
     rows = [
         [name + (" (offline bound)" if offline else ""), reference, ", ".join(scenarios)]
-        for name, (offline, reference, scenarios) in (ours | theirs).items()
+        for name, (offline, reference, scenarios) in (shipped | others).items()
     ]
     _list(["method", "source", "scenarios"], rows, False)
 
 
 @app.command()
 def streams(as_json: AsJson = False) -> None:
-    """List the streams, their data and scenarios."""
+    """List the streams with their tasks, data and scenarios."""
     from trainables import STREAMS
     from trainables.streams.datasets import DATASETS
 
-    told = ("tasks", "dataset", "scenarios")
-    found = {name: [STREAMS.declared(name, key) for key in told] for name in STREAMS}
+    keys = ("tasks", "dataset", "scenarios")
+    found = {name: [STREAMS.declared(name, key) for key in keys] for name in STREAMS}
     rows = [
         [name, str(tasks), DATASETS[dataset].source, ", ".join(scenarios)]
         for name, (tasks, dataset, scenarios) in found.items()
@@ -364,7 +380,7 @@ def data_prepare(
     data: DataRoot = None,
 ) -> None:
     """Find or download data sets and build their cache files."""
-    from study.console import unprinted, warn
+    from study.console import warn, warn_of_unprinted
     from trainables.streams.datasets import DATASETS, load, prepare, suspicions
 
     for name in names:
@@ -372,12 +388,12 @@ def data_prepare(
         print(f"{name}: {path or f'bundled with {DATASETS[name].bundled}'}")
         for text in suspicions(name, load(name, data_root(data))):
             warn(text)
-    unprinted()  # which is no failure: the data are there
+    warn_of_unprinted()  # not a failure: the data are prepared
 
 
 @app.command()
 def doctor(data: DataRoot = None, address: Address = None, as_json: AsJson = False) -> None:
-    """Check versions, devices, Ray, data and MLflow."""
+    """Check whether a study can run here: versions, devices, Ray, data, MLflow."""
     from study.doctor import examine
 
     rows, healthy = examine(data_root(data), address or "local")
@@ -386,7 +402,7 @@ def doctor(data: DataRoot = None, address: Address = None, as_json: AsJson = Fal
 
 
 def data_root(given: Path | None) -> Path:
-    """Return where data sets are: as given, else ``STUDY_DATA``, else the user's cache folder."""
+    """Return the folder of the data sets: ``given``, else ``STUDY_DATA``, else the user's cache."""
     if given is not None:
         return given
     if named := os.environ.get("STUDY_DATA"):
@@ -397,7 +413,7 @@ def data_root(given: Path | None) -> Path:
         root = (Path(cache) if cache else Path.home() / ".cache") / "continual-study"
     except RuntimeError:
         raise InputError(
-            "there is no home folder to keep data sets in. Name a folder with --data or STUDY_DATA."
+            "there is no home folder to keep data sets in. Give a folder with --data or STUDY_DATA."
         ) from None
     check_text(str(root), "the cache folder")
     return root
@@ -443,15 +459,15 @@ def _describe(kind: Any) -> dict[str, Any]:
 
 
 def _space(kind: Any) -> dict[str, Any] | None:
-    """Return a learner's search space; None, with the reason on stderr, for an unusable plug-in."""
+    """Return a learner's search space; None for an unusable plug-in, with the reason on stderr."""
     from search_spaces import whole_space
-    from search_spaces.space import listed
+    from search_spaces.space import as_plain
     from study.console import warn
 
     kinds = kind.Config.kinds()
     try:
         space = whole_space(kind)
-        return {name: listed(space[name], kinds.get(name)) for name in space}
+        return {name: as_plain(space[name], kinds.get(name)) for name in space}
     except InputError as error:
         warn(str(error))
         return None

@@ -1,4 +1,4 @@
-"""Progress on stderr: one live line a phase in a terminal, plain lines elsewhere."""
+"""Progress on stderr: a live line per phase in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -26,16 +26,20 @@ if TYPE_CHECKING:
     from analysis.report.blocks import Block, Section
     from study.ledger import Entry
 
-PLAIN_SECONDS = 2.0  # plain lines come at most so often, and at the end of a phase
+PLAIN_SECONDS = 2.0  # least time between two plain lines of a phase
 
 
 class TerminalStream(io.TextIOWrapper):
-    """Standard output or error that never stops the program: a study is worth more than what is
-    said of it. What cannot be written is dropped, and ``problem`` is why.
+    """A standard stream whose failure never stops the program: a study is worth more than its
+    messages. Text that cannot be written is dropped.
+
+    Attributes:
+        problem: why text was dropped; None if none was.
+        reported: whether the user has been told of the problem.
     """
 
     problem: OSError | None = None
-    told = False
+    reported = False
 
     def write(self, text: str) -> int:
         with self._dropping():
@@ -50,52 +54,52 @@ class TerminalStream(io.TextIOWrapper):
     def _dropping(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:  # a full disk, a reader that has gone, a terminal that was closed
+        except OSError as error:  # such as a full disk, a closed pipe or a closed terminal
             self.problem = error
 
 
 def open_streams() -> None:
-    """Make stdout and stderr streams that never stop the program, whatever the caller closed."""
+    """Make stdout and stderr :class:`TerminalStream` objects, even if the caller closed them."""
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # else the next file to be opened gets this number, and what C code prints
+        except OSError:  # else the next opened file gets this number, and the output of C code
             os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)
     for number, name in ((1, "stdout"), (2, "stderr")):
-        given = getattr(sys, name)
-        if not isinstance(given, TerminalStream):
-            # of its own, so that descriptor 2 may be given to a library's C code for a while
+        original = getattr(sys, name)
+        if not isinstance(original, TerminalStream):
+            # a descriptor of its own: descriptor 2 is lent to a library's C code for a while
             buffer = os.fdopen(os.dup(number), "wb")
-            encoding = given.encoding if given else "utf-8"
+            encoding = original.encoding if original else "utf-8"
             live = number == 2 or os.isatty(number)
-            # a sign that the terminal's encoding lacks is written as its code
+            # a character that the terminal's encoding lacks is written as its code
             stream = TerminalStream(buffer, encoding, "backslashreplace", line_buffering=live)
             setattr(sys, name, stream)
 
 
-def unprinted() -> bool:
-    """Say on stderr why something did not reach stdout, and whether this is so; told once.
+def warn_of_unprinted() -> bool:
+    """Say on stderr, once, why text did not reach stdout; return whether that was said.
 
-    A reader that has gone, as in ``| head``, has read what it wanted.
+    A reader that closed the pipe, as in ``| head``, is no problem.
     """
     if not isinstance(sys.stdout, TerminalStream):
         return False
     sys.stdout.flush()
     problem = sys.stdout.problem
-    if sys.stdout.told or problem is None or problem.errno == errno.EPIPE:
+    if sys.stdout.reported or problem is None or problem.errno == errno.EPIPE:
         return False
-    sys.stdout.told = True  # what was not written stays in the buffer, and fails again
+    sys.stdout.reported = True  # the text stays in the buffer, and fails again
     warn(f"cannot write to stdout: {problem.strerror}.")
     return True
 
 
 class Console:
-    """What a user sees while a study runs."""
+    """The progress that a user sees while a study runs."""
 
     def __init__(self) -> None:
         self.rich = Rich(stderr=True, highlight=False, soft_wrap=True)
         self.live = Live(console=self.rich, refresh_per_second=4) if sys.stderr.isatty() else None
-        self._name, self._total, self._done, self._first = "", 0, 0, 0
+        self._name, self._total, self._done, self._done_before = "", 0, 0, 0
         self._failed, self._best = 0, ""
         self._started = self._printed = 0.0
 
@@ -119,8 +123,8 @@ class Console:
         self.rich.print(text, markup=False)
 
     def phase(self, name: str, total: int, done: int) -> None:
-        """Begin a phase of ``total`` trials, ``done`` of which the ledger had already."""
-        self._name, self._total, self._done, self._first = name, total, done, done
+        """Begin a phase of ``total`` trials, of which the ledger already has ``done``."""
+        self._name, self._total, self._done, self._done_before = name, total, done, done
         self._failed, self._best = 0, ""
         self._started = self._printed = time.monotonic()
         if total == 0:
@@ -146,29 +150,33 @@ class Console:
 
     def _line(self) -> str:
         spent = time.monotonic() - self._started
-        fresh = self._done - self._first
-        left = f", {duration(spent / fresh * (self._total - self._done))} left" if fresh else ""
+        new = self._done - self._done_before
+        time_ = f", {duration(spent / new * (self._total - self._done))} left" if new else ""
         if self._done >= self._total:
-            left = f", took {duration(spent)}"
+            time_ = f", took {duration(spent)}"
         failed = f", {self._failed} failed" if self._failed else ""
-        return f"{self._name}: {self._done}/{self._total} trials{self._best}{failed}{left}"
+        return f"{self._name}: {self._done}/{self._total} trials{self._best}{failed}{time_}"
 
 
 def shell(*arguments: str) -> str:
-    """Return a command of this program as one would type it here."""
+    """Return a command of this program as a user would type it in this folder."""
     here = os.path.relpath(sys.executable)  # `.venv/bin/python` after `make run`
     python = sys.executable if here.startswith("..") else here
     return shlex.join([python, "-m", "study", *arguments])
 
 
 def warn(text: str) -> None:
-    """Say something that is no result, in a line, where nothing live is shown."""
-    line = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda sign: repr(sign[0])[1:-1], text)
+    """Print a message on one line of stderr; for use while no live line is shown."""
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: repr(control[0])[1:-1], text)
     print(line, file=sys.stderr)
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it."""
+    """Return a time in a readable unit.
+
+    >>> duration(75), duration(600), duration(9000)
+    ('75 s', '10 min', '2.5 h')
+    """
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -179,12 +187,14 @@ def duration(seconds: float) -> str:
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = ""
 ) -> None:
-    """Print a table on stdout, as wide as its content where stdout is not a terminal. Nothing is
-    cut: what does not fit goes on in the next line, but names are broken only where they must be.
+    """Print a table on stdout, as wide as its content if stdout is not a terminal.
+
+    No text is cut: long cells continue on the next line, and names in the first column are broken
+    only if they would take half of the screen.
     """
     screen = Rich(highlight=False, width=None if sys.stdout.isatty() else 400)
     cells = [["" if cell is None else escape(str(cell)) for cell in row] for row in rows]
-    whole = max((len(row[0]) for row in cells), default=0) < screen.width / 2
+    names_fit = max((len(row[0]) for row in cells), default=0) < screen.width / 2
     table = Table(
         *(Column(escape(name), overflow="fold") for name in columns),
         title=escape(title) or None,
@@ -193,7 +203,7 @@ def print_table(
         title_justify="left",
         caption_justify="left",
     )
-    table.columns[0].no_wrap = whole
+    table.columns[0].no_wrap = names_fit
     for row in cells:
         table.add_row(*row)
     screen.print(table)
@@ -220,7 +230,7 @@ def print_sections(sections: Iterable[Section]) -> None:
 
 
 def print_block(block: Block) -> None:
-    """Print a block of a report as plainly as it can be; figures are for the files."""
+    """Print a block of a report as plain text; figures are in the files only."""
     from analysis.report.blocks import Bullets, Code, Paragraph, Table
 
     if isinstance(block, Table) and block.rows:

@@ -1,4 +1,4 @@
-"""The data of a study, by phase: a sweep is never given a test set."""
+"""The data of a study, by phase: a sweep never gets a test set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Data = dict[str, Split]
 
 @dataclass(frozen=True)
 class StudyData:
-    """What the sweeps and the confirmation of a study may read, as it was loaded."""
+    """The data that the sweeps and the confirmation of a study may read."""
 
     design: Design
     tune: Data
@@ -34,11 +34,11 @@ class StudyData:
         return cls(design, tuning, confirming)
 
     def of(self, phase: str) -> Data:
-        """Return what trials of a phase may read."""
+        """Return the data that trials of a phase may read."""
         return self.tune if phase == "tune" else self.confirm
 
     def prepared(self) -> StudyData:
-        """Return the data as the study's streams keep them: done once, and not by every trial."""
+        """Return the data in the form that the streams keep: computed once for all trials."""
         confirming = self.design.stream.prepare(self.confirm)
         if not _held_out(self.design):
             return StudyData(self.design, {"train": confirming["train"]}, confirming)
@@ -46,22 +46,20 @@ class StudyData:
         return StudyData(self.design, tuning, confirming)
 
     def try_streams(self) -> None:
-        """Build the streams of the study, so that data which a seed cannot learn are refused before
-        any trial begins.
-        """
+        """Build the streams of the study, to refuse unusable data before any trial begins."""
         self._try_stream("confirm")
         if self.design.spec.tune.trials:
             self._try_stream("tune")
 
     def _try_stream(self, phase: str) -> None:
         stream, seeds = self.design.streams[phase], self.design.seeds(phase)
-        # what is refused is the same for all seeds of a unit
-        units = {stream.unit_of(seed): seed for seed in seeds}
-        tried: Sequence[int] = seeds[:1] if stream.unit == "seed" else list(units.values())
-        stream.build(self.of(phase), tried, phase)
+        # one seed per unit is enough: the seeds of a unit are refused together
+        by_unit = {stream.unit_of(seed): seed for seed in seeds}
+        sample: Sequence[int] = seeds[:1] if stream.unit == "seed" else list(by_unit.values())
+        stream.build(self.of(phase), sample, phase)
 
     def suspicions(self) -> list[str]:
-        """Return sentences on what is odd about the data, as the streams keep them."""
+        """Return sentences on oddities of the data."""
         by_name = self._by_name().items()
         return [text for name, data in by_name for text in datasets.suspicions(name, data)]
 

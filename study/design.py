@@ -1,6 +1,6 @@
-"""What a study file asks for, with every name in it resolved: methods, streams, assignments.
+"""A study file with every name in it resolved: methods, streams, assignments.
 
-Nothing here knows what has been run.
+Nothing here depends on what has been run.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ class Method:
 
     name: str
     learner: str
-    defaults: dict[str, Any]  # published values, with what the study file fixes
+    defaults: dict[str, Any]  # published values, with the values that the study file fixes
     fixed: dict[str, Any]
-    space: Space  # what its sweep searches
+    space: Space  # searched by the sweep
 
     @property
     def kind(self) -> type[Learner]:
-        """The class of its learner."""
+        """The class of the method's learner."""
         return find_learner(self.learner)
 
     def configuration(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the whole configuration that the parameters of a trial make."""
+        """Return the whole configuration of a trial from the parameters that are searched."""
         config = self.kind.Config
         values = {name: decoded(value, config.kinds().get(name)) for name, value in params.items()}
         return config.parse({**self.defaults, **values}, f"methods.{self.name}").plain()
 
     @property
     def first_params(self) -> dict[str, Any]:
-        """The published values that lie in its space: the first trial of a sweep has them."""
+        """The published values that lie in the search space: those of the sweep's first trial."""
         return values_within(self.space, self.configuration({}))
 
 
@@ -56,7 +56,7 @@ class PhaseStream:
     """The stream that a phase of a study learns.
 
     Attributes:
-        first_tasks: only so many tasks are learnt; None: all.
+        first_tasks: number of tasks that are learnt; None: all.
     """
 
     kind: type[Stream]
@@ -66,14 +66,17 @@ class PhaseStream:
 
     @classmethod
     def of(cls, spec: Spec, phase: str) -> PhaseStream:
-        """Return the stream of a phase; a held-out stream has the study's options that it knows."""
+        """Return the stream of a phase.
+
+        A held-out stream takes those options of the study's stream that it has too.
+        """
         kind = find_stream(spec.study.stream)
         options = kind.Options.parse(spec.stream, "stream")
         tune = spec.tune
         if phase == "tune" and tune.protocol == "held_out_stream" and tune.stream:
             kind = find_stream(tune.stream)
-            known = {k: v for k, v in spec.stream.items() if k in kind.Options.fields()}
-            options = kind.Options.parse(known, "stream")
+            shared = {k: v for k, v in spec.stream.items() if k in kind.Options.fields()}
+            options = kind.Options.parse(shared, "stream")
         limited = phase == "tune" and tune.protocol == "first_tasks"
         return cls(kind, spec.study.scenario, options, tune.tasks if limited else None)
 
@@ -83,22 +86,22 @@ class PhaseStream:
 
     @property
     def dataset(self) -> str:
-        """Name of its data set."""
+        """Name of the stream's data set."""
         return self.kind.dataset
 
     @property
     def tasks(self) -> int:
-        """How many tasks are learnt."""
+        """Number of tasks that are learnt."""
         return self.first_tasks or self.length
 
     @property
     def length(self) -> int:
-        """How many tasks there are."""
+        """Number of tasks in the whole stream."""
         return self.kind.length(self.options)
 
     @property
     def unit(self) -> str:
-        """What the tests pair: seeds in most streams, else the classes or speakers of seeds."""
+        """Unit that the statistical tests pair: the seed in most streams, else class or speaker."""
         return self.kind.unit(self.options)
 
     def unit_of(self, seed: int) -> int:
@@ -107,21 +110,21 @@ class PhaseStream:
 
     @functools.cached_property
     def info(self) -> StreamInfo:
-        """What a learner is told of it, without data."""
+        """The facts about the stream that a learner gets, without data."""
         return self.kind.describe(self.scenario, self.options)
 
     def prepare(self, data: Mapping[str, Split]) -> dict[str, Split]:
-        """Return data as the stream keeps them: done once, and not by every trial."""
+        """Return data in the form that the stream keeps: computed once for all trials."""
         return self.kind.prepare(dict(data), self.options)
 
     def build(self, data: Mapping[str, Split], seeds: Sequence[int], phase: str) -> Stream:
-        """Return the stream of some seeds."""
+        """Return the stream of the given seeds."""
         return self.kind(dict(data), self.scenario, seeds, phase, self.options)
 
 
 @dataclass(frozen=True)
 class Design:
-    """A study file, resolved."""
+    """A study file with every name in it resolved."""
 
     spec: Spec
     methods: dict[str, Method]
@@ -129,19 +132,19 @@ class Design:
 
     @property
     def stream(self) -> PhaseStream:
-        """The stream of the confirmation, which the study is about."""
+        """The stream of the confirmation: the subject of the study."""
         return self.streams["confirm"]
 
     @property
     def directions(self) -> list[Direction]:
-        """``maximize`` or ``minimize`` of each objective."""
+        """``maximize`` or ``minimize``, for each objective."""
         return [direction(name) for name in self.spec.objectives]
 
     @property
     def chosen_on(self) -> list[int]:
-        """The seeds that have a part in choosing configurations, here or in a study before."""
-        here = self.spec.tune_seeds if self.spec.tune.trials else ()
-        return sorted({*here, *expand(self.spec.confirm.chosen_on)})
+        """The seeds that help to choose configurations, in this study or an earlier one."""
+        tuning = self.spec.tune_seeds if self.spec.tune.trials else ()
+        return sorted({*tuning, *expand(self.spec.confirm.chosen_on)})
 
     def seeds(self, phase: str) -> tuple[int, ...]:
         """Return the seeds of a phase."""
@@ -154,7 +157,7 @@ class Design:
         phase: str,
         seeds: Sequence[int] | None = None,
     ) -> Assignment:
-        """Return what a trial of a method computes; on all seeds of the phase unless told."""
+        """Return the assignment of a trial; ``seeds``: default, all seeds of the phase."""
         stream = self.streams[phase]
         return Assignment(
             learner=method.learner,

@@ -1,4 +1,4 @@
-"""Is this machine ready? Versions, devices, Ray, data, MLflow."""
+"""Check whether a study can run on this machine: versions, devices, Ray, data, MLflow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from search_spaces import find_space
-from study.mlflow.store import URI, check_uri, reach, shown
+from study.mlflow.store import URI, check_reachable, check_uri, printable_uri
 from trainables import InputError, find_learner, plugins
 from trainables.errors import cause
 from trainables.streams.datasets import DATASETS, is_cached
@@ -31,7 +31,7 @@ PACKAGES = (
 
 
 def examine(root: Path, address: str) -> tuple[list[list[str]], bool]:
-    """Return what was looked at and how it is, and whether a study can run here."""
+    """Return a row of name and state for each check, and whether all checks passed."""
     checks: dict[str, Callable[[], str]] = {
         **{name: partial(version, name) for name in PACKAGES},
         "devices": _devices,
@@ -65,8 +65,8 @@ def _ray(address: str) -> str:
     from study.spec import ResourcesSection, check_address
 
     check_address(address)
-    with connected(ResourcesSection.model_validate({"address": address})) as has:
-        return f"{has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs"
+    with connected(ResourcesSection.model_validate({"address": address})) as available:
+        return f"{available.get('CPU', 0):g} CPUs, {available.get('GPU', 0):g} GPUs"
 
 
 def _sqlite() -> str:
@@ -76,17 +76,17 @@ def _sqlite() -> str:
 
 
 def _mlflow(uri: str | None) -> dict[str, Callable[[], str]]:
-    """The check of the place that MLflow's own variable names, if it does."""
+    """Return the check of the place that MLflow's own variable names; empty if it is not set."""
 
     def check() -> str:
         check_uri(str(uri), URI)
         try:
-            reach(str(uri))
+            check_reachable(str(uri))
         except Exception as error:
             raise InputError(cause(error)) from None
         return f"answers; {URI} names it"
 
-    return {f"MLflow at {shown(uri)}": check} if uri else {}
+    return {f"MLflow at {printable_uri(uri)}": check} if uri else {}
 
 
 def _writable(folder: Path) -> str:

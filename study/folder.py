@@ -1,11 +1,11 @@
-"""The folder of one study: its lock, what it is, and what was decided once and is kept.
+"""The folder of one study: its lock, the facts about it, and decisions that are made once.
 
-<dir>/<name>/study.json   the study as last run, as first asked, the stack sizes a pilot chose
+<dir>/<name>/study.json   the study as last run and as planned, the stack sizes of the pilots
              ledger/      finished work
              ray/         checkpoints of unfinished trials
-             ray.log      what Ray itself said, if anything
-             mlflow.db    the MLflow mirror, unless a server has it
-             report/      tables
+             ray.log      output of Ray, if any
+             mlflow.db    the MLflow mirror, unless a server holds the mirror
+             report/      tables and figures
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from study.spec import Spec
 from trainables.errors import InputError, check_text
 from trainables.files import write_whole
 
-FOLDERS = ("ledger", "ray", "report")  # in a study's own
+FOLDERS = ("ledger", "ray", "report")  # subfolders of a study's folder
 
 
 class StackSize(BaseModel):
-    """The stack size a pilot chose on a kind of device, with the rates it found."""
+    """The stack size that a pilot chose on a kind of device, with the measured rates."""
 
     size: int
     device: str
@@ -41,14 +41,14 @@ class StackSize(BaseModel):
 
 
 class Planned(BaseModel):
-    """What was asked before anything was confirmed."""
+    """The seeds and methods that were asked for before the first confirmation."""
 
     seeds: list[int]
     methods: list[str]
 
 
 class Question(BaseModel):
-    """What the verdicts depend on: a later change is allowed, and said in the report."""
+    """The settings that the verdicts depend on; the report tells of later changes."""
 
     reference: str
     margin: float
@@ -58,13 +58,19 @@ class Question(BaseModel):
 
     @classmethod
     def of(cls, spec: Spec) -> Question:
-        """Return what a study file asks."""
-        fixed = {name: getattr(spec.study, name) for name in ("reference", "margin", "alpha")}
-        return cls(**fixed, failed=spec.study.failed, trials=spec.tune.trials)
+        """Return the question of a study file."""
+        study = spec.study
+        return cls(
+            reference=study.reference,
+            margin=study.margin,
+            alpha=study.alpha,
+            failed=study.failed,
+            trials=spec.tune.trials,
+        )
 
 
-class Asked(BaseModel):
-    """A question, and the day from which it was asked."""
+class DatedQuestion(BaseModel):
+    """A question, and the day from which it stood in the study file."""
 
     question: Question
     since: str
@@ -76,14 +82,16 @@ class Facts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: Literal[4]
-    id: str  # tells this folder's runs from others in a shared MLflow, wherever the folder is moved
+    id: str  # tells this study's runs from others in a shared MLflow, even if the folder is moved
     spec: Spec
     command: str
     planned: Planned
-    asked: list[Asked] = Field(min_length=1)  # questions since the first confirmation, in order
+    asked: list[DatedQuestion] = Field(
+        min_length=1
+    )  # questions since the first confirmation, in order
     data: dict[str, str]  # hashes of the data sets that the last run used
     stacks: dict[str, StackSize]
-    identity: dict[str, Any]  # what may not change, of every method that has been run
+    identity: dict[str, Any]  # settings that may not change, of every method that has been run
 
 
 class Folder:
@@ -95,11 +103,16 @@ class Folder:
 
     @property
     def facts(self) -> Facts:
-        """What ``study.json`` says."""
+        """The content of ``study.json``.
+
+        Raises:
+            InputError: if there is none.
+        """
         if self._facts is None:
-            why = obstacle(self.path) or "it has no study.json"
+            problem = obstacle(self.path) or "it has no study.json"
             raise InputError(
-                f"{self.path} is not the folder of a study: {why}. Give the folder that `run` made."
+                f"{self.path} is not the folder of a study: {problem}. "
+                "Give the folder that `run` made."
             )
         return self._facts
 
@@ -115,17 +128,20 @@ class Folder:
         return folder, folder.facts.spec
 
     @contextlib.contextmanager
-    def claim(self, otherwise: str = "choose another folder with --dir") -> Iterator[None]:
-        """Hold the folder for one process; ``otherwise`` is what to do when that cannot be.
+    def claim(self, alternative: str = "choose another folder with --dir") -> Iterator[None]:
+        """Hold the folder for this process alone.
+
+        Args:
+            alternative: advice for a user whose folder cannot be claimed.
 
         Raises:
-            InputError: when another one holds it, or it cannot be written.
+            InputError: if another process holds the folder, or the folder cannot be written.
         """
         try:
             for part in (self.path, *(self.path / name for name in FOLDERS)):
-                if what := obstacle(part):
+                if problem := obstacle(part):
                     raise InputError(
-                        f"cannot write {self.path}: {what}. Move it away, or {otherwise}."
+                        f"cannot write {self.path}: {problem}. Move it away, or {alternative}."
                     )
             check_text(str(self.path.resolve()), "the study's folder")
             self.path.mkdir(parents=True, exist_ok=True)
@@ -133,11 +149,11 @@ class Folder:
             lock.acquire()
         except Timeout:
             raise InputError(
-                f"{self.path} is being run by another process. Wait for it, or {otherwise}."
+                f"{self.path} is being run by another process. Wait for it, or {alternative}."
             ) from None
         except OSError as error:
             raise InputError(
-                f"cannot write {self.path}: {error.strerror}. Make it writable, or {otherwise}."
+                f"cannot write {self.path}: {error.strerror}. Make it writable, or {alternative}."
             ) from None
         try:
             self._facts = self._read()
@@ -146,54 +162,54 @@ class Folder:
             lock.release()
 
     def ledger(self, notify: Callable[[str], None] = warn, repair: bool = False) -> Ledger:
-        """Open the ledger; to ``repair`` it, :meth:`claim` the folder first."""
+        """Open the ledger; :meth:`claim` the folder first for ``repair``."""
         data = self._facts.data if self._facts else None
         return Ledger(self.path / "ledger", notify, repair, data or None)
 
     def admit(self, spec: Spec, command: str, ledger: Ledger) -> None:
-        """Note what is asked now, after checking that the folder's finished work belongs to it.
+        """Record a study file, after checking that the folder's finished work belongs to it.
 
-        What is asked before anything was confirmed is the plan; later changes are additions.
+        The study file is the plan until the first confirmation; later changes are additions.
 
         Raises:
-            InputError: when another study made the folder.
+            InputError: if another study made the folder.
         """
-        known, now = self._facts, _identity(spec)
-        settled = _settled(known.identity, ledger) if known else {}
-        changed = [key for key in now if key in settled and settled[key] != now[key]]
+        facts, identity = self._facts, _identity(spec)
+        settled = _settled_part(facts.identity, ledger) if facts else {}
+        changed = [key for key in identity if key in settled and settled[key] != identity[key]]
         if changed:
             key = changed[0]
             raise InputError(
                 f"{self.path} was made by another study of this name: "
-                f"{key} was {json.dumps(settled[key])}, now {json.dumps(now[key])}. "
+                f"{key} was {json.dumps(settled[key])}, now {json.dumps(identity[key])}. "
                 "Give the study another name (--set study.name=...) or another --dir."
             )
-        keep = known is not None and bool(ledger.entries("confirm"))
-        past = known.asked if known and keep else []
+        keep = facts is not None and bool(ledger.entries("confirm"))
+        past = facts.asked if facts and keep else []
         question = Question.of(spec)
-        today = Asked(question=question, since=datetime.now(UTC).date().isoformat())
+        today = DatedQuestion(question=question, since=datetime.now(UTC).date().isoformat())
         self._facts = Facts(
             format=4,
-            id=known.id if known else uuid.uuid4().hex,
+            id=facts.id if facts else uuid.uuid4().hex,
             spec=spec,
             command=command,
-            planned=known.planned
-            if known and keep
+            planned=facts.planned
+            if facts and keep
             else Planned(seeds=list(spec.confirm_seeds), methods=list(spec.methods)),
             asked=past if past and past[-1].question == question else [*past, today],
-            data=known.data if known else {},
-            stacks=known.stacks if known else {},
-            identity=settled | now,
+            data=facts.data if facts else {},
+            stacks=facts.stacks if facts else {},
+            identity=settled | identity,
         )
         self._write()
 
     def keep_stack(self, method: str, stack: StackSize) -> None:
-        """Keep the stack size a pilot chose."""
+        """Keep the stack size that a pilot chose."""
         self.facts.stacks[method] = stack
         self._write()
 
     def keep_data(self, hashes: Mapping[str, str]) -> None:
-        """Keep which data the last run used: only trials that learnt them are shown."""
+        """Keep the hashes of the data of this run: only trials on these data are shown."""
         self.facts.data.update(hashes)
         self._write()
 
@@ -204,7 +220,7 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            if obstacle(self.path):  # a link to itself
+            if obstacle(self.path):  # such as a link to itself
                 return None
             raise InputError(f"{path} cannot be read: {error.strerror}.") from None
         except ValidationError:
@@ -218,7 +234,7 @@ class Folder:
 
 
 def obstacle(folder: Path) -> str:
-    """Say what stands where a folder should be, if anything does: a file, a link to nothing."""
+    """Return what blocks the path of a folder: a file, or a broken link; empty if nothing does."""
     for place in map(str, reversed((folder, *folder.parents))):
         if os.path.islink(place) and not os.path.exists(place):
             return f"{place} is a link to {os.readlink(place)}, which is not there"
@@ -228,7 +244,10 @@ def obstacle(folder: Path) -> str:
 
 
 def _identity(spec: Spec) -> dict[str, Any]:
-    """What may not change in a study's folder. Budgets, seeds, resources, new methods may."""
+    """Return the settings that may not change in a study's folder.
+
+    Budgets, seeds, resources and the set of methods may change.
+    """
     tune = spec.tune.model_dump(mode="json", exclude={"trials"})
     resolved = {"seeds": list(spec.tune_seeds), "objectives": spec.objectives}
     fixed = {f"study.{key}": getattr(spec.study, key) for key in ("stream", "scenario", "metric")}
@@ -239,7 +258,7 @@ def _identity(spec: Spec) -> dict[str, Any]:
     return fixed | {"stream": PhaseStream.of(spec, "confirm").options.plain()}
 
 
-def _settled(identity: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
+def _settled_part(identity: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
     """Return the part of an identity that finished work depends on."""
     entries = [entry for entry in ledger.entries() if entry.state != "failed"]
     tables = {"study", "stream"} if entries else set()

@@ -1,8 +1,8 @@
-"""The front of sweeps with several objectives, as a study of its own.
+"""The Pareto fronts of sweeps with several objectives, as a new study.
 
-A front is chosen on tuning seeds and validation data, and looks better there than it is. In a study
-of its own each of its configurations is a method like any other, with intervals and tests on seeds
-that nothing has been seen of.
+A front is chosen on tuning seeds and validation data, where its values are biased upwards. In a new
+study each configuration of the front is a method like any other, with intervals and tests on
+unused seeds.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ Fronts = dict[str, list[Entry]]
 
 
 def front_study(place: Path) -> str:
-    """Return a study file that confirms the fronts of a study: `METHOD_NUMBER` is a method's trial.
+    """Return a study file that confirms the fronts of a study.
+
+    Its methods are named ``METHOD_NUMBER``, after the method and the number of the trial.
 
     Raises:
-        InputError: where the study has one objective, no trial yet, or what cannot be confirmed.
+        InputError: if the study has one objective only, no complete trial, or a configuration that
+            cannot be confirmed.
     """
     study = Study.open(place)
     spec = study.spec
@@ -43,13 +46,16 @@ def front_study(place: Path) -> str:
     values = _values(study, fronts)
     source = f"the fronts of {place}"
     check.resolve(Spec.parse(values, source), source)
-    said = [f"The fronts of {spec.study.name}, on other seeds.", *_unended_sweeps(study)]
-    said += [f"No trial of {name} is complete." for name in study.methods if name not in fronts]
-    return "".join(f"# {line}\n" for line in said) + tomli_w.dumps(values)
+    comments = [f"The fronts of {spec.study.name}, on other seeds.", *_unfinished_sweeps(study)]
+    comments += [f"No trial of {name} is complete." for name in study.methods if name not in fronts]
+    return "".join(f"# {line}\n" for line in comments) + tomli_w.dumps(values)
 
 
 def _fronts(study: Study) -> Iterator[tuple[str, list[Entry]]]:
-    """Each method with trials on its front, by the first objective; of equal configurations one."""
+    """Yield each method with the trials on its front, ordered by the first objective.
+
+    Of trials with equal configurations only the first is kept.
+    """
     trials = {name: study.sweep(name).finished for name in study.methods}
     complete = {
         name: {e.number: e for e in entries if e.state == "complete" and e.number is not None}
@@ -68,30 +74,33 @@ def _fronts(study: Study) -> Iterator[tuple[str, list[Entry]]]:
             yield front.method, list(kept.values())
 
 
-def _first_unseen(study: Study) -> int:
-    """The seed after all that the study has, or is to have."""
-    seen = {seed for entry in study.ledger.entries() for seed in entry.seeds}
-    return max(seen | {*study.spec.tune_seeds, *study.spec.confirm_seeds}) + 1
+def _first_unused_seed(study: Study) -> int:
+    """Return the seed after all seeds that the study has used or asks for."""
+    used = {seed for entry in study.ledger.entries() for seed in entry.seeds}
+    return max(used | {*study.spec.tune_seeds, *study.spec.confirm_seeds}) + 1
 
 
-def _unended_sweeps(study: Study) -> Iterator[str]:
-    """Say which sweeps have not ended."""
-    asked = study.spec.tune.trials
+def _unfinished_sweeps(study: Study) -> Iterator[str]:
+    """Yield a sentence on each sweep that has not ended."""
+    budget = study.spec.tune.trials
     for name in study.methods:
         done = len(study.sweep(name).finished)
-        if done < asked:
-            yield f"The sweep of {name} has {done} of its {asked} trials."
+        if done < budget:
+            yield f"The sweep of {name} has {done} of its {budget} trials."
 
 
 def _values(study: Study, fronts: Fronts) -> dict[str, Any]:
-    """The study file; its reference is the best of the reference, else of the first method."""
+    """Return the values of the new study file.
+
+    Its reference is the best trial of the study's reference, else of the first method with a front.
+    """
     spec = study.spec
     plain = spec.plain()
     best = (fronts.get(spec.study.reference) or next(iter(fronts.values())))[0]
-    new = {"name": f"{spec.study.name[:58]}_front", "reference": _name(best)}
-    seeds = {"first": _first_unseen(study), "count": len(spec.confirm_seeds)}
+    changes = {"name": f"{spec.study.name[:58]}_front", "reference": _name(best)}
+    seeds = {"first": _first_unused_seed(study), "count": len(spec.confirm_seeds)}
     return {
-        "study": plain["study"] | new,
+        "study": plain["study"] | changes,
         "stream": plain["stream"],
         "methods": {
             _name(entry): _section(study.methods[method], entry)
@@ -109,7 +118,7 @@ def _name(entry: Entry) -> str:
 
 
 def _section(method: Method, entry: Entry) -> dict[str, Any]:
-    """The table of a method that is fixed to a trial's configuration."""
-    usual = method.configuration({})
-    chosen = {k: v for k, v in entry.work["configuration"].items() if v != usual[k]}
+    """Return the table of a method that is fixed to the configuration of a trial."""
+    default = method.configuration({})
+    chosen = {k: v for k, v in entry.work["configuration"].items() if v != default[k]}
     return {"learner": method.learner, "fixed": method.fixed | chosen}

@@ -1,14 +1,14 @@
-"""Finished work on disk: what was run and what it measured; the source of analysis and tracking.
+"""Finished work on disk, with its measurements: the source of analysis and tracking.
 
-    <study>/ledger/<phase>/<method>/<entry>/trial.json    what it was
-                                           outcome.h5    what it measured
-                                           foundation.h5 what a pre-training leaves to others
+    <study>/ledger/<phase>/<method>/<entry>/trial.json    description of the trial
+                                           outcome.h5    measurements
+                                           foundation.h5 foundation that a pre-training leaves
                                            traceback.txt of a learner that raised
-    <study>/ledger/running/<entry>.json                  asked for, not finished
-    <study>/ledger/set_aside/                            entries that could not be trusted
+    <study>/ledger/running/<entry>.json                  started, not finished
+    <study>/ledger/set_aside/                            damaged entries
 
-An entry appears whole or not at all. There is one writer, the driver. Pre-trainings are kept as a
-method of their own, which is none of the study's.
+An entry appears whole or not at all. There is one writer, the driver. Pre-trainings are kept under
+a method name that no study can use.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from trainables.files import PARTIAL, partial_in, write_whole
 
 STATES = ("complete", "pruned", "diverged", "failed")
 FORMAT = 3
-PRETRAINING = "_pretraining"  # no method of a study has this name: those begin otherwise
+PRETRAINING = "_pretraining"  # no method of a study: its name cannot begin with an underscore
 
 
 class Loss(TypedDict):
@@ -45,9 +45,9 @@ class Loss(TypedDict):
     kind: str
     """``memory``, ``node``, ``disk``, ``silence`` (no task ended in time), ``worker``"""
     reason: str
-    """in a line"""
+    """a single line"""
     tasks: int
-    """tasks that were learnt by then"""
+    """number of tasks learnt before the loss"""
 
 
 @dataclass(frozen=True)
@@ -55,23 +55,23 @@ class Entry:
     """One trial.
 
     Attributes:
-        work: what it computed; its hash, with the versions, is the ``key``.
-        number: its place in the sweep; None in a confirmation.
+        work: the fields of the assignment; their hash, with the versions, is the ``key``.
+        number: number of the trial in the sweep; None in a confirmation.
         state: ``complete``; ``pruned`` between tasks; ``diverged``: an output was not finite;
             ``failed``: the learner raised.
-        values: the objectives at its end, means over seeds.
-        params, distributions, attributes, steps: what Optuna needs to know it again (steps: the
-            first objective by task).
-        seconds, samples: time of all seeds; new samples shown to all seeds, replayed ones not
-            counted.
-        resumed: tasks that were learnt when the last worker took over; 0: never interrupted.
-        ended: when it finished, in seconds since 1970.
-        failure, reason: of a failed trial, the traceback and its gist in a line.
-        software, device: versions of what it ran with, and the model of the device.
-        data: name and hash of the data set it learnt; a part of the ``key``.
-        losses: how often its worker was lost, and why.
-        digest, foundation: SHA-256 of ``outcome.h5`` and ``foundation.h5``; empty when there is
-            none.
+        values: the objectives at the end of the trial, means over seeds.
+        params, distributions, attributes, steps: the trial as Optuna knows it; steps hold the first
+            objective after each task.
+        seconds: training time of all seeds.
+        samples: new samples shown to all seeds, without replayed samples.
+        resumed: number of tasks learnt before the last worker took over; 0: never interrupted.
+        ended: time of the end, in seconds since 1970.
+        failure, reason: of a failed trial, the traceback and a one-line summary.
+        software, device: versions of the packages used, and the model of the device.
+        data: name and hash of the data set; a part of the ``key``.
+        losses: the losses of the trial's workers.
+        digest, foundation: SHA-256 of ``outcome.h5`` and ``foundation.h5``; empty without the
+            file.
     """
 
     work: dict[str, Any]
@@ -99,10 +99,10 @@ class Entry:
 
     @functools.cached_property
     def key(self) -> str:
-        return key_of(self.work, {**self.versions, **({"data": self.data} if self.data else {})})
+        return key_of(self.work, self.versions | ({"data": self.data} if self.data else {}))
 
     def computes(self, work: Assignment) -> bool:
-        """Whether it is the trial of an assignment, as learner and stream are now."""
+        """Whether the trial computes an assignment with the current learner and stream."""
         return (self.work, self.versions) == (plain(work), work.versions())
 
     @property
@@ -121,12 +121,12 @@ class Entry:
 
     @property
     def slug(self) -> str:
-        """Name of the entry where it must be a single file or folder."""
+        """Name of the entry as a single file or folder."""
         return self.folder.replace("/", ".")
 
 
 def plain(work: Assignment) -> dict[str, Any]:
-    """Return an assignment as a file holds it."""
+    """Return the fields of an assignment as plain JSON values."""
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(work)))
     return values
 
@@ -141,10 +141,10 @@ class Ledger:
 
     Args:
         folder: the ledger's folder.
-        notify: told, in a sentence, of every entry that cannot be used.
-        repair: make the folder, set such entries aside and clear what a killed driver left
-            half-written; only the driver may, others would disturb it.
-        data: hashes by data set; entries that learnt other data are left out. None: of any data.
+        notify: called with a sentence on every entry that cannot be used.
+        repair: make the folder, set unusable entries aside and remove the half-written files of a
+            killed driver; for the driver only, as it would disturb a running driver.
+        data: hashes by data set; entries of other data are left out. None: entries of any data.
     """
 
     def __init__(
@@ -156,12 +156,14 @@ class Ledger:
     ) -> None:
         self.folder, self._notify, self._repair = folder, notify, repair
         self.data = data
-        self.damaged: list[str] = []  # entries that are left out, and why
+        self.damaged: list[str] = []  # unusable entries, each with the problem
         if repair:
             self._make()
-        self.history: list[Entry] = []  # every entry that was found or finished, in that order
+        self.history: list[Entry] = []  # every entry read or finished, in that order
         self._entries: dict[str, Entry] = {}
-        self._by_key: dict[tuple[str, str], Entry] = {}  # not failed, by key and method
+        self._by_key: dict[
+            tuple[str, str], Entry
+        ] = {}  # entries that did not fail, by key and method
         for entry in self._scan():
             self._add(entry)
 
@@ -182,18 +184,18 @@ class Ledger:
     def entries(self, phase: str | None = None, method: str | None = None) -> list[Entry]:
         """Return finished trials, in the order of their names.
 
-        Pre-trainings are among them only where they are asked for by their method.
+        Pre-trainings are included only with ``method=PRETRAINING``.
         """
-        found = (self._entries[name] for name in sorted(self._entries))
-        asked = (e for e in found if phase in (None, e.phase) and self.learnt_these_data(e))
-        return [e for e in asked if (e.method == method if method else e.method != PRETRAINING)]
+        entries = (self._entries[name] for name in sorted(self._entries))
+        of_phase = (e for e in entries if phase in (None, e.phase) and self.learnt_study_data(e))
+        return [e for e in of_phase if (e.method == method if method else e.method != PRETRAINING)]
 
-    def of_other_data(self) -> list[Entry]:
-        """Return finished trials that learnt other data: kept, and not used."""
-        return [e for e in self._entries.values() if not self.learnt_these_data(e)]
+    def entries_of_other_data(self) -> list[Entry]:
+        """Return finished trials that learnt other data; they are kept, and not used."""
+        return [e for e in self._entries.values() if not self.learnt_study_data(e)]
 
     def software(self) -> dict[str, list[str]]:
-        """Return the versions that trials ran with; those of now where there are none."""
+        """Return the versions that trials ran with; the current versions if no trial has any."""
         found: dict[str, list[str]] = {}
         entries = [*self.entries(), *self.entries(method=PRETRAINING)]
         for each in [entry.software for entry in entries if entry.software] or [software()]:
@@ -202,45 +204,43 @@ class Ledger:
                     found[name].append(version)
         return found
 
-    def learnt_these_data(self, entry: Entry) -> bool:
-        """Whether a trial learnt the data that the study is about."""
+    def learnt_study_data(self, entry: Entry) -> bool:
+        """Whether a trial learnt the data of the study."""
         return self.data is None or entry.data in {f"{k} {v}" for k, v in self.data.items()}
 
     def running(self) -> list[Entry]:
-        """Return trials that were asked for and have not finished."""
-        claims = map(self._claim_in, sorted((self.folder / "running").glob("*.json")))
-        return [entry for entry in claims if entry and self.learnt_these_data(entry)]
+        """Return trials that were started and have not finished."""
+        claims = map(self._read_claim, sorted((self.folder / "running").glob("*.json")))
+        return [entry for entry in claims if entry and self.learnt_study_data(entry)]
 
-    def _claim_in(self, path: Path) -> Entry | None:
+    def _read_claim(self, path: Path) -> Entry | None:
         try:
             return _decode(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError):
             self._set_aside(path, "not readable")
             return None
 
-    def find(self, wanted: Entry) -> Entry | None:
-        """Return the finished, not failed, trial of a method that computed the same, if any."""
-        return self._by_key.get((wanted.key, wanted.method))
+    def find(self, entry: Entry) -> Entry | None:
+        """Return a method's finished trial with the same key that did not fail, if there is one."""
+        return self._by_key.get((entry.key, entry.method))
 
     def entry_for(self, work: Assignment, method: str, number: int | None) -> Entry:
-        """Return the entry of a trial that is about to run on the study's data, with the losses
-        that it had in earlier runs.
-        """
+        """Return the entry of a trial that is about to run, with its losses from earlier runs."""
         name = find_stream(work.stream).dataset
         data = f"{name} {self.data[name]}" if self.data is not None else ""
         entry = entry_for(work, method, number, data)
-        claim, before = self._claim_of(entry), self._entries.get(entry.folder)
-        if before is None and claim.exists():
-            before = self._claim_in(claim)
-        return dataclasses.replace(entry, losses=before.losses) if before else entry
+        claim, earlier = self._claim_path(entry), self._entries.get(entry.folder)
+        if earlier is None and claim.exists():
+            earlier = self._read_claim(claim)
+        return dataclasses.replace(entry, losses=earlier.losses) if earlier else entry
 
     def begin(self, entry: Entry) -> None:
-        """Note that a trial has been asked for."""
-        write_whole(self._claim_of(entry), _encode(entry).encode())
+        """Record that a trial is started."""
+        write_whole(self._claim_path(entry), _encode(entry).encode())
 
     def abandon(self, entry: Entry) -> None:
-        """Forget that a trial has been asked for."""
-        self._claim_of(entry).unlink(missing_ok=True)
+        """Remove the record of a started trial."""
+        self._claim_path(entry).unlink(missing_ok=True)
 
     def finish(self, entry: Entry, outcome: bytes = b"", foundation: bytes = b"") -> Entry:
         """Write a finished trial, whole or not at all."""
@@ -265,19 +265,19 @@ class Ledger:
         self.abandon(entry)
         return entry
 
-    def _claim_of(self, entry: Entry) -> Path:
+    def _claim_path(self, entry: Entry) -> Path:
         return self.folder / "running" / f"{entry.slug}.json"
 
     def outcome(self, entry: Entry) -> Outcome:
-        """Read what a trial measured."""
+        """Read the outcome of a trial."""
         return Outcome.from_bytes((self.folder / entry.folder / "outcome.h5").read_bytes())
 
     def foundation(self, entry: Entry) -> Foundation:
-        """Read what a pre-training leaves to others."""
+        """Read the foundation that a pre-training left."""
         return Foundation.from_bytes((self.folder / entry.folder / "foundation.h5").read_bytes())
 
     def outcome_bytes(self, entry: Entry) -> bytes:
-        """Return the file of what a trial measured; empty for a failed trial."""
+        """Return the content of a trial's outcome file; empty for a failed trial."""
         return (self.folder / entry.folder / "outcome.h5").read_bytes() if entry.digest else b""
 
     def _scan(self) -> Iterator[Entry]:
@@ -291,7 +291,7 @@ class Ledger:
                 continue
             problem, entry = _inspect(place)
             if entry is None:
-                if place.parts[-2] != PRETRAINING:  # of which nothing shows in a report
+                if place.parts[-2] != PRETRAINING:  # reports do not mention pre-trainings
                     self.damaged.append(f"{place.relative_to(self.folder)}: {problem}")
                 self._set_aside(place, problem)
             else:
@@ -314,7 +314,7 @@ class Ledger:
 
 
 def _inspect(place: Path) -> tuple[str, Entry | None]:
-    """Read an entry's folder; return what is wrong with it, or the entry."""
+    """Read the folder of an entry; return the problem, or an empty text and the entry."""
     try:
         entry = _decode((place / "trial.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, KeyError):
@@ -325,13 +325,13 @@ def _inspect(place: Path) -> tuple[str, Entry | None]:
     problems = [_damage(place / name, digest) for name, digest in files.items() if digest]
     if problem := next(filter(None, problems), ""):
         return problem, None
-    failure = place / "traceback.txt"
-    told = failure.read_text(encoding="utf-8", errors="replace") if failure.exists() else ""
-    return "", dataclasses.replace(entry, failure=told)
+    file = place / "traceback.txt"
+    failure = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    return "", dataclasses.replace(entry, failure=failure)
 
 
 def _damage(path: Path, digest: str) -> str:
-    """Return what is wrong with a file of an entry, if anything."""
+    """Return the problem with a file of an entry; empty if there is none."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -347,7 +347,7 @@ def _digest(content: bytes) -> str:
 
 def _encode(entry: Entry) -> str:
     values = dataclasses.asdict(entry)
-    del values["failure"]  # has a file of its own, to be read
+    del values["failure"]  # has a readable file of its own
     return json.dumps({"format": FORMAT, "key": entry.key, **values}, indent=1)
 
 

@@ -1,4 +1,4 @@
-"""What a study will take."""
+"""Estimate the cost of a study before it runs: trials, seeds, time, detectable effect."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from analysis.one_study.planning import margins, plan_seeds
 from study.check import resolve, try_sweeps
 from study.data import StudyData
 from study.design import PHASES, Design, Method
-from study.first_tasks import SharedTask, foreseen
+from study.first_tasks import SharedTask, first_tasks_of_phase
 from study.folder import Folder
 from study.run import WORKERS
-from study.run.pilot import has_own_loop, measure, pilot_work, sizes, steps_per_trial
+from study.run.pilot import has_own_loop, pilot_work, run_pilot, stack_sizes, steps_per_trial
 from study.seen import seen_differences
 from study.spec import Spec
 from study.state import Study
@@ -24,8 +24,12 @@ from trainables.engine.course import Course
 
 
 def plan(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
-    """Resolve a study and time a pilot of each method on this machine; nothing is written."""
-    for name, value in WORKERS.items():  # pilots are timed as workers train
+    """Resolve a study and time a pilot of each method on this machine, without writing anything.
+
+    Returns:
+        plain values: a row per method and shared first task, total seconds, and notes.
+    """
+    for name, value in WORKERS.items():  # pilots run with the settings of workers
         os.environ.setdefault(name, value)
     import torch
 
@@ -36,8 +40,8 @@ def plan(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
     torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))
     device = "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
     methods = design.methods.values()
-    pilots = {method.name: _pilots(method, data, device) for method in methods}
-    shared = {phase: foreseen(design, phase) for phase in PHASES}
+    pilots = {method.name: _time_method(method, data, device) for method in methods}
+    shared = {phase: first_tasks_of_phase(design, phase) for phase in PHASES}
     rows = [_row(method, pilots[method.name], shared, data) for method in methods]
     rows += [
         _shared_row(each, pilots[each.methods[0]].stack, data, device)
@@ -59,37 +63,40 @@ def plan(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Timed:
-    """What the pilots of a method found: seed-steps per second in each phase with the stack to use,
-    none where they failed; seconds it takes a seed to end a task.
+class PilotTimes:
+    """The times that the pilots of a method measured.
+
+    Attributes:
+        stack: size of the stack to use.
+        rates: seed-steps per second by phase; empty if the pilot failed.
+        end_seconds: time of a seed to end a task.
+        problem: why the pilot failed.
     """
 
     stack: int
     rates: dict[str, float]
-    ends: float = 0.0
+    end_seconds: float = 0.0
     problem: str = ""
 
 
-def _pilots(method: Method, data: StudyData, device: str) -> Timed:
+def _time_method(method: Method, data: StudyData, device: str) -> PilotTimes:
     design = data.design
-    asked = sizes(design, method)
-    found = measure(pilot_work(design, method), asked, data.confirm, device)
-    stack = found.fastest
-    if not found.rates:
-        return Timed(stack, {}, problem=found.problem)
-    rates = {"confirm": found.rates[stack], "tune": found.rates[stack]}
+    sizes = stack_sizes(design, method)
+    pilot = run_pilot(pilot_work(design, method), sizes, data.confirm, device)
+    stack = pilot.fastest
+    if not pilot.rates:
+        return PilotTimes(stack, {}, problem=pilot.problem)
+    rates = {"confirm": pilot.rates[stack], "tune": pilot.rates[stack]}
     if design.streams["tune"].name != design.stream.name:
-        elsewhere = measure(pilot_work(design, method, "tune"), [stack], data.tune, device)
-        rates["tune"] = elsewhere.rates.get(stack, rates["tune"])
-    return Timed(stack, rates, found.ends.get(stack, 0.0))
+        held_out = run_pilot(pilot_work(design, method, "tune"), [stack], data.tune, device)
+        rates["tune"] = held_out.rates.get(stack, rates["tune"])
+    return PilotTimes(stack, rates, pilot.end_seconds.get(stack, 0.0))
 
 
 def _row(
-    method: Method, pilots: Timed, shared: Mapping[str, list[SharedTask]], data: StudyData
+    method: Method, pilots: PilotTimes, shared: Mapping[str, list[SharedTask]], data: StudyData
 ) -> dict[str, Any]:
-    """What one method will take, without first tasks that trials share; no time where its pilot
-    failed.
-    """
+    """Return the cost of a method, without shared first tasks; no time if the pilot failed."""
     spec = data.design.spec
     row = {
         "method": method.name,
@@ -107,15 +114,14 @@ def _row(
     seconds = 0.0
     for phase in (phase for phase in runs if runs[phase]):
         course = _course(method, phase, data)
-        shares = any(method.name in each.methods for each in shared[phase])
-        steps = steps_per_trial(course, first=int(shares))
-        seconds += runs[phase] * (steps / pilots.rates[phase] + course.tasks * pilots.ends)
-    own = has_own_loop(method.learner)
-    return row | {"seconds": round(seconds, 1), "own_loop": own}
+        shares_first = any(method.name in each.methods for each in shared[phase])
+        steps = steps_per_trial(course, first=int(shares_first))
+        seconds += runs[phase] * (steps / pilots.rates[phase] + course.tasks * pilots.end_seconds)
+    return row | {"seconds": round(seconds, 1), "own_loop": has_own_loop(method.learner)}
 
 
 def _course(method: Method, phase: str, data: StudyData) -> Course:
-    """A seed's course through the stream of a phase, at the published values."""
+    """Return the course of one seed through the stream of a phase, at the published values."""
     design = data.design
     seeds = design.seeds(phase)[:1]
     work = design.assignment(method, method.configuration({}), phase, seeds)
@@ -123,14 +129,14 @@ def _course(method: Method, phase: str, data: StudyData) -> Course:
 
 
 def _shared_row(shared: SharedTask, stack: int, data: StudyData, device: str) -> dict[str, Any]:
-    """What a first task takes that trials have in common, and that is learnt once."""
+    """Return the cost of a shared first task, which is learnt once."""
     work, tuning = shared.work, shared.work.phase == "tune"
-    readable = data.of(work.phase)
-    found = measure(dataclasses.replace(work, phase="tune"), [stack], readable, device)
+    phase_data = data.of(work.phase)
+    pilot = run_pilot(dataclasses.replace(work, phase="tune"), [stack], phase_data, device)
     seconds = None
-    if found.rates:
-        steps = steps_per_trial(Course(work, work.seeds[:1], readable))
-        seconds = round(len(work.seeds) * steps / found.rates[stack], 1)
+    if pilot.rates:
+        steps = steps_per_trial(Course(work, work.seeds[:1], phase_data))
+        seconds = round(len(work.seeds) * steps / pilot.rates[stack], 1)
     return {
         "method": f"first task of {', '.join(shared.methods)} ({work.phase})",
         "tune_trials": int(tuning),
@@ -138,7 +144,7 @@ def _shared_row(shared: SharedTask, stack: int, data: StudyData, device: str) ->
         "confirm_seeds": 0 if tuning else len(work.seeds),
         "stack": stack,
         "seconds": seconds,
-        "problem": found.problem if not found.rates else "",
+        "problem": pilot.problem if not pilot.rates else "",
         "own_loop": False,
     }
 
@@ -148,27 +154,30 @@ def _time_notes(
 ) -> list[str]:
     notes = [
         f"About {total:.0f} s of training on one device of this machine ({device}), without tests, "
-        "checkpoints and start-up; the sweeps are timed at the published defaults."
+        "checkpoints and start-up; sweeps are timed at the published defaults."
     ]
     if spec.resources.gpus_per_trial and device == "cpu":
-        notes.append("The study asks for GPUs and this machine has none: expect other times there.")
+        notes.append(
+            "The study asks for GPUs and this machine has none: training will take another time."
+        )
     notes += [
         f"The pilot of '{row['method']}' failed: {row['problem']}."
         for row in rows
         if row["problem"]
     ]
-    own = [row["method"] for row in rows if row["own_loop"]]
-    if own:
+    untimed = [row["method"] for row in rows if row["own_loop"]]
+    if untimed:
         notes.append(
-            f"{', '.join(own)}: trained in a loop of its own, which the pilot does not time: "
-            "expect another time."
+            f"{', '.join(untimed)}: trained in a special loop that the pilot does not time: "
+            "training will take another time."
         )
     return notes
 
 
 def _power_notes(design: Design, place: Path) -> list[str]:
-    """What the seeds, or their units, can show; in the metric's own units where the folder has
-    paired scores.
+    """Return sentences on the effects that the seeds, or their units, can detect.
+
+    Effects are in units of the metric if the folder has paired scores, else in standard deviations.
     """
     spec, stream = design.spec, design.stream
     compared = [name for name in design.methods if name != spec.study.reference]
@@ -177,17 +186,17 @@ def _power_notes(design: Design, place: Path) -> list[str]:
         folder = Folder.open(place)[0]
         seen = seen_differences(Study(design, folder, folder.ledger()))
     paired = {stream.unit_of(seed) for seed in spec.confirm_seeds}
-    known = [name for name in compared if name in seen]
+    seen_methods = [name for name in compared if name in seen]
     notes = []
-    for name in known or [""]:
+    for name in seen_methods or [""]:
         plan_ = plan_seeds(
             len(paired),
             len(compared),
-            seen[name].differences if known else (),
-            margins(spec.study.margin) if known else (),
+            seen[name].differences if seen_methods else (),
+            margins(spec.study.margin) if seen_methods else (),
             spec.study.alpha,
             unit=stream.unit,
         )
-        source = f"{name}, from {seen[name].source}: " if known else ""
+        source = f"{name}, from {seen[name].source}: " if seen_methods else ""
         notes += [f"{source}{sentence}" for sentence in plan_.sentences]
     return notes

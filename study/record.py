@@ -1,4 +1,4 @@
-"""From the ledger to what the analysis reads."""
+"""Turn the ledger of a study into the record that the analysis reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from analysis.records import (
     TrialRecord,
     TuningRecord,
 )
-from search_spaces.space import listed
+from search_spaces.space import as_plain
 from study.changes import changes, confirmed_methods, kept_seeds
 from study.circumstances import circumstances
 from study.design import Design, Method
@@ -33,12 +33,12 @@ from study.state import Study
 from trainables import Map
 from trainables.engine.outcome import Array, Outcome
 
-# diagnostic -> label -> seed -> what it measured after each task: [I], or [I, R, C] of a map
+# diagnostic -> label -> seed -> values after each task: [I], or [I, R, C] for a map
 Labels = dict[str, dict[str, dict[int, Array]]]
 
 
 def study_record(study: Study) -> StudyRecord:
-    """Return everything the analysis may know of a study, by what its stream pairs."""
+    """Return the record of a study, by seed or by the unit that the stream pairs."""
     record, stream = _seed_record(study), study.design.stream
     if stream.unit == record.unit:
         return record
@@ -66,7 +66,7 @@ def _seed_record(study: Study) -> StudyRecord:
         tune_seeds=design.chosen_on,
         chance=chance(spec.study.scenario, *classes),
         methods=[_method_record(study, method) for method in study.methods.values()],
-        provenance=_provenance(study, [*changed, *_told(kept)]),
+        provenance=_provenance(study, [*changed, *_note_on_kept_seeds(kept)]),
         objectives=tuple(spec.objectives),
         directions=tuple(design.directions),
         published=tuple(_published(design)),
@@ -81,7 +81,7 @@ def _seed_record(study: Study) -> StudyRecord:
     )
 
 
-def _told(kept: Sequence[int]) -> list[str]:
+def _note_on_kept_seeds(kept: Sequence[int]) -> list[str]:
     if not kept:
         return []
     return [f"planned seeds no longer asked for, and kept: {', '.join(map(str, kept))}"]
@@ -90,7 +90,8 @@ def _told(kept: Sequence[int]) -> list[str]:
 def _published(design: Design) -> Iterator[PublishedRecord]:
     for method, figures in design.spec.published.items():
         primary = design.methods[method].kind.readouts[0]
-        for metric, figure in ((m, figure) for m, several in figures.items() for figure in several):
+        pairs = ((metric, figure) for metric, readings in figures.items() for figure in readings)
+        for metric, figure in pairs:
             readout = figure.readout or primary
             yield PublishedRecord(
                 method=method,
@@ -105,11 +106,11 @@ def _published(design: Design) -> Iterator[PublishedRecord]:
 
 def _method_record(study: Study, method: Method) -> MethodRecord:
     spec, confirmation = study.spec, study.confirmation(method.name)
-    wanted = {*spec.confirm_seeds, *study.folder.facts.planned.seeds}
-    places = confirmation.places(wanted)  # a planned seed cannot be taken back
+    seeds = {*spec.confirm_seeds, *study.folder.facts.planned.seeds}
+    places = confirmation.places(seeds)  # a planned seed cannot be withdrawn
     outcomes: dict[str, Outcome] = {}
     table: dict[ReadoutMetric, dict[int, float]] = {ReadoutMetric(name): {} for name in PRIMARY}
-    known: dict[str, dict[ReadoutMetric, list[float]]] = {}
+    scores: dict[str, dict[ReadoutMetric, list[float]]] = {}  # by folder of the entry
     footprint: dict[str, int] = {}
     matrices: dict[int, Array] = {}
     extras: dict[str, dict[int, Array]] = {}
@@ -118,9 +119,9 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
             outcomes[entry.folder] = study.ledger.outcome(entry)
         outcome = outcomes[entry.folder]
         footprint = {kind: int(column[-1]) for kind, column in outcome.footprint.items()}
-        if entry.folder not in known:
-            known[entry.folder] = all_scores(outcome, spec.study.scenario)
-        for metric, values in known[entry.folder].items():
+        if entry.folder not in scores:
+            scores[entry.folder] = all_scores(outcome, spec.study.scenario)
+        for metric, values in scores[entry.folder].items():
             table.setdefault(metric, {})[seed] = values[position]
         counts = next(iter(outcome.counts.values()))[position : position + 1]
         matrices[seed] = accuracy_matrix(counts)[0]
@@ -147,7 +148,7 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
 
 
 def _by_label(extras: Mapping[str, dict[int, Array]]) -> Labels:
-    """Return what seeds measured by the name of its diagnostic and by label."""
+    """Return the values of each seed by name of the diagnostic and by label."""
     labels: Labels = {}
     for name, column in extras.items():
         diagnostic, label = name.split(": ", 1)
@@ -160,38 +161,42 @@ def _is_map(columns: Mapping[str, Mapping[int, Array]]) -> bool:
 
 
 def _maps(method: Method, labels: Labels) -> tuple[MapRecord, ...]:
-    known = method.kind.maps
+    described = method.kind.maps
     return tuple(
-        MapRecord(name=name, panels=of, **known.get(name, Map(name, "", "row", "column"))._asdict())
-        for name, of in labels.items()
-        if _is_map(of)
+        MapRecord(
+            name=name,
+            panels=columns,
+            **described.get(name, Map(name, "", "row", "column"))._asdict(),
+        )
+        for name, columns in labels.items()
+        if _is_map(columns)
     )
 
 
 def _diagnostics(method: Method, labels: Labels) -> tuple[DiagnosticRecord, ...]:
-    """Join the labels of each diagnostic: [I] of each into [I, K]; NaN where a seed lacks one."""
-    known = method.kind.diagnostics
+    """Join the K labels of each diagnostic from [I] into [I, K]; NaN for a label a seed lacks."""
+    described = method.kind.diagnostics
     return tuple(
         DiagnosticRecord(
             name=name,
-            title=known.get(name, (name, ""))[0],
-            unit=known.get(name, (name, ""))[1],
-            labels=tuple(of),
-            values=_joined(list(of.values())),
+            title=described.get(name, (name, ""))[0],
+            unit=described.get(name, (name, ""))[1],
+            labels=tuple(columns),
+            values=_joined(list(columns.values())),
         )
-        for name, of in labels.items()
-        if not _is_map(of)
+        for name, columns in labels.items()
+        if not _is_map(columns)
     )
 
 
 def _joined(columns: Sequence[Mapping[int, Array]]) -> dict[int, Array]:
-    """Return the K labels' values of each seed, [I, K]."""
-    known = {seed: values for column in columns for seed, values in column.items()}
+    """Return the values of K labels for each seed, [I, K]."""
+    any_label = {seed: values for column in columns for seed, values in column.items()}
     return {
         seed: np.stack(
-            [column.get(seed, np.full(len(known[seed]), np.nan)) for column in columns], axis=1
+            [column.get(seed, np.full(len(any_label[seed]), np.nan)) for column in columns], axis=1
         )
-        for seed in sorted(known)
+        for seed in sorted(any_label)
     }
 
 
@@ -221,45 +226,50 @@ def _tuning_record(study: Study, method: Method) -> TuningRecord:
             if e.number is not None
         ),
         importance=importances(entries, study.design.directions[0]),
-        asked_trials=sweep.asked,
-        unused_trials=len(sweep.beyond),
-        space=_searched(method) if sweep.asked else (),
+        asked_trials=sweep.budget,
+        unused_trials=len(sweep.over_budget),
+        space=_searched(method) if sweep.budget else (),
     )
 
 
 def _searched(method: Method) -> tuple[OptionRecord, ...]:
-    """Return what a method's sweep searches, and what the study file fixes."""
-    kinds, usual = method.kind.Config.kinds(), method.configuration({})
-    return (
-        *(OptionRecord(name, **listed(method.space[name], kinds[name])) for name in method.space),
-        *(OptionRecord(name, "fixed", choices=[usual[name]]) for name in method.fixed),
-    )
+    """Return the options that a method's sweep searches, and those that the study file fixes."""
+    kinds, defaults = method.kind.Config.kinds(), method.configuration({})
+    searched = [
+        OptionRecord(name, **as_plain(distribution, kinds[name]))
+        for name, distribution in method.space.items()
+    ]
+    fixed = [OptionRecord(name, "fixed", choices=[defaults[name]]) for name in method.fixed]
+    return (*searched, *fixed)
 
 
 def _has_default(method: Method, entries: Sequence[Entry]) -> bool:
-    """Whether trial 0 had the published values with what the study file fixes: a range that leaves
-    one of them out makes it another configuration.
-    """
+    """Whether trial 0 had the default configuration; not so if a range excludes a default value."""
     default = method.configuration({})
     return any(e.number == 0 and e.work["configuration"] == default for e in entries)
 
 
 def _provenance(study: Study, changed: Sequence[str]) -> dict[str, str]:
     spec, facts, ledger = study.spec, study.folder.facts, study.ledger
-    found = {
+    facts_by_name = {
         "command": facts.command,
         "study file": hashlib.sha256(str(spec.plain()).encode()).hexdigest()[:16],
         "python": platform.python_version(),
-        **{name: ", ".join(of) for name, of in ledger.software().items()},
+        **{name: ", ".join(versions) for name, versions in ledger.software().items()},
         "devices": ", ".join(sorted({e.device for e in ledger.entries() if e.device})),
         "data": ", ".join(f"{name} {digest}" for name, digest in facts.data.items()),
         "stack sizes": ", ".join(f"{name} {kept.size}" for name, kept in facts.stacks.items()),
     }
     if changed:
-        found["changed after looking"] = "; ".join(changed)
-    return {name: text for name, text in found.items() if text}
+        facts_by_name["changed after looking"] = "; ".join(changed)
+    return {name: text for name, text in facts_by_name.items() if text}
 
 
 def analyse_folder(place: Path) -> Analysis:
-    """Analyse a study from its folder alone."""
+    """Return the analysis of a study from its folder.
+
+    >>> analysis = analyse_folder(Path("studies/digits"))
+    >>> {row.method: round(row.mean, 2) for row in analysis.methods}
+    {'finetune': 0.18, 'replay': 0.85, 'ewc': 0.18, 'joint': 0.92}
+    """
     return analyse(study_record(Study.open(place)))

@@ -1,4 +1,4 @@
-"""Reports on disk: of one study, and of several side by side."""
+"""Write reports: of one study, or of several side by side."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from analysis.report.blocks import Picture
 from study.folder import obstacle
 from trainables.errors import InputError
 
-WRITTEN = (".csv", ".tex", ".svg", ".png", ".pdf")  # by a report, in its folders
+SUFFIXES = (".csv", ".tex", ".svg", ".png", ".pdf")  # of the files in a report's folders
 
 
 def write_report(analysis: Analysis, place: Path, seed: int | None = None) -> None:
-    """Write a study's report in every format: one page, Markdown, JSON, tables and figures; with
-    the accuracy matrices of one ``seed``, if wanted.
+    """Write a study's report in every format: a page, Markdown, JSON, tables and figures.
+
+    Args:
+        place: folder of the report.
+        seed: also draw the accuracy matrices of this seed.
+
+    Raises:
+        InputError: if the folder cannot be written or holds other files.
     """
     from analysis.figures import matrix_picture, pictures
 
@@ -30,25 +36,24 @@ def write_report(analysis: Analysis, place: Path, seed: int | None = None) -> No
 
 
 def check_seed(analysis: Analysis, seed: int) -> None:
-    """Raise when a study has no accuracy matrix of a seed, or of what it pairs instead."""
-    known = sorted({s for t in analysis.trajectories for s in t.seeds})
-    if seed not in known:
-        listed = ", ".join(map(str, known)) or "none"
+    """Refuse a seed, or another unit that the study pairs, without an accuracy matrix."""
+    seeds = sorted({s for t in analysis.trajectories for s in t.seeds})
+    if seed not in seeds:
+        listed = ", ".join(map(str, seeds)) or "none"
         raise InputError(
             f"--seed {seed}: {analysis.record.study} has no accuracy matrix of that "
-            f"{analysis.record.unit}. "
-            f"There are: {listed}."
+            f"{analysis.record.unit}. Available: {listed}."
         )
 
 
 def compare_studies(analyses: Sequence[Analysis], folders: Sequence[Path]) -> Across:
-    """Compare several studies, which must have been tested at one alpha."""
+    """Compare several studies, which must share one alpha."""
     if len({analysis.rules.alpha for analysis in analyses}) > 1:
         pairs = zip(folders, analyses, strict=True)
         listed = ", ".join(f"{folder} {a.rules.alpha:g}" for folder, a in pairs)
         raise InputError(
-            f"study.alpha differs ({listed}): there is no one level for their intervals and "
-            "tests. Give studies of the same alpha."
+            f"study.alpha differs ({listed}): intervals and tests need a common level. "
+            "Give studies with the same alpha."
         )
     return compare_streams(streams_of(analyses))
 
@@ -62,12 +67,12 @@ def write_across(across: Across, analyses: Sequence[Analysis], place: Path) -> N
 
 
 def _clear(place: Path) -> None:
-    """Remove an earlier report, and refuse a folder that holds something else."""
+    """Remove an earlier report; refuse a folder with other files."""
     if place.is_dir() and any(place.iterdir()) and not (place / "report.json").exists():
-        raise InputError(f"{place} holds other files than a report. Give an empty folder.")
+        raise InputError(f"{place} holds files that are not a report. Give an empty folder.")
     for pattern in ("*.csv", "figures/*", "tables/*"):
         for old in place.glob(pattern):
-            if old.suffix in WRITTEN:
+            if old.suffix in SUFFIXES:
                 old.unlink()
 
 
@@ -78,19 +83,19 @@ def _write(
 ) -> None:
     from analysis.figures import inline, save
 
-    def draw(picture: Picture) -> str:  # drawing once serves the files and the page
+    def draw(picture: Picture) -> str:  # a figure is drawn once, for the files and the page
         return inline((place / "figures" / f"{picture.name}.svg").read_text("utf-8"), picture)
 
     try:
         _clear(place)
         place.mkdir(parents=True, exist_ok=True)
-        (place / "report.json").touch()  # marks the folder as a report, should writing end here
+        (place / "report.json").touch()  # marks the folder as a report even if writing fails later
         for picture in shown:
             save(picture, place / "figures")
         for name, text in texts(shown, draw).items():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
-            # a failure's reason may quote bytes that are no text
+            # the reason of a failure may quote bytes that are not valid text
             (place / name).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        why = obstacle(place) or error.strerror or str(error)
-        raise InputError(f"cannot write the report to {place}: {why}.") from None
+        problem = obstacle(place) or error.strerror or str(error)
+        raise InputError(f"cannot write the report to {place}: {problem}.") from None

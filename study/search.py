@@ -1,10 +1,9 @@
-"""Optuna's ask and tell as a Ray Tune searcher whose state is the ledger.
+"""Optuna's ask and tell for one sweep, whose only state is the ledger.
 
-Nothing of the search is stored but the trials themselves: on start every finished trial is added to
-a fresh Optuna study, the interrupted ones are asked again, and the search goes on. The sampler is
-seeded anew for each trial from the study's seed, the method and the trial's number; so a resumed
-search asks what an uninterrupted one would have asked (exactly so for ``random``, and for the
-others when trials run one at a time).
+At the start every finished trial is added to a fresh Optuna study, and interrupted trials are asked
+again with their parameters. The sampler of each trial is seeded from the sweep's seed, the method
+and the trial's number. A resumed search therefore asks for the same trials as an uninterrupted one:
+always with ``random``, and with the other samplers if trials run one at a time.
 """
 
 from __future__ import annotations
@@ -28,16 +27,22 @@ FEWEST_FOR_IMPORTANCE = 8  # complete trials
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 
-class Search:
-    """One method's search: asks for trial numbers, is told results.
+class SweepSearch:
+    """The search of one method's sweep.
 
     Args:
-        space: what is searched.
-        directions: ``maximize`` or ``minimize`` of each objective.
+        space: the search space.
+        directions: ``maximize`` or ``minimize``, for each objective.
         sampler: ``random``, ``tpe``, ``gp`` or ``nsga2``.
-        seed: names the search; trial n is drawn with a seed made of it and n.
-        known: finished trials; what they reported counts for the pruner too.
+        seed: name of the search; the sampler of trial n is seeded from this name and n.
+        finished: finished trials; their scores by task count for the pruner too.
         pruner: ``none`` or ``asha``.
+
+    >>> from optuna.distributions import FloatDistribution
+    >>> search = SweepSearch({"lr": FloatDistribution(1e-4, 1e-2)}, ["maximize"], "random", "demo")
+    >>> trial = search.ask(0, {"lr": 0.001})
+    >>> search.tell(trial, "complete", [0.87]).params
+    {'lr': 0.001}
     """
 
     def __init__(
@@ -46,37 +51,42 @@ class Search:
         directions: list[Direction],
         sampler: str,
         seed: str,
-        known: Iterable[Entry] = (),
+        finished: Iterable[Entry] = (),
         pruner: str = "none",
     ) -> None:
         self._space, self._sampler, self._seed = space, sampler, seed
         self.study = new_study(directions, make_pruner(pruner))
-        for entry in sorted(known, key=lambda entry: entry.number or 0):
-            self.study.add_trial(frozen(entry))
+        for entry in sorted(finished, key=lambda entry: entry.number or 0):
+            self.study.add_trial(optuna_trial(entry))
 
     @classmethod
-    def of(cls, design: Design, method: Method, known: Iterable[Entry] = ()) -> Search:
-        """Return the search of a method's sweep, which knows of some finished trials."""
+    def of(cls, design: Design, method: Method, finished: Iterable[Entry] = ()) -> SweepSearch:
+        """Return the search of a method's sweep, with the trials that have finished."""
         tune = design.spec.tune
         seed = f"{tune.seed}/{method.name}"
-        return cls(method.space, design.directions, tune.sampler, seed, known, tune.pruner)
+        return cls(method.space, design.directions, tune.sampler, seed, finished, tune.pruner)
 
     def ask(
         self,
         number: int,
-        wanted: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> optuna.Trial:
-        """Return trial ``number``; ``wanted`` are values it must take, ``attributes`` its notes."""
+        """Return trial ``number``.
+
+        Args:
+            params: values that the trial must take.
+            attributes: notes that a sampler left on the trial before it was interrupted.
+        """
         self.study.sampler = make_sampler(self._sampler, f"{self._seed}/{number}")
-        if wanted is not None:
-            # enqueue_trial would drop the notes a sampler had left on an interrupted trial
-            notes = {**(attributes or {}), "fixed_params": dict(wanted)}
+        if params is not None:
+            # not enqueue_trial, which would drop the attributes
+            notes = {**(attributes or {}), "fixed_params": dict(params)}
             self.study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=notes))
         return self.study.ask(dict(self._space))
 
     def tell(self, trial: optuna.Trial, state: str, values: list[float]) -> FrozenTrial:
-        """Pass on how a trial ended; anything but complete or pruned is a failure to Optuna."""
+        """Tell Optuna the end of a trial; a state other than complete or pruned is a failure."""
         final = final_state(state, values)
         return self.study.tell(trial, values if final is TrialState.COMPLETE else None, final)
 
@@ -84,7 +94,7 @@ class Search:
 def new_study(
     directions: list[Direction] | None = None, pruner: optuna.pruners.BasePruner | None = None
 ) -> optuna.Study:
-    """Return an empty study that keeps quiet."""
+    """Return an empty Optuna study, and silence Optuna's log."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         directions=directions or ["maximize"],
@@ -94,17 +104,17 @@ def new_study(
 
 
 def make_pruner(name: str) -> optuna.pruners.BasePruner:
-    """Return what judges trials between tasks; ``asha`` does after 1, 2, 4, ... of them."""
+    """Return the pruner of trials between tasks; ``asha`` compares after 1, 2, 4, ... tasks."""
     if name == "asha":
         return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
     return optuna.pruners.NopPruner()
 
 
 class Nsga2(optuna.samplers.NSGAIISampler):
-    """NSGA-II whose parents come in the order of their numbers, remembered or not.
+    """NSGA-II with parents in the order of their numbers, so that a resumed search agrees.
 
-    Optuna lists a generation's parents by rank the first time and by number afterwards, so that a
-    resumed search would cross others.
+    Optuna lists the parents of a generation by rank the first time and by number afterwards; a
+    resumed search would then cross other parents.
     """
 
     def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
@@ -131,14 +141,14 @@ def make_sampler(name: str, seed: str) -> optuna.samplers.BaseSampler:
 
 
 def final_state(state: str, values: Sequence[float]) -> TrialState:
-    """Return what Optuna is told of how a trial ended; one without a value has failed."""
+    """Return Optuna's state for the end of a trial; a trial without a finite value has failed."""
     final = STATES.get(state, TrialState.FAIL)
     valued = bool(values) and all(math.isfinite(value) for value in values)
     return final if valued or final is not TrialState.COMPLETE else TrialState.FAIL
 
 
-def frozen(entry: Entry) -> FrozenTrial:
-    """Return a ledger entry as the Optuna trial it was."""
+def optuna_trial(entry: Entry) -> FrozenTrial:
+    """Return a ledger entry as the finished Optuna trial."""
     state = final_state(entry.state, entry.values)
     steps = {int(step): value for step, value in entry.steps.items() if math.isfinite(value)}
     return create_trial(
@@ -154,14 +164,16 @@ def frozen(entry: Entry) -> FrozenTrial:
 
 
 def importances(entries: Sequence[Entry], first: Direction) -> dict[str, float]:
-    """Return how much each option matters for being among the best trials, summing to 1: how far
-    its values there differ from those of all trials (PED-ANOVA, Watanabe et al. 2023). Nothing
-    where the trials or options are too few, or the trials too alike, to say.
+    """Return the importance of each option for being among the best trials, summing to 1.
+
+    The importance is the difference between the option's values in the best trials and in all
+    trials (PED-ANOVA, Watanabe et al. 2023). Empty if the trials or options are too few, or the
+    trials too similar.
     """
     study = new_study([first])
     for entry in entries:
         if final_state(entry.state, entry.values) is TrialState.COMPLETE:
-            study.add_trial(frozen(dataclasses.replace(entry, values=entry.values[:1])))
+            study.add_trial(optuna_trial(dataclasses.replace(entry, values=entry.values[:1])))
     if len(study.trials) < FEWEST_FOR_IMPORTANCE:
         return {}
     with warnings.catch_warnings():
@@ -176,8 +188,8 @@ def importances(entries: Sequence[Entry], first: Direction) -> dict[str, float]:
     return usable if len(usable) > 1 else {}
 
 
-def described(trial: optuna.Trial) -> dict[str, Any]:
-    """Return what the ledger keeps of an Optuna trial."""
+def entry_fields(trial: optuna.Trial) -> dict[str, Any]:
+    """Return the fields of an :class:`Entry` that an Optuna trial fills."""
     notes = trial.study.get_trials(deepcopy=False)[trial.number].system_attrs
     return {
         "params": trial.params,

@@ -1,4 +1,4 @@
-"""The differences between methods that a study has seen: what its power is reckoned from."""
+"""The paired differences between methods seen so far, from which power is estimated."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from study.state import Study
 
 @dataclass(frozen=True)
 class SeenDifferences:
-    """Paired differences of one method to the reference seen so far, and where."""
+    """Paired differences between a method and the reference, and the phase they come from."""
 
     differences: tuple[float, ...]
     source: str
 
 
 def seen_differences(study: Study) -> dict[str, SeenDifferences]:
-    """Return what a study knows of the spread of its differences: those of the confirmation, else
-    those between the best trials on the tuning seeds.
+    """Return the differences seen of each method that has at least two.
+
+    They come from the confirmation, else from the best trials on the tuning seeds.
     """
     sources = {"confirm": "the confirmation", "tune": "the tuning seeds"}
     scores = {name: _scores(study, name) for name in study.methods}
@@ -38,22 +39,23 @@ def seen_differences(study: Study) -> dict[str, SeenDifferences]:
 
 
 def _unit_differences(
-    stream: PhaseStream, mine: Mapping[int, float], theirs: Mapping[int, float]
+    stream: PhaseStream, scores: Mapping[int, float], reference: Mapping[int, float]
 ) -> tuple[float, ...]:
     """Return the mean difference of each unit, over the seeds that both methods have."""
-    differences = {seed: mine[seed] - theirs[seed] for seed in set(mine) & set(theirs)}
+    seeds = set(scores) & set(reference)
+    differences = {seed: scores[seed] - reference[seed] for seed in seeds}
     units = seeds_by_unit(set(differences), stream.unit_of)
     return tuple(unit_means(differences, units).values())
 
 
 def differences_of(place: Path) -> dict[str, tuple[float, ...]]:
-    """Return the paired differences seen of each method, from a study's folder alone."""
+    """Return the paired differences seen of each method, from a study's folder."""
     found = seen_differences(Study.open(place))
     return {name: seen.differences for name, seen in found.items()}
 
 
 def _scores(study: Study, method: str) -> dict[str, dict[int, float]]:
-    """Return a method's scores by phase and seed: of its best trial, and of the confirmation."""
+    """Return a method's scores by phase and seed: of the best trial, and of the confirmation."""
     metric, ledger, best = study.spec.study.metric, study.ledger, study.sweep(method).best
     confirming = {
         seed: seed_scores(ledger.outcome(entry), metric)[position]

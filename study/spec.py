@@ -1,4 +1,4 @@
-"""The study file: TOML, typed, validated to the last key, hashed."""
+"""The study file: TOML with typed and validated keys."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from trainables.errors import InputError, unknown
 
-# Upper limits, far above what any study asks for: beyond them a value is taken for a slip.
-MOST_SEEDS = 1_000  # a test of more would fill the memory
+# Upper limits, far above the needs of any study: a larger value is taken for a mistake.
+MOST_SEEDS = 1_000  # a statistical test of more seeds would fill the memory
 MOST_TRIALS = 100_000  # of a method
 MOST_TASKS = 10_000
 MOST_STEPS = 10**9
 MOST_CPUS, MOST_GPUS = 10_000, 1_000  # of a trial
 MOST_RUNS = 10**6  # behind a published figure
-MOST_OF_A_METRIC = 1.5  # a ratio of accuracies; most have 1
+MOST_OF_A_METRIC = 1.5  # of a ratio of accuracies; most metrics reach 1
 
-LONGEST_SHOWN = 200  # characters of a value, in an error
+LONGEST_SHOWN = 200  # characters of a value that an error shows
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -48,26 +48,26 @@ Seeds = (
 
 
 class StudySection(FileSection):
-    """What is asked."""
+    """The question of the study."""
 
     name: Slug
-    """a slug; also the folder of the study"""
+    """also the name of the study's folder"""
     stream: str
     scenario: str = "class"
     metric: str = "average_accuracy"
     """the one primary metric"""
     reference: str
-    """the family of comparisons: this method against each other one"""
+    """the method that each other one is compared with"""
     margin: float = Field(default=0.005, ge=0, lt=1, allow_inf_nan=False)
-    """practical margin, in metric units"""
+    """smallest difference of practical interest, in units of the metric"""
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """family-wise error rate"""
     failed: Literal["error", "worst"] = "error"
-    """a failed seed: no verdict, or counted at chance level"""
+    """treatment of a failed seed: no verdict, or counted at chance level"""
 
 
 class Range(FileSection):
-    """A range that replaces, or adds to, what a search space searches."""
+    """The range of an option, in place of the one in the search space or in addition."""
 
     low: float | None = None
     high: float | None = None
@@ -76,7 +76,7 @@ class Range(FileSection):
 
 
 class MethodSection(FileSection):
-    """One method: a learner, possibly under another name, with values fixed and ranges replaced."""
+    """One method: a learner with fixed options and ranges, possibly under another name."""
 
     learner: str | None = None
     fixed: dict[str, Any] = {}
@@ -87,7 +87,7 @@ class TuneSection(FileSection):
     """How every method is tuned: the same budget for each."""
 
     trials: int = Field(default=12, ge=0, le=MOST_TRIALS)
-    """0 = confirm the defaults"""
+    """trials of each method; 0: confirm the defaults"""
     seeds: Seeds = [0, 1, 2]
     sampler: Literal["random", "tpe", "gp", "nsga2"] = "tpe"
     pruner: Literal["none", "asha"] = "none"
@@ -95,7 +95,7 @@ class TuneSection(FileSection):
     tasks: int = Field(default=2, ge=1, le=MOST_TASKS)
     """tasks learnt while tuning, with protocol first_tasks"""
     stream: str | None = None
-    """what is tuned on, with protocol held_out_stream"""
+    """stream of the sweeps, with protocol held_out_stream"""
     objectives: list[str] = []
     """default: the primary metric; add memory_bytes for a Pareto front"""
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -107,16 +107,20 @@ class ConfirmSection(FileSection):
 
     seeds: Seeds = SeedRange(first=100, count=10)
     chosen_on: Seeds = []
-    """seeds that chose the configurations, in a study before this one; none of them confirms"""
+    """seeds of an earlier study that chose the configurations; they may not confirm"""
     evaluate_every: int = Field(default=0, ge=0, le=MOST_STEPS)
-    """test within tasks too, every so many steps; 0 = only after each task"""
+    """steps between evaluations within a task; 0: evaluate only after each task"""
 
 
 def check_address(address: str) -> None:
-    """Refuse what is no address of Ray, with a ``ValueError``."""
+    """Refuse an invalid address of Ray.
+
+    Raises:
+        ValueError: with the valid forms.
+    """
     if "://" in address:
         raise ValueError(
-            "a study's driver runs on a machine of the cluster, Ray's client is not supported; "
+            "Ray's client is not supported: a study's driver runs on a machine of the cluster; "
             "log in there and use 'auto' or 'HOST:PORT'"
         )
     found = re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):([0-9]{1,5})", address)
@@ -128,14 +132,14 @@ def check_address(address: str) -> None:
 
 
 class ResourcesSection(FileSection):
-    """Where and how it runs. Changes time, never results."""
+    """Where and how a study runs; affects its time, never its results."""
 
     address: str = "local"
     cpus_per_trial: float = Field(default=1, gt=0, le=MOST_CPUS)
     gpus_per_trial: float = Field(default=0, ge=0, le=MOST_GPUS)
     seeds_per_stack: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_SEEDS)] = "auto"
     task_minutes: float | None = Field(default=None, gt=0, le=1e5)
-    """minutes after which a trial that has not ended its task is stopped; none: it is waited for"""
+    """minutes after which a trial that has not ended a task is stopped; default: no limit"""
 
     @field_validator("address")
     @classmethod
@@ -158,12 +162,12 @@ class PublishedSection(FileSection):
     sd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """sample standard deviation"""
     n: int | None = Field(default=None, ge=1, le=MOST_RUNS)
-    """number of runs that ``sd`` is over"""
+    """number of runs behind ``mean`` and ``sd``"""
     readout: str | None = None
-    """of the learner; default: its primary one"""
+    """readout of the learner; default: the primary one"""
     source: str = ""
     not_comparable: str = ""
-    """why it cannot be compared, where it cannot"""
+    """why the figure cannot be compared; empty if it can"""
 
     @field_validator("mean", "sd")
     @classmethod
@@ -190,7 +194,7 @@ class Spec(FileSection):
     confirm: ConfirmSection = ConfirmSection()
     resources: ResourcesSection = ResourcesSection()
     published: dict[str, dict[str, Figures]] = {}
-    """by method and metric; several for a learner with several readouts"""
+    """figures by method and metric; several for a learner with several readouts"""
 
     @field_validator("methods")
     @classmethod
@@ -209,19 +213,30 @@ class Spec(FileSection):
 
     @property
     def objectives(self) -> list[str]:
-        """What a sweep optimises; the primary metric unless the file says otherwise."""
+        """The objectives of a sweep; default: the primary metric."""
         return self.tune.objectives or [self.study.metric]
 
     def learner_of(self, method: str) -> str:
         return self.methods[method].learner or method
 
     def plain(self) -> dict[str, Any]:
-        """Return the resolved study file as plain values, defaults filled in."""
+        """Return the study file as plain values, with the defaults filled in."""
         return self.model_dump(mode="json")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], source: str) -> Self:
-        """Build from the values of a study file; ``source`` names it in errors."""
+        """Build from the values of a study file.
+
+        Args:
+            source: name of the study file, for errors.
+
+        Raises:
+            InputError: with the first invalid key and the allowed values.
+
+        >>> study = {"name": "tiny", "stream": "split_digits", "reference": "ewc"}
+        >>> Spec.parse({"study": study, "methods": {"ewc": {}}}, "tiny.toml").tune.trials
+        12
+        """
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -229,7 +244,11 @@ class Spec(FileSection):
 
 
 def expand(seeds: Seeds) -> tuple[int, ...]:
-    """Return the seeds a list or a range stands for."""
+    """Return the seeds of a list or a range.
+
+    >>> expand(SeedRange(first=100, count=3))
+    (100, 101, 102)
+    """
     if isinstance(seeds, SeedRange):
         return tuple(range(seeds.first, seeds.first + seeds.count))
     return tuple(seeds)
@@ -246,15 +265,20 @@ def presets() -> dict[str, str]:
 
 
 def read(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[Spec, str]:
-    """Return the study of a preset or a file, overrides applied, and the name of its source."""
-    known = presets()
-    if name_or_path in known:
-        text, source = known[name_or_path], f"preset {name_or_path}"
+    """Return a preset or a study file with overrides applied, and the name of the source.
+
+    >>> spec, source = read("digits", ["tune.trials=4"])
+    >>> spec.tune.trials, source
+    (4, 'preset digits')
+    """
+    shipped = presets()
+    if name_or_path in shipped:
+        text, source = shipped[name_or_path], f"preset {name_or_path}"
     else:
-        text, source = _read_file(name_or_path, known), name_or_path
+        text, source = _read_file(name_or_path, shipped), name_or_path
     try:
         values = tomllib.loads(text)
-    except ValueError as error:  # a number of thousands of digits is one, and no TOMLDecodeError
+    except ValueError as error:  # not TOMLDecodeError: a number of thousands of digits raises this
         raise InputError(f"{source} is not valid TOML: {error}.") from None
     for override in overrides:
         _override(values, override, source)
@@ -262,31 +286,31 @@ def read(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[Spec, str]:
 
 
 def first_sentence(text: str) -> str:
-    """Return what the comment at the head of a study file says first."""
+    """Return the first sentence of the comment at the head of a study file."""
     head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
     whole = " ".join(line.lstrip("# ") for line in head)
     return re.split(r"(?<=\.)\s+(?=[A-Z])", whole, maxsplit=1)[0]
 
 
-def _read_file(path: str, known: Mapping[str, str]) -> str:
+def _read_file(path: str, shipped: Mapping[str, str]) -> str:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         if Path(path).suffix or "/" in path:
             raise InputError(f"cannot read the study file {path}: {error.strerror}.") from None
-        raise unknown("preset", path, known) from None
+        raise unknown("preset", path, shipped) from None
     try:
-        return content.decode("utf-8-sig")  # some editors begin a file with a mark of its encoding
+        return content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"{path} is not a text file in UTF-8, as TOML is: line {line} is in another "
-            "encoding. Save it as UTF-8."
+            f"{path} is not a text file in UTF-8, as TOML requires: line {line} is in another "
+            "encoding. Save the file as UTF-8."
         ) from None
 
 
 def _override(values: dict[str, Any], override: str, source: str) -> None:
-    """Set one key, given as ``table.key=TOML value``; a bare word is taken as a string."""
+    """Set one key, given as ``table.key=TOML value``; an unquoted word is taken as a string."""
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise InputError(f"--set {override}: write KEY=VALUE, for example --set tune.trials=4.")
@@ -301,7 +325,7 @@ def _override(values: dict[str, Any], override: str, source: str) -> None:
 
 
 def _key(key: str, override: str, source: str) -> list[str]:
-    """Return the parts of a key, which TOML may quote: `methods."my.method".learner`."""
+    """Return the parts of a key; TOML may quote a part, as in ``methods."my.method".learner``."""
     parts = []
     try:
         found: Any = tomllib.loads(f"{key} = 0")
@@ -310,92 +334,92 @@ def _key(key: str, override: str, source: str) -> list[str]:
             parts.append(part)
     except ValueError:
         raise InputError(
-            f"{source}: --set {override}: '{key.strip()}' is no key. Join names by dots, as in "
-            "tune.trials, and quote a name with other signs than letters, digits, '_' and '-'."
+            f"{source}: --set {override}: '{key.strip()}' is not a key. Join names by dots, as in "
+            "tune.trials, and quote a name with characters other than letters, digits, '_' and '-'."
         ) from None
     return parts
 
 
 def _value(text: str, override: str) -> Any:
-    """Return a TOML value, or the text itself where it is none."""
+    """Return the TOML value of a text, or the text itself if it is not TOML."""
     try:
         found = tomllib.loads(f"value = {text}")
     except ValueError:
         return text.strip()
     if len(found) > 1:
-        raise InputError(f"--set {override}: give one key. A further one needs a --set of its own.")
+        raise InputError(f"--set {override}: give one key. Give another key with another --set.")
     return found["value"]
 
 
 def _check_dots(place: Mapping[str, Any], parts: Sequence[str], override: str) -> None:
-    """Refuse a key that would go past a name with a dot in it, which has to be quoted."""
+    """Refuse a key that splits a name at its dot; such a name must be quoted."""
     written = ".".join(parts) + "."
     for name in place:
         if "." in name and parts[0] not in place and written.startswith(f"{name}."):
             raise InputError(
-                f'--set {override}: the dot in {name} belongs to the name. Quote it, "{name}", '
-                "and put single quotes around the whole for the shell."
+                f"--set {override}: the dot in {name} belongs to the name. Quote the name, "
+                f'"{name}", and put single quotes around KEY=VALUE for the shell.'
             )
 
 
 def _explain(error: ValidationError) -> str:
-    """Say the first thing that is wrong, where, and what is allowed."""
-    found = [(_path(each["loc"]), each) for each in error.errors()]
-    first = found[0]
+    """Return a sentence on the first invalid key: where, what is wrong, and what is allowed."""
+    errors = [(_path(each["loc"]), each) for each in error.errors()]
+    first = errors[0]
     start = first[0][:-1] if first[1]["type"] == "missing" else first[0]
-    # of the alternatives a value may be, the one that was understood furthest is the one meant
-    here = [item for item in found if item[0][: len(start)] == start]
-    path = max(here, key=lambda item: (len(item[0]), item[1]["type"] == "extra_forbidden"))[0]
-    problems = [each for place, each in here if place == path]
+    # a value with several allowed types has an error for each: the longest path is the type meant
+    of_value = [item for item in errors if item[0][: len(start)] == start]
+    path = max(of_value, key=lambda item: (len(item[0]), item[1]["type"] == "extra_forbidden"))[0]
+    problems = [each for place, each in of_value if place == path]
     where, kind = _dotted(path), problems[0]["type"]
     if kind == "extra_forbidden":
         table = _dotted(path[:-1]) or "the study file"
         return f"{table}: {unknown('key', path[-1], _keys(path[:-1]))}"
     if kind == "missing":
         return f"{where} is missing."
-    given = problems[0].get("input")
+    value = problems[0].get("input")
     if kind == "literal_error" and len(problems) == 1:
         names = re.findall("'([^']+)'", problems[0]["ctx"]["expected"])
-        return f"{where}: {unknown('value', given, names)}"
+        return f"{where}: {unknown('value', value, names)}"
     if kind == "string_pattern_mismatch":
-        named = ".".join(path).removesuffix(".[key]")
+        table = ".".join(path).removesuffix(".[key]")
         return (
-            f"{named}: '{given}' is no name. A name has letters, digits, '_', '.' and '-', begins "
-            "with a letter or a digit, and has 64 of them at most."
+            f"{table}: '{value}' is not a valid name. A name consists of at most 64 letters, "
+            "digits, '_', '.' and '-', and begins with a letter or a digit."
         )
-    if kind == "string_type" and len(problems) == 1 and not isinstance(given, list | dict):
-        text = str(given).lower()  # as TOML has it: true, not True
+    if kind == "string_type" and len(problems) == 1 and not isinstance(value, list | dict):
+        text = str(value).lower()  # as in TOML: true, not True
         return (
-            f'{where} = {text}: a text is needed. Write "{text}", with the quotes; on the command '
-            f"line --set 'KEY=\"{text}\"'."
+            f'{where} = {text}: a string is needed. Write "{text}", with the quotes; on the '
+            f"command line --set 'KEY=\"{text}\"'."
         )
     messages = [problem["msg"].removeprefix("Value error, ") for problem in problems]
     messages = [
         re.sub(r"valid dictionary( or instance of \w+)?", "table", text) for text in messages
     ]
-    told = ", or ".join(message[0].lower() + message[1:] for message in messages)
-    shown = json.dumps(given, default=str)
-    cut = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]} ..."
-    return f"{where} = {cut}: {told}."
+    requirements = ", or ".join(message[0].lower() + message[1:] for message in messages)
+    text = json.dumps(value, default=str)
+    shortened = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} ..."
+    return f"{where} = {shortened}: {requirements}."
 
 
 def _dotted(path: Sequence[str]) -> str:
-    """Return a key as TOML has it: a name with a dot in it is quoted."""
+    """Return a key in TOML form: a name that contains a dot is quoted."""
     bare = re.compile(r"[A-Za-z0-9_-]+")
     return ".".join(part if bare.fullmatch(part) else json.dumps(part) for part in path)
 
 
 def _path(loc: Sequence[str | int]) -> list[str]:
-    """Where an error is, without the names of the alternatives pydantic tried."""
-    tried = ("constrained", "list[", "literal", "SeedRange")
-    plain = ("bool", "int", "float", "str")
-    shown = [part for part in map(str, loc) if not part.startswith(tried)]
-    # a method may be called `int`, one table deep; deeper it is an alternative
-    return [part for depth, part in enumerate(shown) if depth < 2 or part not in plain]
+    """Return the path of an error without the names of the types that pydantic tried."""
+    types = ("constrained", "list[", "literal", "SeedRange")
+    plain_types = ("bool", "int", "float", "str")
+    parts = [part for part in map(str, loc) if not part.startswith(types)]
+    # at depth 1 `int` may be the name of a method; deeper it is a type
+    return [part for depth, part in enumerate(parts) if depth < 2 or part not in plain_types]
 
 
 def _keys(path: Sequence[str]) -> list[str]:
-    """Allowed keys of a table of the study file."""
+    """Return the allowed keys of a table of the study file."""
     model: Any = Spec
     for part in path:
         if model is Spec and part == "methods":

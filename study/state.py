@@ -1,7 +1,7 @@
-"""A study as it stands: what it asks for, what its ledger has of that, and what is missing.
+"""The state of a study: the trials and seeds asked for, those in the ledger, those missing.
 
-Everything is kept up to date by the entries that the ledger has gained since it was last asked, so
-that a finished trial costs the same after ten trials as after ten thousand.
+Each question first takes in the entries that the ledger has gained since the last one, so that a
+finished trial costs the same after ten trials as after ten thousand.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DIVERGED = "a loss or an output was not finite"
 
 
 class Study:
-    """One study: its file, resolved, its folder and its ledger.
+    """One study: its design, its folder and its ledger.
 
     >>> study = Study(design, folder, ledger)
     >>> study.sweep("ewc").best.values, study.confirmation("ewc").missing
@@ -37,22 +37,23 @@ class Study:
 
     def __init__(self, design: Design, folder: Folder, ledger: Ledger) -> None:
         self.design, self.folder, self.ledger = design, folder, ledger
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._sweeps = {name: Sweep(self.design, m) for name, m in self.methods.items()}
         self._confirmations = {
             name: Confirmation(self.design, sweep, self.ledger)
             for name, sweep in self._sweeps.items()
         }
-        self._taken = 0  # entries of the ledger's history that are accounted for
+        self._taken = 0  # number of entries of the ledger's history that are accounted for
 
     @classmethod
     def open(cls, place: Path) -> Study:
         """Open the folder of a study that has been run.
 
         Raises:
-            InputError: with the packages its trials ran with that are missing here.
+            InputError: if the study cannot be resolved; names packages of its trials that are not
+                installed.
         """
         folder, spec = Folder.open(place)
         try:
@@ -79,18 +80,18 @@ class Study:
         """The methods by name."""
         return self.design.methods
 
-    def use_data(self, hashes: Mapping[str, str]) -> None:
-        """Keep to the trials that learnt data of these hashes."""
+    def keep_to_data(self, hashes: Mapping[str, str]) -> None:
+        """Use only trials on data with these hashes, by data set."""
         self.ledger.data = hashes
-        self._forget()
+        self._reset()
 
     def sweep(self, method: str) -> Sweep:
-        """Return how the sweep of a method stands."""
+        """Return the state of a method's sweep."""
         self._take_new_entries()
         return self._sweeps[method]
 
     def confirmation(self, method: str) -> Confirmation:
-        """Return how the confirmation of a method stands."""
+        """Return the state of a method's confirmation."""
         self._take_new_entries()
         return self._confirmations[method]
 
@@ -98,7 +99,7 @@ class Study:
         new = self.ledger.history[self._taken :]
         self._taken += len(new)
         for entry in new:
-            if entry.method in self.methods and self.ledger.learnt_these_data(entry):
+            if entry.method in self.methods and self.ledger.learnt_study_data(entry):
                 states: Mapping[str, Sweep | Confirmation]
                 states = self._sweeps if entry.phase == "tune" else self._confirmations
                 states[entry.method].take(entry)
@@ -117,15 +118,16 @@ class Study:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing has to run."""
+        """Whether no trial is missing."""
         return not any(
             self.sweep(name).missing or self.confirmation(name).missing for name in self.methods
         )
 
     def failures(self) -> dict[str, str]:
-        """Return what failed of the trials and seeds the study uses, and why: learners that raised,
-        workers that were lost, and seeds of the confirmation that diverged. A diverged
-        configuration of a sweep is a result.
+        """Return the trials and seeds that failed, each with the reason.
+
+        A failure is a learner that raised, a trial given up after losing its workers, or a seed of
+        the confirmation that diverged. A diverged configuration of a sweep is a result.
         """
         found: dict[str, str] = {}
         for name in self.methods:
@@ -133,31 +135,33 @@ class Study:
         return found
 
     def failures_of(self, method: str) -> dict[str, str]:
-        """Return the same of one method."""
+        """Return the trials and seeds of one method that failed, each with the reason."""
         sweep, confirmation = self.sweep(method), self.confirmation(method)
         found = {entry.folder: reason_of(entry) for entry in sweep.failed}
         if confirmation.configuration is None and not sweep.missing:
             found[f"confirm/{method}"] = confirmation.obstacle
         reasons = confirmation.places().failures | confirmation.diverged()
-        return found | {f"confirm/{method} seed {s}": why for s, why in sorted(reasons.items())}
+        return found | {
+            f"confirm/{method} seed {seed}": reason for seed, reason in sorted(reasons.items())
+        }
 
 
 class Sweep:
-    """How the sweep of a method stands: the trials of today's space and protocol, within today's
-    budget.
-    """
+    """The state of a method's sweep: the trials of the current space, protocol and budget."""
 
     def __init__(self, design: Design, method: Method) -> None:
         self.design, self.method = design, method
-        self.asked = design.spec.tune.trials
-        self.best: Entry | None = None  # complete, with the best value; earliest of equals
-        self.beyond: set[str] = set()  # trials of this sweep whose number is over the budget
+        self.budget = design.spec.tune.trials
+        self.best: Entry | None = (
+            None  # the complete trial with the best value; the first of equals
+        )
+        self.over_budget: set[str] = set()  # folders of trials whose number exceeds the budget
         self._entries: dict[str, Entry] = {}
         self._sign = -1 if design.directions[0] == "maximize" else 1
 
     @property
     def entries(self) -> list[Entry]:
-        """Trials that ended, failed ones too, in the order of their numbers."""
+        """Trials that have ended, failed ones included, in the order of their numbers."""
         return [self._entries[folder] for folder in sorted(self._entries)]
 
     @property
@@ -167,24 +171,26 @@ class Sweep:
 
     @property
     def failed(self) -> list[Entry]:
-        """Trials that failed; they run again."""
+        """Trials that failed and run again."""
         return [entry for entry in self.entries if entry.state == "failed"]
 
     @property
     def missing(self) -> list[int]:
         """Numbers of the trials that have to run."""
         finished = {entry.number for entry in self.finished}
-        return [number for number in range(self.asked) if number not in finished]
+        return [number for number in range(self.budget) if number not in finished]
 
     def includes(self, entry: Entry) -> bool:
-        """Whether a trial is one of this sweep, whatever its number: its parameters lie in the
-        space, and would compute the same work now. It may have some that are no longer searched.
+        """Whether a trial belongs to this sweep, whatever its number.
+
+        It does if its parameters lie in the search space and make the same assignment now. The
+        trial may have parameters that are no longer searched.
         """
         if entry.phase != "tune" or entry.method != self.method.name:
             return False
         params = values_within(self.method.space, entry.params)
         if params.keys() < self.method.space.keys():
-            return False  # of another space
+            return False  # a trial of another search space
         configuration = self.method.configuration(params)
         return entry.computes(self.design.assignment(self.method, configuration, "tune"))
 
@@ -192,8 +198,8 @@ class Sweep:
         """Account for a trial that has ended."""
         if entry.number is None or not self.includes(entry):
             return
-        if entry.number >= self.asked:
-            self.beyond.add(entry.folder)
+        if entry.number >= self.budget:
+            self.over_budget.add(entry.folder)
             return
         self._entries[entry.folder] = entry
         if entry.state == "complete" and math.isfinite(entry.values[0]):
@@ -206,35 +212,35 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the seeds of a configuration are.
+    """The places of a configuration's seeds in the ledger.
 
     Attributes:
-        found: of each seed, its trial and its position in it.
-        failures: why seeds failed that were run alone.
-        apart: seeds of a trial of several that failed: which seeds share a trial is chance, so
-            that tells nothing of any one of them, and they run one by one.
+        found: the trial of each seed, and the seed's position in the trial.
+        failures: the reason for each seed that failed in a trial of its own.
+        isolated: seeds of failed trials with several seeds. The failure may be due to any of them:
+            each runs again in a trial of its own.
     """
 
     found: dict[int, tuple[Entry, int]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
-    apart: set[int] = field(default_factory=set)
+    isolated: set[int] = field(default_factory=set)
 
     def of(self, seeds: Iterable[int]) -> Places:
-        """Return the places of some seeds."""
-        wanted = set(seeds)
+        """Return the places of the given seeds."""
+        chosen = set(seeds)
         return Places(
-            {seed: place for seed, place in self.found.items() if seed in wanted},
-            {seed: reason for seed, reason in self.failures.items() if seed in wanted},
-            self.apart & wanted,
+            {seed: place for seed, place in self.found.items() if seed in chosen},
+            {seed: reason for seed, reason in self.failures.items() if seed in chosen},
+            self.isolated & chosen,
         )
 
 
 class Confirmation:
-    """How the confirmation of a method stands: the seeds of its best configuration."""
+    """The state of a method's confirmation: the seeds of its best configuration."""
 
     def __init__(self, design: Design, sweep: Sweep, ledger: Ledger) -> None:
         self.design, self.sweep, self.ledger = design, sweep, ledger
-        self._entries: dict[str, dict[str, Entry]] = {}  # by what they compute, but for seeds
+        self._entries: dict[str, dict[str, Entry]] = {}  # by key without seeds
 
     def take(self, entry: Entry) -> None:
         """Account for a trial that has ended."""
@@ -242,17 +248,18 @@ class Confirmation:
 
     @property
     def configuration(self) -> dict[str, Any] | None:
-        """What is confirmed: the sweep's best, or the defaults where nothing is tuned; None where
-        no trial of the sweep has finished.
+        """The configuration to confirm: the best of the sweep, or the defaults if nothing is tuned.
+
+        None if the sweep has no best trial yet.
         """
-        if not self.sweep.asked:
+        if not self.sweep.budget:
             return self.sweep.method.configuration({})
         best = self.sweep.best
         return None if best is None else dict(best.work["configuration"])
 
     @property
     def missing(self) -> list[int]:
-        """Seeds that have to run; none where there is nothing to confirm yet."""
+        """Seeds that have to run; empty if there is no configuration to confirm."""
         if self.configuration is None:
             return []
         found = self.places().found
@@ -260,11 +267,11 @@ class Confirmation:
 
     @property
     def obstacle(self) -> str:
-        """Why there is nothing to confirm; empty where there is."""
+        """Why there is no configuration to confirm; empty if there is one."""
         if self.configuration is not None:
             return ""
         trials = self.sweep.entries
-        if len(trials) < self.sweep.asked:
+        if len(trials) < self.sweep.budget:
             return "its sweep has not ended"
         reasons = dict.fromkeys(reason_of(entry) for entry in self.sweep.failed)
         diverged = sum(entry.state == "diverged" for entry in trials)
@@ -273,18 +280,18 @@ class Confirmation:
         return "; ".join([NOTHING_TO_CONFIRM, *reasons])
 
     def includes(self, entry: Entry) -> bool:
-        """Whether a trial confirms today's configuration."""
-        mine = (entry.phase, entry.method) == ("confirm", self.sweep.method.name)
-        return mine and _seedless_key_of(entry) == self._key()
+        """Whether a trial confirms the current configuration."""
+        of_method = (entry.phase, entry.method) == ("confirm", self.sweep.method.name)
+        return of_method and _seedless_key_of(entry) == self._key()
 
     def places(self, seeds: Iterable[int] | None = None) -> Places:
-        """Return where seeds are: the study's own unless told."""
+        """Return the places of seeds; default: the confirmation seeds of the study file."""
         entries = self._entries.get(self._key(), {})
         places = _places(entries[folder] for folder in sorted(entries))
         return places.of(self.design.spec.confirm_seeds if seeds is None else seeds)
 
     def diverged(self) -> dict[int, str]:
-        """Return the seeds whose training diverged, and what that means."""
+        """Return the seeds whose training diverged, each with the reason."""
         return {
             seed: DIVERGED
             for seed, (entry, position) in self.places().found.items()
@@ -292,7 +299,7 @@ class Confirmation:
         }
 
     def _key(self) -> str:
-        """Name what is confirmed, whatever the seeds; empty where nothing is."""
+        """Return the key of the confirmed work without its seeds; empty if there is none."""
         if self.configuration is None:
             return ""
         work = self.design.assignment(self.sweep.method, self.configuration, "confirm")
@@ -304,7 +311,7 @@ def _seedless_key_of(entry: Entry) -> str:
 
 
 def _places(entries: Iterable[Entry]) -> Places:
-    """Find the seeds of trials of one configuration."""
+    """Return the places of the seeds in trials of one configuration."""
     places = Places()
     for entry in entries:
         for position, seed in enumerate(entry.seeds):
@@ -313,12 +320,12 @@ def _places(entries: Iterable[Entry]) -> Places:
             elif len(entry.seeds) == 1:
                 places.failures[seed] = reason_of(entry)
             else:
-                places.apart.add(seed)
+                places.isolated.add(seed)
     for seed in places.found:
         places.failures.pop(seed, None)
     return places
 
 
 def reason_of(entry: Entry) -> str:
-    """Return in a line why a trial failed."""
+    """Return why a trial failed, in one line."""
     return entry.reason or (entry.failure.strip().splitlines() or ["no reason is known"])[-1]

@@ -1,4 +1,4 @@
-"""How far a study is."""
+"""The progress of a study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from study.state import Study
 
 
 def status(place: Path) -> list[dict[str, Any]]:
-    """Return, for each method, what the ledger has of what is asked."""
+    """Return a row of plain values for each method: trials and seeds done, failed and unfinished.
+
+    >>> [row["tuned"] for row in status(Path("studies/digits"))]
+    ['8/8', '8/8', '8/8', '8/8']
+    """
     study = Study.open(place)
     unfinished = study.ledger.running()
     rows: list[dict[str, Any]] = []
@@ -19,7 +23,7 @@ def status(place: Path) -> list[dict[str, Any]]:
         rows.append(
             {
                 "method": name,
-                "tuned": f"{len(sweep.finished)}/{sweep.asked}",
+                "tuned": f"{len(sweep.finished)}/{sweep.budget}",
                 "best": round(sweep.best.values[0], 4) if sweep.best else None,
                 "confirmed": f"{len(confirmation.places().found)}/{len(study.spec.confirm_seeds)}",
                 "failed": len(study.failures_of(name)),
@@ -28,7 +32,14 @@ def status(place: Path) -> list[dict[str, Any]]:
         )
     under_way = sum(entry.method == PRETRAINING for entry in unfinished)
     if under_way:
-        nothing = dict.fromkeys(("tuned", "best", "confirmed"))
-        first = {"method": "first tasks that trials share", "failed": 0, "unfinished": under_way}
-        rows.append(nothing | first)
+        rows.append(
+            {
+                "method": "first tasks that trials share",
+                "tuned": None,
+                "best": None,
+                "confirmed": None,
+                "failed": 0,
+                "unfinished": under_way,
+            }
+        )
     return rows

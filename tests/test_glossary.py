@@ -23,9 +23,15 @@ GLOSSARY = Path(__file__).parents[1] / "docs" / "glossary.md"
 # how something is done, and no idea of the domain
 MACHINERY = {
     "study": {
-        *("Console", "TerminalStream"),
-        *("Halt", "NodeWatch", "Watch", "Workers"),
-        *("Nsga2", "Writer"),
+        "Console",
+        "Halt",
+        "NodeWatch",
+        "Nsga2",
+        "SourceScheduler",
+        "TerminalStream",
+        "TrialSettings",
+        "WorkerWatch",
+        "Writer",
     },
     "trainables": {"Registry", "Stateful", "Stored"},
 }

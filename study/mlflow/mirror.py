@@ -1,4 +1,4 @@
-"""Keeps MLflow up to date while a study runs, from a thread of its own."""
+"""The thread that keeps MLflow up to date while a study runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ from study.state import Study
 
 
 class Mirror:
-    """Keeps MLflow up to date while a study runs, from a thread of its own."""
+    """Keeps MLflow up to date while a study runs, from a thread.
+
+    Args:
+        uri: URI of MLflow; None: SQLite in the study's folder.
+        notify: called with a sentence when MLflow cannot be written.
+    """
 
     def __init__(self, study: Study, uri: str | None, notify: Callable[[str], None]) -> None:
         place = study.folder.path
@@ -28,9 +33,9 @@ class Mirror:
         self._writer = Writer(study, self.uri)
         self._notify = notify
         self._place = place
-        named = ["--tracking-uri", uri] if uri and uri != os.environ.get(URI) else []
-        self._repair = shell("track", str(place), *named)
-        self._wake, self._stop, self._told = threading.Event(), False, False
+        options = ["--tracking-uri", uri] if uri and uri != os.environ.get(URI) else []
+        self._repair = shell("track", str(place), *options)
+        self._wake, self._stop, self._failure_told = threading.Event(), False, False
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
 
     def __enter__(self) -> Self:
@@ -47,7 +52,7 @@ class Mirror:
         self._end()
 
     def poke(self) -> None:
-        """Say that the ledger has grown."""
+        """Wake the thread: the ledger has grown."""
         self._wake.set()
 
     def finish(self, analysis: Analysis) -> None:
@@ -76,10 +81,10 @@ class Mirror:
             self._try()
 
     def _try(self) -> None:
-        """Write; a server that is down is asked again when the ledger has grown."""
+        """Write the mirror; after a failure the next :meth:`poke` tries again."""
         try:
             self._writer.write(None)
         except Exception as error:
-            if not self._told:
-                self._notify(f"{unwritten(self.uri, error)}; the study goes on.")
-            self._told = True
+            if not self._failure_told:
+                self._notify(f"{unwritten(self.uri, error)}; the study continues.")
+            self._failure_told = True

@@ -1,4 +1,4 @@
-"""What MLflow needs before it can be written: a URI, an answering server, files in their place."""
+"""Prepare MLflow for writing: a URI, a server that answers, files in their place."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from study.console import shell, warn
 from trainables.errors import InputError, cause
 
-HALF_MADE = "SELECT count(*) FROM sqlite_master WHERE name GLOB '_alembic_tmp_*'"
+UNFINISHED_TABLES = "SELECT count(*) FROM sqlite_master WHERE name GLOB '_alembic_tmp_*'"
 DATABASE, ARTIFACTS = "mlflow.db", "mlflow_artifacts"  # side by side
-URI = "MLFLOW_TRACKING_URI"  # where MLflow is, unless told otherwise: a variable of MLflow's own
-PATIENCE = 5.0  # seconds for a server's first answer: an unreachable one delays a study's end
-SETTINGS = {  # unless the user set them
+URI = "MLFLOW_TRACKING_URI"  # MLflow's own environment variable
+PATIENCE = 5.0  # seconds for a server's first answer: an unreachable server delays a study's end
+SETTINGS = {  # defaults, which the user's environment overrides
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -29,20 +29,22 @@ SETTINGS = {  # unless the user set them
 
 
 def default_uri(place: Path) -> str:
-    """SQLite in the study's folder."""
+    """Return the URI of the SQLite database in the study's folder."""
     from sqlalchemy import URL
 
     path = str(place.resolve() / DATABASE)
     uri = str(URL.create("sqlite", database=path))
-    # with the driver's name, MLflow does not make the folder that an encoded path would name
+    # with the driver's name, MLflow does not create the folder that a percent-encoded path names
     return uri if uri.endswith(path) else uri.replace("sqlite:", "sqlite+pysqlite:", 1)
 
 
 def chosen_uri(given: str | None) -> str | None:
-    """Return where MLflow is, as given or as its own variable says; None: in the study's folder.
+    """Return the URI of MLflow: ``given``, else that of its environment variable.
+
+    None stands for the database in the study's folder.
 
     Raises:
-        InputError: when it is no place that MLflow can write to.
+        InputError: if MLflow cannot write to the URI.
     """
     if given:
         check_uri(given, "--tracking-uri")
@@ -50,26 +52,26 @@ def chosen_uri(given: str | None) -> str | None:
     uri = os.environ.get(URI)
     if uri:
         check_uri(uri, URI)
-        warn(f"MLflow is at {shown(uri)}, as {URI} says.")
+        warn(f"MLflow is at {printable_uri(uri)}, as {URI} says.")
     return uri or None
 
 
 def check_uri(uri: str, source: str) -> None:
-    """Refuse what is no kind of place that MLflow, as installed, writes to; nothing is asked there.
+    """Refuse a kind of URI that the installed MLflow cannot write to, without contacting a server.
 
     Args:
-        source: the option or variable that says so, for the error.
+        source: the option or variable that holds the URI, for the error.
     """
-    if why := _unwritable(uri):
+    if problem := _unwritable(uri):
         raise InputError(
-            f"{source} = {shown(uri)}: MLflow cannot write there ({why}). Give a server, as "
-            f"http://HOST:PORT, or a database, as sqlite:////FOLDER/{DATABASE}."
+            f"{source} = {printable_uri(uri)}: MLflow cannot write there ({problem}). Give a "
+            f"server, as http://HOST:PORT, or a database, as sqlite:////FOLDER/{DATABASE}."
         )
 
 
 def _unwritable(uri: str) -> str:
-    """Say why MLflow cannot write to such a place, if it cannot."""
-    calm()
+    """Return why MLflow cannot write to this kind of URI; empty if MLflow can."""
+    quieten()
     import sqlalchemy
     from mlflow.environment_variables import MLFLOW_ALLOW_FILE_STORE
     from mlflow.tracking._tracking_service.utils import _get_store
@@ -78,7 +80,7 @@ def _unwritable(uri: str) -> str:
     try:
         place = urlsplit(uri)
         if place.scheme in ("http", "https"):
-            return "" if place.hostname else "it has no host"
+            return "" if place.hostname else "the address has no host"
         if place.scheme in ("", "file") and uri != "databricks":
             option = MLFLOW_ALLOW_FILE_STORE
             return "" if option.get() else f"a folder of files needs {option.name}=true"
@@ -87,19 +89,23 @@ def _unwritable(uri: str) -> str:
         else:
             _get_store(uri)
     except UnsupportedModelRegistryStoreURIException:
-        return f"it knows no '{place.scheme}:'"
-    except Exception as error:  # of SQLAlchemy, of a driver that is missing, of a plug-in
+        return f"'{place.scheme}:' is unknown"
+    except Exception as error:  # from SQLAlchemy, a missing driver, or a plug-in
         return cause(error)
     return ""
 
 
-def shown(uri: str) -> str:
-    """Return a URI as it may be printed: without its password."""
+def printable_uri(uri: str) -> str:
+    """Return a URI without its password.
+
+    >>> printable_uri("postgresql://ann:secret@db/runs")
+    'postgresql://ann:***@db/runs'
+    """
     return re.sub(r"(?<=://)([^/@]*?):[^/]*@", r"\1:***@", uri)
 
 
-def calm() -> None:
-    """Keep MLflow from retrying for minutes, and from writing to the terminal."""
+def quieten() -> None:
+    """Keep MLflow from retrying for minutes and from writing to the terminal."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     import mlflow  # sets up its loggers
@@ -108,8 +114,12 @@ def calm() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def reach(uri: str) -> None:
-    """Fail at once where MLflow would try for a minute or more."""
+def check_reachable(uri: str) -> None:
+    """Contact a server or database once; MLflow itself would try for a minute or more.
+
+    Raises:
+        Exception: if the server or database does not answer.
+    """
     if is_server(uri):
         from mlflow.utils.credentials import get_default_host_creds
         from mlflow.utils.rest_utils import http_request
@@ -127,7 +137,7 @@ def reach(uri: str) -> None:
 
 
 def is_server(uri: str) -> bool:
-    """Whether MLflow's server answers there, which has pages of its own."""
+    """Whether a URI is that of an MLflow server."""
     return uri.startswith(("http:", "https:"))
 
 
@@ -138,7 +148,7 @@ def _is_database(uri: str) -> bool:
 
 
 def database(uri: str) -> Path | None:
-    """Return the file of a SQLite database."""
+    """Return the file of a SQLite database; None for another URI."""
     from sqlalchemy import make_url
 
     if not uri.startswith("sqlite"):
@@ -148,56 +158,58 @@ def database(uri: str) -> Path | None:
 
 
 def damage(file: Path) -> str:
-    """Say what is wrong with a SQLite database that is not whole; nothing where all is well."""
+    """Return the damage of a SQLite database; empty if it is sound or absent."""
     if not file.is_file():
         return ""
     try:
-        with contextlib.closing(sqlite3.connect(file, timeout=20)) as found:
-            [problem] = found.execute("PRAGMA quick_check(1)").fetchone()
-            # Alembic's own tables are left where a full disk stops it; it does not go on from them
-            [halves] = found.execute(HALF_MADE).fetchone()
-    except sqlite3.OperationalError:  # locked, or not to be read: it may be whole
+        with contextlib.closing(sqlite3.connect(file, timeout=20)) as connection:
+            [problem] = connection.execute("PRAGMA quick_check(1)").fetchone()
+            # temporary tables remain after a full disk stopped Alembic, which cannot continue then
+            [unfinished] = connection.execute(UNFINISHED_TABLES).fetchone()
+    except sqlite3.OperationalError:  # locked or unreadable: the database may be sound
         return ""
     except sqlite3.DatabaseError as error:
         return str(error)
     if problem != "ok":
         return " ".join(problem.split())
-    return "its tables were not all made" if halves else ""
+    return "some of its tables are missing" if unfinished else ""
 
 
 def set_aside(place: Path) -> None:
-    """Make room for a new database where a study's own is damaged, and say where the old one is."""
+    """Move a damaged database of a study out of the way, and print its new place."""
     problem = damage(place / DATABASE)
     if not problem:
         return
     handle, aside = tempfile.mkstemp(".db", "mlflow_damaged-", place)
     os.close(handle)
     (place / DATABASE).replace(aside)
-    warn(f"{place / DATABASE} was damaged ({problem}): it is {aside} now, and written anew.")
+    warn(f"{place / DATABASE} was damaged ({problem}): moved to {aside}, and written anew.")
 
 
 def advice(uri: str, place: Path) -> str:
-    """Say what has to be done before `track` can write to a database, where it cannot do it."""
+    """Return what a user has to do before ``track`` can write to a database; empty if nothing."""
     file = database(uri)
     if file and file.is_dir():
-        return f" {file} is a folder: move it away."
+        return f" {file} is a folder: move the folder away."
     if file and file != (place / DATABASE).resolve() and damage(file):
-        return f" {file} is damaged and not of this folder: mend it, or move it away."
+        return (
+            f" {file} is damaged and not in the study's folder: repair the file, or move it away."
+        )
     return ""
 
 
-def artifacts(uri: str, place: Path) -> str | None:
-    """Return where an experiment's files go: a server knows, else beside the database."""
+def artifact_location(uri: str, place: Path) -> str | None:
+    """Return the folder of an experiment's files: beside the database; None: the server decides."""
     if not _is_database(uri):
         return None
     file = database(uri)
     return ((file.parent if file else place.resolve()) / ARTIFACTS).as_uri()
 
 
-def follow(place: Path, experiment: str, old: str) -> None:
-    """Say in the database of a folder that was moved where its artifacts are now.
+def follow_moved_folder(place: Path, experiment: str, old: str) -> None:
+    """Correct the artifact paths in the database of a study's folder that was moved.
 
-    MLflow keeps absolute paths and has no call to change them.
+    MLflow keeps absolute paths and offers no call to change them.
     """
     new = (place.resolve() / ARTIFACTS).as_uri()
     if old == new or not old.endswith(f"/{ARTIFACTS}"):
@@ -214,48 +226,55 @@ def follow(place: Path, experiment: str, old: str) -> None:
 
 
 def metric_name(metric: str, readout: str = "") -> str:
-    """Return a metric's name as MLflow takes it: "metric", or "metric/readout"."""
+    """Return the name of a metric for MLflow, "metric" or "metric/readout".
+
+    >>> metric_name("average_accuracy", "fast")
+    'average_accuracy/fast'
+    """
     parts = [metric, readout] if readout else [metric]
-    # a "/" or a lone dot would make another path of it
+    # a "/" or a single dot would change the path
     plain = [re.sub(r"[^\w .:-]", "_", part).strip(". ") or "_" for part in parts]
     return "/".join(plain)[:250]
 
 
-def pages(place: Path, port: int, uri: str | None = None) -> list[str]:
-    """Return the command that serves MLflow's pages on a study's database, or on another one.
+def ui_command(place: Path, port: int, uri: str | None = None) -> list[str]:
+    """Return the command that serves MLflow's pages.
+
+    Args:
+        uri: URI of the database; None: that in the study's folder.
 
     Raises:
-        InputError: when there is no database, or the port cannot be used.
+        InputError: if there is no sound database, or the port cannot be used.
     """
     if uri is None:
         _check_database(place)
-    _check(port)
+    _check_port(port)
     command = [sys.executable, "-m", "mlflow", "ui"]
     command += ["--backend-store-uri", uri or default_uri(place)]
     return [*command, "--port", str(port), "--workers", "1"]
 
 
 def _check_database(place: Path) -> None:
-    """Refuse to show a study's own database where there is none, or a damaged one."""
-    written = shell("track", str(place))
+    """Refuse a study's folder without a sound database."""
+    repair = shell("track", str(place))
     if not (place / DATABASE).exists():
         raise InputError(
-            f"{place} has no {DATABASE}. Give a study's folder, or write one: "
-            f"`{written}`; a study run with --tracking-uri is shown there."
+            f"{place} has no {DATABASE}. Give a study's folder, or write the database: "
+            f"`{repair}`. A study run with --tracking-uri is shown there."
         )
     if problem := damage(place / DATABASE):
         raise InputError(
-            f"{place / DATABASE} is damaged ({problem}). `{written}` sets it aside and writes it "
-            "anew."
+            f"{place / DATABASE} is damaged ({problem}). `{repair}` moves it away and writes a new "
+            "one."
         )
 
 
-def _check(port: int) -> None:
-    """Raise when a port of this machine cannot be listened to; MLflow would print a traceback."""
+def _check_port(port: int) -> None:
+    """Refuse a port of this machine that cannot be used; MLflow would print a traceback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as MLflow's server does
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            raise InputError(f"port {port}: {why}. Choose another with --port.") from None
+            problem = (error.strerror or str(error)).lower()
+            raise InputError(f"port {port}: {problem}. Choose another with --port.") from None

@@ -1,8 +1,8 @@
-"""The MLflow mirror of the ledger: study run > method run > trial run > (confirmation) one run per
-seed.
+"""Write the MLflow mirror of a ledger: study run > method run > trial run > run of a seed.
 
-Written by the driver only, and only from the ledger; it can be rebuilt at any time and a second
-writing changes nothing. A server that is down delays the mirror and never stops or fails a study.
+Trials of the confirmation have a run for each seed. Only the driver writes the mirror, and only
+from the ledger: the mirror can be rebuilt at any time, and a second writing changes nothing. A
+server that is down delays the mirror and never stops or fails a study.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from study.ledger import Entry
 from study.mlflow.store import (
     DATABASE,
     advice,
-    artifacts,
-    calm,
+    artifact_location,
+    check_reachable,
     database,
-    follow,
+    follow_moved_folder,
     metric_name,
-    reach,
+    printable_uri,
+    quieten,
     set_aside,
-    shown,
 )
 from study.record import study_record
 from study.report import write_report
@@ -39,7 +39,7 @@ KEY, STATE, ID, PARENT = "study.key", "study.state", "study.id", "mlflow.parentR
 
 
 class Writer:
-    """Writes what MLflow lacks of a study."""
+    """Writes the entries of a study that MLflow lacks."""
 
     def __init__(self, study: Study, uri: str) -> None:
         self.study, self.uri = study, uri
@@ -48,10 +48,12 @@ class Writer:
         self._known: dict[str, tuple[str, str]] = {}  # key -> run, state
 
     def write(self, analysis: Analysis | None) -> None:
-        """Write every ledger entry that is not there yet; with an analysis, the parents' summaries
-        and the report.
+        """Write every ledger entry that MLflow lacks.
+
+        Args:
+            analysis: also write the summaries of the parent runs, and the report.
         """
-        self.connect()  # each time: the server may have gone, or runs have been deleted
+        self.connect()  # each time: the server may be down, or runs may have been deleted
         study = self._run("study", self.study.spec.study.name, None, "study")
         parents = {
             name: self._run(f"method/{name}", name, study, "method") for name in self.study.methods
@@ -66,9 +68,9 @@ class Writer:
             self._summaries(analysis, study, parents)
 
     def connect(self) -> None:
-        """Find or make the experiment, and the runs of an earlier writing."""
-        calm()
-        reach(self.uri)
+        """Find or create the experiment, and find the runs of earlier writings."""
+        quieten()
+        check_reachable(self.uri)
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=self.uri)
@@ -76,21 +78,21 @@ class Writer:
         self._recognise()
 
     def _find_experiment(self) -> str:
-        """Return the experiment of the study's name, made or restored when there is none."""
+        """Return the experiment of the study's name; create or restore it if needed."""
         name, place = self.study.spec.study.name, self.study.folder.path
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            made: str = self._client.create_experiment(name, artifacts(self.uri, place))
+            made: str = self._client.create_experiment(name, artifact_location(self.uri, place))
             return made
-        known: str = found.experiment_id
+        experiment: str = found.experiment_id
         if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(known)
+            self._client.restore_experiment(experiment)
         if database(self.uri) == place.resolve() / DATABASE:
-            follow(place, known, found.artifact_location)
-        return known
+            follow_moved_folder(place, experiment, found.artifact_location)
+        return experiment
 
     def _recognise(self) -> None:
-        """Find the runs of an earlier writing by their tags; restore those that were deleted."""
+        """Find the runs of earlier writings by their tags; restore deleted ones."""
         from mlflow.entities import ViewType
 
         self._known = {}
@@ -105,9 +107,11 @@ class Writer:
         """Return the study's runs."""
         found: list[Any] = []
         token: str | None = None
-        mine = f"tags.{ID} = '{self.study.folder.facts.id}'"
+        of_study = f"tags.{ID} = '{self.study.folder.facts.id}'"
         while True:
-            page = self._client.search_runs([self._experiment], mine, view, 1000, page_token=token)
+            page = self._client.search_runs(
+                [self._experiment], of_study, view, 1000, page_token=token
+            )
             found += page
             token = page.token
             if not token:
@@ -116,7 +120,7 @@ class Writer:
     def _run(
         self, key: str, name: str, parent: str | None, role: str, entry: Entry | None = None
     ) -> str:
-        """Return the run of a key, made when absent; it starts when its entry did, or now."""
+        """Return the run of a key; create it if absent, with the start of its entry or now."""
         if key in self._known:
             return self._known[key][0]
         tags = {KEY: key, ID: self.study.folder.facts.id, "role": role, "mlflow.runName": name}
@@ -148,10 +152,10 @@ class Writer:
             curves["accuracy_so_far"] = [_mean(list(row)) for row in curve.T]
             if entry.phase == "confirm":
                 for position, seed in enumerate(entry.seeds):
-                    own = {name: values[position] for name, values in scores.items()}
+                    of_seed = {name: values[position] for name, values in scores.items()}
                     state = "complete" if outcome.finite[position].all() else "diverged"
-                    alone = dataclasses.replace(entry, state=state)
-                    self._seed(alone, seed, run, own, list(curve[position]))
+                    seed_entry = dataclasses.replace(entry, state=state)
+                    self._seed(seed_entry, seed, run, of_seed, list(curve[position]))
         params = {k: str(v) for k, v in entry.work["configuration"].items()}
         params |= {"seeds": ", ".join(map(str, entry.seeds)), "stream": entry.work["stream"]}
         self._log(run, entry, entry.folder, metrics, curves, params)
@@ -192,10 +196,10 @@ class Writer:
         self._known[key] = (run, entry.state)
 
     def _summaries(self, analysis: Analysis, study: str, parents: Mapping[str, str]) -> None:
-        """Sortable numbers and verdicts on the parents, and the report on the study's run."""
+        """Write sortable numbers and verdicts to the method runs, the report to the study run."""
         from mlflow.entities import Metric
 
-        # a second writing of the same numbers at the same time adds nothing
+        # with a fixed time, a second writing of the same numbers adds nothing
         when = int(max((entry.ended for entry in self.study.ledger.entries()), default=0.0) * 1000)
         for row, tuning in zip(analysis.methods, analysis.tuning, strict=True):
             error = row.sd / row.n**0.5 if row.sd is not None else None
@@ -211,9 +215,10 @@ class Writer:
                 "tune_pruned": tuning.pruned,
                 "tune_seconds": tuning.seconds,
             }
-            known = {name: float(value) for name, value in numbers.items() if value is not None}
+            present = {name: float(value) for name, value in numbers.items() if value is not None}
             self._client.log_batch(
-                parents[row.method], [Metric(name, value, when, 0) for name, value in known.items()]
+                parents[row.method],
+                [Metric(name, value, when, 0) for name, value in present.items()],
             )
             self._client.set_terminated(parents[row.method])
         for comparison in analysis.comparisons:
@@ -228,16 +233,15 @@ def _mean(values: list[float]) -> float:
 
 
 def unwritten(uri: str, error: Exception) -> str:
-    """Say that MLflow could not be written, and why."""
-    return f"MLflow at {shown(uri)} could not be written ({cause(error)})"
+    """Return the message that MLflow could not be written, with the reason."""
+    return f"MLflow at {printable_uri(uri)} could not be written ({cause(error)})"
 
 
 def rebuild(place: Path, uri: str) -> None:
-    """Write the whole mirror of a study from its folder; a damaged database of its own is set
-    aside.
+    """Write the whole mirror of a study from its folder; move a damaged database away first.
 
     Raises:
-        InputError: when it is being run, or the tracking server cannot be written.
+        InputError: if the study is being run, or MLflow cannot be written.
     """
     with Study.open(place).folder.claim("write a copy of the folder"):
         study = Study.open(place)

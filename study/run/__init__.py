@@ -1,5 +1,6 @@
-"""Running a study on Ray: everything that imports it."""
+"""Running a study on Ray: the only package of ``study`` that imports Ray."""
 
-# torch asks for memory in large pages: the gradients of wide layers are given back after each step,
-# and getting them anew page by page takes up to a fifth of it (tests/benchmarks/pages.py)
+# Environment of workers: torch allocates memory in huge pages. The gradients of wide layers are
+# freed after each step, and allocating them again in small pages takes up to a fifth of the step
+# (tests/benchmarks/pages.py).
 WORKERS = {"THP_MEM_ALLOC_ENABLE": "1"}

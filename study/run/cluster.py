@@ -1,4 +1,4 @@
-"""Ray: start or join it, check what it has, and watch over it."""
+"""Start or join Ray, check its resources, and watch its machines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 from study.console import TerminalStream, warn
 from study.interruption import Interrupted
 from study.run import WORKERS
-from study.run.joining import check_head, check_temporary_folder, explained, silence_of
+from study.run.joining import check_head, check_temporary_folder, connection_error, silence_of
 from study.spec import ResourcesSection
 from trainables.errors import InputError
 
@@ -35,42 +35,42 @@ QUIET = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-# how often Ray tries a head that answers but lets nobody in, once a second; by itself 20 times
+# tries, one a second, at a head that answers but admits nobody; Ray's default is 20
 TRIES = ("RAY_gcs_server_port_wait_time_s", "3")
 
 WATCH_SECONDS = 2.0
-SILENT_LOOKS = 3  # in a row, after which a head that does not answer is spoken of
+SILENT_LOOKS = 3  # consecutive looks without an answer before a message
 
 
 @contextlib.contextmanager
 def connected(
     resources: ResourcesSection, log: Path | None = None, notify: Callable[[str], None] = warn
 ) -> Iterator[dict[str, float]]:
-    """Start or join Ray for the duration of a block; gives what the cluster has.
+    """Start or join Ray for the duration of a block; yield the resources of the cluster.
 
     Args:
-        log: file to which what Ray prints is added; without one it is dropped.
-        notify: is told of machines that are lost, and where to read what Ray printed.
+        log: file to which Ray's output is appended; None: the output is dropped.
+        notify: called with a sentence on a lost machine, and on the place of Ray's output.
 
     Raises:
-        InputError: when the cluster cannot be reached, or a trial asks for more than it has.
-        MachineError: when the machine does not let Ray start.
+        InputError: if the cluster cannot be reached, or a trial asks for more than it has.
+        MachineError: if Ray cannot start on this machine.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if resources.address == "local" and os.environ.get("RAY_ADDRESS"):
-        notify("this starts a Ray of its own; --address auto joins the cluster of RAY_ADDRESS")
+        notify("starting a local Ray; --address auto joins the cluster of RAY_ADDRESS")
     with _printing_to(log, notify):
         try:
             _start_or_join(resources.address)
-            has = ray.cluster_resources()
-            check(resources, has)
+            available = ray.cluster_resources()
+            check_resources(resources, available)
             check_device(resources)
             with _watched(resources, notify):
-                yield has
+                yield available
         finally:
-            # objects of Ray that a cycle keeps alive would be freed by whichever thread collects
-            # garbage next; after Ray's end that ends this process, with status 1 and no word
+            # Ray objects in reference cycles are freed by the next garbage collection in any
+            # thread; after Ray's shutdown that ends this process, with status 1 and no message
             gc.collect()
             ray.shutdown()
 
@@ -92,8 +92,8 @@ def _start_or_join(address: str) -> None:
             ray.init(address=address, **options)
     except SystemExit:  # Ray's own answer to SIGTERM
         raise Interrupted(signal.SIGTERM) from None
-    except Exception as error:  # Ray raises what it likes, Exception itself too
-        raise explained(error, address) from None
+    except Exception as error:  # Ray raises many types, even Exception itself
+        raise connection_error(error, address) from None
     finally:
         signal.signal(signal.SIGTERM, handler)
 
@@ -101,36 +101,37 @@ def _start_or_join(address: str) -> None:
 @contextlib.contextmanager
 def _few_tries() -> Iterator[None]:
     name, count = TRIES
-    given = os.environ.get(name)
-    os.environ[name] = given or count
+    user_value = os.environ.get(name)
+    os.environ[name] = user_value or count
     try:
         yield
     finally:
-        if given is None:
+        if user_value is None:
             del os.environ[name]
 
 
-# -- what Ray prints
+# -- Ray's output
 
 
 @contextlib.contextmanager
 def _printing_to(log: Path | None, notify: Callable[[str], None]) -> Iterator[None]:
-    """Keep what Ray prints off the terminal: its Python code prints on stdout and logs, its C++
-    code prints on file descriptor 2.
+    """Keep Ray's output off the terminal.
+
+    Ray's Python code prints to stdout and to logs, its C++ code to file descriptor 2.
     """
     before = _size(log)
     try:
         with (
-            TerminalStream(open(log or os.devnull, "ab"), "utf-8", line_buffering=True) as said,
-            contextlib.redirect_stdout(said),
-            _logging_to(said),
-            _descriptor_2_to(said),
+            TerminalStream(open(log or os.devnull, "ab"), "utf-8", line_buffering=True) as stream,
+            contextlib.redirect_stdout(stream),
+            _logging_to(stream),
+            _descriptor_2_to(stream),
         ):
             yield
     finally:
         after = _size(log)
         if after > before:
-            notify(f"what Ray itself said is in {log}")
+            notify(f"the output of Ray is in {log}")
         elif log and not after:
             log.unlink(missing_ok=True)
 
@@ -140,9 +141,9 @@ def _size(log: Path | None) -> int:
 
 
 @contextlib.contextmanager
-def _logging_to(said: TerminalStream) -> Iterator[None]:
+def _logging_to(stream: TerminalStream) -> Iterator[None]:
     logger = logging.getLogger("ray")
-    handlers, logger.handlers = logger.handlers, [logging.StreamHandler(said)]
+    handlers, logger.handlers = logger.handlers, [logging.StreamHandler(stream)]
     try:
         yield
     finally:
@@ -150,12 +151,12 @@ def _logging_to(said: TerminalStream) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _descriptor_2_to(said: TerminalStream) -> Iterator[None]:
-    if _prints_on_descriptor_2(sys.stderr):  # what is not Ray's would go there too
+def _descriptor_2_to(stream: TerminalStream) -> Iterator[None]:
+    if _prints_on_descriptor_2(sys.stderr):  # our own messages would be redirected too
         yield
         return
     terminal = os.dup(2)
-    os.dup2(said.fileno(), 2)
+    os.dup2(stream.fileno(), 2)
     try:
         yield
     finally:
@@ -166,65 +167,66 @@ def _descriptor_2_to(said: TerminalStream) -> Iterator[None]:
 def _prints_on_descriptor_2(stream: TextIO | None) -> bool:
     try:
         return stream is not None and stream.fileno() == 2
-    except OSError:  # it is no file
+    except OSError:  # the stream is not a file
         return False
 
 
-# -- machines that are lost
+# -- lost machines
 
 
 class NodeWatch:
-    """Says which machines leave the cluster, and that its head or the Ray of this machine falls
-    silent: without one of these two, Ray ends a program before long, and without an exception.
+    """Reports machines that leave the cluster, and a silent head or local Ray process.
+
+    Without the head or the local process, Ray soon ends this program, without an exception.
     """
 
     def __init__(self, resources: ResourcesSection, notify: Callable[[str], None]) -> None:
         self.resources, self.notify = resources, notify
         context = ray.get_runtime_context()
-        [own] = [node for node in ray.nodes() if node["NodeID"] == context.get_node_id()]
-        here = f"{own['NodeManagerAddress']}:{own['NodeManagerPort']}"
-        self.needed = {"Ray's head": context.gcs_address, "the Ray of this machine": here}
-        self.silent = dict.fromkeys(self.needed, 0)  # looks in a row
-        self.alive = _alive()
+        [node] = [node for node in ray.nodes() if node["NodeID"] == context.get_node_id()]
+        local = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+        self.needed = {"Ray's head": context.gcs_address, "the Ray of this machine": local}
+        self.silent_looks = dict.fromkeys(self.needed, 0)  # consecutive ones, by process
+        self.alive = _alive_nodes()
 
     def look(self) -> None:
-        """Look once."""
+        """Look once at the cluster, and report changes."""
         for name, address in self.needed.items():
             silence = silence_of(address)
-            self.silent[name] = self.silent[name] + 1 if silence else 0
-            if self.silent[name] == SILENT_LOOKS:
+            self.silent_looks[name] = self.silent_looks[name] + 1 if silence else 0
+            if self.silent_looks[name] == SILENT_LOOKS:
                 self.notify(
-                    f"{name} ({address}) does not answer ({silence}). If it stays so, Ray ends "
+                    f"{name} ({address}) does not answer ({silence}). Without an answer, Ray ends "
                     "this program within a minute. Finished trials are kept: run the same command "
-                    "to go on."
+                    "to continue."
                 )
-        if self.silent["Ray's head"]:
-            return  # who else is there is not known
-        alive = _alive()
+        if self.silent_looks["Ray's head"]:
+            return  # the other machines are unknown
+        alive = _alive_nodes()
         for node in self.alive.keys() - alive.keys():
-            self.notify(self._told_of_loss(self.alive[node]))
+            self.notify(self._loss_message(self.alive[node]))
         self.alive = alive
 
-    def _told_of_loss(self, address: str) -> str:
-        told = f"machine {address} has left the cluster: its trials go on elsewhere"
+    def _loss_message(self, address: str) -> str:
+        message = f"machine {address} has left the cluster: its trials continue elsewhere"
         try:
-            check(self.resources, ray.cluster_resources())
+            check_resources(self.resources, ray.cluster_resources())
         except InputError:
-            return f"{told}, when one joins that has what a trial asks for"
-        return told
+            return f"{message}, once a machine joins that is large enough for a trial"
+        return message
 
 
-def _alive() -> dict[str, str]:
+def _alive_nodes() -> dict[str, str]:
     return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
 
 
 @contextlib.contextmanager
 def _watched(resources: ResourcesSection, notify: Callable[[str], None]) -> Iterator[None]:
-    watch, over = NodeWatch(resources, notify), threading.Event()
+    watch, ended = NodeWatch(resources, notify), threading.Event()
 
     def keep_looking() -> None:
-        while not over.wait(WATCH_SECONDS):
-            with contextlib.suppress(RayError, RuntimeError):  # the head went in between
+        while not ended.wait(WATCH_SECONDS):
+            with contextlib.suppress(RayError, RuntimeError):  # the head went away meanwhile
                 watch.look()
 
     thread = threading.Thread(target=keep_looking, daemon=True)
@@ -232,33 +234,34 @@ def _watched(resources: ResourcesSection, notify: Callable[[str], None]) -> Iter
     try:
         yield
     finally:
-        over.set()
-        thread.join(timeout=WATCH_SECONDS)  # it waits for a head that went for a minute
+        ended.set()
+        thread.join(timeout=WATCH_SECONDS)  # the thread may wait a minute for a lost head
 
 
-# -- what the cluster has
+# -- resources of the cluster
 
 
-def check(resources: ResourcesSection, has: Mapping[str, float]) -> None:
-    """Refuse a study that asks for more than the cluster has, instead of waiting for ever."""
-    for kind, wanted in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus_per_trial)):
-        if wanted > has.get(kind, 0):
+def check_resources(resources: ResourcesSection, available: Mapping[str, float]) -> None:
+    """Refuse trials that ask for more than the cluster has, instead of waiting for ever."""
+    for kind, requested in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus_per_trial)):
+        limit = available.get(kind, 0)
+        if requested > limit:
             raise InputError(
-                f"resources.{kind.lower()}s_per_trial = {wanted:g}, "
-                f"but the cluster has {has.get(kind, 0):g} {kind}s. "
-                f"Ask for at most {has.get(kind, 0):g}, or join a larger cluster with --address."
+                f"resources.{kind.lower()}s_per_trial = {requested:g}, "
+                f"but the cluster has {limit:g} {kind}s. "
+                f"Ask for at most {limit:g}, or join a larger cluster with --address."
             )
 
 
 def check_device(resources: ResourcesSection) -> None:
-    """Refuse GPUs that torch cannot use, instead of training on a CPU in silence."""
+    """Refuse GPUs that torch cannot use, instead of training on a CPU without notice."""
     if not resources.gpus_per_trial:
         return
     probe = ray.remote(num_cpus=0, num_gpus=resources.gpus_per_trial)(_torch_sees_a_gpu)
     if not ray.get(probe.remote()):
         raise InputError(
-            f"resources.gpus_per_trial = {resources.gpus_per_trial:g}, but torch sees no GPU where "
-            "Ray has one. Install a CUDA build of torch there, or set it to 0."
+            f"resources.gpus_per_trial = {resources.gpus_per_trial:g}, but torch sees no GPU on a "
+            "machine where Ray has one. Install a CUDA build of torch there, or set the key to 0."
         )
 
 
@@ -268,9 +271,9 @@ def _torch_sees_a_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def slots(resources: ResourcesSection, has: Mapping[str, float]) -> int:
-    """Number of trials the cluster runs at once."""
-    count = has.get("CPU", 1) // resources.cpus_per_trial
+def slots(resources: ResourcesSection, available: Mapping[str, float]) -> int:
+    """Return the number of trials that the cluster runs at once."""
+    count = available.get("CPU", 1) // resources.cpus_per_trial
     if resources.gpus_per_trial:
-        count = min(count, has.get("GPU", 0) // resources.gpus_per_trial)
+        count = min(count, available.get("GPU", 0) // resources.gpus_per_trial)
     return max(int(count), 1)

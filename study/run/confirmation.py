@@ -1,39 +1,40 @@
-"""The best configuration of every method on fresh seeds."""
+"""Run the best configuration of every method on fresh seeds."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from study.data import Data
 from study.ledger import Entry
 from study.run.context import RunContext
-from study.run.driver import Source
+from study.run.driver import Source, TrialSettings
 from study.state import Study
 from trainables.engine.foundation import Foundation
 
 
 class ConfirmationTrials(Source):
-    """Proposes the trials of a queue."""
+    """The trials of a queue, each with the stack size of its method."""
 
     def __init__(self, run: RunContext, queue: Iterable[Entry]) -> None:
         tasks, limit = run.study.design.stream.tasks, run.study.spec.resources.task_minutes
         super().__init__(run.study.ledger, run.settings("confirm"), tasks, run.console, limit)
         self.stacks, self.queue = run.stacks, list(queue)
-        for entry in self.queue:  # so that a resumed confirmation keeps the same stacks of seeds
+        for entry in self.queue:  # a resumed confirmation then keeps the same trials
             self.ledger.begin(entry)
 
     def propose(self) -> Entry | None:
         return self.queue.pop(0) if self.queue else None
 
-    def settings_of(self, entry: Entry) -> dict[str, Any]:
+    def settings_of(self, entry: Entry) -> TrialSettings:
         return {**self.settings, "stack": self.stacks[entry.method]}
 
 
 def confirmation_queue(study: Study, slots: int) -> list[Entry]:
-    """Return the missing trials: interrupted ones as they were, seeds of failed ones alone, the
-    rest spread over slots.
+    """Return the missing trials.
+
+    Interrupted trials keep their seeds. Seeds of failed trials get a trial each. The other seeds of
+    a method are spread over the slots.
     """
     queue: list[Entry] = []
     spread_out: dict[str, list[int]] = {}  # seeds by method
@@ -43,45 +44,47 @@ def confirmation_queue(study: Study, slots: int) -> list[Entry]:
         begun = {seed for entry in interrupted for seed in entry.seeds}
         missing = [seed for seed in study.confirmation(name).missing if seed not in begun]
         places = study.confirmation(name).places()
-        alone = [seed for seed in missing if seed in places.apart or seed in places.failures]
-        queue += [_entry(study, name, (seed,)) for seed in alone]
-        if rest := [seed for seed in missing if seed not in alone]:
+        single = [seed for seed in missing if seed in places.isolated or seed in places.failures]
+        queue += [_entry(study, name, (seed,)) for seed in single]
+        if rest := [seed for seed in missing if seed not in single]:
             spread_out[name] = rest
-    cuts = parts_of_each(len(spread_out), slots)
-    for (name, missing), parts in zip(spread_out.items(), cuts, strict=True):
-        queue += [_entry(study, name, seeds) for seeds in cut(missing, min(len(missing), parts))]
+    counts = part_counts(len(spread_out), slots)
+    for (name, missing), parts in zip(spread_out.items(), counts, strict=True):
+        queue += [
+            _entry(study, name, seeds) for seeds in split_evenly(missing, min(len(missing), parts))
+        ]
     return queue
 
 
 def _interrupted(study: Study, method: str) -> list[Entry]:
-    """Return the trials of a method that were begun, and whose seeds are all missing."""
-    confirmation, found = study.confirmation(method), []
+    """Return the started trials of a method whose seeds are all missing."""
+    confirmation, interrupted = study.confirmation(method), []
     missing = set(confirmation.missing)
     for entry in study.ledger.running():
         if set(entry.seeds) <= missing and confirmation.includes(entry):
-            found.append(entry)
+            interrupted.append(entry)
             missing -= set(entry.seeds)
-    return found
+    return interrupted
 
 
 def run_confirmation(run: RunContext, data: Data, first_tasks: Mapping[str, Foundation]) -> None:
-    """Run what the confirmation still lacks.
+    """Run the missing trials of the confirmation.
 
-    The seeds of a trial of several that failed run again at once, one by one. A seed that failed
-    alone is tried once a run.
+    If a trial of several seeds fails, each of its seeds runs again at once in a trial of its own. A
+    seed that failed in a trial of its own is tried once per run.
     """
-    for queue in rounds(run.study, run.slots):
+    for queue in confirmation_rounds(run.study, run.slots):
         run.console.phase("confirm", len(queue), 0)
         run.fit(ConfirmationTrials(run, queue), "confirm", data, first_tasks)
 
 
-def rounds(study: Study, slots: int) -> Iterator[list[Entry]]:
-    """Yield what is missing, until nothing is that has not been asked for; no trial twice."""
-    asked: set[str] = set()
+def confirmation_rounds(study: Study, slots: int) -> Iterator[list[Entry]]:
+    """Yield the missing trials in rounds, until there are none; no trial is in two rounds."""
+    queued: set[str] = set()
     while queue := [
-        entry for entry in confirmation_queue(study, slots) if entry.folder not in asked
+        entry for entry in confirmation_queue(study, slots) if entry.folder not in queued
     ]:
-        asked |= {entry.folder for entry in queue}
+        queued |= {entry.folder for entry in queue}
         yield queue
 
 
@@ -90,19 +93,27 @@ def _entry(study: Study, method: str, seeds: tuple[int, ...]) -> Entry:
     return study.entry(method, configuration or {}, "confirm", seeds)
 
 
-def parts_of_each(count: int, slots: int) -> list[int]:
-    """Return into how many trials each of ``count`` pieces of work is cut, in their order: those
-    left over when the others have filled all slots share the slots.
+def part_counts(count: int, slots: int) -> list[int]:
+    """Return the number of trials for each of ``count`` jobs, in their order.
+
+    Jobs that fill all slots get one trial each; the jobs left over share all slots.
+
+    >>> part_counts(count=5, slots=4), part_counts(count=2, slots=5)
+    ([1, 1, 1, 1, 4], [3, 2])
     """
     rest = count % slots
     if not rest:
         return [1] * count
-    each, more = divmod(slots, rest)
-    return [1] * (count - rest) + [each + 1] * more + [each] * (rest - more)
+    each, extra = divmod(slots, rest)
+    return [1] * (count - rest) + [each + 1] * extra + [each] * (rest - extra)
 
 
-def cut(seeds: list[int], parts: int) -> list[tuple[int, ...]]:
-    """Cut seeds into parts whose sizes differ by at most one."""
+def split_evenly(seeds: list[int], parts: int) -> list[tuple[int, ...]]:
+    """Split seeds into parts whose sizes differ by at most one.
+
+    >>> split_evenly([0, 1, 2, 3, 4], parts=2)
+    [(0, 1, 2), (3, 4)]
+    """
     size, longer = divmod(len(seeds), parts)
-    starts = [i * size + min(i, longer) for i in range(parts + 1)]
-    return [tuple(seeds[a:b]) for a, b in itertools.pairwise(starts)]
+    bounds = [i * size + min(i, longer) for i in range(parts + 1)]
+    return [tuple(seeds[start:end]) for start, end in itertools.pairwise(bounds)]

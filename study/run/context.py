@@ -1,25 +1,24 @@
-"""What all trials of one run share."""
+"""The context that all trials of one run share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from study.console import Console
 from study.data import Data
-from study.run.driver import Source, fit
+from study.run.driver import Source, TrialSettings, fit
 from study.state import Study
 from trainables.engine.foundation import Foundation
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """A study and what runs it.
+    """A study, its console, and the resources of its trials.
 
     Attributes:
-        slots: how many trials run at once.
-        stacks: how many seeds each method trains at once.
+        slots: number of trials that run at once.
+        stacks: number of seeds that a trial trains at once, by method.
     """
 
     study: Study
@@ -27,14 +26,14 @@ class RunContext:
     slots: int
     stacks: Mapping[str, int]
 
-    def settings(self, name: str, **more: Any) -> dict[str, Any]:
-        """Return what a trial is told besides its work; ``name`` is of the folder that it shares
-        with the other trials of its source.
-        """
+    def settings(self, name: str) -> TrialSettings:
+        """Return the settings of the trials of a source; ``name``: folder that they share."""
         spec = self.study.spec
-        storage = str(self.study.folder.storage / name)
-        known = {"objectives": spec.objectives, "gpus": spec.resources.gpus_per_trial}
-        return {**known, "storage": storage, **more}
+        return {
+            "objectives": spec.objectives,
+            "gpus": spec.resources.gpus_per_trial,
+            "storage": str(self.study.folder.storage / name),
+        }
 
     def fit(
         self, source: Source, name: str, data: Data, first_tasks: Mapping[str, Foundation]

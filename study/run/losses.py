@@ -1,4 +1,4 @@
-"""Why the worker of a trial was lost, and when the trial is given up."""
+"""Explain the loss of a trial's worker, and decide when to give up the trial."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from study.ledger import Loss
 
 CRASH = re.compile(r"Fatal Python error: (.+)")
-LIMIT = 3  # losses in a row, no task finished in between, after which a trial is given up
+LIMIT = 3  # losses without a finished task in between, after which a trial is given up
 
 
 def loss_of(error: BaseException | None, tasks: int, crash: Path, actor: str = "") -> Loss:
-    """Return the loss that an error of Ray tells of.
+    """Return the loss behind an error of Ray.
 
     Args:
-        error: None where Ray's own file of it cannot be read.
-        tasks: tasks that were learnt by then.
-        crash: file in which a worker leaves word of a signal that ends it.
-        actor: id of the worker; empty where it had not begun.
+        error: None if Ray's file with the error cannot be read.
+        tasks: number of tasks learnt before the loss.
+        crash: file in which a worker writes the signal that ends it.
+        actor: id of the worker; empty if the worker had not begun.
     """
-    kind, reason = _told(error, crash, actor)
+    kind, reason = _kind_and_reason(error, crash, actor)
     return {"kind": kind, "reason": reason, "tasks": tasks}
 
 
-def _told(error: BaseException | None, crash: Path, actor: str) -> tuple[str, str]:
+def _kind_and_reason(error: BaseException | None, crash: Path, actor: str) -> tuple[str, str]:
     text = str(error or "")
     if "low on memory" in text:
         if actor:
             return "memory", out_of_memory(text, actor)
-        # Ray stops the newest worker, which need not be the one that takes the memory
-        return "worker", f"memory ran out on its node{_in_use(text)} before it had begun"
+        # Ray stops the newest worker, even if another one fills the memory
+        return "worker", f"memory ran out on its node{_memory_in_use(text)} before it had begun"
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
-        why = os.strerror(error.errno) if error.errno else text.strip().splitlines()[-1]
-        return "disk", f"a checkpoint could not be written or read ({why}{where})"
+        problem = os.strerror(error.errno) if error.errno else text.strip().splitlines()[-1]
+        return "disk", f"a checkpoint could not be written or read ({problem}{where})"
     if "node has died" in text or "node was" in text or "unavailable" in text.lower():
         return "node", f"its node {_address(text)}was lost"
     if signal := CRASH.search(_content(crash)):
@@ -53,16 +53,17 @@ def _told(error: BaseException | None, crash: Path, actor: str) -> tuple[str, st
 
 
 def out_of_memory(text: str, actor: str) -> str:
-    """Return what Ray says of a worker it stopped because a node's memory ran out, in a line."""
-    own = re.search(rf"Actor\({actor}.*?memory used=([\d.]+ ?GB)", text)
-    had = f": its worker had {own[1]}" if own else ""
+    """Return a one-line summary of Ray's message on a worker stopped for lack of memory."""
+    used = re.search(rf"Actor\({actor}.*?memory used=([\d.]+ ?GB)", text)
+    by_worker = f": its worker had {used[1]}" if used else ""
     return (
-        f"out of memory{had}{_in_use(text)}; a smaller stack (resources.seeds_per_stack) or fewer "
-        "trials at once (a larger resources.cpus_per_trial) helps"
+        f"out of memory{by_worker}{_memory_in_use(text)}; a smaller stack "
+        "(resources.seeds_per_stack) or fewer trials at once (a larger resources.cpus_per_trial) "
+        "helps"
     )
 
 
-def _in_use(text: str) -> str:
+def _memory_in_use(text: str) -> str:
     node = re.search(r"was ([\d.]+ ?GB) used / ([\d.]+ ?GB) limit", text)
     return f" (node {_address(text)}had {node[1]} of {node[2]} in use)" if node else ""
 
@@ -85,19 +86,19 @@ def _content(crash: Path) -> str:
         return ""
 
 
-def in_a_row(losses: Sequence[Loss]) -> int:
-    """Return how often a trial was lost since it last finished a task."""
+def losses_in_a_row(losses: Sequence[Loss]) -> int:
+    """Return the number of losses of a trial since its last finished task."""
     return sum(loss["tasks"] == losses[-1]["tasks"] for loss in losses) if losses else 0
 
 
-def given_up(losses: Sequence[Loss], divisible: bool) -> bool:
-    """Whether a trial that was lost does not run again as it is.
+def is_given_up(losses: Sequence[Loss], divisible: bool) -> bool:
+    """Whether a lost trial is given up instead of continued.
 
     Args:
-        divisible: whether its seeds can run one by one instead. They do after two losses in a row,
-            and at once where memory ran out.
+        divisible: whether each seed can run in a trial of its own instead. This happens after two
+            losses in a row, and after one for lack of memory.
     """
-    last, row = losses[-1], in_a_row(losses)
+    last, row = losses[-1], losses_in_a_row(losses)
     if last["kind"] == "silence":
         return True
     if divisible:
@@ -105,13 +106,13 @@ def given_up(losses: Sequence[Loss], divisible: bool) -> bool:
     return row >= LIMIT
 
 
-def concluded(losses: Sequence[Loss]) -> str:
-    """Return in a line why a trial was given up."""
-    row = in_a_row(losses)
-    often = f"lost {row} times without finishing a task: " if row > 1 else "lost: "
-    return often + losses[-1]["reason"]
+def final_reason(losses: Sequence[Loss]) -> str:
+    """Return why a trial was given up, in one line."""
+    row = losses_in_a_row(losses)
+    count = f"lost {row} times without finishing a task: " if row > 1 else "lost: "
+    return count + losses[-1]["reason"]
 
 
 def memory_ran_out(losses: Iterable[Loss]) -> bool:
-    """Whether a trial was lost because memory ran out: its seeds are then trained one at a time."""
+    """Whether a trial was lost for lack of memory; its seeds are then trained one at a time."""
     return any(loss["kind"] == "memory" for loss in losses)

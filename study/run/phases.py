@@ -1,4 +1,4 @@
-"""One study, end to end: pilot, sweeps, confirmation, tables."""
+"""Run a study from end to end: pilots, sweeps, confirmation, report."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from ray.exceptions import RayError
 
 from analysis import wording
 from analysis.one_study.analyse import Analysis, analyse
-from study.check import resolve, try_sweeps
 from study.console import Console, duration
 from study.data import Data, StudyData
-from study.design import Method
-from study.first_tasks import before_confirmation, before_sweeps
+from study.design import Design, Method
+from study.first_tasks import first_tasks_of_confirmation, first_tasks_of_sweeps
 from study.folder import Folder, StackSize
-from study.interruption import heeded
+from study.interruption import stopping_in_order
 from study.mlflow.mirror import Mirror
 from study.record import study_record
 from study.report import write_report
@@ -26,58 +25,53 @@ from study.run.cluster import connected, slots
 from study.run.confirmation import run_confirmation
 from study.run.context import RunContext
 from study.run.driver import QUIET_UNKNOWN
-from study.run.pilot import Pilot, measure, pilot_work, sizes
+from study.run.pilot import Pilot, pilot_work, run_pilot, stack_sizes
 from study.run.pretraining import run_pretraining
 from study.run.sweep import run_sweep
-from study.spec import Spec
 from study.state import Study
 from trainables.errors import InputError
 
 
 @dataclass(frozen=True)
-class Finished:
-    """How a study ended: its analysis, and what did not work."""
+class FinishedStudy:
+    """The end of a run: the analysis of the study, and the failures."""
 
     analysis: Analysis
-    failed: dict[str, str]  # trials and seeds that failed, and why
-    unwritten: str = ""  # why its report could not be written
+    failed: dict[str, str]  # reasons by trial or seed
+    unwritten: str = ""  # why the report could not be written
 
 
 def run_study(
-    spec: Spec,
-    source: str,
+    design: Design,
     place: Path,
     root: Path,
     console: Console,
     command: str,
-    tracking_uri: str | None = None,
-) -> Finished:
-    """Run what a study lacks and write its report; what the ledger has is not run again.
+    tracking_uri: str | None,
+) -> FinishedStudy:
+    """Run the missing trials of a study and write its report.
 
     Args:
-        source: name of the study file, for errors.
-        place: the study's own folder.
-        root: where data sets are.
-        command: as typed, for the report.
-        tracking_uri: MLflow's; default: SQLite in the folder.
+        place: folder of the study.
+        root: folder of the data sets.
+        command: command line of the run, for the report.
+        tracking_uri: URI of MLflow; None: SQLite in the study's folder.
     """
-    design = resolve(spec, source)
-    try_sweeps(design, source)
     folder = Folder(place)
     with folder.claim():
         ledger = folder.ledger(console.say, repair=True)
-        folder.admit(spec, command, ledger)
+        folder.admit(design.spec, command, ledger)
         study = Study(design, folder, ledger)
         with Mirror(study, tracking_uri, console.say) as mirror:
             _run_phases(study, root, console, mirror)
             analysis = analyse(study_record(study))
-            unwritten = _unwritten(analysis, place / "report")
+            unwritten = _write_report(analysis, place / "report")
             mirror.finish(analysis)
-    return Finished(analysis, study.failures(), unwritten)
+    return FinishedStudy(analysis, study.failures(), unwritten)
 
 
-def _unwritten(analysis: Analysis, place: Path) -> str:
-    """Write a study's report; return why it could not be written."""
+def _write_report(analysis: Analysis, place: Path) -> str:
+    """Write a study's report; return why the report could not be written, or an empty text."""
     try:
         write_report(analysis, place)
     except InputError as error:
@@ -87,7 +81,7 @@ def _unwritten(analysis: Analysis, place: Path) -> str:
 
 def _run_phases(study: Study, root: Path, console: Console, mirror: Mirror) -> None:
     loaded = StudyData.load(study.design, root)
-    _use(loaded, study, console)
+    _use_data(loaded, study, console)
     if study.complete:
         console.say(f"all trials of {', '.join(study.methods)} are in the ledger")
         _forget_unfinished(study)
@@ -97,39 +91,39 @@ def _run_phases(study: Study, root: Path, console: Console, mirror: Mirror) -> N
     for text in data.suspicions():
         console.say(text)
     resources, log = study.spec.resources, study.folder.path / "ray.log"
-    with connected(resources, log, console.say) as has, heeded():
+    with connected(resources, log, console.say) as available, stopping_in_order():
         stacks = _stack_sizes(study, {"train": data.confirm["train"]}, console)
-        run = RunContext(study, console, slots(resources, has), stacks)
-        first_tasks = run_pretraining(run, before_sweeps(study), data.tune)
+        run = RunContext(study, console, slots(resources, available), stacks)
+        first_tasks = run_pretraining(run, first_tasks_of_sweeps(study), data.tune)
         for name in study.methods:
             run_sweep(run, name, data.tune, first_tasks)
             mirror.poke()
-        first_tasks = run_pretraining(run, before_confirmation(study), data.confirm)
+        first_tasks = run_pretraining(run, first_tasks_of_confirmation(study), data.confirm)
         run_confirmation(run, data.confirm, first_tasks)
         mirror.poke()
     _forget_unfinished(study)
 
 
-def _use(data: StudyData, study: Study, console: Console) -> None:
-    """Keep to the trials that learnt the data of this run, and say which others there are."""
+def _use_data(data: StudyData, study: Study, console: Console) -> None:
+    """Use only trials on the data of this run, and report trials on other data."""
     hashes = data.hashes()
     study.folder.keep_data(hashes)
-    study.use_data(study.folder.facts.data)
-    if others := study.ledger.of_other_data():
+    study.keep_to_data(study.folder.facts.data)
+    if others := study.ledger.entries_of_other_data():
         console.say(
-            f"{wording.count(len(others), 'trial')} in the ledger learnt other data than those "
-            f"given now ({', '.join(hashes)}): kept, and not used."
+            f"{wording.count(len(others), 'trial')} in the ledger learnt other data than the "
+            f"current ones ({', '.join(hashes)}): kept, and not used."
         )
 
 
 def _forget_unfinished(study: Study) -> None:
-    """Forget what an earlier version of the study asked for, when all that is wanted has run."""
+    """Remove the records of unfinished trials that the study no longer asks for."""
     for entry in study.ledger.running():
         study.ledger.abandon(entry)
 
 
 def _stack_sizes(study: Study, data: Data, console: Console) -> dict[str, int]:
-    """Return how many seeds each method trains at once: as given, as kept, or as a pilot finds."""
+    """Return the stack size of each method: from the study file, from its folder, or by a pilot."""
     resources, kept = study.spec.resources, study.folder.facts.stacks
     if isinstance(resources.seeds_per_stack, int):
         return dict.fromkeys(study.methods, resources.seeds_per_stack)
@@ -140,7 +134,7 @@ def _stack_sizes(study: Study, data: Data, console: Console) -> dict[str, int]:
     unknown = [method for name, method in study.methods.items() if name not in known]
     if unknown:
         console.say(f"pilot: timing stack sizes of {', '.join(method.name for method in unknown)}")
-    pilots = _pilots(study, unknown, data, device, console)
+    pilots = _run_pilots(study, unknown, data, device, console)
     for name, pilot in pilots.items():
         if not pilot.rates:
             console.say(f"methods.{name}: its pilot failed ({pilot.problem})")
@@ -154,42 +148,49 @@ def _same_device(stack: StackSize | None, device: str) -> bool:
     return stack is not None and stack.device == device
 
 
-def _pilots(
+def _run_pilots(
     study: Study, methods: list[Method], data: Data, device: str, console: Console
 ) -> dict[str, Pilot]:
-    design, resources, shared = study.design, study.spec.resources, ray.put(data)
-    timed = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)(
-        measure
+    design, resources, shared_data = study.design, study.spec.resources, ray.put(data)
+    remote_pilot = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)(
+        run_pilot
     )
     waiting = {
-        timed.remote(pilot_work(design, method), sizes(design, method), shared, device): method.name
+        remote_pilot.remote(
+            pilot_work(design, method), stack_sizes(design, method), shared_data, device
+        ): method.name
         for method in methods
     }
-    late = _late(waiting, resources.task_minutes, console)
+    late = _late_pilots(waiting, resources.task_minutes, console)
     return {
-        name: Pilot({}, "it did not end in time") if reference in late else _answer(reference)
+        name: Pilot({}, "the pilot did not end in time")
+        if reference in late
+        else _pilot_result(reference)
         for reference, name in waiting.items()
     }
 
 
-def _late(waiting: Mapping[Any, str], minutes: float | None, console: Console) -> list[Any]:
-    """Wait for pilots; stop and return those that have not ended when each had a task's time."""
-    allowed = None if minutes is None else 60 * minutes * len(waiting)
-    patience = QUIET_UNKNOWN if allowed is None else allowed
+def _late_pilots(waiting: Mapping[Any, str], minutes: float | None, console: Console) -> list[Any]:
+    """Wait for pilots; stop and return those that exceed the time limit of a task, if there is one.
+
+    As pilots may run one after the other, the limit is the sum of their limits.
+    """
+    limit = None if minutes is None else 60 * minutes * len(waiting)
+    patience = QUIET_UNKNOWN if limit is None else limit
     late: list[Any]
     _, late = ray.wait(list(waiting), num_returns=len(waiting), timeout=patience)
-    if late and allowed is None:
-        named = ", ".join(waiting[reference] for reference in late)
-        console.say(f"pilot: nothing from {named} for {duration(patience)}.")
+    if late and limit is None:
+        names = ", ".join(waiting[reference] for reference in late)
+        console.say(f"pilot: no result of {names} for {duration(patience)}.")
         _, late = ray.wait(list(waiting), num_returns=len(waiting))
     for reference in late:
         ray.cancel(reference, force=True)
     return late
 
 
-def _answer(reference: Any) -> Pilot:
+def _pilot_result(reference: Any) -> Pilot:
     try:
-        found: Pilot = ray.get(reference)
+        pilot: Pilot = ray.get(reference)
     except RayError as error:  # the pilot's process died
         return Pilot({}, str(error).strip().splitlines()[0])
-    return found
+    return pilot

@@ -1,8 +1,9 @@
-"""The trials of one method's sweep."""
+"""Run the sweep of a method."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,76 +12,85 @@ import optuna
 from study.data import Data
 from study.ledger import Entry
 from study.run.context import RunContext
-from study.run.driver import Source
-from study.search import Search, described
+from study.run.driver import Source, TrialSettings
+from study.search import SweepSearch, entry_fields
 from trainables.engine.foundation import Foundation
 
 
 class SweepTrials(Source):
-    """Proposes the trials a method's sweep still lacks, and tells Optuna how they ended."""
+    """The missing trials of a method's sweep, as Optuna asks for them."""
 
     def __init__(self, run: RunContext, method: str) -> None:
         self.study, self.method = run.study, run.study.methods[method]
         design, spec, sweep = run.study.design, run.study.spec, run.study.sweep(method)
-        settings = run.settings(f"tune-{method}", stack=run.stacks[method])
+        settings: TrialSettings = {
+            **run.settings(f"tune-{method}"),
+            "stack": run.stacks[method],
+        }
         tasks, limit = design.streams["tune"].tasks, spec.resources.task_minutes
         super().__init__(run.study.ledger, settings, tasks, run.console, limit)
-        asked_before = [*self.ledger.entries("tune", method), *self.ledger.running()]
-        self.asked_before = {e.number: e for e in asked_before if sweep.includes(e)}
+        earlier = [*self.ledger.entries("tune", method), *self.ledger.running()]
+        self.earlier = {entry.number: entry for entry in earlier if sweep.includes(entry)}
         self.missing = sweep.missing
-        self.search = Search.of(design, self.method, sweep.finished)
-        self.asked: dict[int | None, optuna.Trial] = {}
-        self.pruned: set[int | None] = set()
+        self.search = SweepSearch.of(design, self.method, sweep.finished)
+        self.asked: dict[int | None, optuna.Trial] = {}  # Optuna's trials by number
+        self.pruned: set[int | None] = set()  # numbers
 
     def propose(self) -> Entry | None:
         while self.missing:
             number = self.missing.pop(0)
             entry = self._ask(number)
-            same = self.ledger.find(entry)
-            if same is None:
+            equal = self.ledger.find(entry)
+            if equal is None:
                 return entry
-            self._adopt(entry, same)
+            self._adopt(entry, equal)
         return None
 
-    def _adopt(self, entry: Entry, same: Entry) -> None:
-        """Take the result of a trial that was asked before under another number."""
-        for task, score in same.steps.items():
-            self.reported(entry, int(task), score)
-        asked = ("number", "params", "distributions", "attributes")
-        known = dataclasses.replace(same, **{name: getattr(entry, name) for name in asked})
-        self.written(self.ledger.finish(self.finished(known), self.ledger.outcome_bytes(same)))
+    def _adopt(self, entry: Entry, equal: Entry) -> None:
+        """Take the result of a finished trial with the same work and another number."""
+        for task, score in equal.steps.items():
+            self.after_task(entry, int(task), score)
+        adopted = dataclasses.replace(
+            equal,
+            number=entry.number,
+            params=entry.params,
+            distributions=entry.distributions,
+            attributes=entry.attributes,
+        )
+        outcome = self.ledger.outcome_bytes(equal)
+        self.after_write(self.ledger.finish(self.before_write(adopted), outcome))
 
     def _ask(self, number: int) -> Entry:
-        before = self.asked_before.get(number)
-        if before is not None:
-            trial = self.search.ask(number, before.params, before.attributes)
+        earlier = self.earlier.get(number)
+        if earlier is not None:
+            trial = self.search.ask(number, earlier.params, earlier.attributes)
         else:
             trial = self.search.ask(number, self.method.first_params if number == 0 else None)
         configuration = self.method.configuration(trial.params)
         self.asked[number] = trial
         entry = self.study.entry(self.method.name, configuration, "tune", number=number)
-        return dataclasses.replace(entry, **described(trial))
+        return dataclasses.replace(entry, **entry_fields(trial))
 
-    def weak(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def is_weak(self, trial_id: str, result: dict[str, Any]) -> bool:
         if self.study.spec.tune.pruner == "none":
             return False
         self.on_trial_result(trial_id, result)
         return self.trials[trial_id].entry.number in self.pruned
 
-    def reported(self, entry: Entry, task: int, score: float) -> None:
+    def after_task(self, entry: Entry, task: int, score: float) -> None:
         trial, spec = self.asked[entry.number], self.study.spec
-        if len(spec.objectives) == 1 and score == score:
+        if len(spec.objectives) == 1 and not math.isnan(score):
             trial.report(score, task)
             if spec.tune.pruner != "none" and trial.should_prune():
                 self.pruned.add(entry.number)
 
-    def finished(self, entry: Entry) -> Entry:
-        # samplers leave notes on a trial (the generation of NSGA-II): keep them
+    def before_write(self, entry: Entry) -> Entry:
+        # keep the notes of samplers, such as the generation of NSGA-II
         return dataclasses.replace(
-            entry, attributes=described(self.asked[entry.number])["attributes"]
+            entry, attributes=entry_fields(self.asked[entry.number])["attributes"]
         )
 
-    def written(self, entry: Entry) -> None:
+    def after_write(self, entry: Entry) -> None:
         self.search.tell(self.asked.pop(entry.number), entry.state, entry.values)
         best = self.study.sweep(self.method.name).best
         self.console.trial_done(entry, best.values[0] if best else None)
@@ -89,8 +99,8 @@ class SweepTrials(Source):
 def run_sweep(
     run: RunContext, method: str, data: Data, first_tasks: Mapping[str, Foundation]
 ) -> None:
-    """Run what a method's sweep still lacks."""
-    trials, asked = SweepTrials(run, method), run.study.spec.tune.trials
-    run.console.phase(f"tune {method}", asked, asked - len(trials.missing))
+    """Run the missing trials of a method's sweep."""
+    trials, budget = SweepTrials(run, method), run.study.spec.tune.trials
+    run.console.phase(f"tune {method}", budget, budget - len(trials.missing))
     if trials.missing:
         run.fit(trials, f"tune-{method}", data, first_tasks)

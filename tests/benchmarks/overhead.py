@@ -41,7 +41,7 @@ from study.mlflow.store import default_uri
 from study.mlflow.writer import Writer
 from study.run.cluster import connected
 from study.run.context import RunContext
-from study.run.driver import Source, fit
+from study.run.driver import Source, TrialSettings, fit
 from study.run.sweep import SweepTrials
 from study.spec import ResourcesSection, read
 from study.state import Study
@@ -111,14 +111,14 @@ def trial() -> dict[str, float]:
 class Listed(Source):
     """Runs a list of trials and notes when each finished."""
 
-    def __init__(self, ledger: Ledger, settings: dict[str, Any], queue: list[Entry]) -> None:
+    def __init__(self, ledger: Ledger, settings: TrialSettings, queue: list[Entry]) -> None:
         super().__init__(ledger, settings, 5, Console())
         self.queue, self.times = queue, [time.perf_counter()]
 
     def propose(self) -> Entry | None:
         return self.queue.pop(0) if self.queue else None
 
-    def written(self, entry: Entry) -> None:
+    def after_write(self, entry: Entry) -> None:
         self.times.append(time.perf_counter())
 
 
@@ -128,10 +128,11 @@ def noop() -> dict[str, float]:
     resources = ResourcesSection.model_validate({})
     with tempfile.TemporaryDirectory() as folder, connected(resources):
         storage = Path(folder) / "ray"
-        settings = {
+        settings: TrialSettings = {
             "stack": 1,
             "objectives": ["average_accuracy"],
             "storage": str(storage / "noop"),
+            "gpus": 0.0,
         }
         work = [assignment("finetune", "split_digits", ONE_STEP, (seed,)) for seed in range(count)]
         queue = [entry_for(item, "finetune", number) for number, item in enumerate(work)]

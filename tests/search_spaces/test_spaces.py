@@ -10,7 +10,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 import search_spaces
 from search_spaces import SPACES, find_space, one_of, space, space_on, spiking, whole_space
-from search_spaces.space import decoded, ends_or_choices, listed
+from search_spaces.space import as_plain, decoded, ends_or_choices
 from trainables import LEARNERS
 from trainables.methods.spiking.base import SpikingLearner
 from trainables.streams import StreamInfo
@@ -158,10 +158,10 @@ def test_a_text_that_is_no_list_is_left_for_the_learner_to_refuse():
 
 
 def test_a_step_is_listed_where_a_range_has_one():
-    assert "step" not in listed(IntDistribution(1, 9), int)
-    assert listed(IntDistribution(2, 8, step=2), int)["step"] == 2
-    assert "step" not in listed(FloatDistribution(0, 1), float)
-    assert listed(FloatDistribution(0, 9, step=1), float)["step"] == 1.0
+    assert "step" not in as_plain(IntDistribution(1, 9), int)
+    assert as_plain(IntDistribution(2, 8, step=2), int)["step"] == 2
+    assert "step" not in as_plain(FloatDistribution(0, 1), float)
+    assert as_plain(FloatDistribution(0, 9, step=1), float)["step"] == 1.0
 
 
 @pytest.mark.parametrize("module", [search_spaces, space, spiking])

@@ -21,9 +21,9 @@ from study.folder import Folder, StackSize
 from study.ledger import Entry, Ledger, entry_for
 from study.run.confirmation import ConfirmationTrials, confirmation_queue
 from study.run.context import RunContext
-from study.run.driver import Source, Watch
+from study.run.driver import Source, SourceScheduler
 from study.run.sweep import SweepTrials
-from study.search import Search, described
+from study.search import SweepSearch, entry_fields
 from study.spec import Spec
 from study.state import Study
 from trainables.engine.outcome import Outcome
@@ -170,7 +170,7 @@ class Tune:
 
     def __init__(self, source: Source, learn: Learn | None = None) -> None:
         self.source, self.learn = source, learn or by_learning_rate
-        self.scheduler = Watch(source)
+        self.scheduler = SourceScheduler(source)
         self.asked: dict[str, dict[str, Any]] = {}
         self._names = (f"trial{i}" for i in itertools.count())
 
@@ -287,9 +287,9 @@ def make_entry(
     resolved = design.methods[method]
     configuration, asked = resolved.configuration(params or {}), {}
     if phase == "tune":
-        search = Search(resolved.space, ["maximize"], "random", "by hand")
+        search = SweepSearch(resolved.space, ["maximize"], "random", "by hand")
         trial = search.ask(0, values_within(resolved.space, configuration))
-        configuration, asked = resolved.configuration(trial.params), described(trial)
+        configuration, asked = resolved.configuration(trial.params), entry_fields(trial)
     work = design.assignment(resolved, configuration, phase, seeds or None)
     return replace(entry_for(work, method, number), **asked)
 

@@ -13,7 +13,7 @@ from search_spaces import SPACES, one_of
 from study import check
 from study.design import PhaseStream, direction
 from study.ledger import Ledger
-from study.search import Search
+from study.search import SweepSearch
 from trainables import LEARNERS, find_learner
 from trainables.errors import InputError
 from trainables.streams import SCENARIOS
@@ -290,7 +290,7 @@ def test_what_a_sweep_asks_for_in_advance_is_what_it_asks_for(tmp_path):
     sweep = make_sweep(design.spec, "latent_replay", Ledger(tmp_path))
     for number in range(8):
         first = method.first_params if number == 0 else None
-        asked = Search.of(design, method).ask(number, first)
+        asked = SweepSearch.of(design, method).ask(number, first)
         assert sweep.propose().params == asked.params
 
 
@@ -342,7 +342,9 @@ def test_active_classes_belong_to_the_class_scenario(active):
     assert resolve({"stream.active_classes": active})
     for scenario in ("task", "domain", "task_free"):
         changes = {"stream.active_classes": active, "study.scenario": scenario}
-        assert_refused(changes, "stream.active_classes", "'class'", f"'{scenario}'", "Remove it")
+        assert_refused(
+            changes, "stream.active_classes", "'class'", f"'{scenario}'", "Remove the key"
+        )
         assert resolve({**changes, "stream.active_classes": "all"})
 
 
@@ -391,13 +393,13 @@ def test_a_task_free_stream_is_seen_once():
 
 
 def test_a_task_free_stream_refuses_more_epochs():
-    assert_refused(EPOCHS_TWICE, "methods.replay.fixed.epochs", "once", "1")
+    assert_refused(EPOCHS_TWICE, "methods.replay.fixed.epochs", "one epoch", "1")
 
 
 @pytest.mark.parametrize("given", [{"low": 1, "high": 5}, {"choices": [1, 2]}])
 def test_a_task_free_stream_refuses_a_search_for_epochs(given):
     search = {"study.scenario": "task_free", "methods.replay": {"space": {"epochs": given}}}
-    assert_refused(search, "methods.replay.space.epochs", "once")
+    assert_refused(search, "methods.replay.space.epochs", "one epoch")
 
 
 @pytest.mark.parametrize("fixed", [{"memory_per_task": 20}, {"memory_policy": "balanced"}])

@@ -245,22 +245,22 @@ BAD = {
     "data prepare digit": "Did you mean 'digits'?",
     "run --set confirm.seeds=[9223372036854775808]": "confirm.seeds.0 = 9223372036854775808",
     "run --set stream.active_classes=seen --set study.scenario=task": "stream.active_classes",
-    "report here there --seed 100": "--seed goes with the report of one study",
-    "report here --power --seed 100": "--seed goes with the report of one study",
+    "report here there --seed 100": "--seed is for the report of a single study",
+    "report here --power --seed 100": "--seed is for the report of a single study",
     "report here": "here is not the folder of a study",
     "status here": "here is not the folder of a study",
     "front here": "here is not the folder of a study",
     "track here": "here is not the folder of a study",
     "ui here": "here has no mlflow.db",
     "run --tracking-uri foo://x": "--tracking-uri = foo://x: MLflow cannot write there",
-    "track here --tracking-uri sqlit:///x.db": "it knows no 'sqlit:'",
+    "track here --tracking-uri sqlit:///x.db": "'sqlit:' is unknown",
     # bytes that are no UTF-8, as Python holds them
     "run --dir x\udcff": r"the command line: 'x\xff' is not text in UTF-8",
     "plan --set study.name=\udce9t\udce9": r"'study.name=\xe9t\xe9' is not text",
     "run own\udcff.toml": r"'own\xff.toml' is not text",
     "status \udcff": r"'\xff' is not text",
     "data prepare digits --data \udcff": r"'\xff' is not text",
-    "run --set study.name=a\nb": r"study.name: 'a\nb' is no name",
+    "run --set study.name=a\nb": r"study.name: 'a\nb' is not a valid name",
 }
 
 
@@ -351,7 +351,7 @@ def test_a_report_goes_where_it_is_wanted(study, finished, tmp_path):
 def test_a_seed_that_did_not_run_is_an_error_that_names_those_that_did(study, finished, more):
     found = study("report", finished, "--seed", 7, *more, code=2)
     assert "--seed 7: small has no accuracy matrix of that seed" in found.stderr
-    assert "There are: 100, 101, 102, 103." in found.stderr
+    assert "Available: 100, 101, 102, 103." in found.stderr
 
 
 def test_the_matrices_of_one_seed_are_shown_on_request(study, finished):
@@ -454,7 +454,7 @@ from study.cli import main
 from study.record import analyse_folder
 from pathlib import Path
 place = Path(sys.argv.pop())
-study.run.phases.run_study = lambda *of: study.run.phases.Finished(analyse_folder(place), {})
+study.run.phases.run_study = lambda *of: study.run.phases.FinishedStudy(analyse_folder(place), {})
 main()
 """
 

@@ -21,8 +21,8 @@ from study.console import (
     duration,
     print_results,
     print_table,
-    unprinted,
     warn,
+    warn_of_unprinted,
 )
 from study.record import analyse_folder
 
@@ -227,8 +227,8 @@ def test_what_a_full_disk_does_not_take_is_dropped_and_told_once(full, monkeypat
     print("a table")
     print("and much more " * 10_000)
     assert full.problem.errno == errno.ENOSPC
-    assert unprinted()
-    assert not unprinted()
+    assert warn_of_unprinted()
+    assert not warn_of_unprinted()
     assert capsys.readouterr().err == "cannot write to stdout: No space left on device.\n"
 
 
@@ -238,7 +238,7 @@ def test_a_reader_that_has_gone_has_read_what_it_wanted(monkeypatch, capsys):
     pipe = open(writer, "wb")  # noqa: SIM115 - as above
     monkeypatch.setattr(sys, "stdout", TerminalStream(pipe, "utf-8"))
     print_table("", ["a"], [["b"]] * 1000)
-    assert not unprinted()
+    assert not warn_of_unprinted()
     assert sys.stdout.problem.errno == errno.EPIPE
     assert capsys.readouterr().err == ""
     with contextlib.suppress(OSError):

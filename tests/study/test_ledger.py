@@ -204,7 +204,7 @@ def test_trials_that_learnt_other_data_are_kept_and_left_out(tmp_path):
     entry = dataclasses.replace(first.entry_for(work, "replay", None), state="complete")
     kept = first.finish(entry, make_outcome((100,)).to_bytes())
     second = Ledger(tmp_path, data={"digits": "cd"})
-    assert (second.entries(), second.of_other_data()) == ([], [kept])
+    assert (second.entries(), second.entries_of_other_data()) == ([], [kept])
     assert second.find(second.entry_for(work, "replay", None)) is None
     again = dataclasses.replace(second.entry_for(work, "replay", None), state="complete")
     other = second.finish(again, make_outcome((100,), accuracy=0.5).to_bytes())

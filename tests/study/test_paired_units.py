@@ -175,7 +175,7 @@ def test_the_report_says_what_a_class_is_the_mean_of(tmp_path):
     assert "class 2" in text  # whose accuracy matrices were asked for
     document = json.loads((tmp_path / "report" / "report.json").read_text())
     assert document["unit_seeds"]["1"] == [100, 103, 106]
-    with pytest.raises(InputError, match=r"--seed 100: small .* of that class. There are: 0, 1, 2"):
+    with pytest.raises(InputError, match=r"--seed 100: small .* of that class. Available: 0, 1, 2"):
         write_report(analysis, tmp_path / "report", 100)
 
 
@@ -234,7 +234,7 @@ def test_differences_seen_are_those_of_classes(tmp_path):
 
 
 def test_the_power_is_that_of_the_classes(monkeypatch):
-    monkeypatch.setattr(module, "measure", lambda *of: Pilot({1: 10.0}))
+    monkeypatch.setattr(module, "run_pilot", lambda *of: Pilot({1: 10.0}))
     found = plan(make_spec(changes(9)), "own.toml", Path("studies/small"), Path())
     assert found["methods"][0]["confirm_seeds"] == 9
     assert any(note.startswith("With 3 classes and 1 comparison") for note in found["notes"])

@@ -26,11 +26,11 @@ def timed(monkeypatch):
     """Let every pilot find the same rates; return what it was given."""
     calls = []
 
-    def measure(work, sizes, data, device):
+    def run_pilot(work, sizes, data, device):
         calls.append((work, sizes, data, device))
         return Pilot({1: 10.0, 2: 40.0} if len(sizes) > 1 else {sizes[0]: 5.0})
 
-    monkeypatch.setattr(module, "measure", measure)
+    monkeypatch.setattr(module, "run_pilot", run_pilot)
     return calls
 
 
@@ -115,7 +115,7 @@ def test_without_a_sweep_the_confirmation_is_all(timed):
 
 
 def test_a_method_whose_pilot_failed_has_no_time_and_a_note(monkeypatch):
-    monkeypatch.setattr(module, "measure", lambda *given: Pilot({}, "ValueError: too hot"))
+    monkeypatch.setattr(module, "run_pilot", lambda *given: Pilot({}, "ValueError: too hot"))
     found = estimated(ALONE)
     [row] = found["methods"]
     assert (row["seconds"], row["stack"], row["problem"]) == (None, 1, "ValueError: too hot")

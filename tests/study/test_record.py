@@ -399,7 +399,7 @@ def test_one_seeds_matrices_are_shown_on_request(place, report, tmp_path):
     write_report(report, tmp_path, 100)
     assert (tmp_path / "figures" / "accuracy-matrix-seed-100.svg").exists()
     assert "Accuracy matrix of seed 100" in (tmp_path / "index.html").read_text()
-    with pytest.raises(InputError, match=r"--seed 7: .*There are: 100, "):
+    with pytest.raises(InputError, match=r"--seed 7: .*Available: 100, "):
         write_report(report, tmp_path, 7)
 
 

@@ -232,6 +232,6 @@ def test_a_report_never_goes_where_other_files_are(tmp_path):
     (place / "figures" / "mine.pdf").write_text("mine")
     build_study(tmp_path / "small", make_spec({"tune.trials": 0}))
     analysis = analyse_folder(tmp_path / "small")
-    with pytest.raises(InputError, match="holds other files than a report"):
+    with pytest.raises(InputError, match="holds files that are not a report"):
         write_report(analysis, place)
     assert (place / "figures" / "mine.pdf").read_text() == "mine"

@@ -32,8 +32,8 @@ import trainables
 from search_spaces import SPACES, SWITCHES, method_space, one_of, space_on
 from search_spaces.space import values_within
 from study.ledger import Ledger
-from study.run.driver import Watch
-from study.search import Search, described, frozen
+from study.run.driver import SourceScheduler
+from study.search import SweepSearch, entry_fields, optuna_trial
 from trainables import LEARNERS
 from trainables.methods.spiking.base import SpikingLearner
 
@@ -676,7 +676,7 @@ def test_a_ledger_entry_is_the_optuna_trial_it_was(state, told, tmp_path):
         state=state,
         values=[] if state == "failed" else [math.nan if state == "diverged" else 0.25],
     )
-    trial = frozen(entry)
+    trial = optuna_trial(entry)
     assert trial.state == told
     assert trial.values == ([0.25] if state == "complete" else None)
 
@@ -703,7 +703,7 @@ def test_intermediate_values_are_kept_and_those_that_are_no_number_are_skipped(t
 
 
 def test_a_complete_trial_without_a_value_is_a_failure_to_optuna():
-    search = Search({}, ["maximize"], "random", "x")
+    search = SweepSearch({}, ["maximize"], "random", "x")
     trial = search.ask(0)
     search.tell(trial, "complete", [math.nan])
     assert search.study.trials[0].state == TrialState.FAIL
@@ -711,7 +711,7 @@ def test_a_complete_trial_without_a_value_is_a_failure_to_optuna():
 
 def test_a_ledger_entry_without_a_value_is_a_failure_to_optuna(tmp_path):
     entry = add(Ledger(tmp_path), make_spec(), "replay", "tune", number=0, values=[math.nan])
-    search = Search({}, ["maximize"], "tpe", "x", [entry])
+    search = SweepSearch({}, ["maximize"], "tpe", "x", [entry])
     assert search.study.trials[0].state == TrialState.FAIL
 
 
@@ -742,7 +742,7 @@ UNIT = {"lr": FloatDistribution(0, 1), "momentum": FloatDistribution(0, 1)}
 
 
 def test_a_sampler_is_seeded_by_the_trials_number_and_not_by_what_came_before():
-    fresh, used = (Search(UNIT, ["maximize"], "random", "0/replay") for _ in range(2))
+    fresh, used = (SweepSearch(UNIT, ["maximize"], "random", "0/replay") for _ in range(2))
     for number in (0, 1, 2):
         used.ask(number)
     later = used.ask(7).params
@@ -751,11 +751,11 @@ def test_a_sampler_is_seeded_by_the_trials_number_and_not_by_what_came_before():
 
 
 def test_a_wanted_value_is_taken_and_the_rest_drawn():
-    search = Search(UNIT, ["maximize"], "random", "0/replay")
+    search = SweepSearch(UNIT, ["maximize"], "random", "0/replay")
     trial = search.ask(0, {"lr": 0.25})
     assert trial.params["lr"] == 0.25
     assert 0 <= trial.params["momentum"] <= 1
-    assert described(trial)["params"] == trial.params
+    assert entry_fields(trial)["params"] == trial.params
 
 
 def test_what_is_described_of_a_trial_makes_the_same_trial_again(tmp_path):
@@ -764,11 +764,11 @@ def test_what_is_described_of_a_trial_makes_the_same_trial_again(tmp_path):
         "epochs": IntDistribution(1, 9),
         "optimiser": one_of(["adam", "sgd"]),
     }
-    trial = Search(space, ["maximize"], "random", "x").ask(0)
+    trial = SweepSearch(space, ["maximize"], "random", "x").ask(0)
     assert trial.distributions == space
     entry = make_entry(make_spec(), "replay", "tune", number=0)
-    known = vars(entry) | described(trial) | {"state": "complete", "values": [0.5]}
-    again = frozen(type(entry)(**known))
+    known = vars(entry) | entry_fields(trial) | {"state": "complete", "values": [0.5]}
+    again = optuna_trial(type(entry)(**known))
     assert (again.params, again.distributions) == (trial.params, trial.distributions)
 
 
@@ -851,7 +851,7 @@ def test_trials_are_stopped_as_successive_halving_says(learn, metric, tmp_path):
 )
 def test_the_scheduler_stops_the_weaker_of_two_and_lets_the_better_go_on(metric, weaker, tmp_path):
     sweep, tune = sweep_of(tmp_path, {**ASHA, "study.metric": metric})
-    halving = Watch(sweep)
+    halving = SourceScheduler(sweep)
     decided = []
     for score in (0.5, weaker, 1 - weaker):
         trial = tune.ask()
@@ -865,7 +865,7 @@ def test_a_trial_without_a_score_yet_goes_on(tmp_path):
     for _ in range(4):
         trial = tune.ask()
         [report, *_] = Run().reports(tune.asked[trial]["work"], ["average_accuracy"])
-        assert not sweep.weak(trial, {**report, "curve": [math.nan]})
+        assert not sweep.is_weak(trial, {**report, "curve": [math.nan]})
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
@@ -887,9 +887,9 @@ def test_a_resumed_search_stops_the_trials_an_uninterrupted_one_stops(
 def test_every_finished_task_is_heard_of_once(tmp_path, monkeypatch):
     heard = []
     sweep, tune = sweep_of(tmp_path, ASHA, learn=rising)
-    real = sweep.reported
+    real = sweep.after_task
     monkeypatch.setattr(
-        sweep, "reported", lambda e, t, s: heard.append((e.number, t)) or real(e, t, s)
+        sweep, "after_task", lambda e, t, s: heard.append((e.number, t)) or real(e, t, s)
     )
     tune.run()
     assert len(heard) == len(set(heard))
@@ -911,7 +911,7 @@ def test_trials_are_stopped_only_when_asked_for(tmp_path):
 
 def test_what_tune_pickles_of_a_scheduler_is_nothing(tmp_path):
     sweep, _ = sweep_of(tmp_path, ASHA)
-    assert vars(pickle.loads(pickle.dumps(Watch(sweep)))) == {}
+    assert vars(pickle.loads(pickle.dumps(SourceScheduler(sweep)))) == {}
 
 
 def test_a_trial_that_goes_on_from_a_checkpoint_reports_the_tasks_before_it(tmp_path):
@@ -923,4 +923,7 @@ def test_a_trial_that_goes_on_from_a_checkpoint_reports_the_tasks_before_it(tmp_
     assert sweep.search.study.trials[0].intermediate_values == pytest.approx(
         {1: 0.7, 2: 0.7, 3: 0.7}
     )
-    assert set(described(sweep.asked[0])["attributes"]) == {"completed_rung_0", "completed_rung_1"}
+    assert set(entry_fields(sweep.asked[0])["attributes"]) == {
+        "completed_rung_0",
+        "completed_rung_1",
+    }

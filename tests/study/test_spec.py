@@ -247,7 +247,7 @@ def test_a_name_with_a_dot_is_quoted_as_in_toml(write):
 
 @pytest.mark.parametrize("key", ["methods.my.method", "methods.my.method.fixed.lr"])
 def test_a_name_with_a_dot_that_is_not_quoted_is_told(write, key):
-    with pytest.raises(InputError, match=r'the dot in my\.method .*Quote it, "my\.method"'):
+    with pytest.raises(InputError, match=r'the dot in my\.method .*Quote the name, "my\.method"'):
         read(write(DOTTED), [f"{key}=0.5"])
 
 
@@ -479,7 +479,9 @@ def test_a_file_in_another_encoding_is_refused_with_the_line(tmp_path: Path):
     path = tmp_path / "own.toml"
     path.write_bytes(SMALLEST.encode() + "# Größe\n".encode("latin-1"))
     line = SMALLEST.count("\n") + 1
-    with pytest.raises(InputError, match=rf"own\.toml is not .* UTF-8.*: line {line} .*Save it"):
+    with pytest.raises(
+        InputError, match=rf"own\.toml is not .* UTF-8.*: line {line} .*Save the file"
+    ):
         read(str(path))
 
 
@@ -512,9 +514,9 @@ def test_an_override_without_key_or_value_is_answered_with_an_example(write, ove
         ("tune.seeds=[1,", ["own.toml", "tune.seeds", "[1,"]),
         ("tune=3", ["own.toml", "tune", "3"]),
         ("methds.replay={}", ["own.toml", "'methds'", "Did you mean 'methods'?"]),
-        ("#=3", ["own.toml", "'#' is no key"]),
-        ("[a]\n[b]\nc=3", ["own.toml", "is no key"]),
-        ('methods."replay=3', ["own.toml", "is no key", "quote"]),
+        ("#=3", ["own.toml", "'#' is not a key"]),
+        ("[a]\n[b]\nc=3", ["own.toml", "is not a key"]),
+        ('methods."replay=3', ["own.toml", "is not a key", "quote"]),
         (f"tune.trials={'9' * 5000}", ["own.toml", "tune.trials", "9 ...", "integer"]),
     ],
 )
@@ -530,5 +532,8 @@ def test_a_name_that_is_none_is_refused_in_words(name):
     values = {"study": {"name": "s", "stream": "x", "reference": "x"}, "methods": {name: {}}}
     with pytest.raises(InputError) as caught:
         Spec.parse(values, "own.toml")
-    assert f"methods.{name}: '{name}' is no name. A name has letters" in str(caught.value)
+    assert (
+        f"methods.{name}: '{name}' is not a valid name. A name consists of at most 64 letters"
+        in str(caught.value)
+    )
     assert "pattern" not in str(caught.value)

@@ -176,7 +176,7 @@ def test_a_learner_of_another_name_than_its_entry_point_is_refused(install):
         ("define_by_run", "takes other arguments than the stream. Give a dictionary from option"),
         ("Mine", "takes other arguments than the stream. Give a dictionary from option"),
         ("values", "lr = 0.5 is not a distribution. Give a dictionary from option to Optuna"),
-        ("lists", "hidden has lists as choices. Give search_spaces.one_of"),
+        ("lists", "hidden has lists as choices. Use search_spaces.one_of"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
@@ -252,7 +252,7 @@ def test_the_doctor_says_which_package_is_missing(examine, monkeypatch):
 
 @pytest.mark.parametrize(
     ("uri", "why"),
-    [("http://me:secret@127.0.0.1:9", "Connection refused"), ("foo://me:secret@far", "knows no")],
+    [("http://me:secret@127.0.0.1:9", "Connection refused"), ("foo://me:secret@far", "is unknown")],
 )
 def test_the_doctor_looks_where_mlflows_own_variable_says(uri, why, examine, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -28,7 +28,14 @@ from study.console import shell
 from study.folder import Folder
 from study.mlflow import store
 from study.mlflow.mirror import Mirror
-from study.mlflow.store import check_uri, chosen_uri, damage, default_uri, metric_name, shown
+from study.mlflow.store import (
+    check_uri,
+    chosen_uri,
+    damage,
+    default_uri,
+    metric_name,
+    printable_uri,
+)
 from study.mlflow.writer import Writer, rebuild
 from study.record import study_record
 from study.report import write_report
@@ -442,7 +449,7 @@ def test_a_server_that_is_down_is_told_and_never_raises(small):
         mirror.poke()
         mirror.finish(analysis)
     assert told == [
-        f"MLflow at {NOWHERE} could not be written (Connection refused); the study goes on.",
+        f"MLflow at {NOWHERE} could not be written (Connection refused); the study continues.",
         f"MLflow at {NOWHERE} could not be written (Connection refused). The study itself is "
         f"complete; `{shell('track', str(small), '--tracking-uri', NOWHERE)}` writes the mirror "
         "later.",
@@ -552,7 +559,7 @@ def test_a_database_whose_tables_a_full_disk_left_half_made_is_recognised(study,
     file = shutil.copy(study.place / "mlflow.db", tmp_path)
     with contextlib.closing(sqlite3.connect(file)) as half:
         half.execute("CREATE TABLE _alembic_tmp_experiments (x)")
-    assert damage(tmp_path / "mlflow.db") == "its tables were not all made"
+    assert damage(tmp_path / "mlflow.db") == "some of its tables are missing"
 
 
 def test_a_database_that_is_locked_is_not_taken_for_damaged(study, tmp_path, monkeypatch):
@@ -576,7 +583,7 @@ def test_the_command_that_the_message_names_repairs_a_damaged_database(study, tm
     assert named == shell("track", str(place))
     _, err = command("track", place)
     [aside] = place.glob("mlflow_damaged-*.db")
-    assert f"it is {aside} now, and written anew" in err
+    assert f"moved to {aside}, and written anew" in err
     assert aside.read_bytes() == content
     # by SQLite itself: in this process MLflow has the damaged file open
     with contextlib.closing(sqlite3.connect(place / "mlflow.db")) as written:
@@ -589,7 +596,7 @@ def test_a_damaged_database_of_somebody_else_is_left_alone(small, study, tmp_pat
     mine, told = tmp_path / "mine.db", []
     content = damaged((study.place / "mlflow.db").read_bytes())
     mine.write_bytes(content)
-    wanted = f"{mine} is damaged and not of this folder: mend it, or move it away."
+    wanted = f"{mine} is damaged and not in the study's folder: repair the file, or move it away."
     with pytest.raises(InputError, match=re.escape(wanted)):
         rebuild(small, f"sqlite:///{mine}")
     with mirrored(small, f"sqlite:///{mine}", told) as (mirror, analysis):
@@ -601,15 +608,15 @@ def test_a_damaged_database_of_somebody_else_is_left_alone(small, study, tmp_pat
 
 def test_a_folder_in_the_place_of_the_database_is_told(small):
     (small / "mlflow.db").mkdir()
-    with pytest.raises(InputError, match=r"mlflow\.db is a folder: move it away\."):
+    with pytest.raises(InputError, match=r"mlflow\.db is a folder: move the folder away\."):
         rebuild(small, default_uri(small))
 
 
 def test_pages_of_a_damaged_database_are_not_opened(small):
     (small / "mlflow.db").write_text("no database")
     with pytest.raises(InputError, match=r"mlflow\.db is damaged \(file is not a") as raised:
-        store.pages(small, 5000)
-    assert f"`{shell('track', str(small))}` sets it aside" in str(raised.value)
+        store.ui_command(small, 5000)
+    assert f"`{shell('track', str(small))}` moves it away" in str(raised.value)
 
 
 # -- where MLflow is
@@ -638,7 +645,7 @@ def test_track_and_ui_go_where_mlflows_own_variable_says(small, tmp_path):
     assert err == f"MLflow is at {uri}, as MLFLOW_TRACKING_URI says.\n"
     assert len(runs_of(uri, "small")) == 13
     assert not (small / "mlflow.db").exists()
-    assert uri in store.pages(small, free_port(), uri)
+    assert uri in store.ui_command(small, free_port(), uri)
     assert command("ui", small, MLFLOW_TRACKING_URI=NOWHERE) == (
         "",
         f"MLflow is at {NOWHERE}, as MLFLOW_TRACKING_URI says.\n",
@@ -654,10 +661,10 @@ def test_the_way_to_mend_names_no_place_that_the_variable_names(small, monkeypat
 
 
 UNKNOWN = {
-    "foo://x": "it knows no 'foo:'",
-    "sqlit:///x.db": "it knows no 'sqlit:'",
-    "localhost:5000": "it knows no 'localhost:'",
-    "http://": "it has no host",
+    "foo://x": "'foo:' is unknown",
+    "sqlit:///x.db": "'sqlit:' is unknown",
+    "localhost:5000": "'localhost:' is unknown",
+    "http://": "the address has no host",
     "http://[::1": "Invalid IPv6 URL",
     "sqlite:/x.db": "Could not parse",
     "sqlite+nodriver:///x.db": "nodriver",
@@ -703,7 +710,7 @@ def test_a_place_of_a_known_kind_is_not_asked_for_anything(uri, monkeypatch, tmp
     ],
 )
 def test_passwords_are_not_shown(uri, said):
-    assert shown(uri) == said
+    assert printable_uri(uri) == said
 
 
 def test_an_error_of_the_study_passes_through_the_mirror(small):
@@ -787,7 +794,7 @@ def test_pages_need_a_port_that_is_free(study):
 
 def test_pages_need_a_database(small):
     with pytest.raises(InputError, match=rf"{small} has no mlflow\.db\. Give") as raised:
-        store.pages(small, 5000)
+        store.ui_command(small, 5000)
     assert shell("track", str(small)) in str(raised.value)
 
 

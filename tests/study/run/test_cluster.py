@@ -25,14 +25,14 @@ import trainables
 from study.interruption import Interrupted
 from study.ledger import Ledger
 from study.run import cluster
-from study.run.cluster import SILENT_LOOKS, TRIES, NodeWatch, check, connected, slots
+from study.run.cluster import SILENT_LOOKS, TRIES, NodeWatch, check_resources, connected, slots
 from study.spec import ResourcesSection
 from trainables.errors import InputError, MachineError
 
 # a cluster that says it has a GPU, and a torch that knows better
 FALSE_GPU = """
 import ray
-from study.run.cluster import QUIET, check, check_device
+from study.run.cluster import QUIET, check_resources, check_device
 from study.spec import ResourcesSection
 from trainables import InputError
 import os
@@ -41,7 +41,7 @@ ray.init(num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False,
          object_store_memory=100 * 1024**2)
 check_device(ResourcesSection())
 resources = ResourcesSection(gpus_per_trial=0.5)
-check(resources, ray.cluster_resources())
+check_resources(resources, ray.cluster_resources())
 try:
     check_device(resources)
 except InputError as error:
@@ -122,7 +122,7 @@ def test_an_error_of_ray_becomes_a_sentence_and_unknown_ones_are_in_the_log(fake
         connected(ResourcesSection(address="host:6379"), log, told.append),
     ):
         pass
-    assert told == [f"what Ray itself said is in {log}"]
+    assert told == [f"the output of Ray is in {log}"]
     assert log.read_text().endswith("Exception: first line\nthe reason\n")
 
 
@@ -157,7 +157,7 @@ def test_a_cluster_in_the_environment_that_is_not_joined_is_spoken_of(fake_ray, 
     for address in ("local", "auto", "10.0.0.8:6379"):
         with connected(ResourcesSection(address=address), notify=told.append):
             pass
-    assert told == ["this starts a Ray of its own; --address auto joins the cluster of RAY_ADDRESS"]
+    assert told == ["starting a local Ray; --address auto joins the cluster of RAY_ADDRESS"]
 
 
 def say_much():
@@ -187,7 +187,7 @@ def test_what_ray_prints_is_kept_off_the_terminal(fake_ray, tmp_path, capfd):
     for line in ("(raylet) a node died", "[rpc_client.h:204] from C++"):
         assert said.count(line) == 2
     assert sum("a traceback of Tune's" in line for line in said) == 2
-    assert told == [f"what Ray itself said is in {log}"]
+    assert told == [f"the output of Ray is in {log}"]
 
 
 def test_a_ray_that_says_nothing_leaves_no_log(fake_ray, tmp_path):
@@ -238,7 +238,7 @@ def test_a_machine_that_leaves_is_spoken_of_once(monkeypatch):
     nodes.machines.remove("10.0.0.3")
     for _ in range(3):
         watch.look()
-    told = "has left the cluster: its trials go on elsewhere"
+    told = "has left the cluster: its trials continue elsewhere"
     assert nodes.told == [f"machine 10.0.0.3 {told}"]
     nodes.known.append("10.0.0.9")
     nodes.machines.append("10.0.0.9")
@@ -246,7 +246,7 @@ def test_a_machine_that_leaves_is_spoken_of_once(monkeypatch):
     nodes.machines.remove("10.0.0.9")
     nodes.cpus = 0.5
     watch.look()
-    waits = ", when one joins that has what a trial asks for"
+    waits = ", once a machine joins that is large enough for a trial"
     assert nodes.told[1:] == [f"machine 10.0.0.9 {told}{waits}"]
 
 
@@ -269,8 +269,10 @@ def test_what_a_program_cannot_do_without_is_spoken_of_when_it_falls_silent(
     for _ in range(SILENT_LOOKS + 2):
         watch.look()
     (told,) = nodes.told
-    assert told.startswith(f"{name} ({address}) does not answer (gone). If it stays so, Ray ends")
-    assert told.endswith("run the same command to go on.")
+    assert told.startswith(
+        f"{name} ({address}) does not answer (gone). Without an answer, Ray ends"
+    )
+    assert told.endswith("run the same command to continue.")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch sees a GPU here")
@@ -280,7 +282,7 @@ def test_gpus_that_torch_cannot_use_are_refused():
     )
     assert found.returncode == 0, found.stderr
     assert found.stdout.startswith("resources.gpus_per_trial = 0.5, but torch sees no GPU")
-    assert found.stdout.rstrip().endswith("set it to 0.")
+    assert found.stdout.rstrip().endswith("set the key to 0.")
 
 
 @pytest.mark.parametrize(
@@ -292,7 +294,7 @@ def test_gpus_that_torch_cannot_use_are_refused():
 )
 def test_more_than_the_cluster_has_is_refused_with_both_numbers(asked, wanted):
     with pytest.raises(InputError) as caught:
-        check(ResourcesSection(**asked), {"CPU": 2.0})
+        check_resources(ResourcesSection(**asked), {"CPU": 2.0})
     assert wanted in str(caught.value)
 
 
@@ -430,6 +432,6 @@ def test_a_cluster_that_asks_for_a_token_is_joined_with_it_and_may_lose_a_machin
     os.kill(worker, signal.SIGKILL)
     joined, lost, waited, where = driver.communicate(timeout=180)[1].splitlines()
     assert (driver.returncode, joined, waited) == (0, "2 CPUs", "True")
-    assert re.fullmatch(r"machine \S+ has left the cluster: its trials go on elsewhere", lost)
-    assert where == f"what Ray itself said is in {log}"
+    assert re.fullmatch(r"machine \S+ has left the cluster: its trials continue elsewhere", lost)
+    assert where == f"the output of Ray is in {log}"
     assert "Raylet is terminated" in log.read_text()

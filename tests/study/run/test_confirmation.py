@@ -21,9 +21,9 @@ from study.ledger import Ledger
 from study.run.confirmation import (
     ConfirmationTrials,
     confirmation_queue,
-    cut,
-    parts_of_each,
-    rounds,
+    confirmation_rounds,
+    part_counts,
+    split_evenly,
 )
 from trainables import find_learner
 
@@ -126,7 +126,7 @@ def test_trials_tuned_on_other_seeds_do_not_choose(tmp_path):
 @given(st.lists(st.integers(), min_size=1, max_size=40, unique=True), st.data())
 def test_seeds_are_spread_over_parts_that_differ_by_at_most_one(seeds, data):
     parts = data.draw(st.integers(1, len(seeds)))
-    found = cut(seeds, parts)
+    found = split_evenly(seeds, parts)
     sizes = [len(part) for part in found]
     assert [seed for part in found for seed in part] == seeds
     assert len(found) == parts
@@ -166,7 +166,7 @@ def test_pending_trials_fill_the_slots_and_hold_each_seed_once(tmp_path, slots, 
     ],
 )
 def test_the_methods_of_the_last_round_share_the_slots(methods, slots, expected):
-    assert parts_of_each(methods, slots) == expected
+    assert part_counts(methods, slots) == expected
 
 
 def test_pending_trials_are_of_the_confirmation(tmp_path):
@@ -268,7 +268,7 @@ def hot(work):
 def confirm_all(spec, ledger, slots, learn):
     """Run a confirmation as a run does, round by round; return the seeds of each trial."""
     asked, run = [], make_run(spec, ledger, slots)
-    for queue in rounds(run.study, slots):
+    for queue in confirmation_rounds(run.study, slots):
         asked += [entry.seeds for entry in queue]
         Tune(ConfirmationTrials(run, queue), learn).run()
     return asked

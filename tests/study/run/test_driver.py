@@ -14,7 +14,7 @@ from study.check import resolve
 from study.interruption import Interrupted
 from study.ledger import Ledger
 from study.run.confirmation import confirmation_queue
-from study.run.driver import Halt, Watch, fit, system_error
+from study.run.driver import Halt, SourceScheduler, fit, system_error
 from study.spec import ResourcesSection
 from trainables.errors import MachineError
 
@@ -34,7 +34,7 @@ def method_of(spec):
 
 
 def lose(tune, trial, **changes):
-    tune.source.lost(trial, {**KILLED, **changes})
+    tune.source.handle_loss(trial, {**KILLED, **changes})
 
 
 def test_a_lost_trial_goes_on_with_what_it_was_and_ends_as_if_nothing_had_been(tmp_path):
@@ -43,7 +43,7 @@ def test_a_lost_trial_goes_on_with_what_it_was_and_ends_as_if_nothing_had_been(t
     lose(tune, first)
     (claim,) = source.ledger.running()
     assert [loss["reason"] for loss in claim.losses] == ["it was killed"]
-    assert source.console.said == [f"{claim.folder}: it was killed; it goes on from its last task"]
+    assert source.console.said == [f"{claim.folder}: it was killed; continues from its last task"]
     again = tune.ask()
     assert tune.asked[again] == tune.asked[first]
     tune.end(again, Run())
@@ -124,8 +124,8 @@ def test_a_trial_of_the_sweep_that_is_given_up_has_failed_and_the_sweep_goes_on(
 def test_a_trial_that_goes_on_reports_no_task_twice(tmp_path):
     sweep = make_sweep(make_spec(), "replay", Ledger(tmp_path))
     tune, heard = Tune(sweep), []
-    real = sweep.reported
-    sweep.reported = lambda entry, task, score: heard.append(task) or real(entry, task, score)
+    real = sweep.after_task
+    sweep.after_task = lambda entry, task, score: heard.append(task) or real(entry, task, score)
     trial = tune.ask()
     reports = list(Run(0.7).reports(tune.asked[trial]["work"], ["average_accuracy"]))
     sweep.on_trial_result(trial, reports[1])
@@ -151,7 +151,7 @@ def test_a_worker_stopped_for_memory_is_a_loss_of_its_own_trial_alone(tmp_path):
     names = {"aa": tune.ask(), "bb": tune.ask()}
     for name, trial in names.items():
         source.trials[trial].actor = actor(name)
-    source.stopped_for_memory(killed_for_memory("bb"))
+    source.handle_memory_stop(killed_for_memory("bb"))
     assert source.trials == {}
     lost = {e.seeds: e.losses for e in source.ledger.running()}
     assert [len(found) for found in lost.values()] == [0, 1]
@@ -275,7 +275,7 @@ def test_the_error_that_tune_keeps_is_read_and_a_file_that_was_cut_off_is_none(t
     raised = RayTaskError("save", "Traceback", OSError(28, "full", "/x")).as_instanceof_cause()
     file.write_bytes(ray.cloudpickle.dumps(raised))
     kept = SimpleNamespace(trial_id=trial, pickled_error_file=str(file), error_file=str(text))
-    watch = Watch(source)
+    watch = SourceScheduler(source)
     watch.on_trial_error(None, kept)
     assert (source.errors[trial].errno, source.errors[trial].filename) == (28, "/x")
     file.write_bytes(file.read_bytes()[:9])
@@ -301,18 +301,18 @@ def quiet(place, minutes=None):
 def test_a_trial_that_is_quiet_for_ten_times_its_usual_task_is_spoken_of_once(tmp_path):
     _, source, trial = quiet(tmp_path)
     source.longest["replay"] = 20.0
-    source.listen(1199.0)
+    source.check_silence(1199.0)
     assert source.console.said == []
     for now in (1201.0, 1500.0):
-        source.listen(now)
+        source.check_silence(now)
     (told,) = source.console.said
     assert told.endswith(
-        "no task has ended for 3 min; its method's longest task took 20 s. "
+        "no task has ended for 3 min; the method's longest task took 20 s. "
         "resources.task_minutes sets a limit."
     )
     source.on_trial_result(trial, {"time_this_iter_s": 300.0})
     source.trials[trial].since = 2000.0
-    source.listen(2500.0)
+    source.check_silence(2500.0)
     assert len(source.console.said) == 1
 
 
@@ -321,9 +321,9 @@ def test_short_tasks_are_not_spoken_of_before_a_minute(usual, patience, tmp_path
     _, source, _ = quiet(tmp_path)
     if usual:
         source.longest["replay"] = usual
-    source.listen(1000.0 + patience)
+    source.check_silence(1000.0 + patience)
     assert source.console.said == []
-    source.listen(1001.0 + patience)
+    source.check_silence(1001.0 + patience)
     assert len(source.console.said) == 1
 
 
@@ -331,7 +331,7 @@ def test_a_trial_that_has_not_started_is_not_waited_for(tmp_path):
     _, source, tune = confirmation(tmp_path)
     tune.ask()
     source.task_minutes = 1.0
-    source.listen(1e9)
+    source.check_silence(1e9)
     assert source.console.said == []
 
 
@@ -340,10 +340,10 @@ def test_a_trial_over_its_time_is_stopped_and_its_seed_has_failed(tmp_path, monk
     monkeypatch.setattr("study.run.driver.ray.kill", stopped.append)
     spec, source, trial = quiet(tmp_path, minutes=5.0)
     source.trials[trial].actor = "worker"
-    source.listen(1299.0)
+    source.check_silence(1299.0)
     assert stopped == []
-    source.listen(1301.0)
-    source.listen(1302.0)
+    source.check_silence(1301.0)
+    source.check_silence(1302.0)
     assert stopped == ["worker"]
     source.on_trial_complete(trial, error=True)
     reason = "lost: no task ended in 5 minutes (resources.task_minutes)"

@@ -15,7 +15,7 @@ import pytest
 from plugged import describe, on_path
 from runs import command, entries, run_here, sets, sums
 
-from study.interruption import Interrupted, heed, heeded
+from study.interruption import Interrupted, handle_signals, stopping_in_order
 from study.ledger import Ledger
 
 # Replay that waits in the second task of a trial once as many trials are finished as a file says:
@@ -170,7 +170,7 @@ def test_a_study_may_end_before_ray_has_started(place):
 
 
 def test_the_second_signal_is_obeyed_at_once():
-    with heeded():
+    with stopping_in_order():
         with pytest.raises(Interrupted) as caught:
             signal.raise_signal(signal.SIGTERM)
         assert (caught.value.status, str(caught.value)) == (143, " by SIGTERM")
@@ -186,7 +186,7 @@ def bare() -> None:
 
 
 def test_a_signal_that_ray_makes_a_bare_interrupt_of_is_known_all_the_same():
-    with pytest.raises(Interrupted) as caught, heeded():
+    with pytest.raises(Interrupted) as caught, stopping_in_order():
         bare()
     assert caught.value.status == 143
 
@@ -194,8 +194,8 @@ def test_a_signal_that_ray_makes_a_bare_interrupt_of_is_known_all_the_same():
 def test_what_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
     try:
-        with heeded():
-            heed()
+        with stopping_in_order():
+            handle_signals()
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)

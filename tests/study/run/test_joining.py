@@ -17,7 +17,7 @@ from ray._private import services
 from ray.exceptions import AuthenticationError, RpcError
 
 from study.run import joining
-from study.run.joining import check_head, check_temporary_folder, explained, silence_of
+from study.run.joining import check_head, check_temporary_folder, connection_error, silence_of
 from trainables.errors import InputError, MachineError
 
 SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of HTTP/2: no content, type 4
@@ -96,7 +96,7 @@ def test_a_head_answers_in_http2_and_nothing_else_does(closed, monkeypatch):
     answers = [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH\r\n", b"", b"\x00\x00\x18"]
     for answer in answers:
         with listening(answer) as port:
-            assert silence_of(f"127.0.0.1:{port}") == "something else does"
+            assert silence_of(f"127.0.0.1:{port}") == "another program does"
     with listening(None) as port:
         assert silence_of(f"127.0.0.1:{port}") == "timed out"
     assert silence_of(f"127.0.0.1:{closed}") == "Connection refused"
@@ -123,7 +123,7 @@ def test_an_address_where_nobody_is_gets_a_sentence(closed, monkeypatch):
     told = str(caught.value)
     assert told.startswith(f"resources.address = '127.0.0.1:{closed}': no Ray cluster answers")
     assert "(Connection refused)" in told
-    assert "'auto' finds that of this machine" in told
+    assert "'auto' finds the cluster of this machine" in told
 
 
 def test_the_file_of_a_cluster_that_is_gone_is_not_believed(closed, tmp_path, monkeypatch):
@@ -179,7 +179,7 @@ def test_a_temporary_folder_is_a_whole_path(named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv("TMPDIR", named)
-    with pytest.raises(InputError, match=r"ray', in whatever folder.*such as /tmp"):
+    with pytest.raises(InputError, match=r"ray' is not an absolute path.*such as /tmp"):
         check_temporary_folder()
     assert list(tmp_path.iterdir()) == []
 
@@ -220,10 +220,10 @@ SAID = {
     "no token file": (
         AuthenticationError("RAY_AUTH_TOKEN_PATH is set but file cannot be opened: /x"),
         InputError,
-        "no token .* RAY_AUTH_TOKEN_PATH",
+        "RAY_AUTH_TOKEN_PATH names holds no readable token",
     ),
-    "another server": (OTHER, InputError, "no head of a Ray cluster"),
-    "another machine": (NO_NODE, InputError, "this machine is not part of that cluster"),
+    "another server": (OTHER, InputError, "not the head of a Ray cluster"),
+    "another machine": (NO_NODE, InputError, "this machine is not part of the cluster"),
     "versions": (VERSIONS, MachineError, r"Ray: 2.59.0 .* Python: 3.11.7\. Install the same"),
     "a long name": (SOCKET, MachineError, "temporary folder, /tmp/mine/ray, is too long.*RAY_TMP"),
     "a home": (
@@ -261,7 +261,7 @@ def test_what_ray_says_becomes_a_sentence(name, wrapped, monkeypatch):
         outer = ConnectionError("Failed to connect to Ray cluster at 10.0.0.7:6379")
         outer.__cause__ = error
         error = outer
-    found = explained(error, "10.0.0.7:6379")
+    found = connection_error(error, "10.0.0.7:6379")
     assert type(found) is kind
     assert "\n" not in str(found)
     assert str(found).endswith(".")
@@ -272,8 +272,10 @@ def test_what_ray_says_becomes_a_sentence(name, wrapped, monkeypatch):
 
 def test_an_error_of_no_known_kind_says_that_a_token_may_be_missing():
     error = RuntimeError("out of luck")
-    assert "If it asks for a token, set RAY_AUTH_MODE=token" in str(explained(error, "auto"))
-    assert "token" not in str(explained(error, "local"))
+    assert "If the cluster asks for a token, set RAY_AUTH_MODE=token" in str(
+        connection_error(error, "auto")
+    )
+    assert "token" not in str(connection_error(error, "local"))
 
 
 # -- the real Ray
@@ -296,7 +298,7 @@ def start(address: str, **environment: str) -> str:
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is no home")
 def test_ray_that_cannot_start_says_which_folder_it_is(tmp_path):
     told = start("local", HOME="/proc")
-    assert told.startswith("MachineError Ray keeps a token in the home folder (/proc)")
+    assert told.startswith("MachineError Ray cannot keep a token in the home folder (/proc)")
     long = tmp_path / ("x" * 90)
     told = start("local", HOME=str(tmp_path), RAY_TMPDIR=str(long))
     assert told.startswith(f"MachineError the name of Ray's temporary folder, {long}/ray, is too")

@@ -7,7 +7,7 @@ import errno
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayTaskError
 
-from study.run.losses import concluded, given_up, in_a_row, loss_of, stopped_workers
+from study.run.losses import final_reason, is_given_up, loss_of, losses_in_a_row, stopped_workers
 
 # as Ray 2.60 words them
 DIED = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "
@@ -112,7 +112,7 @@ def losses(*found):
     ],
 )
 def test_losses_are_counted_since_the_last_task_that_ended(found, row):
-    assert in_a_row(losses(*found)) == row
+    assert losses_in_a_row(losses(*found)) == row
 
 
 @pytest.mark.parametrize(
@@ -129,12 +129,12 @@ def test_losses_are_counted_since_the_last_task_that_ended(found, row):
     ],
 )
 def test_a_trial_is_given_up_when_it_does_not_get_on(found, alone, several):
-    assert given_up(losses(*found), divisible=False) is alone
-    assert given_up(losses(*found), divisible=True) is several
+    assert is_given_up(losses(*found), divisible=False) is alone
+    assert is_given_up(losses(*found), divisible=True) is several
 
 
 def test_why_a_trial_was_given_up_names_the_last_reason_and_how_often():
-    assert concluded(losses(("worker", 1))) == "lost: x"
-    assert concluded(losses(("worker", 0), ("worker", 1), ("worker", 1))) == (
+    assert final_reason(losses(("worker", 1))) == "lost: x"
+    assert final_reason(losses(("worker", 0), ("worker", 1), ("worker", 1))) == (
         "lost 2 times without finishing a task: x"
     )

@@ -81,7 +81,7 @@ def test_results_on_other_data_are_not_mixed_and_are_not_lost(tmp_path):
     on_second, said = run(place, second, more)
     (told,) = (line for line in said if "other data" in line)
     assert told.startswith(
-        f"{len(entries)} trials in the ledger learnt other data than those given"
+        f"{len(entries)} trials in the ledger learnt other data than the current ones"
     )
     assert sorted(scores(on_second)) == [100, 101, 102, 103, 104]
     alone, _ = run(tmp_path / "alone", second, more)

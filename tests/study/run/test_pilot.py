@@ -14,7 +14,7 @@ from study.check import resolve
 from study.folder import Folder, StackSize
 from study.run import phases as runner
 from study.run import pilot
-from study.run.pilot import Pilot, measure, pilot_work, sizes
+from study.run.pilot import Pilot, pilot_work, run_pilot, stack_sizes
 from study.state import Study
 from trainables import find_learner
 from trainables.engine.course import Course
@@ -56,11 +56,11 @@ def test_sizes_worth_timing(seeds, limit, worth, phase, monkeypatch):
     first = {"tune": 0, "confirm": 5000}
     counts = dict.fromkeys(first, 1) | {phase: seeds}
     changes = {f"{p}.seeds": {"first": first[p], "count": counts[p]} for p in first}
-    assert sizes(*quick(changes=changes)) == worth
+    assert stack_sizes(*quick(changes=changes)) == worth
 
 
 def test_a_given_size_is_the_only_one_worth_timing():
-    assert sizes(*quick(changes={"resources.seeds_per_stack": 7})) == [7]
+    assert stack_sizes(*quick(changes={"resources.seeds_per_stack": 7})) == [7]
 
 
 def test_the_fastest_is_that_with_the_most_seed_steps_a_second():
@@ -71,8 +71,8 @@ def test_the_fastest_is_that_with_the_most_seed_steps_a_second():
 def test_the_end_of_a_task_counts_among_its_steps():
     """A hundred steps: 10 s and 4 s alone, 5 s and 12 s in pairs, which is 14 s against 17 s."""
     ends = {1: 4.0, 2: 12.0}
-    assert Pilot({1: 10.0, 2: 20.0}, ends=ends, steps=100.0).fastest == 1
-    assert Pilot({1: 10.0, 2: 20.0}, ends=ends, steps=300.0).fastest == 2
+    assert Pilot({1: 10.0, 2: 20.0}, end_seconds=ends, steps=100.0).fastest == 1
+    assert Pilot({1: 10.0, 2: 20.0}, end_seconds=ends, steps=300.0).fastest == 2
 
 
 def test_one_seed_at_a_time_where_nothing_could_be_timed():
@@ -90,15 +90,15 @@ def timed(monkeypatch, seconds):
         return seconds[size], 10 * seconds[size], 3.0
 
     monkeypatch.setattr(pilot, "Course", lambda work, seeds, data, device: len(seeds))
-    monkeypatch.setattr(pilot, "_timed", time)
+    monkeypatch.setattr(pilot, "_time_training", time)
     return tried
 
 
 def test_rates_are_seeds_over_time(monkeypatch):
     timed(monkeypatch, {1: 0.1, 2: 0.1, 5: 1.0})
-    found = measure(None, [1, 2, 5], {})
+    found = run_pilot(None, [1, 2, 5], {})
     assert found.rates == pytest.approx({1: 10.0, 2: 20.0, 5: 5.0})
-    assert found.ends == pytest.approx({1: 1.0, 2: 0.5, 5: 2.0})
+    assert found.end_seconds == pytest.approx({1: 1.0, 2: 0.5, 5: 2.0})
     assert found.steps == 3.0
 
 
@@ -106,7 +106,7 @@ def test_a_size_that_takes_long_is_the_last(monkeypatch):
     tried = timed(monkeypatch, {1: 0.1, 2: 0.1, 5: 1.0})
     clock = iter([0.0, 1.0, 1.0, 1.0 + 2 * pilot.LONG])
     monkeypatch.setattr(pilot.time, "perf_counter", lambda: next(clock))
-    assert measure(None, [1, 2, 5], {}).problem == ""
+    assert run_pilot(None, [1, 2, 5], {}).problem == ""
     assert tried == [1, 2]
 
 
@@ -116,7 +116,7 @@ ERRORS = [MemoryError("full"), torch.OutOfMemoryError("full"), ValueError("full"
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_a_size_that_cannot_be_trained_ends_the_pilot_with_what_was_timed(monkeypatch, error):
     tried = timed(monkeypatch, {1: 0.1, 2: 0.1, 5: error})
-    found = measure(None, [1, 2, 5, 10], {})
+    found = run_pilot(None, [1, 2, 5, 10], {})
     assert tried == [1, 2, 5]
     assert list(found.rates) == [1, 2]
     assert found.problem == f"{type(error).__name__}: full"
@@ -128,13 +128,13 @@ def test_a_learner_that_raises_at_once_is_a_problem_and_no_error(data, monkeypat
         raise ValueError("too hot")
 
     monkeypatch.setattr(find_learner("finetune"), "observe", broken)
-    assert measure(assignment(), [1, 2], data) == Pilot({}, "ValueError: too hot")
+    assert run_pilot(assignment(), [1, 2], data) == Pilot({}, "ValueError: too hot")
 
 
 @pytest.mark.parametrize("name", ["finetune", "joint", "replay", "ewc"])
 def test_every_learner_can_be_timed(name, data, monkeypatch):
     monkeypatch.setattr(pilot, "SECONDS", 0.002)
-    rates = measure(assignment(name=name), [1, 2], data).rates
+    rates = run_pilot(assignment(name=name), [1, 2], data).rates
     assert list(rates) == [1, 2]
     assert all(rate > 0 for rate in rates.values())
 
@@ -143,12 +143,12 @@ def test_a_task_free_stream_can_be_timed(data, monkeypatch):
     monkeypatch.setattr(pilot, "SECONDS", 0.002)
     monkeypatch.setattr(Learner, "begin_task", None)
     work = assignment(name="replay", changes={"study.scenario": "task_free"})
-    assert measure(work, [2], data).rates[2] > 0
+    assert run_pilot(work, [2], data).rates[2] > 0
 
 
 def test_a_batch_larger_than_the_task_can_be_timed(data, monkeypatch):
     monkeypatch.setattr(pilot, "SECONDS", 0.002)
-    assert measure(assignment(batch_size=100_000), [1], data).rates[1] > 0
+    assert run_pilot(assignment(batch_size=100_000), [1], data).rates[1] > 0
 
 
 @pytest.mark.parametrize(("epochs", "batch_size"), [(1, 16), (3, 50), (2, 100_000)])
@@ -192,7 +192,7 @@ def test_the_stream_of_the_study_is_timed_and_that_of_the_sweep_when_asked_for(
 # -- the pilot of a run
 
 
-def stack_sizes(folder, spec, found):
+def chosen_sizes(folder, spec, found):
     """Decide on stack sizes as a run does, with pilots that find this; return what was timed."""
     timed, console = [], Silent()
 
@@ -201,7 +201,7 @@ def stack_sizes(folder, spec, found):
         return {method.name: found[method.name] for method in methods}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "_pilots", pilots)
+        patch.setattr(runner, "_run_pilots", pilots)
         sizes = runner._stack_sizes(Study(resolve(spec, "x"), folder, folder.ledger()), {}, console)
     return sizes, timed, console.said
 
@@ -212,18 +212,18 @@ ON_GPU = {"resources.gpus_per_trial": 1}
 
 def test_what_a_pilot_finds_is_kept_and_not_timed_again(tmp_path):
     folder, spec, _ = admit(tmp_path)
-    sizes, timed, said = stack_sizes(folder, spec, BOTH)
+    sizes, timed, said = chosen_sizes(folder, spec, BOTH)
     assert (sizes, timed) == ({"finetune": 2, "replay": 1}, [("cpu", ["finetune", "replay"])])
     assert said == ["pilot: timing stack sizes of finetune, replay"]
     stack = StackSize(size=2, device="cpu", seed_steps_per_second=BOTH["finetune"].rates)
     assert Folder.open(tmp_path)[0].facts.stacks["finetune"] == stack
-    again, timed, said = stack_sizes(Folder.open(tmp_path)[0], spec, {})
+    again, timed, said = chosen_sizes(Folder.open(tmp_path)[0], spec, {})
     assert (again, timed, said) == (sizes, [("cpu", [])], [])
 
 
 def test_a_given_size_is_taken_without_a_pilot(tmp_path):
     folder, spec, _ = admit(tmp_path, {"resources.seeds_per_stack": 3})
-    sizes, timed, said = stack_sizes(folder, spec, {})
+    sizes, timed, said = chosen_sizes(folder, spec, {})
     assert (sizes, timed, said) == ({"finetune": 3, "replay": 3}, [], [])
     assert folder.facts.stacks == {}
 
@@ -231,27 +231,27 @@ def test_a_given_size_is_taken_without_a_pilot(tmp_path):
 def test_a_method_whose_pilot_failed_runs_one_seed_at_a_time_and_nothing_is_kept(tmp_path):
     folder, spec, _ = admit(tmp_path)
     found = {**BOTH, "replay": Pilot({}, "ValueError: too hot")}
-    sizes, _, said = stack_sizes(folder, spec, found)
+    sizes, _, said = chosen_sizes(folder, spec, found)
     assert sizes == {"finetune": 2, "replay": 1}
     assert said[1:] == ["methods.replay: its pilot failed (ValueError: too hot)"]
     assert list(folder.facts.stacks) == ["finetune"]
-    _, timed, _ = stack_sizes(folder, spec, BOTH)
+    _, timed, _ = chosen_sizes(folder, spec, BOTH)
     assert timed == [("cpu", ["replay"])]
 
 
 def test_a_pilot_that_ended_early_keeps_what_it_timed(tmp_path):
     folder, spec, _ = admit(tmp_path)
     found = {**BOTH, "replay": Pilot({1: 1.0, 2: 2.0}, "OutOfMemoryError: full")}
-    sizes, _, said = stack_sizes(folder, spec, found)
+    sizes, _, said = chosen_sizes(folder, spec, found)
     assert sizes["replay"] == folder.facts.stacks["replay"].size == 2
     assert len(said) == 1
 
 
 def test_a_size_timed_on_another_kind_of_device_is_not_used(tmp_path):
     folder, spec, _ = admit(tmp_path)
-    stack_sizes(folder, spec, BOTH)
+    chosen_sizes(folder, spec, BOTH)
     folder, spec, _ = admit(tmp_path, ON_GPU)
-    sizes, timed, _ = stack_sizes(folder, spec, {**BOTH, "replay": Pilot({1: 1.0, 5: 9.0})})
+    sizes, timed, _ = chosen_sizes(folder, spec, {**BOTH, "replay": Pilot({1: 1.0, 5: 9.0})})
     assert timed == [("cuda", ["finetune", "replay"])]
     assert sizes["replay"] == 5
     assert folder.facts.stacks["replay"].device == "cuda"
@@ -268,7 +268,7 @@ def test_steps_are_timed_when_there_is_something_to_remember(scenario, data, mon
         return real(self, batch)
 
     monkeypatch.setattr(kind, "observe", observe)
-    measure(assignment(name="replay", changes={"study.scenario": scenario}), [1], data)
+    run_pilot(assignment(name="replay", changes={"study.scenario": scenario}), [1], data)
     tasks = [task for task, _ in seen]
     assert tasks[: pilot.WARM_UP] == [0] * pilot.WARM_UP
     assert set(tasks[pilot.WARM_UP :]) == {1}
@@ -278,15 +278,15 @@ def test_steps_are_timed_when_there_is_something_to_remember(scenario, data, mon
 def test_the_time_to_end_a_task_is_not_that_of_its_steps(data, monkeypatch):
     monkeypatch.setattr(pilot, "SECONDS", 0.01)
     monkeypatch.setattr(find_learner("finetune"), "end_task", lambda self, task: sleep(0.5))
-    found = measure(assignment(), [2], data)
-    assert found.ends[2] == pytest.approx(0.25, rel=0.1)
+    found = run_pilot(assignment(), [2], data)
+    assert found.end_seconds[2] == pytest.approx(0.25, rel=0.1)
     assert found.rates[2] > 2 / 0.1
 
 
 def test_a_stream_of_one_task_can_be_timed(data, monkeypatch):
     monkeypatch.setattr(pilot, "SECONDS", 0.002)
     work = dataclasses.replace(assignment(), tasks=1)
-    assert measure(work, [1], data).rates[1] > 0
+    assert run_pilot(work, [1], data).rates[1] > 0
 
 
 def test_a_learner_with_a_loop_of_its_own_is_known(monkeypatch):
@@ -317,14 +317,14 @@ class Waiting:
 @pytest.mark.parametrize(
     ("minutes", "waits", "late", "said"),
     [
-        (None, [600.0, None], [], ["pilot: nothing from slow for 10 min."]),
+        (None, [600.0, None], [], ["pilot: no result of slow for 10 min."]),
         (2.0, [240.0], ["b"], []),
     ],
 )
 def test_a_pilot_that_does_not_end_is_spoken_of_or_stopped(minutes, waits, late, said, monkeypatch):
     console, stand_in = Silent(), Waiting({"a"})
     monkeypatch.setattr(runner, "ray", stand_in)
-    assert runner._late({"a": "quick", "b": "slow"}, minutes, console) == late
+    assert runner._late_pilots({"a": "quick", "b": "slow"}, minutes, console) == late
     assert stand_in.waits == waits
     assert stand_in.cancelled == [(reference, True) for reference in late]
     assert console.said == said

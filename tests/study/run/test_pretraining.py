@@ -21,7 +21,7 @@ from without_ray import fit_here, without_ray
 from search_spaces import SPACES
 from study.changes import changes
 from study.check import resolve
-from study.first_tasks import before_confirmation, before_sweeps
+from study.first_tasks import first_tasks_of_confirmation, first_tasks_of_sweeps
 from study.folder import Folder
 from study.ledger import PRETRAINING, Ledger
 from study.plan import plan
@@ -340,7 +340,7 @@ def test_a_trial_that_is_tested_within_tasks_learns_the_first_itself(tmp_path):
 
 def test_seeds_are_spread_over_the_slots_and_kept_by_the_stack(tmp_path):
     spec = make_spec({**STUDY, "tune.seeds": [0, 1, 2, 3, 4], "tune.trials": 1})
-    (shared,) = before_sweeps(make_study(spec, Ledger(tmp_path)))
+    (shared,) = first_tasks_of_sweeps(make_study(spec, Ledger(tmp_path)))
     cases = [(1, 9, [5]), (2, 9, [3, 2]), (4, 9, [2, 1, 1, 1]), (9, 9, [1] * 5)]
     cases += [(1, 5, [5]), (1, 4, [3, 2]), (2, 2, [2, 2, 1]), (1, 1, [1] * 5)]
     for slots, stack, sizes in cases:
@@ -366,7 +366,7 @@ def test_a_sweep_shares_a_pretraining_that_does_not_depend_on_what_it_searches(
     fixed = {name: value for name, value in QUICK.items() if name != option}
     methods = {"founded": {"fixed": fixed, "space": {option: given}}}
     spec = make_spec({**STUDY, "methods": methods})
-    shared = before_sweeps(make_study(spec, Ledger(tmp_path)))
+    shared = first_tasks_of_sweeps(make_study(spec, Ledger(tmp_path)))
     assert [name for each in shared for name in each.methods] == wanted
 
 
@@ -374,7 +374,7 @@ def test_of_three_pretrainings_on_two_slots_the_last_is_cut(tmp_path):
     rates = {f"p{i}": {"learner": "founded", "fixed": {"pretrain_lr": 0.01 * i}} for i in (1, 2, 3)}
     changes = {"methods": rates, "study.reference": "p1", "tune.seeds": [0, 1], "tune.trials": 1}
     spec = make_spec({**STUDY, **changes})
-    wanted = before_sweeps(make_study(spec, Ledger(tmp_path)))
+    wanted = first_tasks_of_sweeps(make_study(spec, Ledger(tmp_path)))
     queue = pretraining_queue(make_run(spec, Ledger(tmp_path)), wanted)
     assert [entry.seeds for entry, _ in queue] == [(0, 1), (0, 1), (0,), (1,)]
 
@@ -385,11 +385,11 @@ def test_a_plan_counts_a_shared_first_task_once(tmp_path, monkeypatch):
     """
     asked = []
 
-    def measure(work, sizes, data, device):
+    def run_pilot(work, sizes, data, device):
         asked.append(work)
         return Pilot({1: 10.0 if work.tasks is None else 2.0})
 
-    monkeypatch.setattr("study.plan.measure", measure)
+    monkeypatch.setattr("study.plan.run_pilot", run_pilot)
     found = plan(make_spec(STUDY), "own.toml", tmp_path / "small", Path())
     assert [(row["method"], row["seconds"]) for row in found["methods"]] == [
         ("founded", (3 * 2 + 3) * 4 * 5 / 10.0),
@@ -407,7 +407,7 @@ def test_a_plan_counts_a_shared_first_task_once(tmp_path, monkeypatch):
 
 def test_a_plan_leaves_first_tasks_to_a_method_that_searches_them(tmp_path, monkeypatch):
     """Six of its own in the sweep; the confirmation is planned as if published values were best."""
-    monkeypatch.setattr("study.plan.measure", lambda *given: Pilot({1: 10.0}))
+    monkeypatch.setattr("study.plan.run_pilot", lambda *given: Pilot({1: 10.0}))
     space = {"pretrain_lr": {"low": 1e-3, "high": 1e-2, "log": True}}
     methods = {
         "founded": {"fixed": QUICK},
@@ -455,8 +455,8 @@ def test_data_are_prepared_once_for_all_trials(tmp_path, monkeypatch):
 
 def test_nothing_is_wanted_of_a_study_that_is_not_tuned(tmp_path):
     spec = make_spec({**STUDY, "tune.trials": 0})
-    assert before_sweeps(make_study(spec, Ledger(tmp_path))) == []
-    (shared,) = before_confirmation(make_study(spec, Ledger(tmp_path)))
+    assert first_tasks_of_sweeps(make_study(spec, Ledger(tmp_path))) == []
+    (shared,) = first_tasks_of_confirmation(make_study(spec, Ledger(tmp_path)))
     assert shared.work.seeds == (100, 101, 102)
 
 
@@ -511,7 +511,7 @@ def test_a_pretraining_with_an_unknown_option_is_refused_with_its_learner(monkey
 
 
 def test_no_method_can_have_the_name_of_pretrainings():
-    with pytest.raises(InputError, match="is no name"):
+    with pytest.raises(InputError, match="is not a valid name"):
         make_spec({"methods": {PRETRAINING: {"learner": "replay"}, "replay": {}}})
 
 

@@ -138,7 +138,7 @@ def test_a_plan_notes_what_is_odd(tmp_path, monkeypatch):
     images[:20] = images[20:40]
     data.confirm["test"] = data.confirm["test"] | {"images": images}
     monkeypatch.setattr(StudyData, "load", lambda design, root: data)
-    monkeypatch.setattr(plan, "measure", lambda *of: Pilot({}, "not timed here"))
+    monkeypatch.setattr(plan, "run_pilot", lambda *of: Pilot({}, "not timed here"))
     notes = plan.plan(spec, "small.toml", tmp_path / "small", tmp_path)["notes"]
     assert notes[0] == "digits, test: 20 of 602 samples (3.3%) are copies of others."
 

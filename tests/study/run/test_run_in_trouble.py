@@ -45,7 +45,7 @@ def test_a_killed_worker_goes_on_from_its_last_task(tmp_path):
     _, errors = driver.communicate(timeout=200)
     assert driver.returncode == 0, errors
     assert "its process was killed (SIGKILL" in errors
-    assert "; it goes on from its last task" in errors
+    assert "; continues from its last task" in errors
     ledger = Ledger(place / "small" / "ledger")
     (entry,) = (e for e in ledger.entries("confirm") if e.resumed)
     work = Assignment(**entry.work)
