@@ -30,8 +30,8 @@ def _reported_trials(study: Study, method: str) -> list[Entry]:
 def _left_out(study: Study) -> Iterator[str]:
     if others := study.ledger.entries_of_other_data():
         yield (
-            f"{wording.count(len(others), 'trial')} in this folder learnt other data than those of "
-            "the last run: kept, and in no table."
+            f"{wording.count(len(others), 'trial')} in this folder learnt other data than the last "
+            "run: kept, but not in any table."
         )
     for name, method in study.methods.items():
         # an earlier learner of the method need not be installed any more: its versions are unknown
@@ -40,8 +40,8 @@ def _left_out(study: Study) -> Iterator[str]:
         changed = [e for e in current if e.versions != _current_versions(e)]
         if changed:
             yield (
-                f"{wording.count(len(changed), 'trial')} of {name} ran with other code or another "
-                "version of it: kept, and in no table."
+                f"{wording.count(len(changed), 'trial')} of {name} ran with another version of the "
+                "code: kept, but not in any table."
             )
 
 
@@ -60,8 +60,8 @@ def _differences(entries: Iterable[Entry]) -> Iterator[str]:
     if differing:
         listed = "; ".join(f"{kind} {', '.join(values)}" for kind, values in differing.items())
         yield (
-            f"Trials did not all run with the same ({listed}): their results agree to rounding, "
-            "which training may amplify."
+            f"Trials ran with different versions or devices ({listed}): their results agree up to "
+            "rounding errors, which training may amplify."
         )
 
 
@@ -69,4 +69,4 @@ def _losses(entries: Iterable[Entry]) -> Iterator[str]:
     lost = [entry for entry in entries if entry.losses and entry.state != "failed"]
     if lost:
         listed = "; ".join(f"{entry.folder}, {entry.losses[-1]['reason']}" for entry in lost)
-        yield f"Trials whose worker was lost, and that went on from their last task: {listed}."
+        yield f"Trials that lost a worker and continued from their last task: {listed}."

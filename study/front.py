@@ -37,8 +37,8 @@ def front_study(place: Path) -> str:
     spec = study.spec
     if len(spec.objectives) < 2:
         raise InputError(
-            f"{place}: a front needs two objectives or more, and this study has "
-            f"{spec.objectives[0]} alone. Give more in tune.objectives."
+            f"{place}: a front needs at least two objectives, and this study has only "
+            f"{spec.objectives[0]}. Give more in tune.objectives."
         )
     fronts = dict(_fronts(study))
     if not fronts:

@@ -23,7 +23,7 @@ from study.spec import Spec
 from trainables.engine.assignment import seedless_key
 from trainables.errors import InputError
 
-NOTHING_TO_CONFIRM = "no trial of its sweep gave a configuration to confirm"
+NOTHING_TO_CONFIRM = "no trial of the sweep gave a configuration to confirm"
 DIVERGED = "a loss or an output was not finite"
 
 
@@ -272,7 +272,7 @@ class Confirmation:
             return ""
         trials = self.sweep.entries
         if len(trials) < self.sweep.budget:
-            return "its sweep has not ended"
+            return "the sweep has not ended"
         reasons = dict.fromkeys(reason_of(entry) for entry in self.sweep.failed)
         diverged = sum(entry.state == "diverged" for entry in trials)
         if diverged:
@@ -328,4 +328,4 @@ def _places(entries: Iterable[Entry]) -> Places:
 
 def reason_of(entry: Entry) -> str:
     """Return why a trial failed, in one line."""
-    return entry.reason or (entry.failure.strip().splitlines() or ["no reason is known"])[-1]
+    return entry.reason or (entry.failure.strip().splitlines() or ["the reason is unknown"])[-1]

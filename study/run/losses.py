@@ -34,7 +34,10 @@ def _kind_and_reason(error: BaseException | None, crash: Path, actor: str) -> tu
         if actor:
             return "memory", out_of_memory(text, actor)
         # Ray stops the newest worker, even if another one fills the memory
-        return "worker", f"memory ran out on its node{_memory_in_use(text)} before it had begun"
+        return (
+            "worker",
+            f"memory ran out on its node{_memory_in_use(text)} before the worker had begun",
+        )
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
         problem = os.strerror(error.errno) if error.errno else text.strip().splitlines()[-1]
@@ -48,8 +51,8 @@ def _kind_and_reason(error: BaseException | None, crash: Path, actor: str) -> tu
         return "worker", f"its process {ended}, exit status {status[1]}"
     if isinstance(error, RayActorError):
         killed = "killed (SIGKILL: by hand, or by the system where memory ran out)"
-        return "worker", f"its process was {killed}, or ended itself without a word"
-    return "worker", text.strip().splitlines()[-1] if text.strip() else "nothing is known of why"
+        return "worker", f"its process was {killed}, or ended itself without a message"
+    return "worker", text.strip().splitlines()[-1] if text.strip() else "the reason is unknown"
 
 
 def out_of_memory(text: str, actor: str) -> str:

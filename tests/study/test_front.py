@@ -114,7 +114,7 @@ def test_a_method_without_trials_is_left_out_and_another_is_the_reference(tmp_pa
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"tune.objectives": []}, "needs two objectives or more, and this study has average_acc"),
+        ({"tune.objectives": []}, "needs at least two objectives, and this study has only avera"),
         ({}, "no trial is complete yet"),
     ],
 )

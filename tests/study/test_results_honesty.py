@@ -205,7 +205,7 @@ def test_a_sweep_without_a_configuration_is_a_failure_and_ends_the_study(tmp_pat
     (told,) = study.failures_of("finetune").values()
     (comparison,) = analyse_folder(tmp_path).comparisons
     for text in (told, comparison.reason):
-        assert "no trial of its sweep gave a configuration" in text
+        assert "no trial of the sweep gave a configuration" in text
         assert "2 of 2 trials diverged: a loss or an output was not finite" in text
 
 

@@ -64,7 +64,7 @@ def died(text):
             "disk",
             "a checkpoint could not be written or read (No space left on device: /data/x)",
         ),
-        (None, "", "worker", "nothing is known of why"),
+        (None, "", "worker", "the reason is unknown"),
         (ValueError("first\nlast"), "", "worker", "last"),
     ],
 )
@@ -82,8 +82,8 @@ def test_a_worker_that_had_not_begun_took_no_memory(tmp_path):
     loss = loss_of(RuntimeError(MEMORY), 0, tmp_path / "none")
     assert loss["kind"] == "worker"
     assert loss["reason"] == (
-        "memory ran out on its node (node 10.0.0.7 had 14.18GB of 23.54GB in use) before it had "
-        "begun"
+        "memory ran out on its node (node 10.0.0.7 had 14.18GB of 23.54GB in use) before the "
+        "worker had begun"
     )
 
 
