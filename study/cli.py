@@ -106,11 +106,12 @@ def run(
     from study.mlflow.store import chosen_uri, printable_uri
     from study.run.phases import run_study
 
-    place, uri = dir / spec.study.name, chosen_uri(tracking_uri)
+    place = dir / spec.study.name
     try:
         with stopping_in_order(), Console() as console:
             design = resolve(spec, source)
             try_sweeps(design, source)
+            uri = chosen_uri(tracking_uri)
             finished = run_study(design, place, data_root(data), console, _command(), uri)
     except Interrupted as end:
         warn(f"interrupted{end}: finished trials are kept; run the same command to continue")

@@ -11,7 +11,7 @@ A package that adds a learner has a test module such as this one, and pytest run
 
 The options are those that let the method learn ``split_digits`` in a second or two: real data,
 bundled with scikit-learn. Every scenario that the learner declares is tested, with a stack of three
-seeds on one thread. ``pip install continual-study[testing]`` brings pytest.
+seeds. ``pip install continual-study[testing]`` brings pytest.
 """
 
 from __future__ import annotations

@@ -1,0 +1,70 @@
+"""The conformance suite in the hands of a plug-in's author, as README has it."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainables import learner
+
+README = Path(__file__).parents[2] / "README.md"
+LEARNER = "from trainables.learner import Learner, Training, cross_entropy, option\n"
+KEEPING = 'self.keep("anchor", kind="auxiliary")'
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def conform(tmp_path):
+    """Install a package as README says, with the learner of ``help(Learner)``; run its tests."""
+
+    def conform(method: str) -> subprocess.CompletedProcess[str]:
+        [space] = [block for block in blocks("python") if "SPACE = {" in block]
+        [tests] = [block for block in blocks("python") if "LearnerConformance" in block]
+        [points] = [block for block in blocks("toml") if "entry-points" in block]
+        (tmp_path / "my_package.py").write_text(f"{LEARNER}{method}\nMyLearner = Anchored\n{space}")
+        (tmp_path / "test_my_learner.py").write_text(tests)
+        info = tmp_path / "my_package-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+        groups = re.sub(r'\[project.entry-points."(.*)"\]', r"[\1]", points).replace('"', "")
+        (info / "entry_points.txt").write_text(groups)
+        path = os.pathsep.join([str(tmp_path), str(README.parent)])
+        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        return subprocess.run(
+            [*words, "--rootdir", str(tmp_path), "-W", "error", str(tmp_path)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+        )
+
+    return conform
+
+
+@pytest.fixture
+def method() -> str:
+    """The learner of ``help(Learner)``, under the name of README's entry point."""
+    example = doctest.script_from_examples(learner.Learner.__doc__ or "")
+    return example.replace('"anchored", "', '"mine", "')
+
+
+def test_the_learner_of_the_documentation_conforms(conform, method):
+    done = conform(method)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^\d\d passed", done.stdout, re.MULTILINE)
+
+
+def test_a_learner_that_forgets_to_keep_something_is_found(conform, method):
+    assert KEEPING in method
+    done = conform(method.replace(KEEPING, "pass"))
+    assert done.returncode == 1
+    assert "test_resume_in_a_new_process_equals_uninterrupted" in done.stdout
