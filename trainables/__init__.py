@@ -1,5 +1,6 @@
-"""Learners and what they learn from: networks for stacks of seeds, memories, streams. Imports
-without Ray; torch comes with the first class that is asked for.
+"""Learners, and the networks, replay memories and streams they are built on, for stacks of seeds.
+
+Importing this package loads neither Ray nor torch; torch is loaded with the first class looked up.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from trainables.learner import Learner, Map
     from trainables.streams import Stream
 
-METHODS, SLEEP, SPIKING = (f"trainables.methods{part}" for part in ("", ".sleep", ".spiking"))
+METHODS = "trainables.methods"
+SLEEP, SPIKING = f"{METHODS}.sleep", f"{METHODS}.spiking"
 
 LEARNERS: Registry[Learner] = Registry(
     {
@@ -45,62 +47,70 @@ LEARNERS: Registry[Learner] = Registry(
     }
 )
 
-STREAMS_OF = "trainables.streams"
+STREAM_MODULES = "trainables.streams"
 STREAMS: Registry[Stream] = Registry(
     {
-        "split_digits": f"{STREAMS_OF}.split:SplitDigits",
-        "split_mnist": f"{STREAMS_OF}.split:SplitMNIST",
-        "split_fashion_mnist": f"{STREAMS_OF}.split:SplitFashionMNIST",
-        "split_cifar10": f"{STREAMS_OF}.split:SplitCIFAR10",
-        "permuted_mnist": f"{STREAMS_OF}.transformed:PermutedMNIST",
-        "rotated_mnist": f"{STREAMS_OF}.transformed:RotatedMNIST",
-        "speaker_incremental_shd": f"{STREAMS_OF}.spiking:SpeakerIncrementalSHD",
-        "speaker_incremental_spoken_digits": f"{STREAMS_OF}.spiking:SpeakerIncrementalSpokenDigits",
-        "class_incremental_one_shd": f"{STREAMS_OF}.spiking:ClassIncrementalOneSHD",
-        "class_incremental_one_spoken_digits": (
-            f"{STREAMS_OF}.spiking:ClassIncrementalOneSpokenDigits"
+        "split_digits": f"{STREAM_MODULES}.split:SplitDigits",
+        "split_mnist": f"{STREAM_MODULES}.split:SplitMNIST",
+        "split_fashion_mnist": f"{STREAM_MODULES}.split:SplitFashionMNIST",
+        "split_cifar10": f"{STREAM_MODULES}.split:SplitCIFAR10",
+        "permuted_mnist": f"{STREAM_MODULES}.transformed:PermutedMNIST",
+        "rotated_mnist": f"{STREAM_MODULES}.transformed:RotatedMNIST",
+        "speaker_incremental_shd": f"{STREAM_MODULES}.spiking:SpeakerIncrementalSHD",
+        "speaker_incremental_spoken_digits": (
+            f"{STREAM_MODULES}.spiking:SpeakerIncrementalSpokenDigits"
         ),
-        "progressive_classes_shd": f"{STREAMS_OF}.spiking:ProgressiveClassesSHD",
-        "progressive_classes_spoken_digits": f"{STREAMS_OF}.spiking:ProgressiveClassesSpokenDigits",
+        "class_incremental_one_shd": f"{STREAM_MODULES}.spiking:ClassIncrementalOneSHD",
+        "class_incremental_one_spoken_digits": (
+            f"{STREAM_MODULES}.spiking:ClassIncrementalOneSpokenDigits"
+        ),
+        "progressive_classes_shd": f"{STREAM_MODULES}.spiking:ProgressiveClassesSHD",
+        "progressive_classes_spoken_digits": (
+            f"{STREAM_MODULES}.spiking:ProgressiveClassesSpokenDigits"
+        ),
     }
 )
 
 
 def __getattr__(name: str) -> Any:
-    """Import what the author of a method needs when it is asked for."""
+    """Import ``Learner`` and ``Map`` on first access: both need torch."""
     if name in ("Learner", "Map"):
         return getattr(import_module("trainables.learner"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def learners() -> tuple[dict[str, type[Learner]], list[str]]:
-    """Return every learner by name, ours and those of packages; and a sentence on each of the
-    latter that cannot be used.
+    """Return every learner by name, built-in or from a plug-in, and the error message of each
+    plug-in that cannot be used.
     """
-    found, unusable = plugged_learners()
-    return dict(LEARNERS) | found, unusable
+    plugged, errors = plugged_learners()
+    return dict(LEARNERS) | plugged, errors
 
 
 def plugged_learners() -> tuple[dict[str, type[Learner]], list[str]]:
-    """Return the learners that packages register as ``study.learners`` entry points, by name; and
-    a sentence on each that cannot be used.
+    """Return the learners registered as ``study.learners`` entry points, by name, and the error
+    message of each plug-in that cannot be used.
     """
-    found: dict[str, type[Learner]] = {}
-    unusable: list[str] = []
+    plugged: dict[str, type[Learner]] = {}
+    errors: list[str] = []
     for name in plugins("study.learners"):
         try:
-            found[name] = find_learner(name)
+            plugged[name] = find_learner(name)
         except InputError as error:
-            unusable.append(str(error))
-    return found, unusable
+            errors.append(str(error))
+    return plugged, errors
 
 
 def find_learner(name: str) -> type[Learner]:
-    """Return a learner by name, ours or a package's.
+    """Return a learner by name, built-in or from a plug-in. Only the plug-in of that name is
+    imported.
+
+    >>> find_learner("ewc")
+    <class 'trainables.methods.ewc.EWC'>
 
     Raises:
-        InputError: with the nearest name for one that does not exist; with the cause for a plug-in
-            that cannot be used. A plug-in that nobody asks for is not imported.
+        InputError: the name is unknown (the message gives the nearest known name), or the plug-in
+            cannot be used (the message gives the cause).
     """
     point = find_plugin("study.learners", name, LEARNERS)
     if point is not None:
@@ -119,7 +129,7 @@ def _plugged_learner(point: EntryPoint) -> type[Learner]:
         raise unusable_plugin(point, f"{kind!r} is not a subclass of trainables.Learner")
     for attribute in ("name", "reference"):
         if not isinstance(getattr(kind, attribute, None), str):
-            raise unusable_plugin(point, f"{kind.__name__}.{attribute} is not set to a text")
+            raise unusable_plugin(point, f"{kind.__name__}.{attribute} is not a string")
     if kind.name != point.name:
         raise unusable_plugin(
             point, f"{kind.__name__}.name = '{kind.name}' differs from the entry point's name"
@@ -130,7 +140,11 @@ def _plugged_learner(point: EntryPoint) -> type[Learner]:
 
 
 def find_stream(name: str) -> type[Stream]:
-    """Return a stream by name, or raise :class:`InputError` with the nearest one."""
+    """Return a stream by name.
+
+    Raises:
+        InputError: the name is unknown; the message gives the nearest known name.
+    """
     if name not in STREAMS:
         raise unknown("stream", name, STREAMS)
     return STREAMS[name]
@@ -138,40 +152,48 @@ def find_stream(name: str) -> type[Stream]:
 
 @functools.cache
 def plugins(group: str) -> dict[str, tuple[EntryPoint, ...]]:
-    """Return the entry points of a group by name, without importing what they name."""
-    found: dict[str, tuple[EntryPoint, ...]] = {}
+    """Return the entry points of a group by name, without importing their modules."""
+    points: dict[str, tuple[EntryPoint, ...]] = {}
     for point in entry_points(group=group):
-        found[point.name] = (*found.get(point.name, ()), point)
-    return found
+        points[point.name] = (*points.get(point.name, ()), point)
+    return points
 
 
-def find_plugin(group: str, name: str, ours: Container[str]) -> EntryPoint | None:
-    """Return the one entry point of a name; a name can be taken once, and not one of ours."""
+def find_plugin(group: str, name: str, built_in: Container[str]) -> EntryPoint | None:
+    """Return the entry point of a name, or None.
+
+    Raises:
+        InputError: the name is built in, or several packages register it.
+    """
     points = plugins(group).get(name, ())
-    if points and name in ours:
-        raise unusable_plugin(points[0], f"the name '{name}' is taken by one of ours")
+    if points and name in built_in:
+        raise unusable_plugin(points[0], f"the name '{name}' is built in")
     if len(points) > 1:
-        raise unusable_plugin(points[1], f"the name is taken by {_described(points[0])}")
+        raise unusable_plugin(points[1], f"the name is also registered by {_described(points[0])}")
     return points[0] if points else None
 
 
 def load_plugin(point: EntryPoint) -> Any:
-    """Import what an entry point names; what it prints meanwhile is no result."""
+    """Import the object of an entry point. Output printed during the import goes to stderr, apart
+    from the results of a command.
+    """
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return point.load()
-    except (Exception, SystemExit) as error:  # code of others: anything may be raised
+    except (Exception, SystemExit) as error:  # third-party code may raise anything
         raise unusable_plugin(point, " ".join(f"{type(error).__name__}: {error}".split())) from None
 
 
-def unusable_plugin(point: EntryPoint, why: str) -> InputError:
-    """Return the error for a plug-in that cannot be used: which, whose, why, and what to do."""
-    return InputError(f"{_described(point)} cannot be used: {why}. Mend or uninstall that package.")
+def unusable_plugin(point: EntryPoint, cause: str) -> InputError:
+    """Return the error for a plug-in that cannot be used: its entry point, its package, the cause,
+    and the remedy.
+    """
+    return InputError(f"{_described(point)} cannot be used: {cause}. Fix or uninstall the package.")
 
 
 def _described(point: EntryPoint) -> str:
-    known = point.dist and point.dist.name  # a package without metadata has no name
-    owner = f"{known} {point.dist.version}" if point.dist and known else "an unknown package"
+    package = point.dist and point.dist.name  # empty for a package without metadata
+    owner = f"{package} {point.dist.version}" if point.dist and package else "an unknown package"
     return f"the plug-in '{point.name} = {point.value}' ({point.group}) of {owner}"
 
 

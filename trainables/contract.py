@@ -1,8 +1,8 @@
-"""What a learner hands over, looked at where it comes in: shapes, kinds and ranges, which cost
-nothing to ask for.
+"""Run-time checks of what a learner's methods return: shapes, types and ranges, at no cost.
 
-What breaks the contract is an :class:`InputError` that names the class and the method, what came,
-and what is needed. It ends the trial and is its reason. S seeds, B batch, C outputs.
+A breach of the contract raises an :class:`InputError` that names the class, the method, the value
+returned and the value required; the trial fails with that message as its reason. S seeds, B batch,
+C outputs.
 """
 
 from __future__ import annotations
@@ -17,30 +17,33 @@ from torch import Tensor
 
 from trainables.errors import InputError, unknown
 from trainables.options import Options
-from trainables.stateful import BYTES
+from trainables.stateful import BYTE_KINDS
 from trainables.streams.scenario import SCENARIOS
 
 if TYPE_CHECKING:
     from trainables.learner import Learner
 
-# what a checkpoint gives back: nothing else can be loaded from one
+# the types that torch loads from a checkpoint with weights_only
 PLAIN = (bool, int, float, str, bytes, type(None), torch.dtype, torch.device)
 MAPPINGS, SEQUENCES = (dict, OrderedDict), (list, tuple, set, torch.Size)
 
 
 def misdeclared(kind: type[Learner]) -> str:
-    """Say what is wrong with the attributes of a class of learners; nothing where all is well."""
+    """Return the fault in the class attributes of a learner; empty if there is none."""
     for attribute, example in (("scenarios", '("task", "class")'), ("readouts", '("main",)')):
         names = getattr(kind, attribute)
         if not (isinstance(names, tuple | list) and names and all(type(n) is str for n in names)):
-            return f"{kind.__name__}.{attribute} = {names!r} is not a tuple of names as {example}"
+            return (
+                f"{kind.__name__}.{attribute} = {names!r} is not a tuple of names, such as "
+                f"{example}"
+            )
     for name in kind.scenarios:
         if name not in SCENARIOS:
             return f"{kind.__name__}.scenarios: {unknown('scenario', name, SCENARIOS)}"
     if not _is_whole(kind.version):
         return f"{kind.__name__}.version = {kind.version!r} is not a whole number"
     if kind.max_stack is not None and not (_is_whole(kind.max_stack) and kind.max_stack > 0):
-        return f"{kind.__name__}.max_stack = {kind.max_stack!r} is neither None nor 1 or more"
+        return f"{kind.__name__}.max_stack = {kind.max_stack!r} is neither None nor at least 1"
     if not (isinstance(kind.Config, type) and issubclass(kind.Config, Options)):
         return f"{kind.__name__}.Config is not a subclass of trainables.options.Options"
     missing = ", ".join(sorted(kind.__abstractmethods__))
@@ -48,58 +51,58 @@ def misdeclared(kind: type[Learner]) -> str:
 
 
 def check_losses(learner: Learner, losses: Any, source: str) -> None:
-    """Refuse losses that are not one number a seed, [S]: a single one would count for each.
+    """Raise unless the losses are one number per seed, [S]: a scalar would broadcast silently.
 
     Args:
-        source: the method, and what it did with them.
+        source: start of the error message: the method and a verb, such as "observe returned".
     """
     stack = len(learner.seeds)
     if not _is_floating(losses, (stack,)):
         raise broken(
             learner,
             f"{source} {described(losses)}; losses are floating-point numbers of shape [{stack}], "
-            "one a seed: average over the samples of a seed, as losses.mean(1) does, and never "
-            "over seeds",
+            "one per seed: average over the samples of a seed, as in losses.mean(1), never over "
+            "seeds",
         )
 
 
 def check_step(learner: Learner, losses: Any) -> None:
-    """Refuse what ``observe`` returned unless it is one number a seed, [S], without a graph."""
+    """Raise unless ``observe`` returned one number per seed, [S], detached from the graph."""
     check_losses(learner, losses, "observe returned")
     if losses.requires_grad:
         raise broken(
             learner,
-            "observe returned losses with their graph, and the graphs of all steps would be kept; "
-            "return what `descend` returns, or losses.detach()",
+            "observe returned losses attached to their graph, which would keep the graphs of all "
+            "steps alive; return the result of `descend`, or losses.detach()",
         )
 
 
 def check_learnt(learner: Learner, trained: int) -> None:
-    """Refuse a task learnt without losses [S], or with a wrong count of samples trained on.
+    """Raise unless ``learn`` left losses [S] and a valid count of samples trained on.
 
     Args:
-        trained: the count before the task.
+        trained: ``learner.trained`` before the task.
     """
-    check_losses(learner, learner.losses, "learn left")
+    check_losses(learner, learner.losses, "learn set `losses` to")
     if not _is_whole(learner.trained) or learner.trained < trained:
         raise broken(
             learner,
-            f"learn left {described(learner.trained)} for `trained`; it counts the samples that a "
-            f"seed has trained on, {trained} before this task",
+            f"learn set `trained` to {described(learner.trained)}; `trained` counts the samples "
+            f"that a seed has trained on, {trained} before this task",
         )
 
 
-def check_logits(learner: Learner, found: Any, inputs: Tensor, outputs: int) -> None:
-    """Refuse the answers of a test unless there are logits of each readout, [S, B, C]."""
+def check_logits(learner: Learner, answers: Any, inputs: Tensor, outputs: int) -> None:
+    """Raise unless ``readout_logits`` returned logits [S, B, C] for each readout."""
     names = learner.readouts
-    if not isinstance(found, Mapping) or set(found) != set(names):
+    if not isinstance(answers, Mapping) or set(answers) != set(names):
         raise broken(
             learner,
-            f"readout_logits returned {described(found)}; it returns a dictionary with the logits "
-            f"of each readout that the class names in `readouts`: {', '.join(names)}",
+            f"readout_logits returned {described(answers)}; required is a dictionary with the "
+            f"logits of each readout named in `readouts`: {', '.join(names)}",
         )
     shape = (*inputs.shape[:2], outputs)
-    for name, logits in found.items():
+    for name, logits in answers.items():
         if not _is_floating(logits, shape):
             source = f"readout_logits, for '{name}'," if len(names) > 1 else "predict"
             raise broken(
@@ -109,34 +112,36 @@ def check_logits(learner: Learner, found: Any, inputs: Tensor, outputs: int) -> 
             )
 
 
-def check_footprint(learner: Learner, found: Any) -> None:
-    """Refuse a footprint that is not a number of bytes of each kind, or is over the budget."""
-    if not isinstance(found, Mapping) or set(found) != set(BYTES):
+def check_footprint(learner: Learner, footprint: Any) -> None:
+    """Raise unless a footprint has a number of bytes of each kind, within the memory budget."""
+    if not isinstance(footprint, Mapping) or set(footprint) != set(BYTE_KINDS):
         raise broken(
             learner,
-            f"footprint returned {described(found)}; it returns a dictionary with the bytes that "
-            f"one seed holds of each kind: {', '.join(BYTES)}",
+            f"footprint returned {described(footprint)}; required is a dictionary with the bytes "
+            f"per seed of each kind: {', '.join(BYTE_KINDS)}",
         )
-    for kind, held in found.items():
-        if not _is_whole(held) or held < 0:
+    for kind, count in footprint.items():
+        if not _is_whole(count) or count < 0:
             raise broken(
                 learner,
-                f"footprint returned {described(held)} for '{kind}'; bytes are whole numbers, 0 or "
-                "more",
+                f"footprint returned {described(count)} for '{kind}'; bytes are whole numbers, 0 "
+                "or more",
             )
-    allowed = getattr(learner.config, "memory_bytes", None)
-    if allowed is not None and found["memory"] > allowed:
+    budget = getattr(learner.config, "memory_bytes", None)
+    if budget is not None and footprint["memory"] > budget:
         raise broken(
             learner,
-            f"footprint returned {found['memory']} bytes of memory, and memory_bytes = {allowed} "
-            "allows no more than that: all that is kept of past data counts",
+            f"footprint returned {footprint['memory']} bytes of memory, above the budget of "
+            f"memory_bytes = {budget}: everything kept of past data counts",
         )
 
 
 def check_state(learner: Learner, state: Any) -> None:
-    """Refuse a state that can be saved and not be loaded: a trial would begin again unnoticed."""
+    """Raise for a state that can be saved but not loaded: the trial would restart from its first
+    task, unnoticed.
+    """
     if not isinstance(state, Mapping):
-        raise broken(learner, f"state returned {described(state)}; it returns a dictionary")
+        raise broken(learner, f"state returned {described(state)}; required is a dictionary")
     for name, value in state.items():
         _check_saved(learner, value, str(name))
 
@@ -152,62 +157,70 @@ def _check_saved(learner: Learner, value: Any, place: str) -> None:
     else:
         raise broken(
             learner,
-            f"state returned {described(value)} as '{place}'; no trial can go on from that: give "
-            "tensors, numbers and words, and lists and dictionaries of these",
+            f"state returned {described(value)} as '{place}', which a checkpoint cannot restore: "
+            "return tensors, numbers and strings, and lists and dictionaries of these",
         )
     for key, part in parts:
         _check_saved(learner, part, f"{place}/{key}")
 
 
-def check_diagnosis(learner: Learner, found: Any) -> None:
-    """Refuse what a learner tells of itself unless it is of every seed: numbers, [S], and of a map
-    matrices, [S, R, C].
+def check_diagnosis(learner: Learner, diagnosis: Any) -> None:
+    """Raise unless diagnostics are one number per seed, [S], and maps one matrix per seed, [S, R,
+    C].
     """
-    if not isinstance(found, Mapping) or not all(isinstance(of, Mapping) for of in found.values()):
+    if not isinstance(diagnosis, Mapping) or not all(
+        isinstance(tensors, Mapping) for tensors in diagnosis.values()
+    ):
         raise broken(
             learner,
-            f"diagnose returned {described(found)}; it returns a dictionary that has, for each "
-            "name, a dictionary of tensors by label",
+            f"diagnose returned {described(diagnosis)}; required is a dictionary by name of "
+            "dictionaries of tensors by label",
         )
-    for name, labels in found.items():
+    for name, tensors in diagnosis.items():
         if ": " in name:
-            raise InputError(f"diagnostic '{name}': a name must not hold ': '; labels may.")
-        for label, values in labels.items():
+            raise InputError(
+                f"diagnostic '{name}': a name must not contain ': '; a label may contain it."
+            )
+        for label, values in tensors.items():
             _check_diagnostic(learner, f"{name}: {label}", values, name in learner.maps)
 
 
 def _check_diagnostic(learner: Learner, name: str, values: Any, is_map: bool) -> None:
     stack, axes = len(learner.seeds), 3 if is_map else 1
     if not _is_of_seeds(values, stack) or values.dim() != axes:
-        wanted = f"[{stack}, rows, columns], as of a map" if is_map else f"[{stack}]"
+        required = f"[{stack}, rows, columns], as of a map" if is_map else f"[{stack}]"
         raise InputError(
-            f"diagnostic '{name}' of {learner.name}: {_of_shape(values)}; it must be {wanted}. "
-            "A name is of a map where the learner's `maps` has it."
+            f"diagnostic '{name}' of {learner.name}: {_of_shape(values)}; required is {required}. "
+            "The names in the learner's `maps` are maps."
         )
 
 
-def check_foundation(learner: Learner, found: Any) -> None:
-    """Refuse what a first task left behind unless it is tensors of every seed, [S, ...]."""
-    if not isinstance(found, Mapping) or not found:
+def check_foundation(learner: Learner, foundation: Any) -> None:
+    """Raise unless a foundation is a dictionary of tensors with an axis of seeds, [S, ...]."""
+    if not isinstance(foundation, Mapping) or not foundation:
         raise InputError(
-            f"foundation of {learner.name}: empty; return what its first task leaves behind, or "
-            "let `pretraining` return None."
+            f"foundation of {learner.name}: empty; return the tensors that the first task leaves "
+            "behind, or let `pretraining` return None."
         )
-    for label, tensor in found.items():
+    for label, tensor in foundation.items():
         if not _is_of_seeds(tensor, len(learner.seeds)):
             raise InputError(
-                f"foundation '{label}' of {learner.name}: {_of_shape(tensor)}; its first axis must "
+                f"foundation '{label}' of {learner.name}: {_of_shape(tensor)}; the first axis must "
                 f"be that of the {len(learner.seeds)} seeds."
             )
 
 
-def broken(learner: Learner, how: str) -> InputError:
-    """Return the error for a class whose method broke the contract."""
-    return InputError(f"{type(learner).__name__}.{how}.")
+def broken(learner: Learner, breach: str) -> InputError:
+    """Return the error for a breach of the contract.
+
+    Args:
+        breach: the method's name, then the breach, such as "observe returned 0.5".
+    """
+    return InputError(f"{type(learner).__name__}.{breach}.")
 
 
 def described(value: Any) -> str:
-    """Say what came, in a few words."""
+    """Describe a value in a few words, for an error message."""
     if isinstance(value, Tensor):
         kind = "" if value.is_floating_point() else f" of {value.dtype}"
         return f"a tensor of shape {list(value.shape)}{kind}"

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writing: a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 import uuid
 from pathlib import Path
 
-PARTIAL = ".partial-"  # how the name of a file or folder begins that is not whole yet
+PARTIAL = ".partial-"  # prefix of the names of incomplete files and folders
 
 
 def partial_in(folder: Path) -> Path:
-    """Return a name for what is not whole yet and will be renamed when it is."""
+    """Return a new path for a file or folder to be renamed once it is complete."""
     return folder / f"{PARTIAL}{uuid.uuid4().hex}"
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that a reader, a killed process or a power cut find it whole, as it was
-    before, or not at all.
+    """Write a file atomically and synced: after a crash or a power cut the file is complete, or
+    unchanged, or absent, and a reader never sees a part of it.
 
     Raises:
-        OSError: with the path, which the system leaves out where a disk is full.
+        OSError: with the path, which the system's own error lacks when a disk is full.
     """
     partial = partial_in(path.parent)
     try:
@@ -31,4 +31,4 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
-        partial.unlink(missing_ok=True)  # unless it has taken its place
+        partial.unlink(missing_ok=True)  # present only if the write failed

@@ -1,8 +1,8 @@
-"""The contract of a continual-learning method, and the training loop most of them share.
+"""The contract of a continual-learning method, and the training loop that most methods share.
 
-S seeds, B batch, D input features, C outputs. Losses are one number a seed, [S]: summed over the
-stack for the gradient, never averaged across it, so that a seed learns the same alone as in
-company.
+S seeds, B batch, D input features, C outputs. A loss is one number per seed, [S]. For the gradient
+the losses are summed over the stack, never averaged, so that a seed learns the same alone as in a
+stack.
 """
 
 from __future__ import annotations
@@ -25,38 +25,43 @@ from trainables.streams import Batch, StreamInfo, Task
 
 
 class Training(Options):
-    """Options every gradient-trained learner has."""
+    """Options of every learner of a dense network."""
 
     hidden: tuple[int, ...] = option(
         (400, 400), "widths of the hidden layers", low=1, high=WIDTH, longest=LAYERS
     )
     layer_norm: bool = option(False, "layer normalisation after each hidden layer")
     standardise: bool = option(
-        False, "inputs less their mean over the data set, over its deviation, instead of 0 to 1"
+        False,
+        "standardise inputs with the mean and standard deviation of the data set; otherwise they "
+        "are scaled to 0..1",
     )
-    optimiser: str = option("adam", "how weights are updated", choices=("adam", "sgd"))
+    optimiser: str = option("adam", "optimiser", choices=("adam", "sgd"))
     lr: float = option(1e-3, "learning rate", low=0.0, high=LEARNING_RATE)
-    momentum: float = option(0.0, "momentum of sgd", low=0.0, high=1.0)
-    epochs: int = option(4, "passes over the data of a task", low=1, high=EPOCHS)
+    momentum: float = option(0.0, "momentum of SGD", low=0.0, high=1.0)
+    epochs: int = option(4, "epochs per task", low=1, high=EPOCHS)
     batch_size: int = option(
-        128, "new samples a step; all of a task that has fewer", low=1, high=SAMPLES
+        128,
+        "mini-batch size: new samples per step; the whole task if it has fewer",
+        low=1,
+        high=SAMPLES,
     )
 
 
-# the options of a learner, as in `class EWC(Learner["EWC.Config"])`; any, where it does not say
+# the options of a learner, as in `class EWC(Learner["EWC.Config"])`
 ConfigT = TypeVar("ConfigT", bound=Training, default=Any)
 
 
 class Map(NamedTuple):
-    """What a matrix that a learner tells of itself shows.
+    """Description of a matrix among a learner's diagnostics, for its figure.
 
     Attributes:
-        title: of the figure.
-        unit: of the values; empty for none.
-        rows, columns: what a row and a column is, such as "layer" and "class". Rows are counted
-            from 1; columns too, unless they are classes, which begin at 0.
-        averaged: whether a mean over seeds has a meaning; where it has none, as for principal
-            components, which turn with the seed, the first seed is shown.
+        title: title of the figure.
+        unit: unit of the values; empty for none.
+        rows, columns: meaning of a row and of a column, such as "layer" and "class". Rows are
+            numbered from 1; so are columns, except classes, which are numbered from 0.
+        averaged: whether the figure shows the mean over seeds; if not, it shows the first seed.
+            False for principal components, whose directions differ between seeds.
     """
 
     title: str
@@ -67,13 +72,12 @@ class Map(NamedTuple):
 
 
 class Learner(Stateful, ABC, Generic[ConfigT]):
-    """One continual-learning method; it learns a stream task by task, for a stack of S seeds at
-    once.
+    """One continual-learning method; learns a stream task by task, for a stack of S seeds at once.
 
-    A method implements :meth:`observe` and, where it needs them, :meth:`begin_task` and
-    :meth:`end_task`; one that needs another loop overrides :meth:`learn`. What it holds besides the
-    network it builds in :meth:`prepare` and names to :meth:`keep`: saving, restoring and counting
-    follow. What a method returns is looked at as it comes in, by :mod:`trainables.contract`.
+    A method implements :meth:`observe` and, if needed, :meth:`begin_task` and :meth:`end_task`; a
+    method with another training loop overrides :meth:`learn`. A method builds its state besides the
+    network in :meth:`prepare` and registers it with :meth:`keep`: checkpoints and the footprint
+    follow. :mod:`trainables.contract` checks the values that a method returns.
 
     >>> class Anchored(Learner["Anchored.Config"]):
     ...     name, reference = "anchored", "an example: finetune that stays near its last weights"
@@ -98,37 +102,35 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
 
     Args:
         config: an instance of the class's ``Config``.
-        stream: what the learner is told about its stream.
+        stream: the facts of the stream that the scenario reveals.
         seeds: the seeds of the stack.
-        device: where everything lives.
+        device: device of all tensors.
     """
 
-    name: ClassVar[str]
-    reference: ClassVar[str]
+    name: ClassVar[str]  # as in a study file
+    reference: ClassVar[str]  # the paper
     scenarios: ClassVar[tuple[str, ...]] = ("task", "domain", "class", "task_free")
-    version: ClassVar[int] = (
-        1  # raise it when results change: the ledger then runs everything again
-    )
+    # increase when results change: the ledger then runs every trial again
+    version: ClassVar[int] = 1
     readouts: ClassVar[tuple[str, ...]] = ("main",)  # the first is the primary one
     max_stack: ClassVar[int | None] = None  # 1 for a learner that cannot be stacked
     diagnostics: ClassVar[dict[str, tuple[str, str]]] = {}  # name -> title, unit; see `diagnose`
-    maps: ClassVar[dict[str, Map]] = {}  # other names -> what they show; see `diagnose`
-    offline: ClassVar[bool] = (
-        False  # given the union of all tasks at every step: an upper bound, not a method
-    )
-    # "upper" or "lower": the metric `cl_gap` is a method's way from the one to the other
+    maps: ClassVar[dict[str, Map]] = {}  # name -> description; see `diagnose`
+    # trained on the union of all tasks at every step: an upper bound, not a continual learner
+    offline: ClassVar[bool] = False
+    # "upper" or "lower" for a baseline between which the metric `cl_gap` places the methods
     bound: ClassVar[str | None] = None
 
     class Config(Training):
         """Options of the learner, with their published defaults."""
 
     config: ConfigT
-    # what another trial's first task left behind, see `pretraining`; None: `learn` trains
+    # the foundation of another trial, see `pretraining`; None: the first task is learnt here
     pretrained: dict[str, Tensor] | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.bound = vars(cls).get("bound")  # a learner made from a bound is a method of its own
+        cls.bound = vars(cls).get("bound")  # not inherited: a learner derived from a bound is none
 
     def __init__(
         self,
@@ -140,10 +142,10 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
         self.check(config, stream)
         super().__init__(len(seeds), device)
         self.config, self.stream, self.seeds = config, stream, tuple(seeds)
-        # samples each seed has trained on, replayed ones included: `logits` counts them, and a
-        # method that trains without it does so itself
+        # samples each seed has trained on, replayed samples included; counted by `logits`, or by a
+        # method that trains without `logits`
         self.trained = 0
-        # sum of each seed's losses in this task: one that was not finite leaves its mark
+        # sum of each seed's losses in this task: not finite once a loss was not
         self.losses = torch.zeros(len(seeds), device=self.device)
         self._mean, self._std = self._by_feature(stream.mean), self._by_feature(stream.std)
         self.network = self.build_network()
@@ -152,46 +154,53 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
         self.prepare()
 
     def prepare(self) -> None:
-        """Build what the method needs besides its network and optimiser, such as a memory or
-        importances, and name it to :meth:`keep`.
+        """Build the state besides network and optimiser, such as a memory or importances, and
+        register it with :meth:`keep`.
         """
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
-        """Published values that depend on the stream; they replace the defaults of ``Config``."""
+        """Return the published values that depend on the stream, by option; they replace the
+        defaults of ``Config``.
+        """
         return {}
 
     @classmethod
     def check(cls, config: ConfigT, stream: StreamInfo) -> None:
-        """Raise :class:`InputError` for a configuration that the stream cannot serve."""
+        """Raise :class:`InputError` for a configuration that is impossible on this stream."""
 
     # -- a long first task that trials share
 
     @classmethod
     def pretraining(cls, config: ConfigT) -> tuple[str, dict[str, Any]] | None:
-        """Return whose first task leaves behind what this learner's would: the name of a learner,
-        maybe its own, and its configuration, where an option left out has the default of its
-        ``Config``. None: the first task depends on too much to be shared. An option that the first
-        task depends on has one name in both learners: a study looks there for what it searches.
+        """Return the learner and configuration of a first task (the pre-training) that trials can
+        share with this learner; None if the first task depends on options that trials vary.
 
-        A study runs such a task once for all trials that it serves, and gives each what
-        :meth:`foundation` of the learner named has returned, as ``pretrained``. :meth:`learn` then
-        takes that instead of training, and must leave exactly what training would: the learner's
-        state, its diagnostics, and the counts ``task.samples`` and ``trained``.
+        A study learns a shared first task once. Every trial that shares it receives the
+        :meth:`foundation` of the named learner as ``pretrained``. :meth:`learn` must then load the
+        foundation instead of training, and leave exactly the state that training would: the
+        learner's state, its diagnostics, and the counts ``task.samples`` and ``trained``.
+
+        An option that the first task depends on must have the same name in both learners: a study
+        looks up by name whether such an option is searched.
 
         Args:
             config: an instance of the class's ``Config``.
+
+        Returns:
+            the name of a learner, possibly this one, and its options; an option left out has its
+            default.
         """
         return None
 
     def foundation(self) -> dict[str, Tensor]:
-        """Return what the first task has left behind, for other trials: tensors [S, ...]."""
+        """Return the tensors [S, ...] that the first task leaves behind for other trials."""
         return {}
 
     # -- learning
 
     def learn(self, task: Task) -> None:
-        """Learn one task. In a task-free stream nothing marks its beginning or its end."""
+        """Learn one task. A task-free stream marks neither the beginning nor the end of a task."""
         if not task.free:
             self.begin_task(task)
         for batch in task.batches(self.epochs(0 if task.free else task.id), self.config.batch_size):
@@ -203,7 +212,7 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
             self.end_task(task)
 
     def epochs(self, index: int) -> int:
-        """Passes over the data of a task, by its index: what a study's plan reckons with."""
+        """Number of epochs of the task with this index; also used to estimate a study's cost."""
         return self.config.epochs
 
     def begin_task(self, task: Task) -> None:
@@ -214,13 +223,13 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
         """Take one optimisation step and return the loss of each seed, [S]."""
 
     def end_task(self, task: Task) -> None:
-        """Conclude a task: store samples, measure importance; not called in a task-free stream."""
+        """Finish a task, such as by storing samples; not called in a task-free stream."""
 
     # -- testing
 
     def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
-        """Return logits [S, B, C] for inputs uint8 [S, B, D]; ``task_id`` is None unless the
-        scenario tells it.
+        """Return logits [S, B, C] for inputs uint8 [S, B, D]; ``task_id`` is None except in the
+        task scenario.
         """
         logits: Tensor = self.network(self.encode(inputs))
         return logits
@@ -230,19 +239,20 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
         return {self.readouts[0]: self.predict(inputs, task_id)}
 
     def diagnose(self) -> dict[str, dict[str, Tensor]]:
-        """Return what the method tells of itself after a task, such as spikes of each layer: of
-        each of its ``diagnostics``, by label, a number for every seed, [S]; of each of its
-        ``maps``, by label, a matrix for every seed, [S, R, C], NaN where a seed has no value.
+        """Return the method's diagnostics after a task, such as the spikes per layer: for each name
+        in ``diagnostics``, numbers [S] by label; for each name in ``maps``, matrices [S, R, C] by
+        label, NaN where a seed has no value.
 
-        Names and labels may be left out after any task; a matrix of a label has one size, whatever
-        the task and the seed.
+        Names and labels may be missing after any task. The matrices of a label have the same size
+        after every task. Of two layers and two seeds, for example:
+        ``{"spikes": {"layer 1": tensor([812, 790]), "layer 2": tensor([95, 101])}}``.
         """
         return {}
 
-    # -- what methods are written with
+    # -- building blocks for methods
 
     def build_network(self) -> torch.nn.Module:
-        """Return the network; its initial weights are equal for equal seeds and widths."""
+        """Return the network. Learners with equal seeds and widths get equal initial weights."""
         draws = [generator(seed, "weights") for seed in self.seeds]
         config, stream = self.config, self.stream
         network = MLP(stream.inputs, config.hidden, stream.outputs, draws, config.layer_norm)
@@ -251,8 +261,10 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
     def build_optimiser(
         self, network: torch.nn.Module, lr: float | None = None
     ) -> torch.optim.Optimizer:
-        """Return the configured optimiser, with the configured learning rate unless one is given.
-        Adam and SGD are element-wise, so seeds stay apart.
+        """Return the configured optimiser. Adam and SGD are element-wise, so seeds are independent.
+
+        Args:
+            lr: learning rate; None for the configured one.
         """
         lr = self.config.lr if lr is None else lr
         if self.config.optimiser == "sgd":
@@ -262,34 +274,34 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
         return torch.optim.Adam(network.parameters(), lr=lr, fused=True)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Turn stored bytes into what the network is given."""
+        """Convert stored bytes, uint8, to the network's inputs, float32 of the same shape."""
         scaled = inputs.to(torch.float32).mul_(self.stream.scale)
         return scaled.sub_(self._mean).div_(self._std) if self.config.standardise else scaled
 
     def _by_feature(self, channels: tuple[float, ...]) -> Tensor:
-        """Spread one number a channel over the features of a sample, channels last; [D]."""
+        """Repeat one number per channel over the features of a sample, channels last; [D]."""
         return torch.tensor(channels, device=self.device).repeat(
             self.stream.inputs // len(channels)
         )
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Forward pass for training, [S, B, C]; counts the samples."""
+        """Return logits [S, B, C] for training, and count the samples in ``trained``."""
         self.trained += inputs.shape[1]
         logits: Tensor = self.network(self.encode(inputs))
         return logits
 
     def descend(self, loss: Tensor) -> Tensor:
-        """Take a gradient step on the loss of each seed, [S], and return it without its graph."""
+        """Take a gradient step on the loss of each seed, [S], and return the detached loss."""
         check_losses(self, loss, "descend was given")
         return descend(loss, self.optimiser)
 
 
 def descend(loss: Tensor, optimiser: torch.optim.Optimizer, clip: float = 0.0) -> Tensor:
-    """Take a step down the loss of each seed, [S], and return it without its graph.
+    """Take a gradient step on the loss of each seed, [S], and return the detached loss.
 
     Args:
-        optimiser: of the weights that take the step.
-        clip: greatest norm of a seed's gradient; 0 for any.
+        optimiser: optimiser of the weights to update.
+        clip: largest gradient norm of a seed; 0 for no clipping.
     """
     optimiser.zero_grad()
     loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call] # summed over seeds
@@ -300,7 +312,11 @@ def descend(loss: Tensor, optimiser: torch.optim.Optimizer, clip: float = 0.0) -
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy of each seed's batch, [S]; arguments as of :func:`cross_entropies`."""
+    """Mean cross-entropy of each seed's batch, [S]; arguments as for :func:`cross_entropies`.
+
+    >>> cross_entropy(torch.zeros(2, 5, 4), torch.zeros(2, 5, dtype=torch.long))
+    tensor([1.3863, 1.3863])
+    """
     return cross_entropies(logits, labels, mask).mean(1)
 
 
@@ -310,9 +326,9 @@ def cross_entropies(logits: Tensor, labels: Tensor, mask: Tensor | None = None) 
     Args:
         logits: [S, B, C].
         labels: [S, B].
-        mask: outputs that compete, broadcastable to the logits; None for all.
+        mask: outputs that compete in the softmax, broadcastable to the logits; None for all.
     """
     if mask is not None:
         logits = logits.masked_fill(~mask, -torch.inf)
-    # with the classes in the middle softmax runs along the samples: several times faster
+    # with the class axis in the middle, softmax runs along the samples: several times faster
     return F.cross_entropy(logits.mT, labels, reduction="none")

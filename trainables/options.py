@@ -1,8 +1,8 @@
 """Typed, documented options of a learner.
 
 A subclass of :class:`Options` is a frozen dataclass whose fields are declared with :func:`option`:
-a default, a sentence of help, and limits. Standard library only, so that a learner runs wherever
-torch does.
+a default, a help text, and limits. Only the standard library is used, so that a learner runs
+wherever torch does.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any, Self, dataclass_transform
 
 from trainables.errors import InputError, unknown
 
-# Upper limits that options share, far above whatever has been published: beyond them a value is
-# taken for a slip, which would fill the memory, never end, or leave nothing but infinities.
-WIDTH = 16_384  # units of a layer
-LAYERS = 32  # hidden ones
+# Upper limits that options share, far above all published values. A larger value is most likely a
+# typing error, and would exhaust the memory, never finish, or overflow.
+WIDTH = 16_384  # units per layer
+LAYERS = 32  # hidden layers
 LEARNING_RATE = 100.0
-FACTOR = 1e6  # of a loss, a norm, a current
-EPOCHS = 10_000  # passes over some data
-SAMPLES = 1_000_000  # of a batch, a task, a memory; no data set here has as many
-BYTES = 10**12  # of a memory
-STEPS = 2_000  # of a sample in time: spikes of the data sets are timed to a thousandth of a second
+FACTOR = 1e6  # weight of a loss, limit of a norm, scale of a current
+EPOCHS = 10_000  # passes over the same data
+SAMPLES = 1_000_000  # samples in a batch, a task or a memory; no data set here has as many
+BYTES = 10**12  # bytes of a memory
+STEPS = 2_000  # time steps per sample: the data sets time spikes to a millisecond
 
-FLOAT32 = (2.0**-126, (2 - 2.0**-23) * 2.0**127)  # smallest and largest number, in full precision
+FLOAT32 = (2.0**-126, (2 - 2.0**-23) * 2.0**127)  # smallest normal and largest number
 INT64 = 2**63 - 1
 
 
@@ -41,12 +41,18 @@ def option(
     choices: tuple[str, ...] | None = None,
     longest: int | None = None,
 ) -> Any:
-    """Declare an option: published default, what it means, allowed values (limits included).
+    """Declare an option by its published default, its meaning and its allowed values.
+
+    >>> class Config(Options):
+    ...     lr: float = option(1e-3, "learning rate", low=0.0, high=1.0)
+    >>> Config(lr=0.1)
+    Config(lr=0.1)
 
     Args:
-        low, high: limits of a number, or of each number of a list.
+        help: meaning of the option, for the user.
+        low, high: inclusive limits of a number, or of each number in a list.
         choices: allowed words.
-        longest: most items of a list.
+        longest: largest length of a list.
     """
     limits = {"low": low, "high": high, "choices": choices, "longest": longest}
     return dataclasses.field(default=default, metadata={"help": help, **limits})
@@ -72,19 +78,21 @@ class Options:
         return {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
     @classmethod
-    @functools.cache  # resolving annotations takes most of the time of an Options
+    @functools.cache  # resolving the annotations takes most of the time of building an instance
     def kinds(cls) -> dict[str, Any]:
-        """Return the annotated type of each field."""
+        """Return the annotated type of each field by name."""
         hints = typing.get_type_hints(cls)
         return {name: hints[name] for name in cls.fields()}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str = "") -> Self:
-        """Build from plain values, as they come from a study file.
+        """Build an instance from the plain values of a study file.
+
+        Args:
+            where: start of an error message, such as the method's name.
 
         Raises:
-            InputError: for an unknown key, a wrong type or a value outside its limits; ``where``
-                opens the message.
+            InputError: a key is unknown, or a value has the wrong type or is outside its limits.
         """
         prefix = f"{where}: " if where else ""
         for name in values:
@@ -96,13 +104,21 @@ class Options:
             raise InputError(f"{prefix}{error}") from None
 
     def plain(self) -> dict[str, Any]:
-        """Return the values as JSON would hold them (tuples become lists)."""
+        """Return the values by name as JSON has them: tuples become lists."""
         values = {name: getattr(self, name) for name in self.fields()}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:
-    """Return the value in its declared type, or raise an error that says what is allowed."""
+    """Return a value in its declared type.
+
+    Args:
+        kind: the declared type.
+        meta: limits of the option, as :func:`option` stores them.
+
+    Raises:
+        InputError: the value has another type or is not allowed.
+    """
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         if value is None:
             return None
@@ -112,20 +128,24 @@ def checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:
     if kind is float:
         value = _as_float(name, value, meta)
     if type(value) is not kind:
-        raise InputError(f"{name} = {value!r} is not {_article(kind)}{_limits(meta)}")
+        raise InputError(f"{name} = {value!r} is not {_kind_text(kind)}{_limits(meta)}")
     _check_limits(name, value, meta)
-    _check_held(name, value)
+    _check_representable(name, value)
     return value
 
 
 def _as_float(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
-    """Turn a whole number into a float; refuse what has no finite one, leave anything else."""
+    """Convert a number to a float; return a value of another type unchanged.
+
+    Raises:
+        InputError: the number is not finite, or too large for a float.
+    """
     if type(value) not in (int, float):
         return value
     try:
         if math.isfinite(value):
             return float(value)
-    except OverflowError:  # a whole number beyond the largest float
+    except OverflowError:  # a whole number above the largest float
         pass
     raise InputError(f"{name} = {value!r} is not a finite number{_limits(meta)}")
 
@@ -138,7 +158,7 @@ def _checked_tuple(name: str, value: Any, meta: Mapping[str, Any]) -> tuple[int,
         raise InputError(f"{name} is a list of {len(value)} numbers; allowed: at most {longest}")
     for item in value:
         _check_limits(name, item, meta)
-        _check_held(name, item)
+        _check_representable(name, item)
     return tuple(value)
 
 
@@ -150,14 +170,14 @@ def _check_limits(name: str, value: Any, meta: Mapping[str, Any]) -> None:
         raise InputError(f"{name} = {value!r} is out of range{_limits(meta)}")
 
 
-def _check_held(name: str, value: Any) -> None:
-    """Refuse a number that a tensor does not hold, whatever the limits of its option."""
+def _check_representable(name: str, value: Any) -> None:
+    """Raise :class:`InputError` for a number that no int64 or float32 tensor represents."""
     if type(value) is int and abs(value) > INT64:
         raise InputError(f"{name} = {value!r} is out of range; allowed: {-INT64} to {INT64}")
     smallest, largest = FLOAT32
     if type(value) is float and value and not smallest <= abs(value) <= largest:
         raise InputError(
-            f"{name} = {value!r} is not a number that float32 holds; allowed: 0 and sizes from "
+            f"{name} = {value!r} is not representable in float32; allowed: 0 and magnitudes from "
             f"{smallest:.2g} to {largest:.2g}"
         )
 
@@ -167,17 +187,17 @@ def _limits(meta: Mapping[str, Any]) -> str:
     if choices:
         return f"; allowed: {', '.join(choices)}"
     if low is not None and high is not None:
-        return f"; allowed: {_shown(low)} to {_shown(high)}"
+        return f"; allowed: {_limit_text(low)} to {_limit_text(high)}"
     if low is not None:
-        return f"; allowed: {_shown(low)} or more"
-    return f"; allowed: at most {_shown(high)}" if high is not None else ""
+        return f"; allowed: {_limit_text(low)} or more"
+    return f"; allowed: at most {_limit_text(high)}" if high is not None else ""
 
 
-def _shown(limit: float) -> str:
-    """Return a limit as one would write it: 1e+15 instead of sixteen digits and a point."""
+def _limit_text(limit: float) -> str:
+    """Return a limit in short notation: 1e+15 instead of sixteen digits and a point."""
     return f"{limit:g}" if isinstance(limit, float) and abs(limit) >= FACTOR else str(limit)
 
 
-def _article(kind: Any) -> str:
+def _kind_text(kind: Any) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
     return names.get(kind, str(kind))

@@ -1,7 +1,7 @@
-"""Classes by the name that a study file gives them, imported when they are asked for.
+"""Classes by their names in a study file, imported on first access.
 
-A registry is a table of ``"name": "package.module:Class"``. Listing names, and what their classes
-declare about themselves, imports none of them: torch alone takes a second.
+A registry is a table of ``"name": "package.module:Class"``. Listing the names, and reading the
+constants that the classes declare, imports no class: torch alone takes a second.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Kind = TypeVar("Kind")
 
 
 class Registry(MutableMapping[str, type[Kind]], Generic[Kind]):
-    """Classes by name; a class is imported when it is looked up.
+    """Classes by name; a class is imported on first access.
 
-    >>> LEARNERS = Registry[Learner]({"ewc": "trainables.methods.ewc:EWC"})
-    >>> list(LEARNERS)
-    ['ewc']
+    >>> from trainables import LEARNERS
+    >>> "ewc" in LEARNERS
+    True
     >>> LEARNERS["ewc"]
     <class 'trainables.methods.ewc.EWC'>
     """
@@ -52,6 +52,7 @@ class Registry(MutableMapping[str, type[Kind]], Generic[Kind]):
     def declared(self, name: str, attribute: str) -> Any:
         """Return a constant that a class declares, without importing the class.
 
+        >>> from trainables import LEARNERS
         >>> LEARNERS.declared("ewc", "scenarios")
         ('task', 'domain', 'class')
         """
@@ -60,11 +61,15 @@ class Registry(MutableMapping[str, type[Kind]], Generic[Kind]):
 
 
 def declared(place: str, attribute: str) -> Any:
-    """Return what a class, or the first of its bases that does, assigns to an attribute: a
-    constant, or the same attribute of another class. Read from the source; nothing is imported.
+    """Return the constant that a class, or else the first base that does so, assigns to an
+    attribute. The value is read from the source, without importing the class; an attribute of
+    another class, as in ``scenarios = Base.scenarios``, is followed.
+
+    Args:
+        place: ``"package.module:Class"``.
 
     Raises:
-        AttributeError: when neither a class nor any of its bases assigns one.
+        AttributeError: neither the class nor a base assigns the attribute.
     """
     for module, node in _lineage(place):
         for value in _assigned(node, attribute):
@@ -75,23 +80,23 @@ def declared(place: str, attribute: str) -> Any:
 
 
 def _lineage(place: str) -> list[tuple[str, ast.ClassDef]]:
-    """Return a class and its bases in the order in which attributes are looked up: from left to
-    right, and a base of several of them after all of these.
+    """Return a class and its bases in method resolution order: left to right, a shared base after
+    all the classes that derive from it.
     """
     module, _, name = place.partition(":")
     classes, imported = _names_of(module)
     if name not in classes:
         return _lineage(imported[name]) if name in imported else []
-    found = [(module, classes[name])]
+    lineage = [(module, classes[name])]
     for base in classes[name].bases:
-        node = base.value if isinstance(base, ast.Subscript) else base  # of Learner[Config]
+        node = base.value if isinstance(base, ast.Subscript) else base  # Learner in Learner[Config]
         if isinstance(node, ast.Name):
-            found += _lineage(f"{module}:{node.id}")
-    return [pair for i, pair in enumerate(found) if pair not in found[i + 1 :]]
+            lineage += _lineage(f"{module}:{node.id}")
+    return [pair for i, pair in enumerate(lineage) if pair not in lineage[i + 1 :]]
 
 
 def _assigned(node: ast.ClassDef, attribute: str) -> Iterator[ast.expr]:
-    """Yield what a class assigns to an attribute in its body."""
+    """Yield the expressions that the body of a class assigns to an attribute."""
     for statement in node.body:
         if isinstance(statement, ast.Assign):
             targets, value = statement.targets, statement.value
@@ -105,9 +110,9 @@ def _assigned(node: ast.ClassDef, attribute: str) -> Iterator[ast.expr]:
 
 @functools.cache
 def _names_of(module: str) -> tuple[dict[str, ast.ClassDef], dict[str, str]]:
-    """Return the classes of a module, and where the names come from that it imports."""
+    """Return the classes of a module by name, and the ``"module:name"`` of each imported name."""
     spec = find_spec(module)
-    if spec is None or spec.origin is None or not spec.has_location:  # part of Python itself
+    if spec is None or spec.origin is None or not spec.has_location:  # built into Python
         return {}, {}
     body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
     imports = [node for node in body if isinstance(node, ast.ImportFrom)]

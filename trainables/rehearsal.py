@@ -1,4 +1,4 @@
-"""What learners that keep samples of the past have in common."""
+"""Base class of learners with a replay memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ MemoryConfigT = TypeVar("MemoryConfigT", bound=Remembering, default=Any)
 
 
 class Rehearsal(Learner[MemoryConfigT]):
-    """A dense learner with a memory of samples; reports what it holds of each class."""
+    """A dense learner with a memory of samples. Its diagnostic is the number of samples held per
+    class.
+    """
 
     diagnostics: ClassVar = {"memory_classes": ("Samples held of each class", "samples")}
     memory: Memory

@@ -1,7 +1,7 @@
-"""Named random streams: every random number comes from a seed and a name.
+"""Named random streams: every random number is determined by a seed and a name.
 
-An extra draw under one name changes nothing under another, and a seed's numbers do not depend on
-the stack it is in, on the device, or on where a run was interrupted.
+An extra draw from one stream changes no other stream, and the numbers of a seed do not depend on
+its stack, on the device, or on the point at which a run was interrupted.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from trainables.stateful import Stateful
 
-BLOCK = 1 << 16  # numbers per seed drawn at once, so that a training step never loops over seeds
+BLOCK = 1 << 16  # numbers drawn per seed at once, so that a training step never loops over seeds
 
 
 def generator(seed: int, name: str, *key: int) -> torch.Generator:
-    """Return the CPU generator of a seed and a name (and, where given, a task, an epoch, a block).
+    """Return the CPU generator of a seed, a name and a key, such as a task, an epoch or a block.
 
     >>> draw = lambda name: torch.rand(1, generator=generator(3, name)).item()
     >>> draw("batches") == draw("batches"), draw("batches") == draw("memory")
@@ -30,10 +30,10 @@ def generator(seed: int, name: str, *key: int) -> torch.Generator:
 
 
 class Draws(Stateful):
-    """Uniform numbers in [0, 1) for a stack of seeds, an independent stream for each.
+    """Uniform numbers in [0, 1) for a stack of seeds, an independent stream for each seed.
 
-    Drawn block by block on the CPU, so the numbers are the same on every device, and however they
-    are split over calls; ``position`` is the whole state.
+    The numbers are drawn block by block on the CPU: they are the same on every device, and do not
+    depend on how they are divided over calls. The whole state is ``position``.
     """
 
     def __init__(self, seeds: Sequence[int], name: str, device: torch.device) -> None:
@@ -47,13 +47,13 @@ class Draws(Stateful):
     def uniform(self, count: int) -> Tensor:
         """Return the next ``count`` numbers of every seed; [S, count]."""
         end = self.position + count
-        pieces = [self._piece(end)]
+        pieces = [self._next_piece(end)]
         while self.position < end:
-            pieces.append(self._piece(end))
+            pieces.append(self._next_piece(end))
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
-    def _piece(self, end: int) -> Tensor:
-        """Return the next numbers, up to ``end`` or the end of the block; [S, <= BLOCK]."""
+    def _next_piece(self, end: int) -> Tensor:
+        """Return the next numbers, up to ``end`` or the end of the block, [S, at most BLOCK]."""
         index, start = divmod(self.position, BLOCK)
         if index != self._index:
             blocks = [

@@ -1,4 +1,4 @@
-"""What outlives a task: named once, and saved, restored and counted from then on."""
+"""State that outlives a task: registered once, then saved, restored and counted."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.optim import Optimizer
 
 from trainables.errors import InputError, unknown
 
-BYTES = ("parameters", "memory", "auxiliary")  # the kinds of bytes that a footprint tells
+BYTE_KINDS = ("parameters", "memory", "auxiliary")  # keys of a footprint
 
 
 class Stateful:
-    """An object of S seeds with a state: the attributes that it has named to :meth:`keep`.
+    """An object for S seeds whose state is the attributes registered with :meth:`keep`.
 
-    Such an attribute is a tensor [S, ...], which may grow or be replaced; a number, a word or None;
-    a list or a dictionary of these; a network or an optimiser; or another stateful object, as a
-    memory and a random stream are.
+    Such an attribute is a tensor [S, ...], which may grow or be replaced; a number, a string or
+    None; a list or dictionary of these; a network or an optimiser; or another stateful object, such
+    as a memory or a random stream.
 
     >>> class Anchors(Stateful):
     ...     def __init__(self, stack):
@@ -31,33 +31,34 @@ class Stateful:
 
     Args:
         stack: number of seeds, S.
-        device: where a restored tensor goes.
+        device: device that restored tensors are moved to.
     """
 
     def __init__(self, stack: int, device: torch.device | str) -> None:
         self.stack, self.device = stack, torch.device(device)
-        self.kept: dict[str, str] = {}  # attributes that are state, and the kind of their tensors
+        self.kept: dict[str, str] = {}  # registered attributes, and the kind of their bytes
 
     def keep(self, *names: str, kind: str = "auxiliary") -> None:
-        """Make attributes part of the state; each has a value by now, if only None or ``{}``.
+        """Register attributes as part of the state. Each must already have a value, if only None or
+        ``{}``.
 
         Args:
-            names: of the attributes.
-            kind: what their tensors count as: ``memory`` where they are of past data, and
-                ``auxiliary`` otherwise. Networks count as ``parameters``, whatever the kind.
+            names: names of the attributes.
+            kind: kind of bytes that the tensors count as in the footprint: ``memory`` for past
+                data, ``auxiliary`` otherwise. Networks always count as ``parameters``.
         """
-        if kind not in BYTES:
-            raise InputError(f"{type(self).__name__}.keep: {unknown('kind', kind, BYTES)}")
+        if kind not in BYTE_KINDS:
+            raise InputError(f"{type(self).__name__}.keep: {unknown('kind', kind, BYTE_KINDS)}")
         for name in names:
-            getattr(self, name)  # a name that is misspelled raises here
+            getattr(self, name)  # raises for a misspelled name
             self.kept[name] = kind
 
     def state(self) -> dict[str, Any]:
-        """Return everything needed to continue after a task, as plain tensors and numbers."""
+        """Return all that is needed to continue after a task, as plain tensors and numbers."""
         return {name: _saved(getattr(self, name)) for name in self.kept}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Continue from what :meth:`state` returned."""
+        """Restore a state that :meth:`state` returned."""
         for name in self.kept:
             value = getattr(self, name)
             if isinstance(value, Stateful):
@@ -68,20 +69,20 @@ class Stateful:
                 setattr(self, name, _copied(state[name], self.device))
 
     def footprint(self) -> dict[str, int]:
-        """Bytes one seed holds: live ``parameters``, ``memory`` of past data, ``auxiliary`` tensors
-        of the method.
+        """Return the bytes per seed by kind: live ``parameters``, ``memory`` of past data, and
+        ``auxiliary`` tensors of the method.
         """
-        held = dict.fromkeys(BYTES, 0)
+        totals = dict.fromkeys(BYTE_KINDS, 0)
         for name, kind in self.kept.items():
             value = getattr(self, name)
             if isinstance(value, Stateful):
-                for part, count in value.footprint().items():
-                    held[part] += count
+                for part_kind, count in value.footprint().items():
+                    totals[part_kind] += count
             elif isinstance(value, nn.Module):
-                held["parameters"] += _bytes(list(value.parameters())) // self.stack
+                totals["parameters"] += _bytes(list(value.parameters())) // self.stack
             else:
-                held[kind] += _bytes(value) // self.stack
-        return held
+                totals[kind] += _bytes(value) // self.stack
+        return totals
 
 
 def _saved(value: Any) -> Any:
@@ -91,7 +92,7 @@ def _saved(value: Any) -> Any:
 
 
 def _copied(value: Any, device: torch.device) -> Any:
-    """Copy what was saved, so that neither changes with the other."""
+    """Copy a saved value, so that the state and the object share no tensor."""
     if isinstance(value, Tensor):
         return value.to(device, copy=True)
     if isinstance(value, Mapping):

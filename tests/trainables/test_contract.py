@@ -59,7 +59,7 @@ def samples_losses(learner, batch):
 
 # -- losses
 
-ONE_A_SEED = r"shape \[{0}\], one a seed: average over the samples of a seed.* never over seeds"
+ONE_A_SEED = r"shape \[{0}\], one per seed: average over the samples of a seed.* never over seeds"
 
 # what observe returns -> how it is described
 RETURNED = {
@@ -121,7 +121,10 @@ def test_losses_keep_their_shape_whatever_a_loop_of_ones_own_makes_of_them(cours
         Finetune.learn(self, task)
         self.losses = self.losses.sum()
 
-    refused(course(learn=learn), r"^Mine\.learn left a tensor of shape \[\]; losses are .* \[2\]")
+    refused(
+        course(learn=learn),
+        r"^Mine\.learn set `losses` to a tensor of shape \[\]; losses are .*\[2\]",
+    )
 
 
 def test_losses_with_their_graph_are_refused(course):
@@ -132,7 +135,7 @@ def test_losses_with_their_graph_are_refused(course):
         self.optimiser.step()
         return loss
 
-    refused(course(observe=observe), r"^Mine\.observe returned losses with their graph.*detach\(\)")
+    refused(course(observe=observe), r"^Mine\.observe returned losses attached to .*detach\(\)")
 
 
 @pytest.mark.parametrize("count", [math.nan, 12.5, -1, torch.tensor(640), True], ids=str)
@@ -140,7 +143,7 @@ def test_samples_trained_on_are_counted_in_whole_numbers(count, course):
     def end_task(self, task):
         self.trained = count
 
-    refused(course(end_task=end_task), r"^Mine\.learn left .* for `trained`; it counts the samples")
+    refused(course(end_task=end_task), r"^Mine\.learn set `trained` to .*; `trained` counts")
 
 
 @given(st.lists(st.integers(0, 4), max_size=3), st.integers(1, 4))
@@ -214,7 +217,7 @@ def test_predictions_of_a_wrong_shape_are_refused_when_first_asked_for(
         (("slow", "fast", "best"), "a dictionary of slow, fast, best; .*: slow, fast"),
         (("slow", "quick"), "a dictionary of slow, quick; "),
         ((), "a dictionary of nothing; "),
-        (None, "None; it returns a dictionary"),
+        (None, "None; required is a dictionary"),
     ],
     ids=str,
 )
@@ -253,7 +256,7 @@ BYTES = {"parameters": 100, "memory": 0, "auxiliary": 7}
         (BYTES | {"memory": torch.tensor(4)}, r"a tensor of shape \[\] of torch.int64 for 'mem"),
         ({"parameters": 100, "memory": 0}, "a dictionary of parameters, memory; .*, auxiliary"),
         (BYTES | {"buffers": 9}, "a dictionary of parameters, memory, auxiliary, buffers; "),
-        (107, "107; it returns a dictionary"),
+        (107, "107; required is a dictionary"),
     ],
     ids=str,
 )
@@ -277,17 +280,19 @@ def test_a_budget_that_is_not_kept_is_found(course):
     work = replace(WORK, configuration=WORK.configuration | {"memory_bytes": 1000})
     own = {"base": Replay, "work": work}
     course(**own).advance()
-    told = r"^Mine\.footprint returned 1231 bytes of memory, and memory_bytes = 1000 allows no more"
+    told = (
+        r"^Mine\.footprint returned 1231 bytes of memory, above the budget of memory_bytes = 1000"
+    )
     refused(course(**own, footprint=footprint), told)
 
 
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        ({"rows": np.zeros(3)}, "a value of type ndarray as 'rows'; no trial can go on"),
+        ({"rows": np.zeros(3)}, "a value of type ndarray as 'rows', which a checkpoint"),
         ({"past": [{"mean": np.float64(1)}]}, "a value of type float64 as 'past/0/mean'"),
         ({"task": Map("title", "", "row", "column")}, "a value of type Map as 'task'"),
-        ([torch.zeros(2)], "a value of type list; it returns a dictionary"),
+        ([torch.zeros(2)], "a value of type list; required is a dictionary"),
     ],
     ids=str,
 )
@@ -299,10 +304,10 @@ def test_a_state_that_cannot_be_loaded_is_refused(found, told, course):
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (None, r"^Mine\.diagnose returned None; it returns a dictionary"),
-        ({"spikes": torch.ones(2)}, r"^Mine\.diagnose returned a dictionary of spikes; it returns"),
-        ({"spikes": {"all": 3.5}}, r"'spikes: all' of mine: 3\.5; it must be \[2\]"),
-        ({"spikes": {"all": np.ones(2)}}, "of mine: a value of type ndarray; it must be"),
+        (None, r"^Mine\.diagnose returned None; required is a dictionary"),
+        ({"spikes": torch.ones(2)}, r"^Mine\.diagnose returned a dictionary of spikes; required"),
+        ({"spikes": {"all": 3.5}}, r"'spikes: all' of mine: 3\.5; required is \[2\]"),
+        ({"spikes": {"all": np.ones(2)}}, "of mine: a value of type ndarray; required is"),
     ],
     ids=str,
 )
@@ -339,8 +344,8 @@ def test_a_trial_fails_with_the_sentence_as_its_reason(stack, digits, tmp_path, 
     assert math.isnan(result["score"])
     assert result["reason"] == (
         "InputError: Pooled.descend was given a tensor of shape []; losses are floating-point "
-        f"numbers of shape [{stack}], one a seed: average over the samples of a seed, as "
-        "losses.mean(1) does, and never over seeds."
+        f"numbers of shape [{stack}], one per seed: average over the samples of a seed, as in "
+        "losses.mean(1), never over seeds."
     )
 
 
@@ -359,7 +364,7 @@ def test_a_trial_fails_with_the_sentence_as_its_reason(stack, digits, tmp_path, 
         ({"readouts": "main"}, "readouts = 'main' is not a tuple of names"),
         ({"readouts": ()}, "readouts = () is not"),
         ({"version": "2"}, "version = '2' is not a whole number"),
-        ({"max_stack": 0}, "max_stack = 0 is neither None nor 1 or more"),
+        ({"max_stack": 0}, "max_stack = 0 is neither None nor at least 1"),
         ({"Config": dict}, "Config is not a subclass of trainables.options.Options"),
     ],
     ids=str,

@@ -155,7 +155,7 @@ def build(kind, data, scenario, phase, variant, most):
 def assert_all_have_samples(stream):
     assert stream.smallest_class > 0
     for index in range(stream.tasks):
-        assert stream.smallest_of(index) > 0
+        assert stream.smallest_class_of(index) > 0
         scored = stream.members(stream.pools_scored, index)
         for classes in (*stream.learnt_by_class(index), *scored):
             assert all(map(len, classes.values()))
@@ -166,9 +166,9 @@ def assert_told(error, build_with):
     told = str(error)
     assert re.search(r"\w+, task \d+.*phase '\w+'", told)
     assert re.search(r"class \d+ (has no|without a) sample", told)
-    limit = re.search(r"samples_per_task = \d+ .*Set it to (\d+) or more", told)
+    limit = re.search(r"samples_per_task = \d+ .*Set samples_per_task to (\d+) or more", told)
     if limit is None:
-        assert "put such data in place" in told
+        assert "provide such data" in told
         return
     least = int(limit[1])
     assert_all_have_samples(build_with(least))
@@ -190,7 +190,7 @@ def test_a_course_of_one_sample_a_task_is_refused_before_anything_is_learnt(lear
     work = Assignment(learner, {}, "split_digits", "class", {"samples_per_task": 1}, phase, (0, 1))
     told = (
         r"stream.samples_per_task = 1 leaves class 1 without a sample to learn: split_digits, "
-        rf"task 1, phase '{phase}'. Set it to 2 or more, or to 0 for all."
+        rf"task 1, phase '{phase}'. Set samples_per_task to 2 or more, or to 0 for all samples."
     )
     with pytest.raises(InputError, match=told):
         Course(work, (0, 1), digits)
@@ -241,6 +241,8 @@ def test_a_speaker_who_is_missing_does_not_count_where_others_are_left_out(seeds
     pairs = Counter(
         zip(data["train"]["speakers"].tolist(), data["train"]["labels"].tolist(), strict=True)
     )
-    assert found.task(1).smallest_here == min(pairs.values()) > 0
+    assert found.task(1).smallest_task_class == min(pairs.values()) > 0
     of_a_class = Counter(data["train"]["labels"].tolist())
-    assert found.task(0).smallest_here == min(of_a_class[c] - n for (_, c), n in pairs.items())
+    assert found.task(0).smallest_task_class == min(
+        of_a_class[c] - n for (_, c), n in pairs.items()
+    )

@@ -151,7 +151,7 @@ WRONG = {
     "Alien": "is not a subclass of trainables.Learner",
     "space": "is not a subclass of trainables.Learner",
     "nothing": "None is not a subclass of trainables.Learner",
-    "Unsourced": "Unsourced.reference is not set",
+    "Unsourced": "Unsourced.reference is not a string",
     "Misnamed": "Misnamed.scenarios: unknown scenario 'class_incremental'",
 }
 
@@ -195,7 +195,7 @@ def test_a_plug_in_cannot_take_the_name_of_one_of_ours(group, install):
     find, ours = FINDERS[group]
     module = install({group: {"replay": "Mine"}})
     with pytest.raises(
-        InputError, match=r"acme 1\.2 cannot be used: the name 'replay' is taken by"
+        InputError, match=r"acme 1\.2 cannot be used: the name 'replay' is built in"
     ):
         find("replay")
     assert find("ewc") is ours["ewc"]

@@ -1,1 +1,1 @@
-"""What runs a learner through a stream, and what it measures."""
+"""Running a learner through a stream, and the measurements taken on the way."""

@@ -1,4 +1,4 @@
-"""What a trial computes, and what it is known by."""
+"""Assignments: the definition of a trial's work, and the hash that identifies an assignment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainables.engine.plugin_code import code_digest
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a trial computes: everything its result depends on."""
+    """The work of a trial: everything that its result depends on."""
 
     learner: str
     configuration: dict[str, Any]
@@ -24,12 +24,12 @@ class Assignment:
     options: dict[str, Any]  # of the stream
     phase: str
     seeds: tuple[int, ...]
-    tasks: int | None = None  # learn only so many tasks
-    evaluate_every: int = 0  # test within tasks too, every so many steps
+    tasks: int | None = None  # number of tasks to learn; None for all
+    evaluate_every: int = 0  # steps between evaluations within a task; 0 for none
 
     def versions(self) -> dict[str, int | str]:
-        """Version numbers that the learner and the stream raise when their results change; of a
-        learner that is not ours, a hash of its code too.
+        """Return the version numbers of the learner and the stream, increased when their results
+        change, and for a learner of a plug-in also a hash of its code.
         """
         kind = find_learner(self.learner)
         numbers = {"learner": kind.version, "stream": find_stream(self.stream).version}
@@ -38,21 +38,25 @@ class Assignment:
 
 
 def key_of(work: Mapping[str, Any], versions: Mapping[str, int | str]) -> str:
-    """Hash of what a trial computes."""
+    """Return the key of a trial: the hash of its assignment and of the versions.
+
+    Args:
+        work: fields of the :class:`Assignment`.
+    """
     text = json.dumps({"work": work, "versions": versions}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def seedless_key(work: Mapping[str, Any], versions: Mapping[str, int | str]) -> str:
-    """Hash of what a trial computes for whichever seeds."""
+    """Return the hash of an assignment without its seeds."""
     return key_of({**work, "seeds": []}, versions)
 
 
 def pretraining_of(work: Assignment) -> Assignment | None:
-    """Return the trial whose only task leaves behind what the first one of this trial would; None
-    where it has that in common with no other.
+    """Return the assignment of the pre-training: one that learns only the first task, which other
+    trials share. None if the trial shares its first task with no other trial.
 
-    A trial that is tested within tasks learns the first one itself: there is a curve to record.
+    A trial with evaluations within tasks learns its first task itself, to record them.
     """
     kind = find_learner(work.learner)
     shared = kind.pretraining(kind.Config.parse(work.configuration))
@@ -64,8 +68,8 @@ def pretraining_of(work: Assignment) -> Assignment | None:
 
 
 def foundation_key(work: Assignment) -> str | None:
-    """Return what the pre-training of a trial is found under, whatever its seeds; None where it has
-    none in common with others.
+    """Return the key of the pre-training of a trial, without its seeds; None if the trial shares
+    its first task with no other trial.
     """
     first = pretraining_of(work)
     return None if first is None else seedless_key(dataclasses.asdict(first), first.versions())

@@ -1,4 +1,4 @@
-"""A learner on its way through a stream: learn a task, test, keep what was measured. No Ray."""
+"""A learner's course through a stream: learn a task, evaluate, record. Without Ray."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from trainables.streams.datasets import Split
 
 
 class Course:
-    """One stack of seeds on its way through a stream, task by task.
+    """The course of one stack of seeds through a stream, task by task.
 
     Args:
-        work: what is computed.
-        seeds: those of the stack.
-        data: what the phase may read of the data set.
-        pretrained: what the first task left behind in another trial, [S, ...], by name; None: it
+        work: the assignment.
+        seeds: the seeds of the stack.
+        data: the splits that the phase may read.
+        pretrained: the foundation of another trial, arrays [S, ...] by name; None: the first task
             is learnt here.
     """
 
@@ -70,66 +70,65 @@ class Course:
         return len(self._rows) >= self.tasks
 
     def advance(self) -> None:
-        """Learn the next task and test on all of them."""
+        """Learn the next task and evaluate on all tasks."""
         started, index, learner = time.perf_counter(), len(self._rows), self.learner
         if not self._initial:
-            self._initial = _arrays(evaluate(learner, self.stream, self._learnt(0)))
+            self._initial = _arrays(evaluate(learner, self.stream, self._tasks_learnt(0)))
         trained = learner.trained
         task = self.task(index)
         if self.work.evaluate_every:
-            task.after_step = self._watch
+            task.after_step = self._evaluate_within
         learner.losses.zero_()
         self.learn(task)
         check_learnt(learner, trained)
         if not index:
             check_state(learner, learner.state())
-        result = evaluate(learner, self.stream, self._learnt(index + 1))
+        result = evaluate(learner, self.stream, self._tasks_learnt(index + 1))
         self._counts.append(_arrays(result))
         finite = result.finite & learner.losses.isfinite() & finite_weights(learner)
         self._finite.append(finite.cpu().numpy())
-        self._extras.append(self._diagnosed())
-        row = {"samples": task.samples, "trained": learner.trained - trained, **self._held()}
+        self._extras.append(self._diagnostics())
+        row = {"samples": task.samples, "trained": learner.trained - trained, **self._footprint()}
         self._rows.append({"seconds": time.perf_counter() - started, **row})
 
     def task(self, index: int) -> Task:
-        """Return a task as the learner is given it: an offline one sees all of them at once."""
+        """Return a task for the learner; for an offline learner, with the samples of all tasks."""
         return self.stream.task(index, union=self.tasks if self.learner.offline else 0)
 
-    def _learnt(self, tasks: int) -> int:
+    def _tasks_learnt(self, tasks: int) -> int:
         return self.tasks if self.learner.offline else tasks
 
     def learn(self, task: Task) -> None:
-        """Train on a task; apart from the rest so that its share of the time can be measured."""
+        """Train on a task. A method of its own, so that benchmarks can time the training alone."""
         self.learner.learn(task)
 
-    def _held(self) -> dict[str, int]:
-        """Bytes a seed holds, by kind."""
-        held = self.learner.footprint()
-        check_footprint(self.learner, held)
-        return held
+    def _footprint(self) -> dict[str, int]:
+        """Return the bytes per seed by kind."""
+        footprint = self.learner.footprint()
+        check_footprint(self.learner, footprint)
+        return footprint
 
-    def _watch(self, task: Task) -> None:
+    def _evaluate_within(self, task: Task) -> None:
+        """Evaluate the primary readout within a task, if the step is due."""
         if task.steps_done % self.work.evaluate_every == 0:
             index = len(self._rows)
-            counts = _arrays(evaluate(self.learner, self.stream, self._learnt(index + 1)))[
-                self.learner.readouts[0]
-            ]
-            self._between.append((index, counts))
+            evaluation = evaluate(self.learner, self.stream, self._tasks_learnt(index + 1))
+            self._between.append((index, _arrays(evaluation)[self.learner.readouts[0]]))
 
-    def _diagnosed(self) -> dict[str, Array]:
-        found = _labelled(self.learner)
-        for name, values in found.items():
-            for known in (row[name].shape for row in self._extras if name in row):
-                if known != values.shape:
+    def _diagnostics(self) -> dict[str, Array]:
+        diagnostics = _labelled_diagnostics(self.learner)
+        for name, values in diagnostics.items():
+            for shape in (row[name].shape for row in self._extras if name in row):
+                if shape != values.shape:
                     raise InputError(
-                        f"diagnostic '{name}': of shape {values.shape} after this task and "
-                        f"{known} after another; a label has one size."
+                        f"diagnostic '{name}': shape {values.shape} after this task, but {shape} "
+                        "after another; the shape of a label must not change."
                     )
-        return found
+        return diagnostics
 
     def outcome(self) -> Outcome:
-        """Return what was measured so far."""
-        column = {name: np.array([row[name] for row in self._rows]) for name in self._rows[0]}
+        """Return the measurements so far."""
+        columns = {name: np.array([row[name] for row in self._rows]) for name in self._rows[0]}
         names, size = self.learner.readouts, self.stream.info.outputs
         stack = len(self.learner.seeds)
         within = [counts for _, counts in self._between]
@@ -139,10 +138,10 @@ class Course:
             counts={name: np.stack([row[name] for row in self._counts], axis=1) for name in names},
             initial=self._initial,
             finite=np.stack(self._finite, axis=1),
-            seconds=column.pop("seconds"),
-            samples=column.pop("samples"),
-            trained=column.pop("trained"),
-            footprint=column,
+            seconds=columns.pop("seconds"),
+            samples=columns.pop("samples"),
+            trained=columns.pop("trained"),
+            footprint=columns,
             between={
                 "task": np.array([index for index, _ in self._between], dtype=int),
                 "counts": np.stack(within, axis=1) if within else empty,
@@ -154,16 +153,22 @@ class Course:
         )
 
     def foundation(self) -> Foundation:
-        """Return what the first task left behind; to be asked after it, and before the second."""
-        found = self.learner.foundation()
-        check_foundation(self.learner, found)
+        """Return the foundation that the first task leaves behind. Call after the first task and
+        before the second.
+        """
+        tensors = self.learner.foundation()
+        check_foundation(self.learner, tensors)
         return Foundation(
             seeds=np.array(self.learner.seeds),
-            arrays={label: tensor.detach().cpu().numpy().copy() for label, tensor in found.items()},
+            arrays={name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()},
         )
 
     def restore(self, outcome: Outcome, state: Mapping[str, Any]) -> None:
-        """Continue after the tasks an outcome covers, with the learner's state then."""
+        """Continue after the tasks in an outcome.
+
+        Args:
+            state: the learner's state after those tasks.
+        """
         self.learner.load(state)
         self._initial = dict(outcome.initial)
         rows = range(outcome.rows)
@@ -182,21 +187,21 @@ class Course:
 
 
 def finite_weights(learner: Learner) -> Tensor:
-    """Which seeds have nothing but finite weights, [S]: units that answer to a threshold give
-    finite outputs whatever their weights.
+    """Mark the seeds whose weights are all finite, bool [S]. Checked besides the outputs, because
+    spiking units have finite outputs even for weights that are not finite.
     """
     finite = torch.ones(len(learner.seeds), dtype=torch.bool, device=learner.device)
     for weight in learner.network.parameters():
-        # a learner of one seed may have weights without an axis for it
+        # the weights of a learner with max_stack 1 may lack the axis of seeds
         finite &= weight.detach().reshape(len(finite), -1).isfinite().all(1)
     return finite
 
 
-def _labelled(learner: Learner) -> dict[str, Array]:
+def _labelled_diagnostics(learner: Learner) -> dict[str, Array]:
     diagnosis = learner.diagnose()
     check_diagnosis(learner, diagnosis)
     return {
-        # a copy: it may be what the learner goes on with
+        # a copy, because the learner may go on to change the tensor
         f"{name}: {label}": values.detach().cpu().numpy().copy()
         for name, labels in diagnosis.items()
         for label, values in labels.items()

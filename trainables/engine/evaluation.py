@@ -1,4 +1,4 @@
-"""Confusion counts of a whole stack, measured without leaving the device.
+"""Confusion counts of a stack of seeds, computed on the device.
 
 S seeds, T tasks, C outputs, N samples of a task.
 """
@@ -14,14 +14,17 @@ from trainables.contract import check_logits
 from trainables.learner import Learner
 from trainables.streams import Stream
 
-# samples predicted at once, over all seeds: few enough for the activations to stay in the cache
+# samples per forward pass, over all seeds: few enough for the activations to fit the CPU's cache
 ROWS = 4096
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Counts [S, T, C, C] of each readout (true class, predicted class); which seeds gave finite
-    outputs, [S].
+    """Confusion counts of all tasks.
+
+    Attributes:
+        counts: by readout, [S, T, C, C]: seed, task, true class, predicted class.
+        finite: which seeds had only finite outputs, bool [S].
     """
 
     counts: dict[str, Tensor]
@@ -30,9 +33,13 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(learner: Learner, stream: Stream, learnt: int) -> Evaluation:
-    """Test a learner on the tasks of its stream, after it has learnt ``learnt`` of them.
+    """Evaluate a learner on all tasks of its stream.
 
-    In the class scenario a task to come is not tested (no counts): its classes cannot be answered.
+    In the class scenario future tasks have counts of zero: the learner has no outputs for their
+    classes yet.
+
+    Args:
+        learnt: number of tasks learnt so far.
     """
     finite = torch.ones(len(learner.seeds), dtype=torch.bool, device=stream.device)
     rows = [_score(learner, stream, task, learnt, finite) for task in range(stream.tasks)]
@@ -43,8 +50,8 @@ def evaluate(learner: Learner, stream: Stream, learnt: int) -> Evaluation:
 def _score(
     learner: Learner, stream: Stream, task: int, learnt: int, finite: Tensor
 ) -> dict[str, Tensor]:
-    """Counts of one task, [S, C, C] for each readout; clears ``finite`` for seeds with an output
-    that is not.
+    """Return the counts of one task, [S, C, C] by readout; set ``finite`` to False in place for
+    seeds with an output that is not finite.
     """
     index, valid = stream.scored(task)
     if stream.info.scenario == "class" and task >= learnt:

@@ -1,4 +1,4 @@
-"""What a long first task leaves behind, for the trials that have it in common."""
+"""Foundations: the result of a long first task, for the trials that share it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainables.engine.outcome import Array, Stored
 
 @dataclass(frozen=True)
 class Foundation(Stored):
-    """What the first task of some seeds left behind.
+    """The tensors that the first task left behind, for some seeds.
 
     Attributes:
         seeds: [S].
@@ -23,7 +23,7 @@ class Foundation(Stored):
     arrays: dict[str, Array]
 
     def of(self, seeds: Sequence[int]) -> dict[str, Array] | None:
-        """Return the arrays of these seeds in their order; None where one of them is missing."""
+        """Return the arrays of the given seeds in order; None if a seed is missing."""
         places = {seed: place for place, seed in enumerate(self.seeds.tolist())}
         if not places.keys() >= set(seeds):
             return None
@@ -32,7 +32,7 @@ class Foundation(Stored):
 
 
 def joined(parts: Sequence[Foundation]) -> Foundation:
-    """Join what different seeds left behind."""
+    """Join foundations of different seeds."""
     return Foundation(
         seeds=np.concatenate([part.seeds for part in parts]),
         arrays={

@@ -1,7 +1,7 @@
-"""What a trial measured, raw: confusion counts after every task, from which every metric is
+"""Raw measurements of a trial: confusion counts after every task, from which all metrics are
 computed later.
 
-S seeds, I tasks learnt so far (rows), T tasks, C outputs, E evaluations between tasks.
+S seeds, I tasks learnt so far (rows), T tasks, C outputs, E evaluations within tasks.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Columns = dict[str, list[Array]]
 
 @dataclass(frozen=True)
 class Stored:
-    """Arrays, and arrays by name, that are kept in an HDF5 file."""
+    """Base of dataclasses of arrays, and of dictionaries of arrays, that are stored as HDF5."""
 
     def to_bytes(self) -> bytes:
-        """Return the HDF5 file that holds it."""
+        """Return the content of an HDF5 file with all fields."""
         import h5py
 
         buffer = io.BytesIO()
@@ -36,7 +36,7 @@ class Stored:
                     continue
                 group = file.create_group(field.name, track_order=True)
                 for name, array in value.items():
-                    # counts are mostly zeros
+                    # worth compressing: counts are mostly zeros
                     packed = (
                         {"compression": "gzip", "compression_opts": 1, "shuffle": True}
                         if array.size > 64
@@ -47,7 +47,11 @@ class Stored:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Read what :meth:`to_bytes` returned; ``OSError`` or ``KeyError`` when it is damaged."""
+        """Read the content that :meth:`to_bytes` returned.
+
+        Raises:
+            OSError, KeyError: the content is damaged.
+        """
         import h5py
 
         with h5py.File(io.BytesIO(content)) as file:
@@ -63,21 +67,22 @@ class Stored:
 
 @dataclass(frozen=True)
 class Outcome(Stored):
-    """Arrays of a trial; those with an axis S can be joined over trials of the same configuration.
+    """Measurements of a trial. Arrays with an axis S can be joined over trials of a configuration.
 
     Attributes:
         seeds: [S].
-        counts: of each readout, [S, I, T, C, C]: seed, after learning task i, tested on task j,
-            true and predicted class; zeros where a task was not tested.
+        counts: confusion counts by readout, [S, I, T, C, C]: seed, last task learnt, task
+            evaluated, true class, predicted class; zeros for a task that was not evaluated.
         initial: the same before the first task, [S, T, C, C].
-        finite: whether a seed's outputs were all finite, [S, I].
-        seconds, samples, trained: of each task, [I]: time of the whole stack, new samples and
-            samples trained on by a seed.
-        footprint: bytes a seed holds after each task, [I], by kind.
-        extras: what the learner measured about itself after each task, by ``"diagnostic: label"``:
-            [S, I], or [S, I, R, C] of a map; NaN where a label was not there after that task.
-        between: counts of the primary readout within tasks, [S, E, T, C, C], and the task being
-            learnt then, [E].
+        finite: whether all outputs, losses and weights of a seed were finite, [S, I].
+        seconds: time of each task for the whole stack, [I].
+        samples: new samples per seed in each task, [I].
+        trained: samples per seed trained on in each task, replayed samples included, [I].
+        footprint: bytes per seed after each task, [I], by kind.
+        extras: the learner's diagnostics after each task, by ``"diagnostic: label"``: [S, I], or
+            [S, I, R, C] for a map; NaN where a label was missing after a task.
+        between: evaluations within tasks: ``counts`` of the primary readout, [S, E, T, C, C], and
+            ``task``, the index of the task in progress, [E].
     """
 
     seeds: Array
@@ -111,33 +116,38 @@ class Outcome(Stored):
 
 
 def _escaped(name: str) -> str:
-    """Return a name as HDF5 takes it: there "/" opens a group and "." is the group itself."""
-    safe = name.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
-    return "%2E" if safe == "." else safe
+    """Return a name escaped for HDF5, where "/" separates groups and "." is the group itself."""
+    escaped = name.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
+    return "%2E" if escaped == "." else escaped
 
 
-def united(rows: Sequence[Mapping[str, Array]], leads: Sequence[tuple[int, ...]]) -> Columns:
-    """Return, of each name that any row has, its arrays in order; NaN where a row lacks it.
+def united(
+    rows: Sequence[Mapping[str, Array]], leading_shapes: Sequence[tuple[int, ...]]
+) -> Columns:
+    """Return the arrays of every name in the order of the rows; NaN for a row without the name.
 
     Args:
-        leads: of each row, the first axes of its arrays; the others are those of the name.
+        leading_shapes: for each row, the shape of the leading axes of its arrays; the shape of the
+            other axes depends on the name alone.
     """
-    sizes = {
-        name: array.shape[len(lead) :]
-        for row, lead in zip(rows, leads, strict=True)
+    trailing_shapes = {
+        name: array.shape[len(leading) :]
+        for row, leading in zip(rows, leading_shapes, strict=True)
         for name, array in row.items()
     }
     return {
         name: [
-            row[name] if name in row else np.full(lead + size, np.nan)
-            for row, lead in zip(rows, leads, strict=True)
+            row[name] if name in row else np.full(leading + trailing, np.nan)
+            for row, leading in zip(rows, leading_shapes, strict=True)
         ]
-        for name, size in sizes.items()
+        for name, trailing in trailing_shapes.items()
     }
 
 
 def stacked(parts: Sequence[Outcome]) -> Outcome:
-    """Join outcomes of different seeds along S; times add up, the rest is the same for all."""
+    """Join outcomes of different seeds along S. Seconds are summed; samples, trained and footprint
+    are equal in all parts.
+    """
     if len(parts) == 1:
         return parts[0]
 

@@ -1,5 +1,5 @@
-"""The code of learners that are not ours: results depend on it, and its author may change it
-between two runs of a study without raising a version number.
+"""Hashes of the code of plug-in learners. Results depend on that code, and its author may change it
+between two runs of a study without increasing the learner's version.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import hashlib
 import inspect
 import sys
 
-# no learner of a plug-in is defined in these
+# packages that are not a plug-in's own code
 NOT_PLUGINS = {"trainables", "torch", "abc", "typing", "builtins"}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @functools.cache
 def code_digest(kind: type) -> str:
-    """Return a hash of the modules in which a class and its bases are defined, whatever their
-    comments, docstrings and layout; empty where all of them are ours.
+    """Return a hash of the modules that define a class and its bases, independent of comments,
+    docstrings and layout; empty for a built-in class.
 
-    Other modules that these import do not count, nor does data they read.
+    Modules imported by these modules, and data files, are not hashed.
     """
     names = {base.__module__ for base in kind.__mro__}
     sources = [_code(name) for name in sorted(names) if name.split(".")[0] not in NOT_PLUGINS]
@@ -30,7 +30,9 @@ def code_digest(kind: type) -> str:
 
 
 def _code(module: str) -> str:
-    """Return what a module says, without comments and docstrings; empty where it has no source."""
+    """Return the syntax tree of a module as text, without comments and docstrings; empty for a
+    module without source.
+    """
     try:
         tree = ast.parse(inspect.getsource(sys.modules[module]))
     except (OSError, TypeError, SyntaxError, KeyError):

@@ -1,4 +1,4 @@
-"""The Ray Tune trainable: one for all learners, one step a task. Only this file knows of Ray."""
+"""The Ray Tune trainable of all learners; one step is one task. Only this file imports Ray."""
 
 from __future__ import annotations
 
@@ -23,24 +23,29 @@ from trainables.engine.foundation import joined
 from trainables.engine.outcome import Outcome, stacked
 from trainables.errors import reason
 
-CHECKPOINT_SECONDS = 1.0  # a checkpoint costs about a tenth of that
+CHECKPOINT_SECONDS = 1.0  # least time between checkpoints, each of which takes about 0.1 s
 
 
 class Trial(tune.Trainable):  # type: ignore[misc]
-    """Trains all seeds of one configuration, in stacks one after the other.
+    """Trains all seeds of one configuration, one stack after the other.
 
-    Configuration: ``work`` (fields of an :class:`Assignment`), ``name`` (of its folder), ``stack``
-    (seeds trained at once), ``objectives`` (what a sweep optimises), ``storage`` (folder of the
-    experiment), ``foundation`` (whether others want what the first task leaves behind). ``data``
-    and ``pretrained`` (first tasks that were learnt before, by :func:`foundation_key`) come from
-    the object store.
+    Configuration:
+        work: fields of an :class:`Assignment`.
+        name: name of the trial's folder.
+        stack: seeds trained at once.
+        objectives: metrics that a sweep optimises.
+        storage: folder of the experiment.
+        foundation: whether to report the foundation, for other trials.
 
-    Each step reports ``task`` (tasks learnt), ``scores`` (the objectives so far, means over seeds),
-    ``score`` (the first one), ``curve`` (the first one after each task), ``outcome`` (everything
-    measured so far), ``torch`` (its version) and ``device`` (its model); the last one of a
-    pre-training ``foundation`` too. An exception inside a learner is a result too: ``failure`` (its
-    traceback) and ``reason`` (a line). A signal that ends the process, as of a segmentation fault,
-    leaves word of itself in ``<storage>/<name>.crash``.
+    From Ray's object store come ``data`` and ``pretrained`` (foundations by
+    :func:`foundation_key`).
+
+    Every step reports ``task`` (tasks learnt), ``scores`` (objectives so far, means over seeds),
+    ``score`` (the first objective), ``curve`` (the first objective after each task), ``outcome``
+    (all measurements so far), ``resumed`` (tasks learnt before this worker took over),
+    ``foundation``, ``torch`` (its version) and ``device`` (its model). An exception in a learner is
+    reported as ``failure`` (traceback) and ``reason`` (one line). A fatal signal, such as a
+    segmentation fault, is recorded in ``<storage>/<name>.crash``.
     """
 
     crash_file: io.TextIOBase | None = None
@@ -59,7 +64,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self.device = torch.device("cuda" if config.get("gpus") else "cpu")
         self.courses: list[Course] = []
         self.failure = self.reason = ""
-        self.resumed = 0  # tasks that were learnt when this worker took over
+        self.resumed = 0  # tasks learnt before this worker took over
         self.saved = time.monotonic()
         self._report_crashes()
         try:
@@ -68,11 +73,13 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             self._fail(error)
 
     def _report_crashes(self) -> None:
-        """Let Python write down which signal ends this process: nobody else is told of it."""
+        """Let Python record a fatal signal in a file: the driver does not learn which signal ended
+        the process.
+        """
         if self.crash_file is not None:
             self.crash_file.close()
         path = Path(self.settings["storage"]) / f"{self.settings['name']}.crash"
-        with contextlib.suppress(OSError):  # it is of use, and not needed
+        with contextlib.suppress(OSError):  # the record is optional
             self.crash_file = path.open("w", encoding="utf-8")
             faulthandler.enable(self.crash_file)
 
@@ -83,9 +90,9 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         limit = find_learner(self.work.learner).max_stack or len(self.work.seeds)
         size = max(min(self.settings["stack"], limit), 1)
         stacks = [self.work.seeds[i : i + size] for i in range(0, len(self.work.seeds), size)]
-        found = self.pretrained.get(foundation_key(self.work))
+        foundation = self.pretrained.get(foundation_key(self.work))
         self.courses = [
-            Course(self.work, stack, self.data, self.device, found and found.of(stack))
+            Course(self.work, stack, self.data, self.device, foundation and foundation.of(stack))
             for stack in stacks
         ]
 
@@ -93,7 +100,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         if not self.failure:
             try:
                 return self._advance()
-            except (Exception, SystemExit) as error:  # `exit()` in a learner ends no worker
+            except (Exception, SystemExit) as error:  # `exit()` in a learner must not end a worker
                 self._fail(error)
         return {
             "done": True,
@@ -110,8 +117,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         objectives = self.settings["objectives"]
         scores = objective_values(outcome, objectives, outcome.rows)
         due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
-        wanted = self.settings.get("foundation")
-        parts = [course.foundation() for course in self.courses] if wanted else []
+        shared = self.settings.get("foundation")
+        foundations = [course.foundation() for course in self.courses] if shared else []
         return {
             "task": outcome.rows,
             "score": scores[0],
@@ -124,7 +131,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             "done": self.courses[0].done,
             "should_checkpoint": due and not self.courses[0].done,
             "resumed": self.resumed,
-            "foundation": joined(parts).to_bytes() if parts else b"",
+            "foundation": joined(foundations).to_bytes() if foundations else b"",
             "torch": torch.__version__,
             "device": device_model(self.device),
         }
@@ -151,25 +158,27 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             first += size
 
     def _resume(self) -> None:
-        """Go on from the last whole checkpoint an interrupted run of this trial left, if any."""
+        """Continue from the last complete checkpoint of an interrupted run, if there is one."""
         storage = Path(self.settings["storage"])
-        found = storage.glob(f"{self.settings['name']}*/checkpoint_*")
-        for folder in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+        folders = storage.glob(f"{self.settings['name']}*/checkpoint_*")
+        for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
             try:
                 self.load_checkpoint(str(folder))
                 return
             except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-                continue  # cut off while it was written: the one before will do
+                continue  # incomplete: try the checkpoint before
         self._build()
 
 
 def device_model(device: torch.device) -> str:
-    """Return what a device is called by its maker; of a CPU that it is one."""
+    """Return the model name of a GPU, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def objective_values(outcome: Outcome, objectives: list[str], tasks: int) -> list[float]:
-    """Mean over seeds of each objective after so many tasks; NaN once a seed diverged."""
+    """Return the mean over seeds of each objective after ``tasks`` tasks; NaN once a seed has
+    diverged, except for bytes.
+    """
     counts = next(iter(outcome.counts.values()))[:, :tasks, :tasks]
     finite = outcome.finite[:, :tasks].all()
     values = []

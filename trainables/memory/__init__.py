@@ -1,14 +1,14 @@
-"""Replay memories: what a learner keeps of past data, for every seed of its stack."""
+"""Replay memories: the past data that a learner keeps, for every seed of a stack."""
 
 from trainables.memory.balanced import BalancedMemory
 from trainables.memory.base import Memory
 from trainables.memory.budget import (
     Remembering,
-    at_least,
+    bytes_needed,
     capacity,
+    capacity_per_task,
     check_budget,
-    share,
-    share_so_far,
+    equal_shares,
 )
 from trainables.memory.greedy import GreedyMemory
 from trainables.memory.herded import HerdedMemory
@@ -21,9 +21,9 @@ __all__ = [
     "Memory",
     "Remembering",
     "ReservoirMemory",
-    "at_least",
+    "bytes_needed",
     "capacity",
+    "capacity_per_task",
     "check_budget",
-    "share",
-    "share_so_far",
+    "equal_shares",
 ]

@@ -1,4 +1,4 @@
-"""A memory with an equal share for each task finished so far."""
+"""A memory with an equal share for each finished task."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trainables.streams import StreamInfo, Task
 
 
 class BalancedMemory(Memory):
-    """After task t, ``share(t)`` random samples of each of the t tasks.
+    """After task t, holds ``share(t)`` random samples of each of the t tasks.
 
-    A task's samples are stored in random order, so a smaller share is its first part: no second
-    draw.
+    The samples of a task are stored in random order: shrinking a share keeps the first samples,
+    without another random draw.
 
     Args:
-        share: how many samples are held of each task, by the number of finished tasks.
+        share: maps the number of finished tasks to the number of samples held per task.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class BalancedMemory(Memory):
         super().__init__(seeds, stream, device)
         self.share = share
         self.shares: list[int] = []  # samples held of each task
-        self._known: Any = (None, None)  # what the last even draw was laid out for, and how
+        self._cached_layout: Any = (None, None)  # key and value of the last `_layout`
         self.keep("shares")
 
     def __len__(self) -> int:
@@ -43,13 +43,13 @@ class BalancedMemory(Memory):
         new = task.sample(min(share, task.size), "kept")
         inputs = [block[:, :share] for block in torch.split(self.inputs, self.shares, dim=1)]
         labels = [block[:, :share] for block in torch.split(self.labels, self.shares, dim=1)]
-        self.shares = [min(held, share) for held in self.shares] + [new.labels.shape[1]]
+        self.shares = [min(old_share, share) for old_share in self.shares] + [new.labels.shape[1]]
         self.inputs = torch.cat([*inputs, new.inputs], dim=1)
         self.labels = torch.cat([*labels, new.labels.to(torch.uint8)], dim=1)
 
     def draw_evenly(self, count: int) -> Tensor:
-        """Choose slots, [S, count]: as many of each task, without replacement; what is left over
-        from the first task on; with replacement only where there are not enough.
+        """Draw slots, [S, count], evenly over the tasks and without replacement; the earliest tasks
+        provide the remainder. Draws with replacement only if the memory has too few samples.
         """
         owners, first = self._layout(count)
         # sorting random keys within each task puts its slots in random order
@@ -59,24 +59,33 @@ class BalancedMemory(Memory):
         return torch.cat([chosen, self.draw(missing)], 1) if missing else chosen
 
     def _layout(self, count: int) -> tuple[Tensor, Tensor]:
-        """The task of each slot, and which slots of a task in order an even draw takes. They are
-        found once for a memory as it is: a step copies nothing to the device.
+        """Return the task of each slot, and the places of an even draw among the slots shuffled
+        within each task. Cached until the shares change, so that a step copies nothing to the
+        device.
         """
         key = (count, tuple(self.shares))
-        if self._known[0] != key:
-            wanted = even_shares(count, self.shares)
-            starts = [sum(self.shares[:task]) for task in range(len(wanted))]
-            first = [torch.arange(a, a + n) for a, n in zip(starts, wanted, strict=True)]
+        if self._cached_layout[0] != key:
+            counts = even_counts(count, self.shares)
+            starts = [sum(self.shares[:task]) for task in range(len(counts))]
+            first = [torch.arange(a, a + n) for a, n in zip(starts, counts, strict=True)]
             owners = torch.arange(len(self.shares)).repeat_interleave(torch.tensor(self.shares))
             device = self.inputs.device
-            self._known = (key, (owners.to(device), torch.cat(first).to(device)))
-        owners, slots = self._known[1]
-        return owners, slots
+            self._cached_layout = (key, (owners.to(device), torch.cat(first).to(device)))
+        owners, places = self._cached_layout[1]
+        return owners, places
 
 
-def even_shares(count: int, held: Sequence[int]) -> list[int]:
-    """Samples to draw of each task: equal shares, what is left over from the first task on."""
-    wanted = [min(max(1, count // len(held)), each) for each in held][:count]
-    for task, share in enumerate(wanted):
-        wanted[task] += min(count - sum(wanted), held[task] - share)
-    return wanted
+def even_counts(count: int, shares: Sequence[int]) -> list[int]:
+    """Return the number of samples to draw of each task: equal numbers, the remainder taken from
+    the earliest tasks.
+
+    >>> even_counts(7, [5, 5, 1])
+    [4, 2, 1]
+
+    Args:
+        shares: samples held of each task.
+    """
+    counts = [min(max(1, count // len(shares)), share) for share in shares][:count]
+    for task, drawn in enumerate(counts):
+        counts[task] += min(count - sum(counts), shares[task] - drawn)
+    return counts

@@ -1,4 +1,4 @@
-"""How much a learner may keep of past data: in samples, or in bytes, so that methods compare."""
+"""Memory budgets in samples or in bytes; equal budgets in bytes make methods comparable."""
 
 from __future__ import annotations
 
@@ -11,35 +11,40 @@ from trainables.streams import StreamInfo
 
 
 class Remembering(Training):
-    """Options of every learner with a memory. ``memory_bytes`` goes before ``memory_per_task``,
-    which goes before ``memory_total``.
+    """Options of every learner with a memory. ``memory_bytes`` overrides ``memory_per_task``, which
+    overrides ``memory_total``.
     """
 
-    memory_total: int = option(1000, "samples held over the whole stream", low=1, high=SAMPLES)
+    memory_total: int = option(
+        1000, "memory capacity in samples, for the whole stream", low=1, high=SAMPLES
+    )
     memory_per_task: int | None = option(
         None,
-        "samples held per task; when given, it takes the place of memory_total",
+        "memory capacity in samples per task; overrides memory_total",
         low=1,
         high=SAMPLES,
     )
     memory_bytes: int | None = option(
         None,
-        "bytes of past data held over the whole stream, labels and all else that is kept of it "
-        "included; when given, it takes the place of the numbers of samples",
+        "memory capacity in bytes, for the whole stream; counts all stored past data, labels "
+        "included; overrides memory_total and memory_per_task",
         low=1,
         high=BYTES,
     )
 
 
-def capacity(config: Remembering, stream: StreamInfo, extra: int = 0, besides: int = 0) -> int:
-    """Return how many samples a configuration allows over the whole stream.
+def capacity(
+    config: Remembering, stream: StreamInfo, extra_bytes: int = 0, reserved_bytes: int = 0
+) -> int:
+    """Return the memory capacity for the whole stream, in samples.
 
     Args:
-        extra: bytes kept with a sample besides its input and label.
-        besides: bytes of past data kept besides samples; they come off a budget of bytes.
+        extra_bytes: bytes stored per sample besides its input and label.
+        reserved_bytes: bytes of past data stored besides samples, deducted from a budget in bytes.
     """
     if config.memory_bytes is not None:
-        allowed = max(config.memory_bytes - besides, 0) // (stream.inputs + 1 + extra)
+        available = max(config.memory_bytes - reserved_bytes, 0)
+        allowed = available // (stream.inputs + 1 + extra_bytes)
     elif config.memory_per_task is not None:
         allowed = config.memory_per_task * (stream.tasks or 1)
     else:
@@ -47,58 +52,62 @@ def capacity(config: Remembering, stream: StreamInfo, extra: int = 0, besides: i
     if allowed > SAMPLES:
         key = "memory_per_task" if config.memory_bytes is None else "memory_bytes"
         raise InputError(
-            f"{key} = {getattr(config, key)} is a memory of {allowed} samples; allowed: {SAMPLES} "
-            "at most"
+            f"{key} = {getattr(config, key)} is a memory of {allowed} samples; allowed: at most "
+            f"{SAMPLES}"
         )
     return allowed
 
 
-def share(config: Remembering, stream: StreamInfo, extra: int = 0) -> int:
-    """Return how many samples a configuration allows of each task."""
-    return capacity(config, stream, extra) // (stream.tasks or 1)
+def capacity_per_task(config: Remembering, stream: StreamInfo) -> int:
+    """Return the memory capacity per task, in samples."""
+    return capacity(config, stream) // (stream.tasks or 1)
 
 
-def share_so_far(config: Remembering, stream: StreamInfo, besides: int = 0) -> Callable[[int], int]:
-    """Return how many samples are held of each task, by the number of finished tasks: as many as
-    ``memory_per_task`` says, or an equal share of a memory that is full at all times.
+def equal_shares(
+    config: Remembering, stream: StreamInfo, reserved_bytes: int = 0
+) -> Callable[[int], int]:
+    """Return the function from the number of finished tasks to the number of samples held of each:
+    ``memory_per_task``, or an equal share of a memory that is always full.
     """
-    each = config.memory_per_task
-    if config.memory_bytes is None and each is not None:
-        return lambda tasks: each
-    allowed = capacity(config, stream, besides=besides)
+    per_task = config.memory_per_task
+    if config.memory_bytes is None and per_task is not None:
+        return lambda tasks: per_task
+    allowed = capacity(config, stream, reserved_bytes=reserved_bytes)
     return lambda tasks: allowed // tasks
 
 
 def check_budget(
     config: Remembering,
     stream: StreamInfo,
-    extra: int = 0,
+    extra_bytes: int = 0,
     shared: bool = False,
-    besides: int = 0,
+    reserved_bytes: int = 0,
 ) -> None:
-    """Refuse a memory that needs what a task-free stream hides, or that is too small.
+    """Raise for a memory that is too small, or that needs facts hidden by a task-free stream.
 
     Args:
-        shared: whether the memory is shared out among the tasks.
-        besides: as for :func:`capacity`, as is ``extra``.
+        extra_bytes, reserved_bytes: as for :func:`capacity`.
+        shared: whether the memory is divided among the tasks.
     """
     if stream.tasks is None and (shared or config.memory_per_task is not None):
-        unshared = " and a memory that is not shared out among tasks" if shared else ""
+        undivided = " and a memory that is not divided among tasks" if shared else ""
         raise InputError(
-            "a task-free stream tells neither boundaries nor the number of tasks: "
-            f"give memory_total or memory_bytes{unshared}"
+            "a task-free stream hides the task boundaries and the number of tasks: "
+            f"give memory_total or memory_bytes{undivided}"
         )
-    least, each = (stream.tasks or 1) if shared else 1, stream.inputs + 1 + extra
-    if capacity(config, stream, extra, besides) < least:
-        key = "memory_total" if config.memory_bytes is None else "memory_bytes"
-        needed = "" if config.memory_bytes is None else f"; give {at_least(least, each, besides)}"
+    least, sample_bytes = (stream.tasks or 1) if shared else 1, stream.inputs + 1 + extra_bytes
+    if capacity(config, stream, extra_bytes, reserved_bytes) < least:
+        key, remedy = "memory_total", ""
+        if config.memory_bytes is not None:
+            key = "memory_bytes"
+            remedy = f"; give {bytes_needed(least, sample_bytes, reserved_bytes)}"
         raise InputError(
-            f"{key} = {getattr(config, key)} is less than a sample{' a task' if shared else ''}"
-            f" ({each} bytes each){needed}"
+            f"{key} = {getattr(config, key)} is less than one sample{' per task' if shared else ''}"
+            f" ({sample_bytes} bytes each){remedy}"
         )
 
 
-def at_least(samples: int, each: int, besides: int) -> str:
-    """Say how many bytes so many samples need, with what is kept besides."""
-    rest = f", {besides} of them for what is kept besides samples" if besides else ""
-    return f"{samples * each + besides} at least{rest}"
+def bytes_needed(samples: int, sample_bytes: int, reserved_bytes: int) -> str:
+    """Return, as text, the budget that a number of samples needs, such as "at least 7850"."""
+    reserved = f", {reserved_bytes} of them for data besides samples" if reserved_bytes else ""
+    return f"at least {samples * sample_bytes + reserved_bytes}{reserved}"

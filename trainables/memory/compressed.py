@@ -1,7 +1,7 @@
-"""Sequences kept in few bits: compressed in time, and packed.
+"""Spike sequences compressed in time and packed into bits.
 
 Source: Dequino et al. 2024, "Compressed latent replays for lightweight continual learning on
-spiking neural networks". S seeds, M samples held, T steps, w steps a window.
+spiking neural networks". S seeds, N samples, T time steps.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from trainables.rng import generator
 from trainables.stateful import Stateful
 from trainables.streams import Task
 
-AT_ONCE = 128  # samples of a seed that are unpacked, or go through a network, at a time
+CHUNK = 128  # samples per seed unpacked, or passed through a network, at once
 
 
 @dataclass(frozen=True)
 class Codec:
-    """How a sequence [T, units] is kept: a number for each window of ``ratio`` steps and unit.
+    """Format of a stored sequence [T, units]: one number per unit and window of ``ratio`` steps.
 
-    - ``binary``: whether a unit fired in the window; expanded to a spike at its first step.
-    - ``sums``: how often it did; expanded to so many spikes in a row from the first step on.
-    - ``amounts``: the sum of whole numbers below 2^bits; expanded to the sum at the first step.
-    - ``currents``: the sum of floats, kept as float32; expanded to the sum at the first step.
+    The ``kind`` defines the number, and the window into which it expands:
 
-    With a ratio of 1 every kind is the identity. A number takes as many bits as the greatest that
-    may occur, each in a plane of its own, the lowest first.
+    - ``binary``: whether the unit fired; one spike at the first step.
+    - ``sums``: number of spikes n; spikes at the first n steps.
+    - ``amounts``: sum of whole numbers below 2^bits; the sum at the first step.
+    - ``currents``: sum of floats, stored as float32; the sum at the first step.
+
+    With a ratio of 1 every kind is lossless. A number takes the bits of the largest possible
+    number, stored in bit planes, the lowest bit first.
     """
 
     kind: str
@@ -46,15 +48,15 @@ class Codec:
 
     @property
     def planes(self) -> int:
-        """Bits of a number kept."""
+        """Bits per stored number."""
         if self.kind == "currents":
             return 32
-        most = {"binary": 1, "sums": self.ratio, "amounts": ((1 << self.bits) - 1) * self.ratio}
-        return most[self.kind].bit_length()
+        largest = {"binary": 1, "sums": self.ratio, "amounts": ((1 << self.bits) - 1) * self.ratio}
+        return largest[self.kind].bit_length()
 
     @property
     def size(self) -> int:
-        """Bits of a sequence."""
+        """Bits per sequence."""
         return self.planes * self.windows * self.units
 
     def compress(self, sequences: Tensor) -> Tensor:
@@ -70,23 +72,23 @@ class Codec:
         """Expand bits, uint8 [..., size], to float32 [..., T, units]."""
         planes = torch.split(bits, self.windows * self.units, dim=-1)
         whole = planes[0].to(torch.int32)
-        for plane, more in enumerate(planes[1:], start=1):
-            whole |= more.to(torch.int32) << plane
+        for place, plane in enumerate(planes[1:], start=1):
+            whole |= plane.to(torch.int32) << place
         values = whole.view(torch.float32) if self.kind == "currents" else whole.to(torch.float32)
         values = values.view(*values.shape[:-1], self.windows, 1, self.units)
-        place = torch.arange(self.ratio, device=bits.device).unsqueeze(1)
-        spread = values * (place == 0) if self.kind != "sums" else (place < values).to(values)
-        return spread.flatten(-3, -2)
+        step = torch.arange(self.ratio, device=bits.device).unsqueeze(1)
+        windows = values * (step == 0) if self.kind != "sums" else (step < values).to(values)
+        return windows.flatten(-3, -2)
 
 
 class Packed(Stateful):
-    """Compressed sequences of each seed with their labels, uint8 [S, N]; eight samples share a
-    byte, uint8 [S, ceil(N / 8), size]: no bit is lost whatever the size of a sample.
+    """Compressed sequences of each seed, with labels uint8 [S, N]. Eight samples share a byte,
+    uint8 [S, ceil(N / 8), size], so that no bit is wasted for any size of a sample.
 
     Args:
         stack: number of seeds.
-        parts: what the codec made of some sequences at a time, a byte a bit, uint8 [S, n, size],
-            and their labels, uint8 [S, n].
+        parts: chunks of n sequences: bits from the codec, one bit per byte, uint8 [S, n, size], and
+            labels, uint8 [S, n].
     """
 
     def __init__(
@@ -99,25 +101,23 @@ class Packed(Stateful):
         super().__init__(stack, device)
         self.codec = codec
         rest = torch.zeros(stack, 0, codec.size, dtype=torch.uint8, device=device)
-        octets, names = [], [torch.zeros(stack, 0, dtype=torch.uint8, device=device)]
-        for more, of_more in parts:
-            bits = torch.cat([rest, more], dim=1)
+        octets, labels = [], [torch.zeros(stack, 0, dtype=torch.uint8, device=device)]
+        for new_bits, new_labels in parts:
+            bits = torch.cat([rest, new_bits], dim=1)
             whole = bits.shape[1] // 8 * 8
-            octets.append(_eights(bits[:, :whole]))
+            octets.append(_pack_eights(bits[:, :whole]))
             rest = bits[:, whole:]
-            names.append(of_more)
+            labels.append(new_labels)
         last = F.pad(rest, (0, 0, 0, -rest.shape[1] % 8))
-        self.octets = torch.cat([*octets, _eights(last)], dim=1)
-        self.labels = torch.cat(names, dim=1)
+        self.octets = torch.cat([*octets, _pack_eights(last)], dim=1)
+        self.labels = torch.cat(labels, dim=1)
         self.keep("octets", "labels", kind="memory")
 
     def __len__(self) -> int:
         return self.labels.shape[1]
 
     def bits(self, slots: Tensor) -> Tensor:
-        """Return what the codec made of the sequences in these slots of each seed, [S, B]; uint8
-        [S, B, size].
-        """
+        """Return the bits of the sequences in the given slots, [S, B]; uint8 [S, B, size]."""
         stack, rows, size = self.octets.shape
         first = torch.arange(stack, device=slots.device).unsqueeze(1) * rows
         octets = self.octets.view(-1, size).index_select(0, (first + slots // 8).flatten())
@@ -125,14 +125,16 @@ class Packed(Stateful):
         return (octets.view(*slots.shape, size) >> places) & 1
 
     def gather(self, slots: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is in these slots of each seed, [S, B]: sequences [S, B, T, units], expanded,
-        and labels int64 [S, B].
+        """Return the samples in the given slots, [S, B]: sequences [S, B, T, units], expanded, and
+        labels int64 [S, B].
         """
         return self.codec.expand(self.bits(slots)), self.labels.gather(1, slots).long()
 
 
-def _eights(bits: Tensor) -> Tensor:
-    """Join each eight rows of bits, [S, 8 n, size] to uint8 [S, n, size], the first one highest."""
+def _pack_eights(bits: Tensor) -> Tensor:
+    """Pack every eight rows of bits into bytes, [S, 8 n, size] to uint8 [S, n, size]; the first row
+    is the highest bit.
+    """
     eights = bits.view(len(bits), -1, 8, bits.shape[2])
     octets = eights[:, :, 0] << 7
     for place in range(1, 8):
@@ -141,15 +143,14 @@ def _eights(bits: Tensor) -> Tensor:
 
 
 class CompressedMemory(Stateful):
-    """Random samples of each class of each finished task, as many of each; packed by a codec.
+    """Random samples of each class of each finished task, equally many, compressed by a codec.
 
-    A class's samples are stored in random order, so a smaller share is its first part.
+    The samples of a class are stored in random order: shrinking a share keeps the first samples.
 
     Args:
-        share: how many samples are held of each class, by the number of classes seen; a class
-            counts anew in every task that has it.
-        turn: turns inputs uint8 [S, B, D] into the bits kept of them, uint8 [S, n, size] for some
-            at a time.
+        share: maps the number of classes seen to the number of samples held per class; a class
+            counts once for every task in which it occurs.
+        compress: yields the bits of inputs, uint8 [S, B, D], in chunks, uint8 [S, n, size].
     """
 
     def __init__(
@@ -158,10 +159,10 @@ class CompressedMemory(Stateful):
         codec: Codec,
         device: torch.device,
         share: Callable[[int], int],
-        turn: Callable[[Tensor, Codec], Iterator[Tensor]],
+        compress: Callable[[Tensor, Codec], Iterator[Tensor]],
     ) -> None:
         super().__init__(len(seeds), device)
-        self.seeds, self.share, self.turn = tuple(seeds), share, turn
+        self.seeds, self.share, self.compress = tuple(seeds), share, compress
         self.held = Packed(codec, self.stack, device)
         self.shares: list[int] = []  # samples held of each class
         self.keep("held", "shares")
@@ -170,37 +171,37 @@ class CompressedMemory(Stateful):
         return len(self.held)
 
     def end_task(self, task: Task) -> None:
-        """Take samples of a finished task; what is held of earlier classes shrinks to its share."""
+        """Store samples of a finished task, and shrink the shares of earlier classes."""
         codec, share = self.held.codec, self.share(len(self.shares) + task.classes)
-        count = min(share, task.smallest_here)
-        parts = itertools.chain(self._shrunk(share), self._taken(task, count))
+        count = min(share, task.smallest_task_class)
+        parts = itertools.chain(self._old_parts(share), self._new_parts(task, count))
         self.held = Packed(codec, self.stack, self.device, parts)
-        self.shares = [min(held, share) for held in self.shares] + [count] * task.classes
+        self.shares = [min(old_share, share) for old_share in self.shares] + [count] * task.classes
 
-    def _shrunk(self, share: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The first samples of every class that is held, ``share`` of each at most."""
+    def _old_parts(self, share: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield bits and labels of the first ``share`` samples of every class held."""
         starts = itertools.accumulate(self.shares, initial=0)
         blocks = (range(a, a + min(n, share)) for a, n in zip(starts, self.shares, strict=False))
         first = torch.tensor([*itertools.chain(*blocks)], dtype=torch.long)
         slots = first.to(self.held.labels.device).expand(len(self.seeds), -1)
-        for some in torch.split(slots, AT_ONCE, dim=1):
-            yield self.held.bits(some), self.held.labels.gather(1, some)
+        for chunk in torch.split(slots, CHUNK, dim=1):
+            yield self.held.bits(chunk), self.held.labels.gather(1, chunk)
 
-    def _taken(self, task: Task, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """So many samples of each class of a task."""
-        for label, inputs in self._chosen(task, count):
-            for bits in self.turn(inputs, self.held.codec):
+    def _new_parts(self, task: Task, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield bits and labels of ``count`` samples of each class of a task."""
+        for label, inputs in self._random_samples(task, count):
+            for bits in self.compress(inputs, self.held.codec):
                 yield bits, label.unsqueeze(1).expand(-1, bits.shape[1]).to(torch.uint8)
 
-    def _chosen(self, task: Task, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each class of a task: its label [S], so many of its samples in random order."""
-        for label, inputs, counts in task.by_class():
+    def _random_samples(self, task: Task, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield, for each class of a task, its label [S] and ``count`` samples in random order."""
+        for label, inputs, valid in task.by_class():
             keys = torch.stack(
                 [
                     torch.rand(inputs.shape[1], generator=generator(seed, "memory", task.id, k))
                     for seed, k in zip(self.seeds, label.tolist(), strict=True)
                 ]
             )
-            order = keys.to(inputs.device).masked_fill(~counts, 2.0).argsort(dim=1)
+            order = keys.to(inputs.device).masked_fill(~valid, 2.0).argsort(dim=1)
             chosen = order[:, :count].unsqueeze(2).expand(-1, -1, inputs.shape[2])
             yield label, inputs.gather(1, chosen)

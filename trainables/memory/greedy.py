@@ -1,4 +1,4 @@
-"""A class-balanced random sample of everything seen, from one pass, without knowing tasks."""
+"""A class-balanced random sample of the stream so far, in one pass and without task boundaries."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from trainables.memory.base import SlotMemory
 from trainables.rng import Draws
 from trainables.streams import Batch, StreamInfo
 
-KEY_BYTES = 4  # kept with each sample
+KEY_BYTES = 4  # bytes of the key of a sample
 
 
 class GreedyMemory(SlotMemory):
-    """Every sample gets a random key as it arrives. Of each class those with the smallest keys are
-    held: over all classes, the ``capacity`` samples of lowest rank within their class, the smaller
-    key first where ranks are equal.
+    """Every sample receives a random key on arrival. The samples of a class are ranked by key; the
+    memory holds the ``capacity`` samples of lowest rank over all classes, equal ranks ordered by
+    key.
 
-    So what is held of a class is a uniform sample of it, and class counts differ by at most one,
-    save for classes that are held whole. A sample once let go would never have been held again, so
-    a batch is inserted at once with the result of one at a time. Key n of the stream ``arrivals``
-    of a seed is that of its n-th sample.
+    The samples held of a class are therefore a uniform sample of that class. The class counts
+    differ by at most one, except for classes that are held completely. A sample that was discarded
+    would never enter again, so inserting a whole batch gives the same result as inserting its
+    samples one by one. The n-th sample of a seed has key n of the random stream ``arrivals``.
 
-    The sampler of Prabhu et al. (2020) takes in a sample while its class has less than its share,
-    in place of a random one of the largest class: it holds the first samples of a class, ours any.
+    Difference from Prabhu et al. (2020): the published sampler adds a sample while its class is
+    below its share, in place of a random sample of the largest class, and so keeps the first
+    samples of a class. Here every sample of a class is equally likely to be kept.
     """
 
     def __init__(
@@ -40,31 +41,37 @@ class GreedyMemory(SlotMemory):
 
     def observe(self, batch: Batch) -> None:
         keys = self._arrivals.uniform(batch.labels.shape[1])
-        rows = (self._first + self.slots(keys, batch.labels)).flatten()
+        rows = (self._first_rows + self.slots_for(keys, batch.labels)).flatten()
         self.seen += keys.shape[1]
         self.put(rows, batch)
         self.keys.view(-1).index_copy_(0, rows, keys.flatten())
 
-    def slots(self, keys: Tensor, labels: Tensor) -> Tensor:
-        """Where new samples go, [S, B]; the slot after the last for those that are not held."""
-        filled, free = len(self), self.capacity - len(self)
-        old, old_labels = self.keys[:, :filled], self.labels[:, :filled].long()
-        kept = self.lowest(torch.cat([old, keys], 1), torch.cat([old_labels, labels], 1))
-        taken = kept[:, filled:]
-        # free slots, then those let go
-        order = kept[:, :filled].long().argsort(dim=1, stable=True)
-        fresh = torch.arange(filled, filled + free, device=order.device).expand(len(order), -1)
-        open_slots = torch.cat([fresh, order], 1)
-        which = (taken.cumsum(1) - 1).clamp_(min=0)
-        return torch.where(taken, open_slots.gather(1, which), self.capacity)
+    def slots_for(self, keys: Tensor, labels: Tensor) -> Tensor:
+        """Return the slots of new samples, [S, B]; the extra slot for samples that are not kept.
 
-    def lowest(self, keys: Tensor, labels: Tensor) -> Tensor:
-        """Mark the ``capacity`` samples of lowest rank within their class; [S, N]."""
-        # keys are below 1: one sort puts classes in order and their samples too
+        Args:
+            keys, labels: of the new samples, [S, B].
+        """
+        size, free = len(self), self.capacity - len(self)
+        old_keys, old_labels = self.keys[:, :size], self.labels[:, :size].long()
+        kept = self.lowest_ranked(
+            torch.cat([old_keys, keys], 1), torch.cat([old_labels, labels], 1)
+        )
+        new_kept = kept[:, size:]
+        # free slots first, then the slots of discarded samples
+        order = kept[:, :size].long().argsort(dim=1, stable=True)
+        free_slots = torch.arange(size, size + free, device=order.device).expand(len(order), -1)
+        open_slots = torch.cat([free_slots, order], 1)
+        index = (new_kept.cumsum(1) - 1).clamp_(min=0)
+        return torch.where(new_kept, open_slots.gather(1, index), self.capacity)
+
+    def lowest_ranked(self, keys: Tensor, labels: Tensor) -> Tensor:
+        """Mark the ``capacity`` samples of lowest rank within their class, bool [S, N]."""
+        # keys are below 1: a single sort orders by class, and by key within a class
         ordered, order = (labels + keys.double()).sort(dim=1)
-        kinds = labels.gather(1, order)
-        firsts = torch.searchsorted(ordered, self._classes.double())
+        classes = labels.gather(1, order)
+        class_starts = torch.searchsorted(ordered, self._classes.double())
         place = torch.arange(keys.shape[1], device=keys.device)
-        priority = place - firsts.gather(1, kinds) + keys.gather(1, order).double()
+        priority = place - class_starts.gather(1, classes) + keys.gather(1, order).double()
         chosen = order.gather(1, priority.argsort(dim=1)[:, : self.capacity])
         return torch.zeros_like(keys, dtype=torch.bool).scatter_(1, chosen, True)

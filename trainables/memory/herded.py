@@ -1,4 +1,4 @@
-"""Exemplars chosen by herding (Welling 2009), as many of each class (Rebuffi et al. 2017)."""
+"""Exemplars chosen by herding (Welling 2009), equally many of each class (Rebuffi et al. 2017)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trainables.streams import StreamInfo, Task
 
 
 class HerdedMemory(Memory):
-    """After a task, ``total // classes seen`` exemplars of each class seen, class by class; no
-    class gets more than the smallest class of the stream has samples.
+    """After a task, holds ``total // classes seen`` exemplars of each class seen, but at most as
+    many as the smallest class of the stream has samples. Exemplars are stored class by class.
 
-    The exemplars of a class are in the order of their choice, so a smaller share is their first
-    part: what herding had chosen had it been asked for less.
+    The exemplars of a class are stored in the order of their selection: shrinking a share keeps the
+    first exemplars, exactly those that herding selects for a smaller share.
 
     Args:
-        total: exemplars a seed holds at most.
+        total: largest number of exemplars per seed.
         features: maps samples uint8 [S, N, D] to features [S, N, F].
     """
 
@@ -41,7 +41,7 @@ class HerdedMemory(Memory):
 
     @property
     def classes(self) -> Tensor:
-        """Classes with exemplars, in the order they came; [S, classes seen]."""
+        """Classes with exemplars, in order of arrival, [S, classes seen]."""
         return self.labels[:, :: self.share or 1].long()
 
     def end_task(self, task: Task) -> None:
@@ -50,36 +50,40 @@ class HerdedMemory(Memory):
         width = self.share or 1
         inputs = [block[:, :share] for block in torch.split(self.inputs, width, dim=1)]
         labels = [block[:, :share] for block in torch.split(self.labels, width, dim=1)]
-        for label, samples, counts in task.by_class():
-            chosen = herd(self.features(samples), counts, share)
+        for label, samples, valid in task.by_class():
+            chosen = herd(self.features(samples), valid, share)
             inputs.append(samples.gather(1, chosen.unsqueeze(2).expand(-1, -1, samples.shape[2])))
             labels.append(label.to(torch.uint8).unsqueeze(1).expand(-1, share))
         self.inputs, self.labels = torch.cat(inputs, dim=1), torch.cat(labels, dim=1)
         self.share = share
 
 
-def herd(features: Tensor, counts: Tensor, share: int) -> Tensor:
-    """Choose samples, one after the other, whose mean stays near the mean of all; [S, share].
+def herd(features: Tensor, valid: Tensor, share: int) -> Tensor:
+    """Choose samples one by one such that their mean stays close to the mean of all samples.
 
-    With mu the mean of all and p_1, p_2, ... those chosen, the k-th is the p, not chosen before,
-    that minimises || mu - (phi(p) + sum_{j<k} phi(p_j)) / k ||; of equals, the first.
+    With mu the mean of all samples and p_1, p_2, ... the chosen samples, the k-th choice is the
+    sample p, not chosen before, that minimises || mu - (phi(p) + sum_{j<k} phi(p_j)) / k ||; ties
+    go to the first sample.
 
     Args:
         features: phi of each sample, [S, N, F].
-        counts: which samples there are, [S, N]; the others fill up rows of seeds with fewer.
-        share: how many to choose, no more than any seed has.
+        valid: which samples exist, bool [S, N]; the others pad the rows of smaller seeds.
+        share: number of samples to choose, at most the number of valid samples of any seed.
+
+    Returns:
+        indices of the chosen samples in order of selection, [S, share].
     """
-    present = counts.to(features.dtype).unsqueeze(1)
+    present = valid.to(features.dtype).unsqueeze(1)
     mean = present @ features / present.sum(2, keepdim=True)
     half = features.square().sum(2) / 2
-    taken, chosen = ~counts, []
+    excluded, chosen = ~valid, []
     gap = torch.zeros_like(mean)  # k mu - sum_{j<k} phi(p_j)
     for _ in range(share):
         gap = gap + mean
-        # || gap - phi ||^2 is least where this is greatest
+        # maximising this score minimises || gap - phi ||^2
         score = (features @ gap.mT).squeeze(2) - half
-        best = score.masked_fill(taken, -torch.inf).argmax(1, keepdim=True)
-        taken = taken.scatter(1, best, True)
+        best = score.masked_fill(excluded, -torch.inf).argmax(1, keepdim=True)
+        excluded = excluded.scatter(1, best, True)
         gap = gap - features.gather(1, best.unsqueeze(2).expand(-1, -1, features.shape[2]))
         chosen.append(best)
     return torch.cat(chosen, dim=1)

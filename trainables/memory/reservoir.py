@@ -1,4 +1,4 @@
-"""Reservoir sampling (Vitter 1985): a uniform sample of everything seen, without knowing tasks."""
+"""Reservoir sampling (Vitter 1985): a uniform sample of the stream, without task boundaries."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trainables.memory.base import SlotMemory
 from trainables.rng import Draws
 from trainables.streams import Batch, StreamInfo
 
-AHEAD = 4096  # samples whose slots are found at once: a training step only looks them up
+AHEAD = 4096  # samples whose slots are computed at once: a training step only looks slots up
 
 
 class ReservoirMemory(SlotMemory):
-    """Holds ``capacity`` samples; the n-th sample of the stream (from 0) takes a free slot while n
-    < capacity, else slot r ~ U{0..n} if r < capacity. A whole batch is inserted at once, with the
-    result of one at a time. The slots come from the stream ``reservoir`` of each seed, number n for
-    sample n.
+    """Holds ``capacity`` samples. Sample n of the stream (from 0) takes a free slot while n <
+    capacity; afterwards slot r ~ U{0..n}, if r < capacity. A batch is inserted at once, with the
+    same result as sample by sample. The slot of sample n comes from number n of the seed's random
+    stream ``reservoir``.
     """
 
     def __init__(
@@ -33,18 +33,20 @@ class ReservoirMemory(SlotMemory):
         self.put(self.rows(batch.labels.shape[1]).flatten(), batch)
 
     def rows(self, count: int) -> Tensor:
-        """Where the next samples go, as rows of all seeds' slots; [S, count]."""
+        """Return the rows of the next samples among the slots of all seeds, [S, count]."""
         if self.seen + count > self._start + self._ahead.shape[1]:
             self._look_ahead(max(count, AHEAD))
         first = self.seen - self._start
         self.seen += count
         batch = slice(first, first + count)
-        # of several samples that fall on one slot the last one stays
+        # of several samples for the same slot, the last is kept
         replaced = self._next[:, batch] < first + count
-        return torch.where(replaced, self._first + self.capacity, self._ahead[:, batch])
+        return torch.where(replaced, self._first_rows + self.capacity, self._ahead[:, batch])
 
     def _look_ahead(self, count: int) -> None:
-        """Find the slots of the next ``count`` samples, and which of them takes each slot next."""
+        """Compute the rows of the next ``count`` samples, and for each sample the next sample with
+        the same slot.
+        """
         self._start = self._arrivals.position = self.seen
         number = torch.arange(self.seen, self.seen + count, device=self.inputs.device)
         slots = (self._arrivals.uniform(count).double() * (number + 1)).long()
@@ -53,7 +55,7 @@ class ReservoirMemory(SlotMemory):
         same = slots.gather(1, order).diff(dim=1) == 0
         following = torch.where(same, order[:, 1:], count)
         self._next = torch.full_like(slots, count).scatter_(1, order[:, :-1], following)
-        self._ahead = self._first + slots
+        self._ahead = self._first_rows + slots
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)

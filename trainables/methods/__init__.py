@@ -1,1 +1,1 @@
-"""The learners: one file each, named as in a study file."""
+"""The learners: one file per learner, named as in a study file."""

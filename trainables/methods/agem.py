@@ -11,12 +11,12 @@ from trainables.streams import Task
 
 
 class AGEM(EpisodicMemory["AGEM.Config"]):
-    """A step may not raise the loss on a random batch of the memory, drawn with replacement: GEM
-    with one constraint.
+    """GEM with a single constraint: a step must not increase the loss on a random batch of the
+    memory, drawn with replacement.
 
-    Its memory is that of GEM, every task's share filled (some public code keeps only one batch of a
-    task). Defaults are those of replay, Adam 1e-3, as van de Ven et al. (2022) train it: the
-    corrected gradient goes through Adam, so a step need not keep to it.
+    The memory is that of GEM, with the share of every task filled; some public implementations
+    store only one batch per task. Defaults are those of replay with Adam 1e-3, as in van de Ven et
+    al. (2022). Adam transforms the corrected gradient, so a step may violate the constraint.
     """
 
     name = "agem"
@@ -26,7 +26,10 @@ class AGEM(EpisodicMemory["AGEM.Config"]):
         """Options of averaged gradient episodic memory."""
 
         ref_batch: int = option(
-            128, "remembered samples that a step is held against", low=1, high=10_000
+            128,
+            "batch size of the reference gradient, which the constraint of a step is computed on",
+            low=1,
+            high=10_000,
         )
 
     def corrected(self, gradient: Tensor, task: Task) -> Tensor:

@@ -1,12 +1,12 @@
-"""Elastic weight consolidation (Kirkpatrick et al. 2017), separate and online (Schwarz et al.
-2018).
+"""Elastic weight consolidation: one Fisher information per task (Kirkpatrick et al. 2017), or
+online (Schwarz et al. 2018).
 
-After task k, with weights theta_k, each weight i has the diagonal Fisher information
+After task k, with weights theta_k, the diagonal Fisher information of weight i is
 
     F_k,i = E_x E_{y ~ p(.|x)} [ (d log p(y|x) / d theta_i)^2 ],
 
-per sample and exact over y: every label weighted by its probability, never the label of the data.
-Later tasks add
+with squared per-sample gradients and the exact expectation over y: every label is weighted by the
+predicted probability; the labels of the data are not used. Later tasks add the penalty
 
     (lam / 2) sum_k sum_i F_k,i (theta_i - theta_k,i)^2.
 """
@@ -23,15 +23,15 @@ from trainables.nn import Stacked
 from trainables.options import SAMPLES, option
 from trainables.streams import Batch, StreamInfo, Task
 
-CHUNK = 512  # samples a seed whose gradients are squared at once
+CHUNK = 512  # samples per seed whose gradients are squared at once
 
 
 class EWC(Learner["EWC.Config"]):
     """Finetune with a quadratic penalty around the weights of earlier tasks.
 
-    The separate penalties of all tasks sum to one parabola with ``precision`` sum_k F_k and
-    ``centre`` sum_k F_k theta_k / sum_k F_k, up to a constant: the same gradient at the cost of
-    one. Online: precision <- gamma precision + F_k, centre <- theta_k.
+    The penalties of all tasks sum, up to a constant, to a single parabola with ``precision`` sum_k
+    F_k and ``centre`` sum_k F_k theta_k / sum_k F_k: the same gradient at the cost of one penalty.
+    Online: precision <- gamma precision + F_k, centre <- theta_k.
     """
 
     name = "ewc"
@@ -41,14 +41,16 @@ class EWC(Learner["EWC.Config"]):
     class Config(Training):
         """Options of elastic weight consolidation."""
 
-        lam: float = option(1e9, "strength of the penalty", low=0.0, high=1e15)
-        online: bool = option(False, "one running Fisher information instead of one per task")
+        lam: float = option(1e9, "weight lambda of the penalty", low=0.0, high=1e15)
+        online: bool = option(
+            False, "online EWC: one running Fisher information instead of one per task"
+        )
         gamma: float = option(
-            1.0, "decay of the running Fisher information (online)", low=0.0, high=1.0
+            1.0, "decay of the running Fisher information per task (online)", low=0.0, high=1.0
         )
         fisher_samples: int | None = option(
             None,
-            "samples of a task to estimate the Fisher information on; none: all of them",
+            "samples per task for estimating the Fisher information; none: all samples",
             low=1,
             high=SAMPLES,
         )
@@ -62,7 +64,7 @@ class EWC(Learner["EWC.Config"]):
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
-        """Strengths of van de Ven et al. (2022) for Split-MNIST."""
+        """Return the penalty weight of van de Ven et al. (2022) for Split-MNIST."""
         return {"lam": {"task": 1e5, "domain": 1e10}.get(stream.scenario, 1e9)}
 
     def observe(self, batch: Batch) -> Tensor:
@@ -73,7 +75,7 @@ class EWC(Learner["EWC.Config"]):
         return self.descend(loss)
 
     def penalty(self) -> Tensor:
-        """Weighted squared distance of each seed's weights from the centre, [S]."""
+        """Return the precision-weighted squared distance of the weights from the centre, [S]."""
         parts = zip(self.precision, self.network.parameters(), self.centre, strict=True)
         return sum((f * (w - c).square()).flatten(1).sum(1) for f, w, c in parts)  # type: ignore[return-value]
 
@@ -88,14 +90,16 @@ class EWC(Learner["EWC.Config"]):
                 centre.copy_(theta)
                 continue
             total = precision + f
-            # where nothing has any weight yet the centre does not matter
+            # where the precision is 0, any centre gives the same penalty
             share = torch.where(total > 0, f / total, 0.0)
             centre.lerp_(theta, share)
             precision.copy_(total)
         self.tasks_done += 1
 
     def fisher(self, task: Task) -> list[Tensor]:
-        """Diagonal Fisher information of each parameter on samples of a task, mean over samples."""
+        """Return the diagonal Fisher information of each parameter, the mean over samples of a
+        task.
+        """
         count = min(self.config.fisher_samples or task.size, task.size)
         batch = task.sample(count, "fisher")
         fisher = [torch.zeros_like(w) for w in self.network.parameters()]
@@ -111,16 +115,16 @@ class EWC(Learner["EWC.Config"]):
 def fisher_sum(
     network: torch.nn.Module, inputs: Tensor, mask: Tensor | None = None
 ) -> list[Tensor]:
-    """Sum over a batch of sum_y p(y|x) (d log p(y|x) / d theta)^2, for each parameter of the
-    network.
+    """Return sum_y p(y|x) (d log p(y|x) / d theta)^2, summed over a batch, for each parameter.
 
-    One backward pass per label gives the gradients at the layers' outputs; each stacked layer
-    squares them sample by sample without forming a gradient per sample.
+    One backward pass per label gives the gradients at the outputs of the layers; each layer then
+    sums the squared per-sample gradients without forming the gradients of single samples.
     """
     layers = [m for m in network.modules() if isinstance(m, Stacked)]
-    seen: list[tuple[Tensor, Tensor]] = []
+    recorded: list[tuple[Tensor, Tensor]] = []  # input and output of each layer
     hooks = [
-        m.register_forward_hook(lambda _, given, out: seen.append((given[0], out))) for m in layers
+        m.register_forward_hook(lambda _, inputs, output: recorded.append((inputs[0], output)))
+        for m in layers
     ]
     logits = network(inputs)
     for hook in hooks:
@@ -129,11 +133,15 @@ def fisher_sum(
         logits = logits.masked_fill(~mask, -torch.inf)
     log_p = logits.log_softmax(-1)
     p = log_p.detach().exp()
-    squares = [torch.zeros_like(out) for _, out in seen]
+    outputs = [output for _, output in recorded]
+    squares = [torch.zeros_like(output) for output in outputs]
     for label in range(log_p.shape[-1]):
         chosen = torch.where(p[..., label] > 0, log_p[..., label], 0.0).sum()
-        gradients = torch.autograd.grad(chosen, [out for _, out in seen], retain_graph=True)
+        gradients = torch.autograd.grad(chosen, outputs, retain_graph=True)
         for total, gradient in zip(squares, gradients, strict=True):
             total.addcmul_(gradient.square(), p[..., label : label + 1])
-    sums = zip(layers, seen, squares, strict=True)
-    return [s for layer, (given, _), q in sums for s in layer.squared_gradients(given.detach(), q)]
+    return [
+        sums
+        for layer, (layer_inputs, _), square in zip(layers, recorded, squares, strict=True)
+        for sums in layer.squared_gradients(layer_inputs.detach(), square)
+    ]

@@ -1,4 +1,4 @@
-"""Finetune: cross-entropy on the current data only, the lower bound every method has to beat."""
+"""Finetune: cross-entropy on the current data only; the lower bound for every method."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from trainables.streams import Batch
 
 
 class Finetune(Learner):
-    """Plain training, one task after the other; also known as naive or SGD.
+    """Plain training on one task after the other; also known as naive or SGD.
 
-    Defaults: the protocol of Hsu et al. (2018), two hidden layers of 400, Adam 1e-3, batch 128, 4
-    epochs a task.
+    Defaults follow the protocol of Hsu et al. (2018): two hidden layers of 400 units, Adam with
+    learning rate 1e-3, batch size 128, 4 epochs per task.
     """
 
     name = "finetune"

@@ -1,14 +1,14 @@
-"""FSSG-Net, renamed FSC-Net: a fast network that replays, a slow one that consolidates.
+"""FSSG-Net, later renamed FSC-Net: a fast network that replays, a slow network that consolidates.
 
-Source: "FSC-Net: Fast-Slow Consolidation Networks" (arXiv 2511.11707) and its code, which differ;
-where they do, this is the code. With the fast network's logits z1 and summary s(x), the output of
-its last hidden layer, the slow network answers z2 = f(x, s(x)):
+Source: "FSC-Net: Fast-Slow Consolidation Networks" (arXiv 2511.11707) and its code; where the two
+differ, this implementation follows the code. With the fast network's logits z1 and summary s(x),
+the output of its last hidden layer, the slow network has the logits z2 = f(x, s(x)):
 
     fast:  L1 = CE(z1, y)                                       at every step
-    slow:  L2 = (1 - lam) CE(z2, y) + lam tau^2 KL(p1 || p2)    at every tenth step, and in a phase
-                                                                of its own after a task
+    slow:  L2 = (1 - lam) CE(z2, y) + lam tau^2 KL(p1 || p2)    at every 10th step, and in a
+                                                                consolidation phase after a task
 
-with p = softmax(z / tau) and z clamped to [-20, 20]. Nothing flows from the slow to the fast one.
+with p = softmax(z / tau) and z clamped to [-20, 20]. The fast network never learns from the slow.
 """
 
 from __future__ import annotations
@@ -20,35 +20,33 @@ from torch import Tensor
 
 from trainables.errors import InputError
 from trainables.learner import cross_entropies, descend
-from trainables.memory import BalancedMemory, check_budget, share
+from trainables.memory import BalancedMemory, capacity_per_task, check_budget
 from trainables.nn import MLP, Dropout, GatedNetwork
 from trainables.options import EPOCHS, FACTOR, LAYERS, LEARNING_RATE, SAMPLES, WIDTH, option
 from trainables.rehearsal import Rehearsal
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, StreamInfo, Task
 
-LIMIT = 20.0  # of a logit, either side; its gradient is zero beyond
+LIMIT = 20.0  # logits are clamped to [-LIMIT, LIMIT], with zero gradient outside
 FORBIDDEN = -1e4  # logit of an output that does not compete
 
 
 class Samples(NamedTuple):
-    """What both networks learn from in a step: encoded inputs [S, B, D], labels [S, B], weights
-    [S, B] or None where all samples count alike, and outputs that compete, as of a loss mask.
-    """
+    """Samples from which both networks learn in a step."""
 
-    inputs: Tensor
-    labels: Tensor
-    weights: Tensor | None
-    mask: Tensor | None
+    inputs: Tensor  # encoded, [S, B, D]
+    labels: Tensor  # [S, B]
+    weights: Tensor | None  # [S, B]; None for equal weights
+    mask: Tensor | None  # outputs that compete in the loss; None for all
 
 
 class FSSG(Rehearsal["FSSG.Config"]):
     """Fast and slow networks with replay, distillation, and consolidation after each task.
 
-    The fast network alone is experience replay; its accuracy is kept as the readout ``fast``.
-    Differences from the source: samples are stored without augmentation and augmented anew when
-    replayed (theirs keep one random view); a loss that is not finite marks its seed as diverged
-    (theirs skip the step).
+    The fast network alone is experience replay; its accuracy is recorded as the readout ``fast``.
+    Differences from the source: samples are stored without augmentation and augmented at every
+    replay, instead of storing one random view; a loss that is not finite marks the seed as
+    diverged, instead of skipping the step.
     """
 
     name = "fssg"
@@ -61,81 +59,107 @@ class FSSG(Rehearsal["FSSG.Config"]):
 
         hidden: tuple[int, ...] = option(
             (128, 64, 128, 64),
-            "widths of the fast network; the last is that of the summary",
+            "widths of the hidden layers of the fast network; the last layer is the summary",
             low=1,
             high=WIDTH,
             longest=LAYERS,
         )
-        layer_norm: bool = option(True, "layer normalisation after each hidden layer of it")
+        layer_norm: bool = option(
+            True, "layer normalisation after each hidden layer of the fast network"
+        )
         slow_hidden: tuple[int, ...] = option(
-            (256, 128), "widths of the slow network", low=1, high=WIDTH, longest=LAYERS
+            (256, 128),
+            "widths of the hidden layers of the slow network",
+            low=1,
+            high=WIDTH,
+            longest=LAYERS,
         )
         standardise: bool = option(
-            True, "inputs less their mean over the data set, over its deviation"
+            True,
+            "standardise inputs with the mean and standard deviation of the data set; otherwise "
+            "they are scaled to 0..1",
         )
         lr: float = option(1e-3, "learning rate of the fast network", low=0.0, high=LEARNING_RATE)
         lr_slow: float = option(
             5e-4, "learning rate of the slow network", low=0.0, high=LEARNING_RATE
         )
-        epochs: int = option(5, "passes over the data of a task", low=1, high=EPOCHS)
+        epochs: int = option(5, "epochs per task", low=1, high=EPOCHS)
         batch_size: int = option(
             64,
-            "new samples a step; samples of a consolidation step; at most as many as a task has",
+            "mini-batch size: new samples per training step, and samples per consolidation step; "
+            "the whole task if it has fewer",
             low=1,
             high=SAMPLES,
         )
-        grad_clip: float = option(1.0, "largest norm of a gradient; 0: any", low=0.0, high=FACTOR)
+        grad_clip: float = option(
+            1.0, "gradient clipping: largest norm; 0: no clipping", low=0.0, high=FACTOR
+        )
         replay_probability: float = option(
-            0.3, "chance that a step replays, once there is a memory", low=0.0, high=1.0
+            0.3, "probability of replay in a step, after the first task", low=0.0, high=1.0
         )
         replay_ratio: float = option(
-            1.0, "replayed samples per new sample, when it does", low=0.02, high=16.0
+            1.0, "replayed samples per new sample, in a step with replay", low=0.02, high=16.0
         )
-        balanced_replay: bool = option(True, "replay as many samples of each task")
+        balanced_replay: bool = option(
+            True, "replay equally many samples of each task; otherwise uniform over the memory"
+        )
         interval: int = option(
-            10, "the slow network learns at every so manyeth step", low=1, high=1_000_000
+            10, "steps of the fast network per step of the slow network", low=1, high=1_000_000
         )
         consolidation_epochs: int = option(
             2,
-            "passes over the memory after a task, by the slow network; 0: no consolidation",
+            "epochs of the slow network over the memory after each task; 0: no consolidation",
             low=0,
             high=EPOCHS,
         )
-        lam_task: float = option(0.3, "share of distillation during a task", low=0.0, high=1.0)
-        lam_consolidation: float = option(
-            0.0, "share of distillation in consolidation", low=0.0, high=1.0
+        lam_task: float = option(
+            0.3,
+            "weight lambda of the distillation, against 1 - lambda of the cross-entropy, in the "
+            "slow network's loss during a task",
+            low=0.0,
+            high=1.0,
         )
-        tau: float = option(2.0, "temperature of distillation", low=0.1, high=1e3)
-        dropout: float = option(0.2, "dropout of the slow network", low=0.0, high=0.9)
-        summary: bool = option(True, "give the slow network the summary; otherwise zeros")
+        lam_consolidation: float = option(
+            0.0, "the same weight lambda during consolidation", low=0.0, high=1.0
+        )
+        tau: float = option(
+            2.0, "temperature of the softmax in the distillation", low=0.1, high=1e3
+        )
+        dropout: float = option(0.2, "dropout rate of the slow network", low=0.0, high=0.9)
+        summary: bool = option(
+            True, "pass the summary of the fast network to the slow network; otherwise zeros"
+        )
         gated: bool = option(
             False,
-            "similarity-gated fast network (an ablation; theirs has hidden = [128, 64])",
+            "similarity-gated fast network (an ablation; the authors' has hidden = [128, 64])",
         )
         neurons: int = option(16, "neurons of the gated network", low=1, high=128)
         rounds: int = option(3, "rounds of messages in the gated network", low=1, high=32)
-        top_k: int = option(5, "neurons that each hears in the gated network", low=1, high=128)
+        top_k: int = option(
+            5,
+            "number of most similar neurons that each neuron of the gated network attends to",
+            low=1,
+            high=128,
+        )
 
     memory: BalancedMemory
 
     def prepare(self) -> None:
         self.slow = self.build_slow()
         self.slow_optimiser = self.build_optimiser(self.slow, self.config.lr_slow)
-        each = share(self.config, self.stream)
-        self.memory = BalancedMemory(self.seeds, self.stream, self.device, lambda tasks: each)
+        share = capacity_per_task(self.config, self.stream)
+        self.memory = BalancedMemory(self.seeds, self.stream, self.device, lambda tasks: share)
         self.keep("slow", "slow_optimiser", "noise", "memory")
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
-        """200 samples of every task."""
+        """Return the published memory: 200 samples per task."""
         return {"memory_total": 200 * (stream.tasks or 5)}
 
     @classmethod
     def check(cls, config: Config, stream: StreamInfo) -> None:
         if not config.hidden:
-            raise InputError(
-                "hidden = [] leaves no layer for the summary; give the width of one at least"
-            )
+            raise InputError("hidden = [] leaves no layer for the summary; give at least one width")
         check_budget(config, stream, shared=True)
 
     # -- the two networks
@@ -158,7 +182,7 @@ class FSSG(Rehearsal["FSSG.Config"]):
         return network.to(self.device)
 
     def build_slow(self) -> MLP:
-        """Return the slow network, on the input joined with the summary."""
+        """Return the slow network, whose input is the sample joined with the summary."""
         config, stream = self.config, self.stream
         draws = [generator(seed, "slow weights") for seed in self.seeds]
         self.noise = Draws(self.seeds, "dropout", self.device)
@@ -173,13 +197,13 @@ class FSSG(Rehearsal["FSSG.Config"]):
         return network.to(self.device)
 
     def fast(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and summary of encoded inputs."""
+        """Return the fast network's logits and summary of encoded inputs."""
         summary = self.network.features(inputs)  # type: ignore[operator]
         logits = self.network.classify(summary)  # type: ignore[operator]
         return logits.clamp(-LIMIT, LIMIT), summary
 
     def slow_logits(self, inputs: Tensor, summary: Tensor) -> Tensor:
-        """Logits of the slow network; the summary is given, not learnt through."""
+        """Return the logits of the slow network; no gradient flows through the summary."""
         summary = summary.detach() if self.config.summary else torch.zeros_like(summary)
         logits: Tensor = self.slow(torch.cat([inputs, summary], -1))
         return logits.clamp(-LIMIT, LIMIT)
@@ -187,13 +211,12 @@ class FSSG(Rehearsal["FSSG.Config"]):
     # -- during a task
 
     def begin_task(self, task: Task) -> None:
-        """Draw in which steps of the task each seed replays, so that no step has to ask."""
+        """Draw the steps in which each seed replays in advance: a step needs no host transfer."""
         steps = self.config.epochs * task.steps(self.config.batch_size)
         draws = (generator(seed, "replay", task.id) for seed in self.seeds)
-        chance = self.config.replay_probability
-        # steps may be very many: a byte is kept of each
-        replays = torch.stack([torch.rand(steps, generator=draw) < chance for draw in draws])
-        self.anyone_replays = bytes(replays.any(0).numpy())
+        probability = self.config.replay_probability
+        replays = torch.stack([torch.rand(steps, generator=draw) < probability for draw in draws])
+        self.any_replays = bytes(replays.any(0).numpy())  # one byte per step: steps may be many
         self.replays = replays.to(self.device)
 
     def observe(self, batch: Batch) -> Tensor:
@@ -211,36 +234,37 @@ class FSSG(Rehearsal["FSSG.Config"]):
     def with_replay(
         self, batch: Batch, step: int, always: bool
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Join the batch with replayed samples, which weigh nothing for a seed that does not replay
-        now: inputs [S, B', D], labels and weights [S, B'].
+        """Join the batch with replayed samples, of weight 0 for a seed that does not replay in this
+        step: inputs [S, B', D], labels and weights [S, B'].
 
-        Where no seed replays the batch stays as it is, unless ``always``. Random numbers are drawn
-        either way: how many a seed draws does not depend on its company.
+        If no seed replays, return the batch alone, unless ``always``. Random numbers are drawn in
+        both cases, so that the draws of a seed do not depend on its stack.
         """
         config, (stack, count) = self.config, batch.labels.shape
         self.trained += count
         if not len(self.memory) or not config.replay_probability:
             return batch.inputs, batch.labels, None
-        # seeds replay in different steps: what is counted is what they replay on average
+        # seeds replay in different steps: count the expected number
         replayed = max(1, round(config.replay_ratio * count))
         self.trained += round(config.replay_probability * replayed)
         inputs, labels = self.remembered(replayed)
-        if not (always or self.anyone_replays[step]):
+        if not (always or self.any_replays[step]):
             return batch.inputs, batch.labels, None
-        new = torch.ones(stack, count, device=self.device)
-        old = self.replays[:, step, None].expand(-1, replayed).float()
+        new_weights = torch.ones(stack, count, device=self.device)
+        old_weights = self.replays[:, step, None].expand(-1, replayed).float()
         return (
             torch.cat([batch.inputs, inputs], 1),
             torch.cat([batch.labels, labels], 1),
-            torch.cat([new, old], 1),
+            torch.cat([new_weights, old_weights], 1),
         )
 
     def slow_step(self, samples: Samples, teacher: Tensor, summary: Tensor, lam: float) -> Tensor:
-        """Teach the slow network by labels and, with weight ``lam``, by the fast network.
+        """Take a step of the slow network on the labels and, with weight ``lam``, on the
+        distillation from the fast network; return the loss, [S].
 
         Args:
             teacher: logits of the fast network, [S, B, C].
-            summary: what the fast network makes of the inputs.
+            summary: summary of the fast network, [S, B, width].
         """
         self.slow.train()
         logits, mask = self.slow_logits(samples.inputs, summary), samples.mask
@@ -256,9 +280,10 @@ class FSSG(Rehearsal["FSSG.Config"]):
     def end_task(self, task: Task) -> None:
         """Store samples of the task, then consolidate: the slow network learns from the memory.
 
-        It draws apart from replay, so the fast network learns the same however long this takes.
+        Consolidation uses random streams of its own, so that its length does not affect the fast
+        network.
         """
-        config, size = self.config, task.samples_a_step(self.config.batch_size)
+        config, size = self.config, task.samples_per_step(self.config.batch_size)
         if config.replay_probability or config.consolidation_epochs:
             self.memory.end_task(task)
         with self.memory.drawing(f"consolidation/{task.id}"):
@@ -266,7 +291,7 @@ class FSSG(Rehearsal["FSSG.Config"]):
                 self.consolidate(task, size)
 
     def consolidate(self, task: Task, size: int) -> None:
-        """One step of the slow network on as many remembered samples of each task."""
+        """Take a step of the slow network on ``size`` samples of the memory."""
         inputs, labels = self.remembered(size)
         self.trained += size
         samples = Samples(self.encode(inputs), labels, None, task.loss_mask(labels))
@@ -275,9 +300,9 @@ class FSSG(Rehearsal["FSSG.Config"]):
         self.slow_step(samples, teacher, summary, self.config.lam_consolidation)
 
     def remembered(self, count: int) -> tuple[Tensor, Tensor]:
-        """Inputs and labels drawn from the memory, augmented where the stream augments."""
-        evenly = self.config.balanced_replay
-        slots = self.memory.draw_evenly(count) if evenly else self.memory.draw(count)
+        """Draw inputs and labels from the memory, augmented if the stream augments."""
+        balanced = self.config.balanced_replay
+        slots = self.memory.draw_evenly(count) if balanced else self.memory.draw(count)
         inputs, labels = self.memory.gather(slots)
         return self.memory.views(inputs), labels
 
@@ -298,7 +323,7 @@ class FSSG(Rehearsal["FSSG.Config"]):
 
 
 def weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:
-    """Mean over a batch of each seed's losses, [S]; samples of weight 0 do not count."""
+    """Weighted mean of each seed's losses over a batch, [S]; plain mean without weights."""
     return losses.mean(1) if weights is None else (losses * weights).sum(1) / weights.sum(1)
 
 

@@ -1,12 +1,12 @@
 """GDumb: greedy sampler and dumb learner (Prabhu et al. 2020).
 
-While the stream passes, once, samples are kept, as many of each class, and nothing is learnt. To
-answer, a fresh network is trained on what is kept, and on nothing else.
+During a single pass over the stream, the sampler fills a class-balanced memory, and nothing is
+learnt. For a prediction, a new network is trained from scratch on the memory alone.
 
-    learning rate of the epochs: lr / 10, then cycles of 1, 2, 4, ... epochs, each from lr down to
-    lr / 100 along half a cosine: of the j-th epoch of n, lr/100 + 99/200 lr (1 + cos(pi j / n)).
+    learning rate: lr / 10 in the first epoch, then cosine cycles of 1, 2, 4, ... epochs from lr to
+    lr / 100; in epoch j (from 0) of a cycle of n: lr/100 + 99/200 lr (1 + cos(pi j / n)).
 
-128 passes end with the cycle of 64, 256 with that of 128.
+With 128 epochs the last cycle has 64 epochs; with 256 epochs, 128.
 """
 
 from __future__ import annotations
@@ -31,35 +31,48 @@ from trainables.streams.views import Views
 
 
 class GDumb(Rehearsal["GDumb.Config"]):
-    """A balanced memory, and a network trained from scratch on it whenever it is asked.
+    """A balanced memory, and a network trained from scratch on the memory before every evaluation.
 
-    The published code reports the epoch that is best on the test set, keeps the first samples of
-    each class, and computes in half precision; here the last epoch counts and any sample of a class
-    may be kept. It also normalises every layer over the batch and shifts the images by up to 4
-    pixels in training, digits too: much of its advantage on small memories. Here views are random
-    where the stream augments, for every method alike.
+    Differences from the published code, which reports the epoch with the best test accuracy, stores
+    the first samples of each class, and computes in half precision: here the last epoch counts, and
+    every sample of a class is equally likely to be stored. The published code also uses batch
+    normalisation and shifts the training images, digits included, by up to 4 pixels: much of its
+    advantage with small memories. Here images are augmented only if the stream augments, equally
+    for every method.
     """
 
     name = "gdumb"
     reference = "Prabhu et al. 2020, GDumb: A Simple Approach that Questions Our Progress"
 
     class Config(Rehearsal.Config):
-        """Options of GDumb: the training ones are those of a fit."""
+        """Options of GDumb. A fit is the training of a network on the memory."""
 
-        optimiser: str = option("sgd", "how weights are updated", choices=("adam", "sgd"))
-        lr: float = option(0.05, "greatest learning rate of a fit", low=0.0, high=LEARNING_RATE)
-        momentum: float = option(0.9, "momentum of sgd", low=0.0, high=1.0)
+        optimiser: str = option("sgd", "optimiser", choices=("adam", "sgd"))
+        lr: float = option(
+            0.05,
+            "maximum learning rate of the schedule, when fitting the network to the memory",
+            low=0.0,
+            high=LEARNING_RATE,
+        )
+        momentum: float = option(0.9, "momentum of SGD", low=0.0, high=1.0)
         weight_decay: float = option(1e-6, "weight decay", low=0.0, high=1.0)
         clip: float = option(
-            10.0, "greatest norm of a seed's gradient; 0: any", low=0.0, high=FACTOR
+            10.0, "gradient clipping: largest norm; 0: no clipping", low=0.0, high=FACTOR
         )
-        epochs: int = option(1, "passes over the stream, which is seen once", low=1, high=1)
-        passes: int = option(128, "passes over the memory in a fit", low=1, high=EPOCHS)
+        epochs: int = option(
+            1, "passes over the stream that fill the memory; always 1", low=1, high=1
+        )
+        passes: int = option(
+            128, "epochs over the memory, when fitting the network to it", low=1, high=EPOCHS
+        )
         fit_batch_size: int = option(
-            16, "samples of the memory a step of a fit", low=1, high=SAMPLES
+            16, "mini-batch size, when fitting the network to the memory", low=1, high=SAMPLES
         )
         cutmix: float = option(
-            0.0, "probability that a batch of a fit is mixed by CutMix", low=0.0, high=1.0
+            0.0,
+            "probability of CutMix for a mini-batch, when fitting the network to the memory",
+            low=0.0,
+            high=1.0,
         )
 
     memory: GreedyMemory
@@ -67,13 +80,13 @@ class GDumb(Rehearsal["GDumb.Config"]):
     def prepare(self) -> None:
         allowed = capacity(self.config, self.stream, KEY_BYTES)
         self.memory = GreedyMemory(self.seeds, self.stream, self.device, allowed)
-        self.fitted = 0  # samples the memory had seen when the network was trained on it
+        self.fitted = 0  # value of `memory.seen` at the last fit
         self._loss_mask: Callable[[Tensor], Tensor | None] = lambda labels: None
         self.keep("memory", "fitted")
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
-        """More passes, with CutMix, for images in colour."""
+        """Return more epochs, with CutMix, for colour images."""
         return {"passes": 256, "cutmix": 0.5} if stream.shape[2:] == (3,) else {}
 
     @classmethod
@@ -85,12 +98,12 @@ class GDumb(Rehearsal["GDumb.Config"]):
     # -- the sampler
 
     def learn(self, task: Task) -> None:
-        """Pass over a task once, and be ready to answer."""
+        """Pass over a task once, then fit the network."""
         super().learn(task)
         self.fit()
 
     def observe(self, batch: Batch) -> Tensor:
-        """Let the memory see a batch: no optimisation step, and no loss."""
+        """Update the memory; take no optimisation step, and return losses of 0."""
         self.memory.observe(batch)
         self._loss_mask = batch.task.loss_mask
         return torch.zeros_like(self.losses)
@@ -103,10 +116,11 @@ class GDumb(Rehearsal["GDumb.Config"]):
 
     @torch.enable_grad()
     def fit(self) -> None:
-        """Train a fresh network on the memory, unless that was done since the memory changed.
+        """Train a new network on the memory, if the memory has changed since the last fit.
 
-        What a fit draws depends on how much of the stream had passed, not on earlier fits: it does
-        not matter when and how often the learner is tested, save that every fit counts as training.
+        The random numbers of a fit depend on the number of samples seen, not on earlier fits:
+        evaluating the learner more often does not change its results, but every fit counts as
+        training.
         """
         if self.fitted == self.memory.seen:
             return
@@ -121,8 +135,8 @@ class GDumb(Rehearsal["GDumb.Config"]):
             for group in self.optimiser.param_groups:
                 group["lr"] = learning_rate(epoch, self.config.lr)
             inputs, labels = self.memory.gather(self._order(seen, epoch))
-            total += self._pass(self.encode(views(inputs)), labels)
-        self.losses += 0.0 * total  # observing costs nothing, but what is not finite leaves a mark
+            total += self._train_epoch(self.encode(views(inputs)), labels)
+        self.losses += 0.0 * total  # adds 0, or NaN if a loss of the fit was not finite
 
     def build_optimiser(
         self, network: torch.nn.Module, lr: float | None = None
@@ -133,13 +147,13 @@ class GDumb(Rehearsal["GDumb.Config"]):
         return optimiser
 
     def _order(self, seen: int, epoch: int) -> Tensor:
-        """Shuffle the memory of each seed; [S, M]."""
-        held = len(self.memory)
+        """Return a random order of the memory for each seed, [S, M]."""
+        size = len(self.memory)
         draws = [generator(seed, "fit", seen, epoch) for seed in self.seeds]
-        return torch.stack([torch.randperm(held, generator=g) for g in draws]).to(self.device)
+        return torch.stack([torch.randperm(size, generator=g) for g in draws]).to(self.device)
 
-    def _pass(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Train on samples in their order; return the sum of each seed's losses, [S]."""
+    def _train_epoch(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Train on the samples in order; return the sum of each seed's losses, [S]."""
         total = torch.zeros_like(self.losses)
         self.trained += labels.shape[1]
         for start in range(0, labels.shape[1], self.config.fit_batch_size):
@@ -155,13 +169,13 @@ class GDumb(Rehearsal["GDumb.Config"]):
         drawn = self._mixing.uniform(4 + labels.shape[1])
         images, partners, share = cutmix(images, self.stream.shape, drawn, self.config.cutmix)
         logits, pasted = self.network(images), labels.gather(1, partners)
-        of_images = cross_entropy(logits, labels, mask)
-        of_boxes = cross_entropy(logits, pasted, self._loss_mask(pasted))
-        return share * of_images + (1 - share) * of_boxes
+        image_loss = cross_entropy(logits, labels, mask)
+        box_loss = cross_entropy(logits, pasted, self._loss_mask(pasted))
+        return share * image_loss + (1 - share) * box_loss
 
 
 def learning_rate(epoch: int, lr: float) -> float:
-    """Learning rate of an epoch, from 0: a warm-up, then cosine cycles of 1, 2, 4, ... epochs."""
+    """Learning rate of an epoch (from 0): a warm-up, then cosine cycles of 1, 2, 4, ... epochs."""
     if epoch == 0:
         return lr / 10
     length = 1 << (epoch.bit_length() - 1)  # the cycle of n epochs begins with epoch n

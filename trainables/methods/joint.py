@@ -9,10 +9,10 @@ from trainables.streams import Task
 class Joint(Finetune):
     """Finetune on the union of all tasks, from the first step on.
 
-    While a method learns task t, joint takes as many steps, with batches of shuffled samples of
-    *all* tasks; after the last task it has gone ``epochs`` times through everything and has
-    processed exactly as many samples. Its accuracy after earlier tasks is a learning curve, not a
-    result of continual learning. Its memory is all the data.
+    For task t, joint takes as many steps as a method, with mini-batches of shuffled samples of
+    *all* tasks. By the end of the last task, joint has passed ``epochs`` times through all data and
+    has processed the same number of samples as a method. The accuracies after earlier tasks are a
+    learning curve, not results of continual learning. The memory counts all the data.
     """
 
     name = "joint"
@@ -22,7 +22,7 @@ class Joint(Finetune):
 
     def prepare(self) -> None:
         super().prepare()
-        self.held = 0  # samples at hand all the time
+        self.held = 0  # samples of all tasks
         self.keep("held")
 
     def learn(self, task: Task) -> None:

@@ -12,7 +12,7 @@ from trainables.memory import (
     ReservoirMemory,
     capacity,
     check_budget,
-    share_so_far,
+    equal_shares,
 )
 from trainables.options import option
 from trainables.rehearsal import Rehearsal
@@ -20,12 +20,12 @@ from trainables.streams import Batch, StreamInfo, Task
 
 
 class Replay(Rehearsal["Replay.Config"]):
-    """Each step trains on the current batch and a batch of remembered samples, joined.
+    """Each step trains on the current mini-batch joined with samples replayed from the memory.
 
-    L = mean of the cross-entropy over current and replayed samples (as in Mammoth; van de Ven
-    weighs the two parts by 1/t and 1 - 1/t instead). Memory is filled after the step (reservoir) or
-    after the task (balanced); the reservoir replays samples of the current task too, from its
-    second batch on. Draws are with replacement.
+    The loss is the mean cross-entropy over current and replayed samples, as in Mammoth; van de Ven
+    et al. weight the two parts by 1/t and 1 - 1/t. The memory is updated after each step
+    (reservoir) or after each task (balanced). From the second step of a task on, the reservoir also
+    replays samples of the current task. Samples are drawn with replacement.
     """
 
     name = "replay"
@@ -36,7 +36,8 @@ class Replay(Rehearsal["Replay.Config"]):
 
         memory_policy: str = option(
             "reservoir",
-            "reservoir: uniform over the stream; balanced: equal shares of the finished tasks",
+            "reservoir: a uniform sample of the stream; balanced: equal shares of the finished "
+            "tasks",
             choices=("reservoir", "balanced"),
         )
         replay_ratio: float = option(1.0, "replayed samples per new sample", low=0.0, high=16.0)
@@ -46,11 +47,11 @@ class Replay(Rehearsal["Replay.Config"]):
         self.keep("memory")
 
     def build_memory(self) -> Memory:
-        """Return the memory that the configuration asks for."""
+        """Return the memory of the configured policy."""
         config, stream = self.config, self.stream
         if config.memory_policy == "reservoir":
             return ReservoirMemory(self.seeds, stream, self.device, capacity(config, stream))
-        return BalancedMemory(self.seeds, stream, self.device, share_so_far(config, stream))
+        return BalancedMemory(self.seeds, stream, self.device, equal_shares(config, stream))
 
     @classmethod
     def check(cls, config: Config, stream: StreamInfo) -> None:

@@ -1,21 +1,22 @@
 """Synaptic intelligence (Zenke, Poole and Ganguli 2017).
 
-While a task is learnt, each weight i follows how much it lowers the loss L of the task,
+During a task, the path integral w_i accumulates how much weight i lowers the loss L of the task,
 
-    w_i <- w_i - g_i (theta_i after the step - theta_i before), with g = dL / d theta;
+    w_i <- w_i - g_i (theta_i after the step - theta_i before), with g = dL / d theta.
 
-when the task ends, over the distance it has come since the task began,
+At the end of the task, the importance Omega_i grows by w_i over the squared distance that the
+weight moved during the task,
 
     Omega_i <- max(0, Omega_i + w_i / ((theta_i - theta_i at the beginning)^2 + xi)),  w_i <- 0.
 
-Later tasks add, around the weights theta* at the end of the last task,
+Later tasks add a penalty around the weights theta* at the end of the last task,
 
     c sum_i Omega_i (theta_i - theta*_i)^2.
 
-As in the authors' code, g leaves out the penalty, and Omega is cut off at zero: the paper's
-equation has no max, but below zero the penalty would push a weight away without bound. Van de Ven
-et al. (2022), whose strengths are our defaults, take g of loss and penalty together, and do not
-cut off.
+As in the authors' code, g excludes the penalty, and Omega is clipped at zero: the paper's equation
+has no max, but a negative importance would push a weight away without bound. Van de Ven et al.
+(2022), the source of the default penalty weights, take g of loss and penalty together, and do not
+clip.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from trainables.streams import Batch, StreamInfo, Task
 
 
 class SI(Learner["SI.Config"]):
-    """Finetune with a quadratic penalty on weights that have lowered the losses of earlier tasks.
+    """Finetune with a quadratic penalty on weights that lowered the losses of earlier tasks.
 
-    Unlike in elastic weight consolidation, importance costs no pass over the data: it is gathered
-    while learning, whatever the optimiser does with the gradient.
+    Unlike elastic weight consolidation, synaptic intelligence needs no extra pass over the data:
+    importance is accumulated during training, with any optimiser.
     """
 
     name = "si"
@@ -44,10 +45,10 @@ class SI(Learner["SI.Config"]):
     class Config(Training):
         """Options of synaptic intelligence."""
 
-        c: float = option(5e3, "strength of the penalty", low=0.0, high=1e10)
+        c: float = option(5e3, "weight c of the penalty", low=0.0, high=1e10)
         xi: float = option(
             0.1,
-            "added to the squared distance that importance is divided by",
+            "damping xi, added to the squared distance in the denominator of the importance",
             low=1e-12,
             high=FACTOR,
         )
@@ -56,13 +57,15 @@ class SI(Learner["SI.Config"]):
         weights = [w.detach() for w in self.network.parameters()]
         self.path = [torch.zeros_like(w) for w in weights]  # w of the equations
         self.importance = [torch.zeros_like(w) for w in weights]  # Omega
-        self.anchor = [w.clone() for w in weights]  # theta*, where the task began
+        self.anchor = [w.clone() for w in weights]  # theta*, also the beginning of the task
         self.tasks_done = 0
         self.keep("path", "importance", "anchor", "tasks_done", kind="auxiliary")
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
-        """Strengths of van de Ven et al. (2022) for Split-MNIST and Permuted MNIST."""
+        """Return the penalty weight of van de Ven et al. (2022) for Split-MNIST or Permuted
+        MNIST.
+        """
         if stream.name.startswith("permuted"):
             return {"c": 5.0 if stream.scenario == "class" else 10.0}
         return {"c": {"task": 10.0, "domain": 5e4}.get(stream.scenario, 5e3)}
@@ -72,7 +75,7 @@ class SI(Learner["SI.Config"]):
         return self.descend(cross_entropy(self.logits(batch.inputs), batch.labels, mask))
 
     def descend(self, loss: Tensor) -> Tensor:
-        """Step on the loss with its penalty, and follow what the step does to the loss alone."""
+        """Take a step on the loss with the penalty, and update the path integral of the loss."""
         self.optimiser.zero_grad()
         loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call] # summed over seeds
         weights = list(self.network.parameters())
@@ -91,8 +94,8 @@ class SI(Learner["SI.Config"]):
 
     @torch.no_grad()
     def penalty(self) -> tuple[Tensor, list[Tensor]]:
-        """sum_i Omega_i (theta_i - theta*_i)^2 of each seed, [S], and half its gradient of each
-        parameter.
+        """Return sum_i Omega_i (theta_i - theta*_i)^2, [S], and half of its gradient with respect
+        to each parameter.
         """
         weights = self.network.parameters()
         distances = [w - anchor for w, anchor in zip(weights, self.anchor, strict=True)]

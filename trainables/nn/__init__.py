@@ -1,6 +1,4 @@
-"""Seed-stacked layers: every parameter and activation has a leading axis of length S, one slice per
-seed.
-"""
+"""Networks for stacks of seeds: every parameter and activation has a leading axis of length S."""
 
 from trainables.nn.dense import MLP, LayerNorm, Linear, Stacked
 from trainables.nn.dropout import Dropout

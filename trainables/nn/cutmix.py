@@ -1,4 +1,4 @@
-"""CutMix (Yun et al. 2019): images with a box of another image in them."""
+"""CutMix (Yun et al. 2019): a box of another image is pasted into every image."""
 
 from __future__ import annotations
 
@@ -9,35 +9,42 @@ from torch import Tensor
 def cutmix(
     images: Tensor, shape: tuple[int, ...], drawn: Tensor, rate: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Paste a box of a partner into every image of a batch; some seeds' batches stay as they are.
+    """Paste a box of a partner into every image of a batch; a seed's batch is mixed with
+    probability ``rate``.
 
-    A box takes the share 1 - lambda of an image, lambda uniform (Beta(1, 1)), about a random
-    centre; what is beyond the edges is lost. One box and one shuffle of partners a batch.
+    The box covers the share 1 - lambda of an image around a random centre, with lambda uniform
+    (Beta(1, 1)); it is cut at the edges of the image. Each seed has one box and one random
+    permutation of partners per batch.
 
     Args:
         images: [S, B, D].
-        shape: of one image; height and width come first.
-        drawn: uniform numbers, [S, 4 + B].
+        shape: shape of one image; height and width come first.
+        drawn: uniform random numbers, [S, 4 + B].
         rate: probability that a batch is mixed.
 
     Returns:
-        the images; the partner of each, [S, B]; the share of each image that is its own, [S].
+        the images, [S, B, D]; the index of each image's partner, [S, B]; the share of an image that
+        the box does not cover, [S].
     """
     mixed, side = drawn[:, 0] < rate, (1 - drawn[:, 1]).sqrt()
     partners = drawn[:, 4:].argsort(1)
     down, across = (
-        span(size, side, centre)
+        covered(size, side, centre)
         for size, centre in zip(shape[:2], (drawn[:, 2], drawn[:, 3]), strict=True)
     )
     box = down.unsqueeze(2) & across.unsqueeze(1) & mixed.view(-1, 1, 1)  # [S, height, width]
     channels = images.shape[2] // box[0].numel()
     inside = box.flatten(1).repeat_interleave(channels, 1).unsqueeze(1)
-    others = images.gather(1, partners.unsqueeze(2).expand_as(images))
-    return torch.where(inside, others, images), partners, 1 - box.flatten(1).float().mean(1)
+    pasted = images.gather(1, partners.unsqueeze(2).expand_as(images))
+    return torch.where(inside, pasted, images), partners, 1 - box.flatten(1).float().mean(1)
 
 
-def span(size: int, side: Tensor, centre: Tensor) -> Tensor:
-    """Mark the places along an axis that a box covers, [S, size]; side and centre as shares."""
+def covered(size: int, side: Tensor, centre: Tensor) -> Tensor:
+    """Mark the pixels along an axis that a box covers, bool [S, size].
+
+    Args:
+        side, centre: of the box, as shares of the axis, [S].
+    """
     half, middle = (size * side).long() // 2, (size * centre).long()
     place = torch.arange(size, device=side.device)
     first, last = (middle - half).unsqueeze(1), (middle + half).unsqueeze(1)

@@ -11,23 +11,26 @@ from torch import Tensor, nn
 
 
 class Stacked(nn.Module, ABC):
-    """A layer with parameters of its own for each seed."""
+    """A layer with separate parameters for each seed."""
 
     @abstractmethod
     def squared_gradients(self, inputs: Tensor, squares: Tensor) -> list[Tensor]:
-        """Sum over a batch the squared per-sample gradient of each parameter, in their order.
+        """Return the squared per-sample gradients of each parameter, summed over a batch, in the
+        order of the parameters.
 
         Args:
-            inputs: what the layer was given, [S, B, in].
+            inputs: inputs of the layer, [S, B, in].
             squares: squared gradient of each sample's loss at the layer's output, [S, B, out].
         """
 
 
 class Linear(Stacked):
-    """One matrix product for all seeds: weight [S, in, out], bias [S, 1, out] or none.
+    """A dense layer, computed as one batched matrix product: weight [S, in, out], bias [S, 1, out].
 
-    Initial values are U(-bound, bound), drawn seed by seed; PyTorch's default for ``nn.Linear``,
-    1/sqrt(in), unless told.
+    Args:
+        generators: random generator of each seed.
+        bias: whether the layer has a bias.
+        bound: initial values are U(-bound, bound); None for 1/sqrt(in), as in ``nn.Linear``.
     """
 
     def __init__(
@@ -57,14 +60,13 @@ class Linear(Stacked):
         return torch.baddbmm(self.bias, inputs, self.weight)
 
     def squared_gradients(self, inputs: Tensor, squares: Tensor) -> list[Tensor]:
-        # a sample's weight gradient is an outer product, so its square is the outer product of
-        # squares
+        # the weight gradient of a sample is an outer product; its square, the product of squares
         weight = inputs.square().mT @ squares
         return [weight] if self.bias is None else [weight, squares.sum(1, keepdim=True)]
 
 
 class LayerNorm(Stacked):
-    """Layer normalisation over the features; scale and shift of each seed, [S, 1, features]."""
+    """Layer normalisation over the features, with a scale and shift per seed, [S, 1, features]."""
 
     def __init__(self, features: int, stack: int) -> None:
         super().__init__()
@@ -80,11 +82,14 @@ class LayerNorm(Stacked):
 
 
 class MLP(nn.Module):
-    """Dense layers with ReLU between them.
+    """Multilayer perceptron with ReLU.
 
-    A hidden block is Linear, ReLU, then LayerNorm where ``layer_norm`` says so, then ``dropout``
-    where it is given. ``bias`` and ``bound`` are those of the Linear layers, each of which is two
-    in a row, through ``rank`` units, where that is given.
+    A hidden block is Linear, ReLU, LayerNorm (with ``layer_norm``), and ``dropout`` (if given).
+
+    Args:
+        bias, bound: as for :class:`Linear`.
+        rank: replaces each Linear layer by a product of two with this many units in between; 0 for
+            full rank.
     """
 
     def __init__(
@@ -117,17 +122,17 @@ class MLP(nn.Module):
 
     @property
     def dense(self) -> list[Linear]:
-        """The layers with weights, from the input on."""
+        """The Linear layers, from input to output."""
         return [layer for layer in self.layers if isinstance(layer, Linear)]
 
     def features(self, inputs: Tensor) -> Tensor:
-        """What the last layer is given, [S, B, width of the last hidden layer]."""
+        """Return the input of the last layer, [S, B, width of the last hidden layer]."""
         for layer in self.layers[:-1]:
             inputs = layer(inputs)
         return inputs
 
     def classify(self, features: Tensor) -> Tensor:
-        """Logits [S, B, outputs] of features."""
+        """Return the logits [S, B, outputs] of features."""
         logits: Tensor = self.layers[-1](features)
         return logits
 

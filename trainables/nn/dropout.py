@@ -1,4 +1,4 @@
-"""Dropout with random numbers of each seed's own."""
+"""Dropout with separate random numbers for each seed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from trainables.rng import Draws
 
 
 class Dropout(nn.Module):
-    """In training, zero each activation with probability ``rate`` and scale up the others; or, not
-    ``inverted``, leave them and scale all down in testing.
+    """Zeroes each activation with probability ``rate`` in training.
 
-    ``draws.position`` is state: a learner saves it with what it has learnt.
+    Args:
+        draws: random numbers; they have a state, which the learner must register.
+        inverted: scale the other activations by 1 / (1 - rate) in training; otherwise scale all
+            activations by 1 - rate in testing.
     """
 
     def __init__(self, rate: float, draws: Draws, inverted: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""A network of "neurons" that pass messages to the few others most similar to them (FSSG-Net)."""
+"""A network of "neurons" that exchange messages with the most similar neurons (FSSG-Net)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from trainables.nn.dense import MLP, LayerNorm, Linear
 
 
 class GatedNetwork(nn.Module):
-    """Similarity-gated top-K routing: encode, exchange messages for some rounds, average, classify.
+    """Similarity-gated top-K routing: encode, exchange messages, average, classify.
 
-    An encoder gives each of N neurons a state of width d. In a round, with the same weights every
-    time, a neuron attends to the K neurons (itself allowed) whose keys fit its query best, and
+    An encoder gives each of N neurons a state of width d. In every round, with shared weights, each
+    neuron attends to the K neurons with the highest key-query similarity, itself included, and
     updates its state by a gated recurrent unit. The mean over neurons is the summary.
 
     Args:
-        hidden: widths of the encoder's hidden layers; the last one is also d.
-        neurons, rounds, top_k: N, number of rounds, K.
+        hidden: widths of the encoder's hidden layers; the last width is d.
+        neurons: N.
+        rounds: number of message rounds.
+        top_k: K.
     """
 
     def __init__(
@@ -46,9 +48,9 @@ class GatedNetwork(nn.Module):
         self.readout = Linear(width, outputs, generators)
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Summary of each input, [S, B, d]."""
+        """Return the summary of each input, [S, B, d]."""
         stack, count, _ = inputs.shape
-        # neurons of all samples side by side: layers see [S, B * N, d]
+        # the neurons of all samples form one axis: layers see [S, B * N, d]
         states = self.encoder(inputs).view(stack, count * self.neurons, -1)
         for _ in range(self.rounds):
             states = self.updated(states, self.messages(states))
@@ -60,7 +62,7 @@ class GatedNetwork(nn.Module):
         return logits
 
     def messages(self, states: Tensor) -> Tensor:
-        """What each neuron hears from the K most similar ones, [S, B * N, d]."""
+        """Return the message each neuron receives from the K most similar ones, [S, B * N, d]."""
         stack, _, width = states.shape
         queries, keys, values = (
             part.view(stack, -1, self.neurons, width)
@@ -73,11 +75,11 @@ class GatedNetwork(nn.Module):
         similarity = queries @ keys.mT / width**0.5
         best = similarity.topk(self.top_k, dim=-1)
         weights = torch.zeros_like(similarity).scatter(-1, best.indices, best.values.softmax(-1))
-        heard: Tensor = weights @ values
-        return heard.view(states.shape)
+        messages: Tensor = weights @ values
+        return messages.view(states.shape)
 
     def updated(self, states: Tensor, messages: Tensor) -> Tensor:
-        """One step of torch's ``GRUCell`` with the message as input."""
+        """Return the states after one step of torch's ``GRUCell`` with the messages as input."""
         reset_m, update_m, new_m = self.message(messages).chunk(3, dim=-1)
         reset_s, update_s, new_s = self.state(states).chunk(3, dim=-1)
         reset, update = (reset_m + reset_s).sigmoid(), (update_m + update_s).sigmoid()

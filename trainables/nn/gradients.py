@@ -1,4 +1,4 @@
-"""Gradients of a stack, seed by seed: norms, clipping, as rows of one matrix."""
+"""Gradients of a stack: clipping per seed, and conversion to one row per seed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def clip_gradients(parameters: Iterable[Tensor], limit: float) -> None:
-    """Scale the gradients of each seed down to a norm of ``limit``, taken over all parameters.
+    """Clip the gradient norm of each seed, over all parameters, to ``limit``, in place.
 
-    As ``torch.nn.utils.clip_grad_norm_`` does for one network.
+    The equivalent of ``torch.nn.utils.clip_grad_norm_`` for a stack.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
@@ -21,12 +21,12 @@ def clip_gradients(parameters: Iterable[Tensor], limit: float) -> None:
 
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:
-    """Join tensors with a leading axis of seeds into one row a seed, [S, P]."""
+    """Join tensors [S, ...] into one row per seed, [S, P]."""
     return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
 
 
 def assign_gradients(parameters: Iterable[Tensor], rows: Tensor) -> None:
-    """Give parameters their gradients out of one row a seed, [S, P]: the reverse of `flat`."""
+    """Set the gradients of parameters from one row per seed, [S, P]: the inverse of `flat`."""
     start = 0
     for parameter in parameters:
         end = start + parameter[0].numel()

@@ -1,14 +1,14 @@
-"""Sleep: the weights of a dense network drive spiking units, and spikes change the weights.
+"""Sleep: the dense network runs as spiking units, whose spikes change the weights.
 
 Source: Tadros et al. 2022, "Sleep-like unsupervised replay reduces catastrophic forgetting in
-artificial neural networks", and its code. At each step, layer by layer, within the same step:
+artificial neural networks", and its code. At each step, for one layer after the other:
 
-    I = alpha W s_in (+ a bias current)      s_in: which inputs fired
-    m = decay m + I;  s = [m >= beta]        beta: the threshold
-    W_ij += inc g(W_ij)  where s_i and s_in,j;   W_ij -= dec g(W_ij)  where s_i and not s_in,j
-    m_i = 0 (or m_i - beta)  where s_i
+    I = alpha W s_in (+ bias current)        s_in: spikes of the inputs
+    m = decay m + I;  s = [m >= beta]        beta: threshold
+    W_ij += inc g(W_ij)  if s_i and s_in,j;      W_ij -= dec g(W_ij)  if s_i and not s_in,j
+    m_i = 0 (or m_i - beta)  if s_i
 
-Only rows of units that fired change. S seeds sleep together; weights are stored [S, in, out].
+Only the weights into units that fired change. Weights of a stack are stored as [S, in, out].
 """
 
 from __future__ import annotations
@@ -30,46 +30,46 @@ GATES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Plasticity:
-    """How weights and units change when a unit fires."""
+    """Constants of the units and of the change of weights."""
 
     inc: float
     dec: float
-    gate: str = "logistic"
+    gate: str = "logistic"  # name of g in `GATES`
     decay: float = 0.999
-    reset: str = "zero"
+    reset: str = "zero"  # membrane potential after a spike: zero, or subtract the threshold
 
 
 @dataclass(frozen=True)
 class SpikingLayer:
-    """One layer asleep: weight [S, in, out], changed in place; scale alpha [S, 1]; threshold beta;
-    bias current [S, out] or none.
-    """
+    """One layer asleep."""
 
-    weight: Tensor
-    scale: Tensor
-    threshold: float
-    current: Tensor | None = None
+    weight: Tensor  # [S, in, out], changed in place
+    scale: Tensor  # alpha, [S, 1]
+    threshold: float  # beta
+    current: Tensor | None = None  # bias current, [S, out]
 
 
 @torch.no_grad()
 def sleep(
     layers: Sequence[SpikingLayer], inputs: Iterable[Tensor], rule: Plasticity
 ) -> list[Tensor]:
-    """Let the network sleep for as many steps as there are inputs, bool [S, D] each; return the
-    number of spikes of each layer, [S] each.
+    """Run the sleep, one step per input, bool [S, D]; change the weights of the layers in place.
+
+    Returns:
+        number of spikes of each layer, [S] each.
     """
     membranes = [torch.zeros_like(layer.weight[:, 0]) for layer in layers]
     counts = [torch.zeros_like(membrane) for membrane in membranes]
     for spikes in inputs:
         for layer, membrane, count in zip(layers, membranes, counts, strict=True):
-            given, spikes = spikes, _fire(layer, membrane, spikes, rule)
-            learn(layer.weight, given, spikes, rule)
+            presynaptic, spikes = spikes, _fire(layer, membrane, spikes, rule)
+            learn(layer.weight, presynaptic, spikes, rule)
             count += spikes
     return [count.sum(1) for count in counts]
 
 
 def _fire(layer: SpikingLayer, membrane: Tensor, spikes: Tensor, rule: Plasticity) -> Tensor:
-    """Move the membrane on by a step and return which units fire, bool [S, out]."""
+    """Advance the membrane potentials by one step, in place; return the spikes, bool [S, out]."""
     current = incoming(layer.weight, spikes).mul_(layer.scale)
     if layer.current is not None:
         current += layer.current
@@ -83,16 +83,22 @@ def _fire(layer: SpikingLayer, membrane: Tensor, spikes: Tensor, rule: Plasticit
 
 
 def incoming(weight: Tensor, spikes: Tensor) -> Tensor:
-    """Sum of the weights from inputs that fired, [S, out]."""
+    """Return the sum of the weights from inputs that fired, [S, out]."""
     return (sparse_incoming if weight.device.type == "cpu" else dense_incoming)(weight, spikes)
 
 
-def learn(weight: Tensor, given: Tensor, fired: Tensor, rule: Plasticity) -> None:
-    """Change the weights into units that fired: up from inputs that did too, down from others."""
-    (sparse_learn if weight.device.type == "cpu" else dense_learn)(weight, given, fired, rule)
+def learn(weight: Tensor, presynaptic: Tensor, fired: Tensor, rule: Plasticity) -> None:
+    """Change, in place, the weights into units that fired: increase those from inputs that fired
+    too, decrease the others.
+
+    Args:
+        presynaptic: spikes of the inputs, bool [S, in].
+        fired: spikes of the units, bool [S, out].
+    """
+    (sparse_learn if weight.device.type == "cpu" else dense_learn)(weight, presynaptic, fired, rule)
 
 
-# -- of a few units that fire, on a processor that need not be told beforehand how many
+# -- on a CPU: only the units that fired, whose number the host knows at no cost
 
 
 def sparse_incoming(weight: Tensor, spikes: Tensor) -> Tensor:
@@ -101,20 +107,20 @@ def sparse_incoming(weight: Tensor, spikes: Tensor) -> Tensor:
     return F.embedding_bag(rows, weight.flatten(0, 1), counts.cumsum(0) - counts, mode="sum")
 
 
-def sparse_learn(weight: Tensor, given: Tensor, fired: Tensor, rule: Plasticity) -> None:
+def sparse_learn(weight: Tensor, presynaptic: Tensor, fired: Tensor, rule: Plasticity) -> None:
     seed, unit = fired.nonzero(as_tuple=True)
     rows = weight.mT[seed, unit]
-    change = torch.where(given, rule.inc, -rule.dec)[seed]
+    change = torch.where(presynaptic, rule.inc, -rule.dec)[seed]
     weight.mT[seed, unit] = rows + GATES[rule.gate](rows) * change
 
 
-# -- of all units: nothing has to be known of the spikes on the host
+# -- on a GPU: all units, so that the host needs no number of spikes
 
 
 def dense_incoming(weight: Tensor, spikes: Tensor) -> Tensor:
     return torch.bmm(spikes.to(weight.dtype).unsqueeze(1), weight).squeeze(1)
 
 
-def dense_learn(weight: Tensor, given: Tensor, fired: Tensor, rule: Plasticity) -> None:
-    change = torch.where(given, rule.inc, -rule.dec).unsqueeze(2) * fired.unsqueeze(1)
+def dense_learn(weight: Tensor, presynaptic: Tensor, fired: Tensor, rule: Plasticity) -> None:
+    change = torch.where(presynaptic, rule.inc, -rule.dec).unsqueeze(2) * fired.unsqueeze(1)
     weight += GATES[rule.gate](weight) * change

@@ -1,4 +1,4 @@
-"""Streams of tasks, and the data sets they are made from."""
+"""Streams of tasks, and their data sets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PUBLIC = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what the author of a method needs when it is asked for: data sets need no torch."""
+    """Import public names on first access: they need torch, which data sets do not."""
     if name in PUBLIC:
         return getattr(import_module(f"{__name__}.{PUBLIC[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""Counts packed into bytes, as streams of spikes keep them: each bit in a plane of its own.
+"""Bit planes: the format in which streams of spike trains store counts.
 
-A number below 2^P takes P bits. N numbers are kept as P planes of ceil(N / 8) bytes, the lowest
-bit first; within a byte the first number has the highest bit, as in ``numpy.packbits``.
+N numbers below 2^P are stored as P planes of ceil(N / 8) bytes, the plane of the lowest bit first.
+Within a byte the first number has the highest bit, as in ``numpy.packbits``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def pack(numbers: NDArray[np.uint8], planes: int) -> NDArray[np.uint8]:
 
 
 def unpack(octets: Tensor, count: int, planes: int) -> Tensor:
-    """Return the first ``count`` numbers of what :func:`pack` made, uint8 [..., count]."""
-    eights = _spread(octets.device).index_select(0, octets.flatten().int())  # 8 numbers in a word
+    """Return the first ``count`` numbers that :func:`pack` packed, uint8 [..., count]."""
+    eights = _bit_table(octets.device).index_select(0, octets.flatten().int())  # 8 numbers per word
     eights = eights.view(*octets.shape[:-1], planes, octets.shape[-1] // planes)
     numbers = eights[..., 0, :]
     for plane in range(1, planes):
@@ -31,8 +31,8 @@ def unpack(octets: Tensor, count: int, planes: int) -> Tensor:
 
 
 @functools.cache
-def _spread(device: torch.device) -> Tensor:
-    """For every byte its eight bits, a byte each, as one word; int64 [256]."""
+def _bit_table(device: torch.device) -> Tensor:
+    """Return the eight bits of every byte, one bit per byte of a word, int64 [256]."""
     every = np.arange(256, dtype=np.uint8)[:, None]
     bits = np.unpackbits(every, axis=1)  # [256, 8]
     return torch.from_numpy(bits).view(torch.int64).squeeze(1).to(device)

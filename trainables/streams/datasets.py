@@ -1,7 +1,7 @@
-"""Data sets as plain arrays, cached once as one HDF5 file each: ``<root>/<name>.h5``.
+"""Data sets as plain arrays, each cached in one HDF5 file ``<root>/<name>.h5``.
 
-Groups ``train`` and ``test``; in each, ``images`` uint8 [N, ...] and ``labels`` uint8 [N], or
-the arrays of spike trains (:mod:`trainables.streams.spikes`).
+A file has the groups ``train`` and ``test``, each with ``images`` uint8 [N, ...] and ``labels``
+uint8 [N], or with the arrays of spike trains (:mod:`trainables.streams.spikes`).
 """
 
 from __future__ import annotations
@@ -26,38 +26,41 @@ from trainables.streams.checks import blank, images_fault, labels_fault, numbers
 Split = dict[str, NDArray[Any]]
 
 ELSEWHERE = "name another data root with --data or STUDY_DATA"
-SUSPICIOUS = 0.01  # share of the samples above which it is said that something is odd
-HALF = 0.5  # of what an input can be; images that stay below it are of another range
+SUSPICIOUS = 0.01  # share of empty or duplicate samples that triggers a warning
+HALF = 0.5  # of the range of inputs; images that never exceed HALF seem to have another range
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is known of a data set without loading it."""
+    """The facts of a data set that are known without loading it."""
 
     name: str
     source: str
     classes: int
-    shape: tuple[int, ...]  # of one sample, channels last
-    scale: float  # multiplies a stored byte to give the network's input
-    mean: tuple[float, ...]  # of the scaled training data, one number a channel
+    shape: tuple[int, ...]  # of a sample, channels last
+    scale: float  # factor from a stored byte to the network's input
+    mean: tuple[float, ...]  # of the scaled training data, one number per channel
     std: tuple[float, ...]
     build: Callable[[Path], dict[str, Split]]
-    bundled: str = ""  # the installed package it comes with: nothing to download or cache
-    arrays: tuple[str, ...] = ("images", "labels")  # of each split
-    speakers: int = 0  # of speech: who spoke; 0: not speech
+    bundled: str = ""  # installed package that includes the data: nothing to download or cache
+    arrays: tuple[str, ...] = ("images", "labels")  # names of the arrays of a split
+    speakers: int = 0  # number of speakers; 0 for images
 
     @property
     def features(self) -> int:
-        """Numbers of one sample."""
+        """Features per sample."""
         return prod(self.shape)
 
 
 def load(name: str, root: Path, splits: tuple[str, ...] = ("train", "test")) -> dict[str, Split]:
-    """Return the wanted splits of a data set, building its cache on first use.
+    """Return splits of a data set by name, building the cache file on first use.
+
+    >>> load("digits", Path("data"))["train"]["images"].shape
+    (1195, 8, 8)
 
     Raises:
-        InputError: when the data is neither under ``root`` nor to be downloaded, may not be read,
-            is damaged, or is such that nothing can be learnt from it.
+        InputError: the data are neither under ``root`` nor downloadable, are unreadable or damaged,
+            or contain nothing that can be learnt.
     """
     path = prepare(name, root)
     if path is not None:
@@ -67,12 +70,12 @@ def load(name: str, root: Path, splits: tuple[str, ...] = ("train", "test")) -> 
 
 
 def prepare(name: str, root: Path) -> Path | None:
-    """Build the cache file of a data set unless it is there, and return its path; None for a data
-    set that comes with an installed package.
+    """Return the path of the cache file of a data set, building the file if it does not exist; None
+    for a data set bundled with an installed package.
 
     Raises:
-        InputError: when the data is neither under ``root`` nor to be downloaded, may not be read,
-            is damaged, or the cache cannot be written.
+        InputError: the data are neither under ``root`` nor downloadable, or are unreadable or
+            damaged, or the cache file cannot be written.
     """
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
@@ -85,19 +88,24 @@ def prepare(name: str, root: Path) -> Path | None:
 
 
 def cache_path(name: str, root: Path) -> Path:
-    """Return where the cache file of a data set is, or will be."""
+    """Return the path of the cache file of a data set, whether or not the file exists."""
     return root / f"{name}.h5"
 
 
 def is_cached(name: str, root: Path) -> bool:
-    """Say whether the cache file of a data set is there; refuse a root that cannot have one."""
+    """Whether the cache file of a data set exists.
+
+    Raises:
+        InputError: the data root is not accessible.
+    """
     try:
         cache_path(name, root).stat()
     except FileNotFoundError:
         return False
     except OSError as error:
         raise InputError(
-            f"the data root {root} cannot be used ({cause(error)}). Mend that, or {ELSEWHERE}."
+            f"the data root {root} cannot be used ({cause(error)}). Fix the problem, or "
+            f"{ELSEWHERE}."
         ) from None
     return True
 
@@ -109,9 +117,9 @@ def _read(path: Path, name: str, splits: tuple[str, ...]) -> dict[str, Split]:
         with h5py.File(path) as file:
             data = {s: {key: file[s][key][:] for key in DATASETS[name].arrays} for s in splits}
         return _checked(data, name)
-    except Exception as error:  # h5py has many for a file that is not as expected
-        mend = "Delete it; it is built again on the next run."
-        raise _unusable(path, error, mend) from None
+    except Exception as error:  # h5py raises many types for an invalid file
+        remedy = "Delete the file; the next run builds it again."
+        raise _unusable(path, error, remedy) from None
 
 
 def _write(path: Path, data: Mapping[str, Split]) -> None:
@@ -120,12 +128,14 @@ def _write(path: Path, data: Mapping[str, Split]) -> None:
         write_whole(path, _hdf5(data))
     except OSError as error:
         raise InputError(
-            f"cannot write {path} ({cause(error)}). Mend that, or {ELSEWHERE}."
+            f"cannot write {path} ({cause(error)}). Fix the problem, or {ELSEWHERE}."
         ) from None
 
 
 def _hdf5(data: Mapping[str, Split]) -> memoryview:
-    """Return the cache file; made in memory, because HDF5 ends the process when a disk is full."""
+    """Return the content of the cache file. The file is built in memory, because HDF5 crashes the
+    process when a disk is full.
+    """
     import h5py
 
     content = io.BytesIO()
@@ -137,26 +147,26 @@ def _hdf5(data: Mapping[str, Split]) -> memoryview:
 
 
 def _checked(data: dict[str, Split], name: str) -> dict[str, Split]:
-    """Return the arrays as they are, or raise ValueError where they are not this data set's."""
+    """Return the arrays unchanged, or raise ValueError if they are not a valid data set."""
     dataset = DATASETS[name]
     for split, arrays in data.items():
         if dataset.speakers:
-            found = spikes.fault(arrays, dataset.classes, dataset.speakers)
+            fault = spikes.fault(arrays, dataset.classes, dataset.speakers)
         else:
-            found = _fault(arrays["images"], arrays["labels"], dataset)
-        if found:
-            raise ValueError(f"{split}: {found}")
+            fault = _image_fault(arrays["images"], arrays["labels"], dataset)
+        if fault:
+            raise ValueError(f"{split}: {fault}")
     return data
 
 
-def _fault(images: NDArray[Any], labels: NDArray[Any], dataset: Dataset) -> str:
-    """What is wrong with a split of a data set of images; nothing where it is as it must be."""
+def _image_fault(images: NDArray[Any], labels: NDArray[Any], dataset: Dataset) -> str:
+    """Return the fault in a split of images; empty if there is none."""
     if images.dtype != np.uint8 or labels.dtype != np.uint8:
-        return f"{images.dtype} and {labels.dtype} in place of uint8"
+        return f"{images.dtype} and {labels.dtype} instead of uint8"
     if images.ndim < 2 or prod(images.shape[1:]) != dataset.features:
-        return f"images {images.shape} in place of {dataset.features} bytes"
+        return f"images of shape {images.shape} instead of {dataset.features} bytes each"
     if labels.shape != images.shape[:1] or not labels.size:
-        return f"{len(images)} images, but labels {labels.shape}"
+        return f"{len(images)} images, but labels of shape {labels.shape}"
     return (
         numbers_fault(labels, "label", dataset.classes)
         or labels_fault(labels)
@@ -165,34 +175,34 @@ def _fault(images: NDArray[Any], labels: NDArray[Any], dataset: Dataset) -> str:
 
 
 def suspicions(name: str, data: Mapping[str, Split]) -> list[str]:
-    """Return sentences on what is probably wrong with data that can be learnt from all the same.
+    """Return warnings about usable data that probably contain an error.
 
     Args:
-        data: as :func:`load` returns it, or as a stream keeps it.
+        data: as returned by :func:`load`, or in the format of a stream.
     """
-    found, seen, dataset = [], set[int](), DATASETS[name]
+    warnings, seen, dataset = [], set[int](), DATASETS[name]
     for split, arrays in data.items():
-        empty, contents = blank(arrays), [hash(sample) for sample in _samples(arrays)]
-        told = [content for content, none in zip(contents, empty, strict=True) if not none]
+        empty, hashes = blank(arrays), [hash(sample) for sample in _samples(arrays)]
+        contents = [h for h, is_empty in zip(hashes, empty, strict=True) if not is_empty]
         amounts = {
             "are empty (no spike, or one value throughout)": int(empty.sum()),
-            "are copies of others": len(told) - len(set(told) - seen),
+            "are copies of others": len(contents) - len(set(contents) - seen),
         }
-        seen.update(told)
-        found += [
+        seen.update(contents)
+        warnings += [
             f"{name}, {split}: {amount:,} of {len(empty):,} samples "
-            f"({amount / len(empty):.1%}) {what}."
-            for what, amount in amounts.items()
+            f"({amount / len(empty):.1%}) {finding}."
+            for finding, amount in amounts.items()
             if amount > SUSPICIOUS * len(empty)
         ]
         if not dataset.speakers and arrays["images"].max() * dataset.scale < HALF:
-            most = round(1 / dataset.scale)
-            found.append(f"{name}, {split}: no value is above {arrays['images'].max()} of {most}.")
-    return found
+            top, largest = round(1 / dataset.scale), arrays["images"].max()
+            warnings.append(f"{name}, {split}: no value is above {largest} of {top}.")
+    return warnings
 
 
 def _samples(arrays: Split) -> Iterator[bytes]:
-    """Yield what is kept of each sample without its label."""
+    """Yield the bytes of each sample without its label."""
     if "images" in arrays:
         yield from (image.tobytes() for image in arrays["images"])
         return
@@ -200,15 +210,23 @@ def _samples(arrays: Split) -> Iterator[bytes]:
         yield arrays["times"][first:end].tobytes() + arrays["units"][first:end].tobytes()
 
 
-def _unusable(path: Path, error: Exception, mend: str) -> InputError:
-    """Return the sentence for a file that the system does not give, or that is damaged."""
+def _unusable(path: Path, error: Exception, remedy: str) -> InputError:
+    """Return the error for an unreadable or damaged file.
+
+    Args:
+        remedy: advice for a damaged file.
+    """
     if isinstance(error, MemoryError) or getattr(error, "errno", None):
-        return InputError(f"{path} cannot be read ({cause(error)}). Mend that, or {ELSEWHERE}.")
-    return InputError(f"{path} is damaged ({cause(error)}). {mend}")
+        return InputError(
+            f"{path} cannot be read ({cause(error)}). Fix the problem, or {ELSEWHERE}."
+        )
+    return InputError(f"{path} is damaged ({cause(error)}). {remedy}")
 
 
 def _digits(root: Path) -> dict[str, Split]:
-    """scikit-learn's digits; without an official test set, the last third of each class is it."""
+    """Return scikit-learn's digits. There is no official test set: the test split is the last third
+    of each class.
+    """
     from sklearn.datasets import load_digits
 
     bunch: Any = load_digits()
@@ -231,10 +249,10 @@ def _torchvision(name: str, kind: str, folder: str) -> Callable[[Path], dict[str
         data_set, raw = getattr(torchvision.datasets, kind), root / folder
         try:
             return _checked(_arrays(data_set, root), name)
-        except Exception as error:  # torchvision has many for a file that is not as expected
+        except Exception as error:  # torchvision raises many types for an invalid file
             if not str(error).startswith("Dataset not found"):
-                mend = "Delete it; its files are downloaded on the next run."
-                raise _unusable(raw, error, mend) from None
+                remedy = "Delete the folder; the next run downloads the files again."
+                raise _unusable(raw, error, remedy) from None
         return _downloaded(data_set, raw, root, name)
 
     return build
@@ -255,11 +273,10 @@ def _downloaded(data_set: Any, raw: Path, root: Path, name: str) -> dict[str, Sp
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, suffix=".partial") as scratch:
             return _checked(_arrays(data_set, Path(scratch), download=True), name)
-    except Exception as error:  # the network's, the disk's, or torchvision's
+    except Exception as error:  # from the network, the disk or torchvision
         raise InputError(
             f"{name} is not under {root} and could not be downloaded ({cause(error)}). "
-            f"Put torchvision's files into {raw}, "
-            "or name a folder that has them with --data or STUDY_DATA."
+            f"Put torchvision's files into {raw}, or {ELSEWHERE}."
         ) from None
 
 
@@ -270,16 +287,16 @@ def _speech(
     speakers: int,
     build: Callable[[Path], dict[str, Split]],
 ) -> Dataset:
-    """Spike trains: the shape is that of a step, counts of spikes."""
+    """Return a data set of spike trains; the shape is that of the spike counts of one time step."""
     return Dataset(
         name,
         source,
         classes,
-        (spikes.CHANNELS,),
-        1.0,
-        (0.0,),
-        (1.0,),
-        build,
+        shape=(spikes.CHANNELS,),
+        scale=1.0,
+        mean=(0.0,),
+        std=(1.0,),
+        build=build,
         arrays=spikes.ARRAYS,
         speakers=speakers,
     )
@@ -291,43 +308,43 @@ DATASETS = {
         Dataset(
             "digits",
             "scikit-learn's handwritten digits (UCI, 1998), 8x8",
-            10,
-            (8, 8),
-            1 / 16,
-            (0.3053,),
-            (0.3760,),
-            _digits,
+            classes=10,
+            shape=(8, 8),
+            scale=1 / 16,
+            mean=(0.3053,),
+            std=(0.3760,),
+            build=_digits,
             bundled="scikit-learn",
         ),
         Dataset(
             "mnist",
             "MNIST (LeCun, Cortes, Burges 1998), 28x28",
-            10,
-            (28, 28),
-            1 / 255,
-            (0.1307,),
-            (0.3081,),
-            _torchvision("mnist", "MNIST", "MNIST/raw"),
+            classes=10,
+            shape=(28, 28),
+            scale=1 / 255,
+            mean=(0.1307,),
+            std=(0.3081,),
+            build=_torchvision("mnist", "MNIST", "MNIST/raw"),
         ),
         Dataset(
             "fashion_mnist",
             "Fashion-MNIST (Xiao, Rasul, Vollgraf 2017), 28x28",
-            10,
-            (28, 28),
-            1 / 255,
-            (0.2860,),
-            (0.3530,),
-            _torchvision("fashion_mnist", "FashionMNIST", "FashionMNIST/raw"),
+            classes=10,
+            shape=(28, 28),
+            scale=1 / 255,
+            mean=(0.2860,),
+            std=(0.3530,),
+            build=_torchvision("fashion_mnist", "FashionMNIST", "FashionMNIST/raw"),
         ),
         Dataset(
             "cifar10",
             "CIFAR-10 (Krizhevsky 2009), 32x32 in colour",
-            10,
-            (32, 32, 3),
-            1 / 255,
-            (0.4914, 0.4822, 0.4465),
-            (0.2023, 0.1994, 0.2010),
-            _torchvision("cifar10", "CIFAR10", "cifar-10-batches-py"),
+            classes=10,
+            shape=(32, 32, 3),
+            scale=1 / 255,
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2023, 0.1994, 0.2010),
+            build=_torchvision("cifar10", "CIFAR10", "cifar-10-batches-py"),
         ),
         _speech("shd", "Spiking Heidelberg Digits (Cramer et al. 2020)", 20, 12, spikes.shd),
         _speech(

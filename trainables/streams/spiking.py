@@ -1,10 +1,9 @@
-"""Streams of spike trains: a speaker who is new, a class that is new, classes one by one.
+"""Streams of spike trains: a new speaker, a new class, or classes one by one.
 
 Source: Dequino et al. 2024, "Compressed latent replays for lightweight continual learning on
-spiking neural networks", and its code. The first task is everything that comes before: networks
-are pre-trained on it.
+spiking neural networks", and its code. The first task is the data for pre-training.
 
-A sample is the number of spikes of each channel in each step, [steps * channels], kept packed.
+A sample is the number of spikes per step and channel, [steps * channels], stored packed.
 """
 
 from __future__ import annotations
@@ -33,29 +32,31 @@ class SpikingOptions(StreamOptions):
     """Options of a stream of spike trains."""
 
     steps: int = option(
-        100, "time steps of a sample, the first of which has no spikes", low=2, high=STEPS
+        100, "time steps per sample; the first is always without spikes", low=2, high=STEPS
     )
-    seconds: float = option(1.4, "how much of a sample is seen", low=0.01, high=LONGEST)
+    seconds: float = option(
+        1.4, "duration of a sample in seconds; later spikes are dropped", low=0.01, high=LONGEST
+    )
     bits: int = option(
         3,
-        "bits kept of the number of spikes of a channel in a step: 1 says whether there was one, "
-        "3 counts up to 7",
+        "bits per spike count of a channel in a step; larger counts are clipped; 1: spike or no "
+        "spike; 3: counts up to 7",
         low=1,
         high=8,
     )
     augmentation: str = option(
-        "none", "none: spike trains are not shifted or mirrored", choices=("none",)
+        "none", "always none: spike trains are not augmented", choices=("none",)
     )
 
 
 class SpikingStream(Stream):
-    """A stream of a data set in the layout of :mod:`trainables.streams.spikes`."""
+    """A stream of a data set in the format of :mod:`trainables.streams.spikes`."""
 
     Options: ClassVar[type[StreamOptions]] = SpikingOptions
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        self.speakers: list[Tensor] = []  # of the splits held
-        super().__init__(*given, **named)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.speakers: list[Tensor] = []  # of each split
+        super().__init__(*args, **kwargs)
 
     @classmethod
     def describe(cls, scenario: str, options: Any) -> StreamInfo:
@@ -87,17 +88,17 @@ class SpikingStream(Stream):
 
 
 def binned(trains: Split, options: Any) -> Split:
-    """Return spike trains as a stream keeps them: numbers of spikes in each step, packed.
+    """Return spike trains in the format of a stream: spike counts per step, packed.
 
     Raises:
-        InputError: when no spike is within the seconds that are seen.
+        InputError: no spike is within ``options.seconds``.
     """
     times = trains["times"]
     if len(times) and float(times.min()) >= options.seconds:
         raise InputError(
-            f"stream.seconds = {options.seconds:g}: every spike is later, the earliest at "
-            f"{times.min():.3g} s and the latest at {times.max():.3g} s. Set it to a time between "
-            "them, or later; times are seconds."
+            f"stream.seconds = {options.seconds:g}: every spike is later, from {times.min():.3g} s "
+            f"to {times.max():.3g} s. Set seconds to a later time, and make sure that the times of "
+            "the data are in seconds."
         )
     parts = spikes.counts(trains, options.steps, options.seconds, 2**options.bits - 1)
     images = np.concatenate([pack(part, options.bits) for part in parts])
@@ -105,35 +106,36 @@ def binned(trains: Split, options: Any) -> Split:
 
 
 def checked(prepared: Split, options: Any) -> Split:
-    """Return what :func:`binned` made, or raise ValueError where it was for other options."""
+    """Return data that :func:`binned` prepared; raise ValueError if prepared for other options."""
     width = options.bits * math.ceil(options.steps * spikes.CHANNELS / 8)
     if prepared["images"].shape[1] != width:
-        raise ValueError(f"samples of {prepared['images'].shape[1]} bytes in place of {width}")
+        raise ValueError(f"samples of {prepared['images'].shape[1]} bytes instead of {width}")
     return prepared
 
 
 class OneLeftOut(SpikingOptions):
-    """Options of a stream that leaves one out of its first task, which is its second."""
+    """Options of a stream with a speaker or class left out of its first task."""
 
     left_out: int | None = option(
         None,
-        "which one; none: each seed its own, the seed modulo their number, and results are those "
-        "of what was left out and not of seeds",
+        "number of the speaker or class that the first task leaves out and the second task "
+        "consists of; none: the seed modulo the number of speakers or classes, and the units of "
+        "the tests are then speakers or classes instead of seeds",
         low=0,
         high=MOST_CLASSES - 1,
     )
 
 
 class OneLeftOutStream(SpikingStream):
-    """Two tasks: all but one (speaker or class), then that one."""
+    """Two tasks: all speakers or classes but one, then that one."""
 
     tasks = 2
     Options = OneLeftOut
-    kind: ClassVar[str]  # what is left out
+    kind: ClassVar[str]  # "speaker" or "class"
 
     @classmethod
-    def number(cls) -> int:
-        """How many there are to leave out."""
+    def kind_count(cls) -> int:
+        """Number of speakers or classes of the data set."""
         dataset = DATASETS[cls.dataset]
         return dataset.speakers if cls.kind == "speaker" else dataset.classes
 
@@ -143,27 +145,27 @@ class OneLeftOutStream(SpikingStream):
 
     @classmethod
     def unit_of(cls, seed: int, options: Any) -> int:
-        return seed if options.left_out is not None else seed % cls.number()
+        return seed if options.left_out is not None else seed % cls.kind_count()
 
     @classmethod
     def class_counts(cls, scenario: str, options: Any) -> tuple[int, int]:
-        given: int | None = options.left_out
-        if given is not None and given >= cls.number():
+        left_out: int | None = options.left_out
+        if left_out is not None and left_out >= cls.kind_count():
             raise InputError(
-                f"stream.left_out = {given}: {cls.dataset} has no such {cls.kind}; allowed: 0 to "
-                f"{cls.number() - 1}."
+                f"stream.left_out = {left_out}: {cls.dataset} has no such {cls.kind}; allowed: 0 "
+                f"to {cls.kind_count() - 1}."
             )
         classes = DATASETS[cls.dataset].classes
         return classes, classes if cls.kind == "speaker" else classes - 1
 
     def left_out(self, seed: int) -> int:
-        """What a seed leaves out."""
-        given: int | None = self.options.left_out
-        return seed % self.number() if given is None else given
+        """Number of the speaker or class that a seed leaves out."""
+        left_out: int | None = self.options.left_out
+        return seed % self.kind_count() if left_out is None else left_out
 
 
 class SpeakerIncremental(OneLeftOutStream):
-    """All classes as all speakers but one speak them, then as that one does."""
+    """All classes from all speakers but one, then all classes from that speaker."""
 
     scenarios = ("domain",)
     kind = "speaker"
@@ -172,51 +174,60 @@ class SpeakerIncremental(OneLeftOutStream):
         return torch.arange(self.classes).expand(len(self.seeds), self.tasks, -1)
 
     def members(self, pools: Sequence[Tensor], index: int) -> list[dict[int, Tensor]]:
-        return [self._spoken(pools, index, self.left_out(seed)) for seed in self.seeds]
+        return [self._by_class(pools, index, self.left_out(seed)) for seed in self.seeds]
 
-    def _spoken(self, pools: Sequence[Tensor], index: int, left_out: int) -> dict[int, Tensor]:
-        """Samples of each class in a task of a stream that leaves a speaker out."""
+    def _by_class(self, pools: Sequence[Tensor], index: int, left_out: int) -> dict[int, Tensor]:
+        """Return the samples of each class in a task, for a speaker left out."""
         speakers = self.speakers[0 if pools is self.pools_learnt else -1]
-        mine = (speakers[rows] == left_out for rows in pools)
-        return {
-            c: rows[m if index else ~m] for c, (rows, m) in enumerate(zip(pools, mine, strict=True))
-        }
+        samples = {}
+        for label, rows in enumerate(pools):
+            spoken = speakers[rows] == left_out
+            samples[label] = rows[spoken if index else ~spoken]
+        return samples
 
     def candidates(self, pools: Sequence[Tensor], index: int) -> dict[str, dict[int, Tensor]]:
-        outs = sorted({self.left_out(seed) for seed in self.seeds})
-        return {f" (speaker {out} left out)": self._spoken(pools, index, out) for out in outs}
+        speakers = sorted({self.left_out(seed) for seed in self.seeds})
+        return {f" (speaker {s} left out)": self._by_class(pools, index, s) for s in speakers}
 
     @property
     def remedy(self) -> str:
-        """What to do where a class of a task has no sample, with whom it would have one."""
-        pools, tasks = (self.pools_learnt, self.pools_scored), range(self.tasks)
-        allowed = [
-            str(out)
-            for out in range(self.number())
-            if all(len(r) for p in pools for t in tasks for r in self._spoken(p, t, out).values())
-        ]
-        whom = ", ".join(allowed) or "none, with these data"
+        """Advice for data in which a class of a task has no sample: the speakers that can be left
+        out.
+        """
+        allowed = [str(s) for s in range(self.kind_count()) if self._is_complete(s)]
+        speakers = ", ".join(allowed) or "none, with these data"
         return (
-            f"Speakers that can be left out, with stream.left_out or by the seeds: {whom}. "
+            f"Speakers that can be left out, with stream.left_out or by the seeds: {speakers}. "
             f"{super().remedy}"
         )
 
-    def sizes(self, index: int) -> Tensor:
-        """Samples to learn of each class, whichever speaker is left out, [speakers, C]."""
-        outs = range(self.number())
-        classes = (self.cut(self._spoken(self.pools_learnt, index, out)) for out in outs)
-        return torch.tensor([[len(rows) for rows in each.values()] for each in classes])
+    def _is_complete(self, left_out: int) -> bool:
+        """Whether every class of every task has samples to learn and to score."""
+        return all(
+            len(rows)
+            for pools in (self.pools_learnt, self.pools_scored)
+            for index in range(self.tasks)
+            for rows in self._by_class(pools, index, left_out).values()
+        )
 
-    def smallest_of(self, index: int) -> int:
+    def sizes(self, index: int) -> Tensor:
+        """Number of samples to learn of each class, for every speaker left out, [speakers, C]."""
+        tasks = (
+            self.limited(self._by_class(self.pools_learnt, index, speaker))
+            for speaker in range(self.kind_count())
+        )
+        return torch.tensor([[len(rows) for rows in classes.values()] for classes in tasks])
+
+    def smallest_class_of(self, index: int) -> int:
         sizes = self.sizes(index)
-        possible = sizes.min(1).values > 0  # a speaker who lacks a class cannot be left out
+        possible = sizes.min(1).values > 0  # speakers without samples of a class cannot be left out
         return int(sizes[possible].min())
 
     @functools.cached_property
     def smallest_class(self) -> int:
-        return min(map(self.smallest_of, range(self.tasks)))
+        return min(map(self.smallest_class_of, range(self.tasks)))
 
-    def largest(self, pools: Sequence[Tensor], index: int) -> int:
+    def largest_size(self, pools: Sequence[Tensor], index: int) -> int:
         return int(self.sizes(index).sum(1).max())
 
 
@@ -227,40 +238,50 @@ class ClassIncrementalOne(OneLeftOutStream, ClassStream):
     kind = "class"
 
     @property
-    def settled(self) -> bool:
+    def fixed_order(self) -> bool:
         return self.options.left_out is not None
 
     def assign_classes(self) -> Tensor:
         classes = torch.arange(self.classes)
-        outs = map(self.left_out, self.seeds)
-        orders = [torch.cat([classes[classes != out], classes[[out]]]) for out in outs]
+        orders = [
+            torch.cat([classes[classes != left_out], classes[[left_out]]])
+            for left_out in map(self.left_out, self.seeds)
+        ]
         return one_by_one(torch.stack(orders), self.classes - 1)
 
 
 class ProgressiveOptions(SpikingOptions):
-    """Options of a stream of classes that come one by one."""
+    """Options of a stream with one new class per later task."""
 
     first: int | None = option(
-        None, "classes of the first task; none: half of them", low=1, high=MOST_CLASSES - 1
+        None,
+        "number of classes in the first task; none: half of the classes",
+        low=1,
+        high=MOST_CLASSES - 1,
     )
-    class_order: str = option("fixed", "order of the classes", choices=("fixed", "shuffled"))
+    class_order: str = option(
+        "fixed",
+        "order of the classes over the tasks; fixed: as in the data; shuffled: at random for each "
+        "seed",
+        choices=("fixed", "shuffled"),
+    )
 
 
 class ProgressiveClasses(SpikingStream, ClassStream):
-    """Half of the classes, then the others one by one."""
+    """Half of the classes, then the other classes one by one."""
 
     scenarios = ("class",)
     Options = ProgressiveOptions
 
     @classmethod
     def first(cls, options: Any) -> int:
-        """Number of classes of the first task."""
+        """Return the number of classes of the first task."""
         classes = DATASETS[cls.dataset].classes
         first: int = classes // 2 if options.first is None else options.first
         if first >= classes:
             raise InputError(
-                f"stream.first = {first}: {cls.dataset} has {classes} classes, and none is left to "
-                f"learn later; allowed: 1 to {classes - 1}."
+                f"stream.first = {first}: {cls.dataset} has {classes} classes, and a second task "
+                f"needs at least one; allowed: 1 to {classes - 1}."
             )
         return first
 
@@ -277,9 +298,14 @@ class ProgressiveClasses(SpikingStream, ClassStream):
 
 
 def one_by_one(orders: Tensor, first: int) -> Tensor:
-    """Give the first task so many classes and each later one the next; [S, C] to [S, T, first].
+    """Return the classes of each task, [S, T, first]: the first ``first`` classes, then one class
+    per task, repeated ``first`` times.
 
-    A task of one class names it as often as the first task has classes.
+    >>> one_by_one(torch.tensor([[4, 5, 6, 7]]), 2).tolist()
+    [[[4, 5], [6, 6], [7, 7]]]
+
+    Args:
+        orders: order of the classes of each seed, [S, C].
     """
     later = orders[:, first:].unsqueeze(2).expand(-1, -1, first)
     return torch.cat([orders[:, :first].unsqueeze(1), later], dim=1)

@@ -1,4 +1,4 @@
-"""Classes split over the tasks (Zenke et al. 2017; van de Ven and Tolias 2019)."""
+"""Streams that split the classes over the tasks (Zenke et al. 2017; van de Ven and Tolias 2019)."""
 
 from __future__ import annotations
 
@@ -17,66 +17,70 @@ from trainables.streams.views import AUGMENTATIONS
 
 
 class SplitOptions(StreamOptions):
-    """Options of a stream whose tasks share the classes out."""
+    """Options of a stream that splits the classes over the tasks."""
 
     class_order: str = option(
-        "fixed", "order of the classes over the tasks", choices=("fixed", "shuffled")
+        "fixed",
+        "order of the classes over the tasks; fixed: as in the data; shuffled: at random for each "
+        "seed",
+        choices=("fixed", "shuffled"),
     )
 
 
 class PhotographOptions(SplitOptions):
-    """Options of a stream of photographs, which are mirrored and shifted for training."""
+    """Options of a stream of photographs, with augmentation by default."""
 
     augmentation: str = option(
         "crop_flip",
-        "random views of images for training; crop_flip: shifted by up to 4 pixels and mirrored",
+        "augmentation of training images; crop_flip: random shifts by up to 4 pixels, and random "
+        "horizontal flips",
         choices=AUGMENTATIONS,
     )
 
 
 class ClassStream(Stream):
-    """A stream whose tasks share the classes of the data out: `task_classes` says how."""
+    """A stream that splits the classes of the data over the tasks, as in ``task_classes``."""
 
     @property
-    def settled(self) -> bool:
-        """Whether all seeds have the classes in one order."""
+    def fixed_order(self) -> bool:
+        """Whether the order of the classes is the same for all seeds."""
         return bool(self.options.class_order == "fixed")
 
     def members(self, pools: Sequence[Tensor], index: int) -> list[dict[int, Tensor]]:
         return [{c: pools[c] for c in row} for row in self.task_classes[:, index].tolist()]
 
     def candidates(self, pools: Sequence[Tensor], index: int) -> dict[str, dict[int, Tensor]]:
-        if self.settled:
+        if self.fixed_order:
             return {"": self.members(pools, index)[0]}
-        return {" (in some order of the classes)": dict(enumerate(pools))}
+        return {" (for some class order)": dict(enumerate(pools))}
 
-    def largest(self, pools: Sequence[Tensor], index: int) -> int:
-        if self.settled:
+    def largest_size(self, pools: Sequence[Tensor], index: int) -> int:
+        if self.fixed_order:
             return len(pools[0])
         classes = len(set(self.task_classes[0, index].tolist()))
         return sum(sorted(map(len, self.pools_learnt))[-classes:])
 
     @functools.cached_property
     def smallest_class(self) -> int:
-        if not self.settled:
+        if not self.fixed_order:
             return super().smallest_class
-        return min(map(self.smallest_of, range(self.tasks)))
+        return min(map(self.smallest_class_of, range(self.tasks)))
 
-    def smallest_of(self, index: int) -> int:
-        if not self.settled:
+    def smallest_class_of(self, index: int) -> int:
+        if not self.fixed_order:
             return self.smallest_class
         return min(map(len, self.learnt_by_class(index)[0].values()))
 
     def orders(self) -> Tensor:
-        """The classes of the data in the order of each seed, [S, C]."""
-        if self.settled:
+        """Return the class order of each seed, [S, C]."""
+        if self.fixed_order:
             return torch.arange(self.classes).expand(len(self.seeds), -1)
         drawn = [torch.randperm(self.classes, generator=generator(s, "order")) for s in self.seeds]
         return torch.stack(drawn)
 
 
 class SplitStream(ClassStream):
-    """Five tasks of two classes each, in the data's own order or in an order of each seed's own."""
+    """Five tasks of two classes each, in the order of the data or in a random order per seed."""
 
     tasks = 5
     scenarios = ("task", "domain", "class", "task_free")

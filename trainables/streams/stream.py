@@ -1,7 +1,7 @@
-"""Streams: tasks made for a stack of seeds, handed over batch by batch.
+"""Streams: the tasks of a stack of seeds, delivered batch by batch.
 
-Inputs stay uint8 and are kept once on the device; batches are gathered by index.
-S seeds, B batch, N samples of the pool, D features.
+Inputs are stored on the device once, as uint8; batches are gathered by index.
+S seeds, T tasks, K classes per task, B batch, N samples, D features.
 """
 
 from __future__ import annotations
@@ -26,60 +26,63 @@ from trainables.streams.scenario import Scenario
 from trainables.streams.views import AUGMENTATIONS, Views
 
 PHASES = ("tune", "confirm")
-MOST_CLASSES = 256  # labels are kept in a byte
+MOST_CLASSES = 256  # labels are stored in a byte
 Rows = NDArray[np.bool_]
 
 
 class StreamOptions(Options):
-    """Options every stream has, in the table ``[stream]`` of a study file."""
+    """Options of every stream, in the table ``[stream]`` of a study file."""
 
     active_classes: str = option(
         "all",
-        "outputs that compete in the training loss (class scenario): all, those of the tasks seen "
-        "so far, or those of the sample's own task",
+        "outputs in the softmax of the training loss (class scenario); all: those of all tasks; "
+        "seen: those of the tasks so far; current: those of the sample's own task",
         choices=("all", "seen", "current"),
     )
     samples_per_task: int = option(
         0,
-        "learn only the first so many samples of each task, in the data's order; 0: all",
+        "number of training samples per task, the first in the order of the data; 0: all samples",
         low=0,
         high=SAMPLES,
     )
     augmentation: str = option(
         "none",
-        "random views of images for training; crop_flip: shifted by up to 4 pixels and mirrored",
+        "augmentation of training images; crop_flip: random shifts by up to 4 pixels, and random "
+        "horizontal flips",
         choices=AUGMENTATIONS,
     )
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What a learner is told about its stream."""
+    """The facts of a stream that a learner may know."""
 
     name: str
     scenario: str
-    inputs: int  # features of one sample
+    inputs: int  # features per sample, D
     outputs: int  # columns of the logits
-    scale: float  # multiplies a stored byte to give the network's input
-    tasks: int | None  # None in a task-free stream: the learner is not to know
-    shape: tuple[int, ...] = ()  # of one sample, channels last
-    mean: tuple[float, ...] = (0.0,)  # of the scaled inputs, one number a channel
+    scale: float  # factor from a stored byte to the network's input
+    tasks: int | None  # number of tasks; None in a task-free stream, which hides the number
+    shape: tuple[int, ...] = ()  # of a sample, channels last
+    mean: tuple[float, ...] = (0.0,)  # of the scaled inputs, one number per channel
     std: tuple[float, ...] = (1.0,)
-    augmentation: str = "none"  # random views that samples are trained on
-    steps: int | None = None  # of a sample in time, the first axis of its shape; None: no sequence
-    bits: int = 8  # that a number of a sample takes
+    augmentation: str = "none"  # one of `AUGMENTATIONS`
+    steps: int | None = None  # time steps per sample, the first axis of `shape`; None: no sequence
+    bits: int = 8  # bits per feature
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes of a sample without its label, packed."""
+        """Bytes of a packed sample without its label."""
         return math.ceil(self.inputs * self.bits / 8)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one task for every seed: inputs uint8 [S, B, D], labels int64 [S, B].
+    """A mini-batch of samples of one task for every seed: inputs uint8 [S, B, D], labels int64
+    [S, B].
 
-    Where the stream augments, ``inputs`` are random views of ``originals``; a memory keeps these.
+    If the stream augments, ``inputs`` are random views of ``originals``; a memory stores the
+    originals.
     """
 
     inputs: Tensor
@@ -88,34 +91,33 @@ class Batch:
     originals: Tensor | None = None
 
     @property
-    def kept(self) -> Tensor:
-        """What a memory keeps of the inputs: the samples without augmentation."""
+    def unaugmented(self) -> Tensor:
+        """The inputs without augmentation, for a memory."""
         return self.inputs if self.originals is None else self.originals
 
 
 class Stream(ABC):
     """A sequence of tasks for a stack of seeds, in one phase.
 
-    Phase ``tune`` learns ``fit`` and scores ``validation`` (the last 10 % of each class of the
-    training set); phase ``confirm`` learns both and scores ``test``.
+    Phase ``tune`` trains on ``fit`` and scores ``validation`` (the last 10 % of each class of the
+    training set); phase ``confirm`` trains on both and scores ``test``.
 
     Args:
-        data: the splits the phase needs (no test split in phase ``tune``), as ``datasets.load`` or
-            :meth:`prepare` returns them.
+        data: the splits that the phase needs (no test split in phase ``tune``), as returned by
+            ``datasets.load`` or :meth:`prepare`.
         options: an instance of the class's ``Options``.
 
     Raises:
-        InputError: when a class of a task has no sample to learn or to score.
+        InputError: a class of a task has no sample to learn or to score.
     """
 
     name: ClassVar[str]
     dataset: ClassVar[str]
-    tasks: int  # of the class: how many by default; of a stream: how many it has
+    tasks: int  # number of tasks: of the class, the default
     scenarios: ClassVar[tuple[str, ...]]
     Options: ClassVar[type[StreamOptions]] = StreamOptions
-    version: ClassVar[int] = (
-        1  # raise it when results change: the ledger then runs everything again
-    )
+    # increase when results change: the ledger then runs every trial again
+    version: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -131,17 +133,15 @@ class Stream(ABC):
         self.classes = DATASETS[self.dataset].classes
         self.info = self.describe(scenario, self.options)
         self.tasks = self.length(self.options)
-        held, learnt, scored = self.roles(data, phase)
-        if held[0] == held[-1] and (learnt & scored).any():
-            raise ValueError(
-                f"{self.name} would be scored on samples it has learnt, in phase '{phase}'"
-            )
-        self.images: list[Tensor] = []  # of the splits held: learnt first, scored last
+        splits, learnt, scored = self.roles(data, phase)
+        if splits[0] == splits[-1] and (learnt & scored).any():
+            raise ValueError(f"{self.name} would be scored on training samples, in phase '{phase}'")
+        self.images: list[Tensor] = []  # of each split: the first is learnt, the last scored
         self.labels: list[Tensor] = []
-        for split in held:
+        for split in splits:
             self.hold(self.prepare({split: data[split]}, self.options)[split])
-        self.pools_learnt = self._pools(data[held[0]]["labels"], learnt)
-        self.pools_scored = self._pools(data[held[-1]]["labels"], scored)
+        self.pools_learnt = self._pools(data[splits[0]]["labels"], learnt)
+        self.pools_scored = self._pools(data[splits[-1]]["labels"], scored)
         self.task_classes = self.assign_classes()
         self._check_classes(phase)
         self._check_limit(phase)
@@ -154,13 +154,14 @@ class Stream(ABC):
 
     @classmethod
     def prepare(cls, data: Mapping[str, Split], options: Any) -> dict[str, Split]:
-        """Return the data as streams with these options keep them, ``images`` uint8 [N, ...], for
-        many streams to share; what is prepared comes back as it is.
+        """Return the data in the format in which streams with these options store them, with
+        ``images`` uint8 [N, ...]; many streams can share the result. Prepared data are returned
+        unchanged.
         """
         return dict(data)
 
     def hold(self, split: Split) -> None:
-        """Keep a split, as :meth:`prepare` returns it, on the device."""
+        """Store a prepared split on the device."""
         images, labels = split["images"], split["labels"]
         self.images.append(_tensor(images.reshape(len(labels), -1)).to(self.device))
         self.labels.append(_tensor(labels).to(self.device, torch.long))
@@ -172,33 +173,33 @@ class Stream(ABC):
 
     @classmethod
     def unit(cls, options: Any) -> str:
-        """What the tests pair, in the singular: a seed, or what several seeds draw samples of,
-        such as the speaker or the class that a seed leaves out of the first task.
+        """Name of the unit of the paired tests, in the singular: "seed", or the property that seeds
+        sample, such as the speaker or the class left out of the first task.
 
-        Results are then those of the units, each the mean of its seeds, and their number is n.
+        A result of such a unit is the mean over its seeds, and n is the number of units.
         """
         return "seed"
 
     @classmethod
     def unit_of(cls, seed: int, options: Any) -> int:
-        """The number of a seed's unit, as the report shows it."""
+        """Number of a seed's unit, as shown in a report."""
         return seed
 
     @classmethod
     @abstractmethod
     def class_counts(cls, scenario: str, options: Any) -> tuple[int, int]:
-        """Number of classes that are told apart over all tasks, and in one task."""
+        """Number of classes to distinguish over all tasks, and within one task."""
 
     @classmethod
     def describe(cls, scenario: str, options: Any) -> StreamInfo:
-        """Return what a learner is told of the stream; needs no data."""
+        """Return the facts that a learner may know; needs no data."""
         dataset = DATASETS[cls.dataset]
-        classes, of_a_task = cls.class_counts(scenario, options)
+        classes, classes_per_task = cls.class_counts(scenario, options)
         return StreamInfo(
             name=cls.name,
             scenario=scenario,
             inputs=dataset.features,
-            outputs=of_a_task if scenario == "domain" else classes,
+            outputs=classes_per_task if scenario == "domain" else classes,
             scale=dataset.scale,
             tasks=None if scenario == "task_free" else cls.length(options),
             shape=dataset.shape,
@@ -213,59 +214,68 @@ class Stream(ABC):
 
     @abstractmethod
     def members(self, pools: Sequence[Tensor], index: int) -> list[dict[int, Tensor]]:
-        """Samples of each class of a task, for each seed, out of those of each class of the data.
+        """Return the samples of each class of a task, for each seed.
 
-        A sample is named by a number, which tells its task too where tasks share samples.
+        Args:
+            pools: samples of each class of the data.
+            index: of the task.
+
+        Returns:
+            for each seed, the numbers of the samples by class. If tasks share samples, the number
+            of a sample also encodes the task.
         """
 
     def candidates(self, pools: Sequence[Tensor], index: int) -> dict[str, dict[int, Tensor]]:
-        """Samples of each class that a task may be made of, out of those of each class of the data,
-        by the circumstances in words (none where it is the same for all seeds). As many of these
-        classes are in the task as ``task_classes`` names.
+        """Return the samples of each class that a task may contain, for the checks of the data.
+
+        The key of the outer dictionary describes a condition for the error message, and is empty
+        if the classes are the same for all seeds. The task contains K of the classes.
         """
         return {"": dict(enumerate(pools))}
 
     @property
     def remedy(self) -> str:
-        """What to do where a class of a task has no sample."""
+        """Advice for data in which a class of a task has no sample."""
         return (
-            f"Every class of {self.dataset} needs two training samples at least, the last of which "
-            "is for validation, and a test sample: put such data in place"
+            f"Every class of {self.dataset} needs at least two training samples, the last of which "
+            "is for validation, and a test sample: provide such data"
         )
 
     def _check_classes(self, phase: str) -> None:
-        """Refuse data in which a class of a task has no sample to learn, or none to score."""
+        """Raise if a class of a task has no sample to learn, or no sample to score."""
         for index in range(self.tasks):
             for purpose, pools in (("learn", self.pools_learnt), ("score", self.pools_scored)):
-                for when, classes in self.candidates(pools, index).items():
-                    lacking = [label for label, rows in classes.items() if not len(rows)]
-                    if lacking:
+                for condition, classes in self.candidates(pools, index).items():
+                    empty = [label for label, rows in classes.items() if not len(rows)]
+                    if empty:
                         raise InputError(
-                            f"{self.name}, task {index + 1}{when}, phase '{phase}': class "
-                            f"{lacking[0]} has no sample to {purpose}. {self.remedy}."
+                            f"{self.name}, task {index + 1}{condition}, phase '{phase}': class "
+                            f"{empty[0]} has no sample to {purpose}. {self.remedy}."
                         )
 
     def _check_limit(self, phase: str) -> None:
-        """Refuse to learn so few samples of a task that a class of it may have none."""
-        most, at_once = self.options.samples_per_task, self.task_classes.shape[2]
-        if not most:
+        """Raise if ``samples_per_task`` may leave a class without a sample to learn."""
+        limit, together = self.options.samples_per_task, self.task_classes.shape[2]
+        if not limit:
             return
         first = {
-            (index, when, label): place
+            (index, condition, label): place
             for index in range(self.tasks)
-            for when, classes in self.candidates(self.pools_learnt, index).items()
-            for label, place in _first_places(classes, at_once).items()
+            for condition, classes in self.candidates(self.pools_learnt, index).items()
+            for label, place in _first_places(classes, together).items()
         }
-        for (index, when, label), place in first.items():
-            if place > most:
+        for (index, condition, label), place in first.items():
+            if place > limit:
                 raise InputError(
-                    f"stream.samples_per_task = {most} leaves class {label} without a sample to "
-                    f"learn: {self.name}, task {index + 1}{when}, phase '{phase}'. Set it to "
-                    f"{max(first.values())} or more, or to 0 for all."
+                    f"stream.samples_per_task = {limit} leaves class {label} without a sample to "
+                    f"learn: {self.name}, task {index + 1}{condition}, phase '{phase}'. Set "
+                    f"samples_per_task to {max(first.values())} or more, or to 0 for all samples."
                 )
 
     def roles(self, data: Mapping[str, Split], phase: str) -> tuple[tuple[str, ...], Rows, Rows]:
-        """Return the splits held, which rows of the first are learnt, of the last scored."""
+        """Return the names of the splits to store, the rows to learn in the first split, and the
+        rows to score in the last.
+        """
         train = data["train"]["labels"]
         if phase == "tune":
             validation = validation_rows(self.groups(data["train"]))
@@ -280,55 +290,66 @@ class Stream(ABC):
         raise unknown("phase", phase, PHASES)
 
     def groups(self, split: Split) -> NDArray[Any]:
-        """What the validation data are the last 10 % of, a number for each sample: its class."""
+        """Return the group of each sample, [N], here the class: the validation data are the last
+        10 % of each group.
+        """
         return split["labels"]
 
     def task(self, index: int, union: int = 0) -> Task:
-        """Return task ``index``; with ``union``, its steps draw from the first so many tasks."""
+        """Return task ``index``; with ``union``, the batches come from the union of the first
+        ``union`` tasks.
+        """
         return Task(self, index, union)
 
     def pool(self, index: int) -> tuple[list[Tensor], int]:
-        """Samples to learn in a task: indices of each seed, and the size that fixes the steps."""
-        chosen = [torch.cat(list(m.values())) for m in self.learnt_by_class(index)]
-        largest, most = self.largest(chosen, index), self.options.samples_per_task
-        return chosen, min(largest, most) if most else largest
+        """Return the samples to learn in a task: the indices of each seed, and the common size from
+        which the number of steps follows.
+        """
+        pools = [torch.cat(list(m.values())) for m in self.learnt_by_class(index)]
+        size, limit = self.largest_size(pools, index), self.options.samples_per_task
+        return pools, min(size, limit) if limit else size
 
-    def largest(self, pools: Sequence[Tensor], index: int) -> int:
-        """Number of samples of a task, that of the largest there can be: no seed misses one."""
+    def largest_size(self, pools: Sequence[Tensor], index: int) -> int:
+        """Number of samples in the largest possible version of a task, so that the number of steps
+        is equal for all seeds and no seed misses a sample.
+        """
         return len(pools[0])
 
     def learnt_by_class(self, index: int) -> list[dict[int, Tensor]]:
-        """Samples to learn in a task, by class, for each seed."""
-        return [self.cut(classes) for classes in self.members(self.pools_learnt, index)]
+        """Return the samples to learn in a task, by class, for each seed."""
+        return [self.limited(classes) for classes in self.members(self.pools_learnt, index)]
 
-    def cut(self, classes: dict[int, Tensor]) -> dict[int, Tensor]:
-        """The samples of a task that are learnt."""
-        most = self.options.samples_per_task
-        return _first(classes, most) if most else classes
+    def limited(self, classes: dict[int, Tensor]) -> dict[int, Tensor]:
+        """Return the samples of a task within the limit ``samples_per_task``."""
+        limit = self.options.samples_per_task
+        return _first(classes, limit) if limit else classes
 
-    def smallest_of(self, index: int) -> int:
-        """Number of samples to learn that any class of a task has at least, whatever the seed."""
+    def smallest_class_of(self, index: int) -> int:
+        """Lower bound, for every seed, on the number of samples to learn of a class of a task."""
         return self.smallest_class
 
     @functools.cached_property
     def smallest_class(self) -> int:
-        """Number of samples to learn of the smallest class, whichever classes share its task."""
-        most, others = self.options.samples_per_task, self.task_classes.shape[2] - 1
+        """Lower bound on the number of samples to learn of any class, for any division of the
+        classes over the tasks.
+        """
+        limit, others = self.options.samples_per_task, self.task_classes.shape[2] - 1
         pools = self.pools_learnt
-        if not most:
+        if not limit:
             return min(map(len, pools))
         return min(
-            _fewest_first(mine, [p for p in pools if p is not mine], others, most) for mine in pools
+            _fewest_first(pool, [p for p in pools if p is not pool], others, limit)
+            for pool in pools
         )
 
     def scored(self, index: int) -> tuple[Tensor, Tensor]:
-        """Samples to score in a task: indices [S, N], padded, and which of them count."""
+        """Return the samples to score in a task: indices [S, N], padded, and which are valid."""
         rows = [torch.cat(list(m.values())) for m in self.members(self.pools_scored, index)]
-        chosen, counts = padded(rows)
-        return chosen.to(self.device), counts.to(self.device)
+        indices, valid = padded(rows)
+        return indices.to(self.device), valid.to(self.device)
 
     def gather(self, index: Tensor, scored: bool = False) -> tuple[Tensor, Tensor]:
-        """Return inputs uint8 [S, B, D] and labels [S, B] of the samples at these indices."""
+        """Return inputs uint8 [S, B, D] and labels [S, B] of the samples at indices [S, B]."""
         source = -1 if scored else 0
         flat = index.reshape(-1)
         inputs = self.images[source].index_select(0, flat).view(*index.shape, -1)
@@ -343,55 +364,61 @@ class Stream(ABC):
 
 
 class Task:
-    """One step of a stream, as far as the scenario lets a learner see it."""
+    """One task of a stream, restricted to the facts that the scenario reveals to a learner."""
 
     def __init__(self, stream: Stream, index: int, union: int = 0) -> None:
         self._stream, self._index, self._union = stream, index, union
         self._pool, self.size = stream.pool(index)
-        self.steps_done = 0  # batches handed over so far
-        self.samples = 0  # samples of each seed handed over so far
+        self.steps_done = 0  # mini-batches so far
+        self.samples = 0  # samples per seed so far
         self.after_step: Callable[[Task], None] | None = None
 
     @property
     def free(self) -> bool:
-        """Whether the stream is task-free: no boundaries, one pass."""
+        """Whether the stream is task-free: no task boundaries, one pass."""
         return self._stream.info.scenario == "task_free"
 
     @property
     def id(self) -> int:
-        """Index of the task. Asking a task-free task raises: no method may depend on it."""
+        """Index of the task.
+
+        Raises:
+            LookupError: the stream is task-free.
+        """
         if self.free:
             raise LookupError(
-                "a task-free stream does not tell its tasks; this method needs another scenario"
+                "a task-free stream hides the index of a task; this method needs another scenario"
             )
         return self._index
 
     @property
     def union_size(self) -> int:
-        """Number of samples of all the tasks that a seed draws from at once."""
+        """Number of samples in the union of tasks that batches come from; 0 without a union."""
         pools = [self._stream.pool(t)[0] for t in range(self._union)]
         return max((sum(map(len, rows)) for rows in zip(*pools, strict=True)), default=0)
 
     def loss_mask(self, labels: Tensor) -> Tensor | None:
-        """Outputs that compete in the loss of these labels; [S, B or 1, outputs], None for all."""
+        """Return the outputs in the softmax of the loss for labels [S, B]; bool [S, B or 1,
+        outputs], None for all.
+        """
         return self._stream.scenario.loss_mask(labels, None if self._union else self._index)
 
     @property
     def outputs(self) -> Tensor:
-        """Outputs that answer for this task; bool [S, 1, outputs]."""
+        """Outputs of the classes of this task, bool [S, 1, outputs]."""
         return self._stream.scenario.outputs_of(self.id)
 
     @property
     def old_outputs(self) -> list[Tensor]:
-        """Outputs of earlier tasks, in groups that compete when tested; bool [S, 1, outputs]."""
+        """Outputs of earlier tasks, in groups that compete in testing; bool [S, 1, outputs]."""
         return self._stream.scenario.old_outputs(self.id)
 
     @property
     def smallest_class(self) -> int:
-        """Number of samples that any class of the stream has at least.
+        """Lower bound on the number of samples of any class of the stream.
 
-        The same in every task, for every seed and any order of the classes: like the number of
-        classes it is known before the stream begins, and tells nothing of what comes next.
+        The bound is equal for all tasks, seeds and class orders. Like the number of classes, the
+        bound is known before the stream begins and reveals nothing about future tasks.
         """
         return self._stream.smallest_class
 
@@ -401,35 +428,36 @@ class Task:
         return len(self._stream.members(self._stream.pools_learnt, self._index)[0])
 
     @property
-    def smallest_here(self) -> int:
-        """Number of samples that any class of this task has at least, the same for every seed."""
-        return self._stream.smallest_of(self._index)
+    def smallest_task_class(self) -> int:
+        """Lower bound on the number of samples of any class of this task, equal for every seed."""
+        return self._stream.smallest_class_of(self._index)
 
     def by_class(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield each class of the task: its label [S], its samples uint8 [S, N, D], and which of
-        them count [S, N], as seeds may have classes of unlike size. Not for use in a step.
+        """Yield each class of the task: labels [S], samples uint8 [S, N, D], and a mask of the
+        valid samples, bool [S, N], because the class sizes of seeds may differ. Too slow for use
+        within a training step.
         """
         stream = self._stream
         for rows in zip(*(m.values() for m in stream.learnt_by_class(self._index)), strict=True):
-            index, counts = padded(rows)
+            index, valid = padded(rows)
             inputs, labels = stream.gather(index.to(stream.device))
-            yield labels[:, 0], inputs, counts.to(stream.device)
+            yield labels[:, 0], inputs, valid.to(stream.device)
 
     def steps(self, batch_size: int) -> int:
-        """Number of batches of an epoch."""
+        """Number of mini-batches per epoch."""
         return math.ceil(self.size / batch_size)
 
-    def samples_a_step(self, batch_size: int) -> int:
-        """Samples of a batch: so many, or all of a task that has fewer."""
+    def samples_per_step(self, batch_size: int) -> int:
+        """Number of samples per mini-batch: the batch size, or the whole task if it has fewer."""
         return min(batch_size, self.size)
 
     def batches(self, epochs: int, batch_size: int) -> Iterator[Batch]:
-        """Yield ``steps(batch_size)`` batches of ``samples_a_step(batch_size)`` samples an epoch,
-        augmented where the stream does that.
+        """Yield the mini-batches of the task: ``steps(batch_size)`` per epoch with
+        ``samples_per_step(batch_size)`` samples each, augmented if the stream augments.
 
-        Shuffled anew for each epoch and seed; a shuffle that ends early is gone through again from
-        its front, so every seed takes the same number of steps. A task-free stream is passed over
-        once, whatever ``epochs``.
+        Samples are shuffled separately for each epoch and seed. A seed with fewer samples repeats
+        its shuffled samples from the beginning, so that all seeds take the same number of steps.
+        A task-free stream has one epoch, whatever ``epochs``.
         """
         info, stream = self._stream.info, self._stream
         name = f"views/{self._index}"
@@ -437,11 +465,11 @@ class Task:
         for index in self._orders(1 if self.free else epochs, batch_size):
             batch = self._batch(index)
             yield replace(batch, inputs=views(batch.inputs), originals=batch.inputs)
-            self.stepped(self.samples_a_step(batch_size))
+            self.stepped(self.samples_per_step(batch_size))
 
     def stepped(self, samples: int) -> None:
-        """Count a step on so many samples of the task: by those who keep them, and go through them
-        without :meth:`batches`.
+        """Count a step on ``samples`` samples per seed. :meth:`batches` does so by itself; a
+        learner that iterates over stored samples without :meth:`batches` must call this method.
         """
         self.steps_done += 1
         self.samples += samples
@@ -449,8 +477,8 @@ class Task:
             self.after_step(self)
 
     def sample(self, count: int, name: str) -> Batch:
-        """Return ``count`` samples for each seed, or all where the task has fewer, drawn without
-        replacement under ``name``.
+        """Return ``count`` samples per seed, or the whole task if it has fewer, drawn without
+        replacement from the random stream ``name``.
         """
         count = min(count, self.size)
         rows = [self._shuffle(row, count, seed, name) for row, seed in self._rows()]
@@ -471,7 +499,7 @@ class Task:
         if self._union:
             yield from _union_orders(self._stream, self._union, self._index, epochs, batch_size)
             return
-        steps, size = self.steps(batch_size), self.samples_a_step(batch_size)
+        steps, size = self.steps(batch_size), self.samples_per_step(batch_size)
         for epoch in range(epochs):
             rows = [self._shuffle(r, steps * size, s, "batches", epoch) for r, s in self._rows()]
             order = torch.stack(rows).view(len(rows), steps, size).transpose(0, 1)
@@ -481,27 +509,28 @@ class Task:
 def _union_orders(
     stream: Stream, tasks: int, task: int, epochs: int, batch_size: int
 ) -> Iterator[Tensor]:
-    """Shuffles of the samples of the first ``tasks`` tasks, one after the other; task ``task``
-    takes its share of the steps from them.
+    """Yield the mini-batches of task ``task`` from the union of the first ``tasks`` tasks: the
+    task's share of a sequence of shuffles of the union.
     """
     pools = [stream.pool(t) for t in range(tasks)]
-    sizes = [min(batch_size, size) for _, size in pools]  # of a step
-    epoch_of = [
-        math.ceil(size / batch_size) * step for (_, size), step in zip(pools, sizes, strict=True)
+    step_samples = [min(batch_size, size) for _, size in pools]
+    epoch_samples = [
+        math.ceil(size / batch_size) * step
+        for (_, size), step in zip(pools, step_samples, strict=True)
     ]
-    everything = [torch.cat(rows) for rows in zip(*(rows for rows, _ in pools), strict=True)]
+    union = [torch.cat(rows) for rows in zip(*(rows for rows, _ in pools), strict=True)]
     for epoch in range(epochs):
-        first = epochs * sum(epoch_of[:task]) + epoch * epoch_of[task]
+        first = epochs * sum(epoch_samples[:task]) + epoch * epoch_samples[task]
         rows = [
-            _in_rounds(samples, first, epoch_of[task], seed)
-            for samples, seed in zip(everything, stream.seeds, strict=True)
+            _shuffled_rounds(samples, first, epoch_samples[task], seed)
+            for samples, seed in zip(union, stream.seeds, strict=True)
         ]
-        order = torch.stack(rows).view(len(rows), -1, sizes[task]).transpose(0, 1)
+        order = torch.stack(rows).view(len(rows), -1, step_samples[task]).transpose(0, 1)
         yield from order.contiguous().to(stream.device)
 
 
-def _in_rounds(samples: Tensor, first: int, count: int, seed: int) -> Tensor:
-    """So many of the shuffles of some samples, one after the other, from place ``first`` on."""
+def _shuffled_rounds(samples: Tensor, first: int, count: int, seed: int) -> Tensor:
+    """Return ``count`` samples from place ``first`` of an endless sequence of shuffles."""
     size = len(samples)
     rounds = range(first // size, math.ceil((first + count) / size))
     orders = [torch.randperm(size, generator=generator(seed, "batches", r)) for r in rounds]
@@ -509,58 +538,71 @@ def _in_rounds(samples: Tensor, first: int, count: int, seed: int) -> Tensor:
     return samples[torch.cat(orders)[start : start + count]]
 
 
-def _first(classes: Mapping[int, Tensor], most: int) -> dict[int, Tensor]:
-    """The first samples of some classes, in the order of their numbers, ``most`` in all."""
+def _first(classes: Mapping[int, Tensor], limit: int) -> dict[int, Tensor]:
+    """Return the first ``limit`` samples of a task, in the order of their numbers, by class."""
     rows = torch.cat(list(classes.values()))
-    if len(rows) <= most:
+    if len(rows) <= limit:
         return dict(classes)
-    last = rows.sort().values[most - 1]
+    last = rows.sort().values[limit - 1]
     return {label: row[row <= last] for label, row in classes.items()}
 
 
-def _fewest_first(mine: Tensor, pools: Sequence[Tensor], others: int, most: int) -> int:
-    """Number of a class's samples among the first ``most`` of a task that it shares with ``others``
-    of some classes: with those that have most samples before its own. Samples are in order.
+def _fewest_first(own: Tensor, pools: Sequence[Tensor], others: int, limit: int) -> int:
+    """Return the smallest possible number of a class's samples among the first ``limit`` samples of
+    a task, over all choices of the other classes in the task.
+
+    Args:
+        own: samples of the class, in order.
+        pools: samples of each other class of the data, in order.
+        others: number of other classes in the task.
     """
-    before = torch.stack([torch.searchsorted(pool, mine) for pool in pools])  # [classes, N]
-    place = torch.arange(1, len(mine) + 1) + before.topk(others, dim=0).values.sum(0)
-    return int((place <= most).sum())
+    before = torch.stack([torch.searchsorted(pool, own) for pool in pools])  # [classes, N]
+    place = torch.arange(1, len(own) + 1) + before.topk(others, dim=0).values.sum(0)
+    return int((place <= limit).sum())
 
 
-def _first_places(classes: Mapping[int, Tensor], at_once: int) -> dict[int, int]:
-    """Place of each class's first sample in a task, from 1 on, that it shares with those
-    ``at_once - 1`` of the classes that have most samples before it. Samples are in order.
+def _first_places(classes: Mapping[int, Tensor], together: int) -> dict[int, int]:
+    """Return, for each class, the last possible place (from 1) of its first sample in a task of
+    ``together`` classes, over all choices of the other classes. Samples are in order.
     """
     pools = list(classes.values())
     first = torch.stack([pool[0] for pool in pools])
-    before = torch.stack([torch.searchsorted(pool, first) for pool in pools])  # of its own: none
-    most = before.topk(min(at_once, len(pools)) - 1, dim=0).values.sum(0)
+    before = torch.stack([torch.searchsorted(pool, first) for pool in pools])  # own class: 0
+    most = before.topk(min(together, len(pools)) - 1, dim=0).values.sum(0)
     return dict(zip(classes, (1 + most).tolist(), strict=True))
 
 
 def wrap(row: Tensor, length: int) -> Tensor:
-    """Repeat a row from its front until it has the wanted length, or cut it."""
+    """Repeat a row from its beginning up to a length, or truncate the row.
+
+    >>> wrap(torch.tensor([5, 6, 7]), 5)
+    tensor([5, 6, 7, 5, 6])
+    """
     return row.repeat(math.ceil(length / max(len(row), 1)))[:length]
 
 
 def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Stack rows, wrapped to the length of the longest, and say which of their items count."""
+    """Stack rows, wrapped to the length of the longest; return also a mask of the valid items."""
     longest = max(map(len, rows))
-    counts = torch.arange(longest) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
-    return torch.stack([wrap(row, longest) for row in rows]), counts
+    valid = torch.arange(longest) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
+    return torch.stack([wrap(row, longest) for row in rows]), valid
 
 
-def validation_rows(labels: NDArray[Any]) -> Rows:
-    """Mark the last 10 % (at least one) of each class, in file order."""
-    chosen = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
+def validation_rows(groups: NDArray[Any]) -> Rows:
+    """Mark the last 10 % (at least one) of each group, in file order.
+
+    Args:
+        groups: group of each sample, [N].
+    """
+    chosen = np.zeros(len(groups), dtype=bool)
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
         chosen[rows[-max(len(rows) // 10, 1) :]] = True
     return chosen
 
 
 def _tensor(array: NDArray[np.uint8]) -> Tensor:
-    """Wrap an array without copying. Ray shares arrays read-only; nothing writes to them."""
+    """Wrap an array without copying, also a read-only array from Ray: streams never write to it."""
     import warnings
 
     with warnings.catch_warnings():

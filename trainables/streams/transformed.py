@@ -1,4 +1,4 @@
-"""The same classes in every task, their images transformed by each task in its own way."""
+"""Streams with the same classes in every task, and a different transformation of the images."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ CHUNK = 4096  # images rotated at once
 
 
 class TransformedStream(Stream):
-    """Every task has all samples. Sample n of the data is number ``task * N + n`` in a task.
+    """Every task contains all samples. Sample n of the data has the number ``task * N + n`` in a
+    task.
 
-    Scenarios ``domain`` and ``task_free`` have one output a class of the data; in ``task`` and
-    ``class`` every task has outputs of its own (van de Ven and Tolias 2019).
+    In the scenarios ``domain`` and ``task_free`` all tasks share one output per class of the data;
+    in ``task`` and ``class`` every task has separate outputs (van de Ven and Tolias 2019).
     """
 
     scenarios = ("task", "domain", "class", "task_free")
@@ -38,7 +39,7 @@ class TransformedStream(Stream):
         if total > MOST_CLASSES:
             raise InputError(
                 f"{cls.length(options)} tasks of {classes} classes each are {total} classes in the "
-                f"scenario '{scenario}'; allowed: {MOST_CLASSES}. Give fewer tasks."
+                f"scenario '{scenario}'; allowed: at most {MOST_CLASSES}. Give fewer tasks."
             )
         return total, classes
 
@@ -49,12 +50,12 @@ class TransformedStream(Stream):
 
     def members(self, pools: Sequence[Tensor], index: int) -> list[dict[int, Tensor]]:
         size = self.size(pools)
-        named = self.task_classes[0, index].tolist()
-        mine = {c: rows + index * size for c, rows in zip(named, pools, strict=True)}
-        return [mine] * len(self.seeds)
+        classes = self.task_classes[0, index].tolist()
+        samples = {c: rows + index * size for c, rows in zip(classes, pools, strict=True)}
+        return [samples] * len(self.seeds)
 
     def size(self, pools: Sequence[Tensor]) -> int:
-        """Number of samples held of the split that these are of."""
+        """Number of samples of the split that the pools belong to."""
         return len(self.labels[0 if pools is self.pools_learnt else -1])
 
     def gather(self, index: Tensor, scored: bool = False) -> tuple[Tensor, Tensor]:
@@ -68,39 +69,47 @@ class TransformedStream(Stream):
 
     @abstractmethod
     def transformed(self, rows: Tensor, tasks: Tensor, source: int) -> Tensor:
-        """Images [S, B, D] of these rows of a split, as they are in these tasks; both [S, B]."""
+        """Return the images [S, B, D] of some rows of a split, transformed as in some tasks.
+
+        Args:
+            rows, tasks: of each image, [S, B].
+            source: index of the split in ``images``.
+        """
 
 
 class PermutedOptions(StreamOptions):
     """Options of a stream of permuted images."""
 
     tasks: int = option(
-        10, "number of permutations, the first of which changes nothing", low=1, high=100
+        10,
+        "number of tasks, each with a pixel permutation; the first task has the original images",
+        low=1,
+        high=100,
     )
     augmentation: str = option(
-        "none", "none: a permuted image cannot be shifted or mirrored", choices=("none",)
+        "none", "always none: permuted images cannot be shifted or flipped", choices=("none",)
     )
 
 
 class PermutedStream(TransformedStream):
-    """The pixels of each task in an order of its own, drawn by each seed; the first as they are."""
+    """A random permutation of the pixels for each task and seed; the first task is unchanged."""
 
     tasks = 10
     Options = PermutedOptions
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        orders = torch.stack([self._orders(seed) for seed in self.seeds])  # [S, T, D]
-        self._orders_of = orders.flatten(0, 1).to(self.device)
-        first = torch.arange(len(self.seeds), device=self.device) * self.tasks
-        self._first = first.unsqueeze(1)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        permutations = torch.stack([self._draw(seed) for seed in self.seeds])  # [S, T, D]
+        self._permutations = permutations.flatten(0, 1).to(self.device)
+        first_rows = torch.arange(len(self.seeds), device=self.device) * self.tasks
+        self._first_rows = first_rows.unsqueeze(1)  # of each seed in `_permutations`
 
     @classmethod
     def length(cls, options: Any) -> int:
         tasks: int = options.tasks
         return tasks
 
-    def _orders(self, seed: int) -> Tensor:
+    def _draw(self, seed: int) -> Tensor:
         width = self.info.inputs
         drawn = [
             torch.randperm(width, generator=generator(seed, "order", task))
@@ -111,8 +120,8 @@ class PermutedStream(TransformedStream):
     def transformed(self, rows: Tensor, tasks: Tensor, source: int) -> Tensor:
         shape = (*rows.shape, -1)
         images = self.images[source].index_select(0, rows.flatten()).view(shape)
-        orders = self._orders_of.index_select(0, (self._first + tasks).flatten()).view(shape)
-        return images.gather(2, orders)
+        permutation_rows = (self._first_rows + tasks).flatten()
+        return images.gather(2, self._permutations.index_select(0, permutation_rows).view(shape))
 
 
 class RotatedOptions(StreamOptions):
@@ -120,7 +129,7 @@ class RotatedOptions(StreamOptions):
 
     angles: tuple[int, ...] = option(
         (0, 45, 90, 135, 180),
-        "rotation of each task, in degrees counter-clockwise",
+        "angle of rotation of each task, in degrees counter-clockwise",
         low=-360,
         high=360,
         longest=100,
@@ -128,15 +137,15 @@ class RotatedOptions(StreamOptions):
 
 
 class RotatedStream(TransformedStream):
-    """The images of each task turned by its angle, bilinearly; the same for all seeds."""
+    """A rotation of the images for each task, with bilinear interpolation, equal for all seeds."""
 
     tasks = 5
     Options = RotatedOptions
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         height, width = self.info.shape
-        self._turned = [
+        self._rotated = [
             torch.stack([rotate(images.view(-1, height, width), a) for a in self.options.angles])
             for images in self.images
         ]
@@ -144,24 +153,24 @@ class RotatedStream(TransformedStream):
     @classmethod
     def length(cls, options: Any) -> int:
         if not options.angles:
-            raise InputError("angles = [] leaves no task: give an angle for each")
+            raise InputError("angles = [] leaves no task: give an angle for each task")
         return len(options.angles)
 
     def transformed(self, rows: Tensor, tasks: Tensor, source: int) -> Tensor:
-        images = self._turned[source]  # [T, N, height, width]
+        images = self._rotated[source]  # [T, N, height, width]
         flat = (tasks * images.shape[1] + rows).flatten()
         return images.flatten(0, 1).flatten(1).index_select(0, flat).view(*rows.shape, -1)
 
 
 def rotate(images: Tensor, angle: int) -> Tensor:
-    """Turn images, uint8 [N, height, width], about their centre; what comes in is zero."""
+    """Rotate images, uint8 [N, height, width], about their centre, padded with zeros."""
     if angle == 0:
         return images
     _, height, width = images.shape
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    # rows of the map from a pixel of the result to the place it comes from, both in [-1, 1]
-    turn = [[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]]
-    theta = torch.tensor([turn], device=images.device)
+    # the map from a pixel of the result to its source, in coordinates from -1 to 1
+    rotation = [[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]]
+    theta = torch.tensor([rotation], device=images.device)
     grid = F.affine_grid(theta, [1, 1, height, width], align_corners=False)
     parts = [_sampled(part, grid) for part in torch.split(images, CHUNK)]
     return torch.cat(parts)
@@ -170,8 +179,8 @@ def rotate(images: Tensor, angle: int) -> Tensor:
 def _sampled(images: Tensor, grid: Tensor) -> Tensor:
     shape = (len(images), *grid.shape[1:])
     floats = images.unsqueeze(1).to(torch.float32)
-    turned = F.grid_sample(floats, grid.expand(shape), align_corners=False)
-    return turned.squeeze(1).round_().to(torch.uint8)
+    rotated = F.grid_sample(floats, grid.expand(shape), align_corners=False)
+    return rotated.squeeze(1).round_().to(torch.uint8)
 
 
 class PermutedMNIST(PermutedStream):
@@ -182,7 +191,7 @@ class PermutedMNIST(PermutedStream):
 
 
 class RotatedMNIST(RotatedStream):
-    """MNIST turned by five angles (Lopez-Paz and Ranzato 2017)."""
+    """MNIST rotated by five angles (Lopez-Paz and Ranzato 2017)."""
 
     name = "rotated_mnist"
     dataset = "mnist"

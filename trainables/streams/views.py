@@ -1,4 +1,4 @@
-"""Random views of images for training: a whole batch at once, on the device."""
+"""Augmentation: random views of a whole batch of images at once, on the device."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from trainables.rng import Draws
 from trainables.stateful import Stateful
 
 AUGMENTATIONS = ("none", "crop_flip")
-PADDING = 4  # pixels of zero around an image before it is cropped to its own size
+PADDING = 4  # zero pixels around an image before cropping to the original size
 
 
 class Views(Stateful):
-    """Draws a new view of every image it is given; each seed from a random stream of its own.
+    """Returns a new random view of every image, with a separate random stream for each seed.
 
-    ``crop_flip`` shifts an image by up to 4 pixels, what comes in from outside being zero, and
-    mirrors every other one: torchvision's RandomCrop(padding=4) and RandomHorizontalFlip.
+    ``crop_flip`` shifts an image by up to 4 pixels, padded with zeros, and flips it horizontally
+    with probability 1/2: torchvision's RandomCrop(padding=4) and RandomHorizontalFlip.
 
     Args:
-        kind: one of ``AUGMENTATIONS``; ``none`` gives images back as they are.
+        kind: one of ``AUGMENTATIONS``; ``none`` returns images unchanged.
         shape: height, width and channels of an image.
         seeds: seeds of the stack.
         name: name of the random stream.
@@ -49,23 +49,23 @@ class Views(Stateful):
         drawn = self.draws.uniform(3 * count).reshape(stack * count, 3)
         shifts = (drawn[:, :2] * (2 * PADDING + 1)).long()
         height, width = self.shape[:2]
-        channels = inputs.shape[2] // (height * width)  # the shape of grey images has none
+        channels = inputs.shape[2] // (height * width)  # `shape` of grey images lacks channels
         images = inputs.reshape(-1, height, width, channels)
         return crop_flip(images, shifts, drawn[:, 2] < 0.5).view(inputs.shape)
 
 
 def crop_flip(images: Tensor, shifts: Tensor, mirrored: Tensor) -> Tensor:
-    """Cut a window of the images' own size out of the padded images, and mirror some.
+    """Crop windows of the original size from the padded images, and flip some of the windows.
 
     Args:
         images: uint8 [N, height, width, channels].
-        shifts: upper left corner of each window in its padded image, int64 [N, 2].
-        mirrored: which to mirror, left to right, bool [N].
+        shifts: upper left corner of each window in the padded image, int64 [N, 2].
+        mirrored: which images to flip horizontally, bool [N].
     """
     count, height, width, channels = images.shape
     device = images.device
     padded = F.pad(images, (0, 0, PADDING, PADDING, PADDING, PADDING)).flatten(2)
-    # whole rows first, then the columns within them: far fewer, longer pieces than pixel by pixel
+    # rows first, then columns within the rows: fewer and longer copies than pixel by pixel
     first = torch.arange(count, device=device).unsqueeze(1) * padded.shape[1]
     rows = first + shifts[:, :1] + torch.arange(height, device=device)
     band = padded.flatten(0, 1).index_select(0, rows.flatten()).view(count, height, padded.shape[2])

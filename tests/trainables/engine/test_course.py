@@ -384,7 +384,7 @@ def test_a_diagnostic_whose_name_looks_like_name_and_label_is_refused(digits, mo
     given = {"growth: steps": {"all": torch.ones(len(SEEDS))}}
     monkeypatch.setattr(Growing, "diagnose", lambda self: given)
     quick = {"hidden": [8], "epochs": 1, "batch_size": 128}
-    with pytest.raises(InputError, match="'growth: steps': a name must not hold ': '"):
+    with pytest.raises(InputError, match="'growth: steps': a name must not contain ': '"):
         finished(digits, learner="growing", configuration=quick)
 
 
@@ -440,9 +440,12 @@ def test_maps_continue_bit_for_bit(cut, digits, mapped):
     ("found", "told"),
     [
         ({"activity": {"x": torch.ones(2)}}, r"'activity: x' of mapped: of shape \[2\].*a map"),
-        ({"activity": {"x": torch.ones(3, 2, 2)}}, r"'activity: x'.*must be \[2, rows, columns\]"),
-        ({"loss": {"x": torch.ones(2, 3, 4)}}, r"'loss: x'.*must be \[2\]\. .*`maps`"),
-        ({"loss": {"x": torch.tensor(1.0)}}, r"'loss: x'.*of shape \[\]; it must be \[2\]"),
+        (
+            {"activity": {"x": torch.ones(3, 2, 2)}},
+            r"'activity: x'.*required is \[2, rows, columns\]",
+        ),
+        ({"loss": {"x": torch.ones(2, 3, 4)}}, r"'loss: x'.*required is \[2\]\. .*`maps`"),
+        ({"loss": {"x": torch.tensor(1.0)}}, r"'loss: x'.*of shape \[\]; required is \[2\]"),
     ],
 )
 def test_a_diagnostic_of_a_wrong_shape_is_refused(found, told, digits, mapped, monkeypatch):
@@ -457,7 +460,7 @@ def test_a_map_that_changes_its_size_is_refused(digits, mapped, monkeypatch):
     monkeypatch.setattr(Mapped, "diagnose", grow)
     growing = course(digits, **mapped)
     growing.advance()
-    with pytest.raises(InputError, match=r"'activity: x': of shape \(2, 3, 4\) .* one size"):
+    with pytest.raises(InputError, match=r"'activity: x': shape \(2, 3, 4\) .* must not change"):
         growing.advance()
 
 

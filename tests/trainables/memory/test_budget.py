@@ -14,7 +14,13 @@ from spiking_digits import SpikingDigits
 from torch import Tensor
 
 from trainables import LEARNERS, STREAMS, InputError
-from trainables.memory import Remembering, capacity, check_budget, share, share_so_far
+from trainables.memory import (
+    Remembering,
+    capacity,
+    capacity_per_task,
+    check_budget,
+    equal_shares,
+)
 from trainables.memory.base import SlotMemory
 from trainables.methods.spiking.base import SpikingLearner
 from trainables.streams import StreamInfo
@@ -34,8 +40,9 @@ def test_a_budget_of_bytes_is_filled_as_far_as_whole_samples_go(allowed, inputs,
     stream = dataclasses.replace(MNIST, inputs=inputs, tasks=tasks)
     held, each = capacity(config(memory_bytes=allowed), stream, extra), inputs + 1 + extra
     assert held * each <= allowed < (held + 1) * each
-    of_a_task = share(config(memory_bytes=allowed), stream, extra)
-    assert of_a_task * tasks <= held < (of_a_task + 1) * tasks
+    if not extra:
+        of_a_task = capacity_per_task(config(memory_bytes=allowed), stream)
+        assert of_a_task * tasks <= held < (of_a_task + 1) * tasks
 
 
 # options, extra bytes -> samples over the stream, of each of five tasks
@@ -55,7 +62,8 @@ BY_HAND = [
 @pytest.mark.parametrize(("options", "extra", "total", "each"), BY_HAND, ids=str)
 def test_budgets_by_hand(options, extra, total, each):
     assert capacity(config(**options), MNIST, extra) == total
-    assert share(config(**options), MNIST, extra) == each
+    if not extra:
+        assert capacity_per_task(config(**options), MNIST) == each
     check_budget(config(**options), MNIST, extra, shared=True)
 
 
@@ -70,7 +78,7 @@ SHARED_SO_FAR = [
 
 @pytest.mark.parametrize(("options", "besides", "expected"), SHARED_SO_FAR, ids=str)
 def test_shares_of_the_finished_tasks_by_hand(options, besides, expected):
-    held = share_so_far(config(**options), MNIST, besides)
+    held = equal_shares(config(**options), MNIST, besides)
     assert [held(tasks) for tasks in (1, 2, 4)] == expected
 
 
@@ -90,22 +98,22 @@ def test_what_is_kept_besides_samples_comes_off_the_bytes_only():
         ({"memory_bytes": 3_000}, 0),
         ({"memory_total": 7}, 7),
     ):
-        assert capacity(config(**options), MNIST, besides=3140) == held
-    check_budget(config(memory_bytes=3925), MNIST, besides=3140)
-    with pytest.raises(InputError, match=r"= 3924 .*; give 3925 at least, 3140 of them for what"):
-        check_budget(config(memory_bytes=3924), MNIST, besides=3140)
+        assert capacity(config(**options), MNIST, reserved_bytes=3140) == held
+    check_budget(config(memory_bytes=3925), MNIST, reserved_bytes=3140)
+    with pytest.raises(InputError, match=r"= 3924 .*; give at least 3925, 3140 of them for data"):
+        check_budget(config(memory_bytes=3924), MNIST, reserved_bytes=3140)
 
 
 # options, extra bytes, whether it is shared out -> what is said, or nothing
 LEAST = [
     ({"memory_bytes": 785}, 0, False, None),
-    ({"memory_bytes": 784}, 0, False, r"memory_bytes = 784 is less than a sample \(785 bytes"),
-    ({"memory_bytes": 824}, 40, False, r"memory_bytes = 824 is less than a sample \(825 bytes"),
+    ({"memory_bytes": 784}, 0, False, r"memory_bytes = 784 is less than one sample \(785 bytes"),
+    ({"memory_bytes": 824}, 40, False, r"memory_bytes = 824 is less than one sample \(825 bytes"),
     ({"memory_bytes": 825}, 40, False, None),
     ({"memory_bytes": 3925}, 0, True, None),
-    ({"memory_bytes": 3924}, 0, True, "memory_bytes = 3924 is less than a sample a task"),
+    ({"memory_bytes": 3924}, 0, True, "memory_bytes = 3924 is less than one sample per task"),
     ({"memory_total": 4}, 0, False, None),
-    ({"memory_total": 4}, 0, True, "memory_total = 4 is less than a sample a task"),
+    ({"memory_total": 4}, 0, True, "memory_total = 4 is less than one sample per task"),
     ({"memory_total": 5}, 0, True, None),
     ({"memory_total": 1, "memory_per_task": 1}, 0, True, None),
 ]
@@ -278,7 +286,7 @@ def test_a_budget_of_samples_is_kept_to_at_all_times(case, order, more):
 def test_more_samples_than_any_data_set_has_are_refused_however_they_are_given(name):
     kind, info = LEARNERS[name], make_stream("class", (1,)).info
     for key, many, told in (("memory_per_task", 300_000, 1_500_000), ("memory_bytes", 10**9, "")):
-        with pytest.raises(InputError, match=f"{key} = {many} is .*{told}.*: 1000000 at most"):
+        with pytest.raises(InputError, match=f"{key} = {many} is .*{told}.*: at most 1000000"):
             kind.check(kind.Config.parse({key: many}), info)
         kind.check(kind.Config.parse({key: many // 20}), info)
 
@@ -290,16 +298,16 @@ def test_the_mean_image_comes_off_the_bytes(name, samples):
     for options, besides in (({}, 0), (MEAN, 260)):
         options, least = known(kind, QUICK) | options, samples * 65 + besides
         assert least_accepted(kind, options, "memory_bytes", info) == least
-        with pytest.raises(InputError, match=f"= {least - 1}.* give {least} at least") as caught:
+        with pytest.raises(InputError, match=f"= {least - 1}.* give at least {least}") as caught:
             kind.check(kind.Config.parse(options | {"memory_bytes": least - 1}), info)
-        assert ("260 of them for what is kept besides" in str(caught.value)) == bool(besides)
+        assert ("260 of them for data besides" in str(caught.value)) == bool(besides)
 
 
 @pytest.mark.parametrize("name", ASLEEP)
 def test_all_samples_so_far_do_not_go_with_a_budget_of_bytes(name):
     kind, stream = LEARNERS[name], tiny_stream("class", False, "fixed")
     options = known(kind, QUICK) | {"sleep_data": "seen"}
-    with pytest.raises(InputError, match=r'memory_bytes = 90000 .* "seen".*"mean".*memory_total'):
+    with pytest.raises(InputError, match=r'memory_bytes = 90000: .*"seen".*"mean".*memory_total'):
         build(kind, options | {"memory_bytes": 90_000}, stream)
     build(kind, options | {"memory_bytes": 90_000, "sleep_steps": 0}, stream)
     # a number of samples is of those kept with labels: what sleep keeps counts in bytes

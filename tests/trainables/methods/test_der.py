@@ -145,7 +145,7 @@ def test_stored_logits_are_those_the_network_gave_when_the_sample_arrived(augmen
             with torch.no_grad():
                 logits = learner.network(learner.encode(batch.inputs))
             for place, seen in enumerate(given):
-                kept = batch.kept[place].numpy()
+                kept = batch.unaugmented[place].numpy()
                 # some come twice, as the last batch is filled up: one of both may be held
                 for image, row in zip(kept, logits[place], strict=True):
                     seen.setdefault(image.tobytes(), []).append(row)

@@ -321,8 +321,8 @@ def test_whether_a_step_replays_is_known_before_and_takes_a_byte():
     drawn = torch.stack([torch.rand(steps, generator=generator(s, "replay", 1)) for s in seeds])
     assert torch.equal(learner.replays, drawn < 0.5)
     assert learner.replays.element_size() == 1
-    assert isinstance(learner.anyone_replays, bytes)
-    assert list(learner.anyone_replays) == (drawn < 0.5).any(0).tolist()
+    assert isinstance(learner.any_replays, bytes)
+    assert list(learner.any_replays) == (drawn < 0.5).any(0).tolist()
 
 
 def test_replay_begins_after_the_first_task_and_shows_finished_tasks_only(monkeypatch):

@@ -161,7 +161,7 @@ def test_a_memory_in_bytes_counts_the_keys():
     stream = make_stream("class")
     learner = build(GDumb, {"memory_bytes": 10 * 69 + 68}, stream)
     assert learner.memory.capacity == 10
-    with pytest.raises(InputError, match="memory_bytes = 68 is less than a sample"):
+    with pytest.raises(InputError, match="memory_bytes = 68 is less than one sample"):
         build(GDumb, {"memory_bytes": 68}, stream)
 
 

@@ -146,14 +146,14 @@ MALFORMED = {
     "endless": (changed(times=times(0.1, 0.2, np.inf), units=THREE), {}, "row 2: .*not finite"),
     "unequal row": (changed(times=times(0.1, 0.2), units=THREE), {}, "row 2: 2 times, but 3 units"),
     "silent row": (changed(times=times(), units=THREE), {}, "row 2: 0 times, but 3 units"),
-    "short times": (shorter("spikes/times"), {}, "as many rows.*spikes/times 7.*labels 8"),
-    "short labels": (shorter("labels"), {}, "as many rows.*labels 7"),
-    "short speakers": (shorter("extra/speaker"), {}, "as many rows.*extra/speaker 7"),
+    "short times": (shorter("spikes/times"), {}, "equally many rows.*spikes/times 7.*labels 8"),
+    "short labels": (shorter("labels"), {}, "equally many rows.*labels 7"),
+    "short speakers": (shorter("extra/speaker"), {}, "equally many rows.*extra/speaker 7"),
     "label": (changed(label=10), {}, "row 2: label is 10; allowed: 0 to 9"),
     "labels from 1 on": (
         lambda _: all_of(some(count=CLASSES), lambda s: replace(s, label=s.label + 1)),
         {},
-        "row 9: label is 10; allowed: 0 to 9 .they look numbered from 1",
+        "row 9: label is 10; allowed: 0 to 9 .the numbers seem to start at 1",
     ),
     "one class": (
         lambda samples: all_of(samples, lambda s: replace(s, label=3)),
@@ -161,7 +161,7 @@ MALFORMED = {
         "all labels are 3",
     ),
     "negative label": (changed(label=-1), {"labels": np.int8}, "row 2: label is -1"),
-    "fractional label": (changed(label=1.5), {"labels": np.float32}, "label must be a whole"),
+    "fractional label": (changed(label=1.5), {"labels": np.float32}, "label must be one whole"),
     "speaker": (changed(speaker=6), {}, "row 2: speaker is 6; allowed: 0 to 5"),
     "words for times": (
         lambda samples: columns(samples) | {"spikes/times": ["word"] * len(samples)},
@@ -182,28 +182,28 @@ MALFORMED = {
             }
         ),
         {"spikes/times": h5py.string_dtype(), "spikes/units": np.uint16},
-        "row 0: its times are object, not numbers of seconds",
+        "row 0: the times are object, not floating-point seconds",
     ),
     "whole times": (
         changed(times=channels(1, 2, 3), units=THREE),
         {"spikes/times": h5py.vlen_dtype(np.uint16)},
-        "row 0: its times are uint16, not numbers of seconds",
+        "row 0: the times are uint16, not floating-point seconds",
     ),
     "empty": (lambda samples: columns([]), {}, "at least one"),
     "milliseconds": (
         lambda samples: all_of(samples, lambda s: replace(s, times=s.times * 1000)),
         {},
-        "row 1: its last spike is at .* s, .* look like milliseconds; divide them by 1,000.",
+        "row 1: the last spike is at .* s, .* seem to be milliseconds; divide them by 1,000.",
     ),
     "microseconds": (
         lambda samples: all_of(samples, lambda s: replace(s, times=s.times * np.float32(1e6))),
         {"spikes/times": h5py.vlen_dtype(np.float32)},
-        "row 1: its last spike is at .* s, .* look like microseconds; divide them by 1,000,000.",
+        "row 1: the last spike is at .* s, .* seem to be microseconds; divide them by 1,000,000.",
     ),
     "one row in milliseconds": (
         changed(times=times(87, 300, 435), units=THREE),
         {},
-        "row 2: its last spike is at 435 s, .* milliseconds",
+        "row 2: the last spike is at 435 s, .* milliseconds",
     ),
     "steps": (
         lambda samples: all_of(samples, lambda s: replace(s, times=np.floor(s.times * 40))),
@@ -213,7 +213,7 @@ MALFORMED = {
     "divided twice": (
         lambda samples: all_of(samples, lambda s: replace(s, times=s.times / np.float32(1000))),
         {"spikes/times": h5py.vlen_dtype(np.float32)},
-        "the last spike of all is at 0.00.* s, and no spoken word is that short: use seconds",
+        "the last of all spikes is at 0.00.* s, too early for a spoken word: use seconds",
     ),
     "silence": (
         lambda samples: all_of(samples, lambda s: replace(s, times=times(), units=channels())),
@@ -282,13 +282,13 @@ def test_a_damaged_file_is_refused_by_name(damage, zip_first, through, train):
     damaged = damage(zipped(path) if zip_first else path)
     with pytest.raises(InputError) as found:
         through(damaged)
-    assert_refused(found, damaged, "cannot be used: .+ Put a whole file in its place")
+    assert_refused(found, damaged, "cannot be used: .+ Replace the file by a valid one")
 
 
 def test_a_missing_file_is_named_with_where_to_put_it(train):
     with pytest.raises(InputError) as found:
         load_it(train)
-    assert_refused(found, train, "not there. Put it there, or .*--data or STUDY_DATA")
+    assert_refused(found, train, "does not exist. Put the file there, or .*--data or STUDY_DATA")
 
 
 def test_the_spoken_digits_are_read_and_cached(train):
@@ -317,7 +317,7 @@ def test_a_cache_whose_arrays_do_not_fit_is_damaged(name, train):
         file["train"][name] = shorter
     with pytest.raises(InputError) as found:
         load("spoken_digits", root)
-    assert_refused(found, cache, "damaged .*Delete it")
+    assert_refused(found, cache, "damaged .*Delete the file")
 
 
 def put(name, change):
@@ -325,8 +325,8 @@ def put(name, change):
 
 
 CACHED = {
-    "milliseconds": (put("times", lambda t: t * 1000), "row 1: its last spike .*milliseconds"),
-    "backwards": (put("times", lambda t: t[::-1]), "row 1: its spikes are not in order of time"),
+    "milliseconds": (put("times", lambda t: t * 1000), "row 1: the last spike .*milliseconds"),
+    "backwards": (put("times", lambda t: t[::-1]), "row 1: the spikes are not in order of time"),
     "unit": (put("units", lambda u: u + 700), "row 1: unit .*; allowed: 0 to 699"),
     "label": (put("labels", lambda label: label + 3), "row 7: label is 10; allowed: 0 to 9"),
     "one class": (put("labels", lambda label: label * 0), "all labels are 0"),
@@ -339,8 +339,8 @@ CACHED = {
         ),
         "no sample has a spike",
     ),
-    "ends": (put("ends", lambda ends: [*ends[-2::-1], ends[-1]]), "its arrays do not fit"),
-    "nothing": (lambda a: {name: array[:0] for name, array in a.items()}, "it has no samples"),
+    "ends": (put("ends", lambda ends: [*ends[-2::-1], ends[-1]]), "the lengths of the arrays"),
+    "nothing": (lambda a: {name: array[:0] for name, array in a.items()}, "there are no samples"),
 }
 
 
@@ -568,7 +568,7 @@ def test_a_download_that_fails_says_what_to_put_where(damage, told, site, tmp_pa
     with pytest.raises(InputError) as found:
         load("shd", tmp_path / "data")
     assert_refused(found, tmp_path / "data" / "shd", told)
-    found.match("Put shd_train.h5.gz and shd_test.h5.gz of .*there, or .*--data or STUDY_DATA")
+    found.match("Put shd_train.h5.gz and shd_test.h5.gz from .*there, or .*--data or STUDY_DATA")
     assert not (tmp_path / "data").exists()
 
 

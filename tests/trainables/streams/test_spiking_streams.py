@@ -91,7 +91,7 @@ def test_prepared_data_are_what_a_stream_keeps(made, name):
 def test_data_prepared_for_other_options_are_refused(made):
     kind = STREAMS["speaker_incremental_spoken_digits"]
     prepared = kind.prepare(made[0], kind.Options.parse({"steps": STEPS, "bits": BITS}))
-    with pytest.raises(ValueError, match="samples of 1750 bytes in place of 2625"):
+    with pytest.raises(ValueError, match="samples of 1750 bytes instead of 2625"):
         kind.prepare(prepared, kind.Options.parse({"steps": STEPS, "bits": 3}))
 
 
@@ -221,7 +221,7 @@ def test_a_seed_is_the_same_in_any_stack(name, options, seed, made):
         assert torch.equal(learnt_of(alone, task, 0), learnt_of(stacked, task, place))
         assert torch.equal(scored_of(alone, task, 0), scored_of(stacked, task, place))
         mine, theirs = alone.task(task), stacked.task(task)
-        for size in ("size", "classes", "smallest_here", "smallest_class"):
+        for size in ("size", "classes", "smallest_task_class", "smallest_class"):
             assert getattr(mine, size) == getattr(theirs, size)
 
 
@@ -240,10 +240,10 @@ def test_sizes_hold_for_every_seed(name, options, most, made):
         classes = [len(rows) for by in found.learnt_by_class(index) for rows in by.values()]
         every += classes
         assert task.size >= largest
-        assert task.smallest_here <= min(classes)
+        assert task.smallest_task_class <= min(classes)
         assert told_for_any or task.size == largest
         if name == SPEAKER and not options:
-            assert task.smallest_here == min(classes)
+            assert task.smallest_task_class == min(classes)
     assert smallest <= min(every)
     assert told_for_any or smallest == min(every)
 
@@ -328,7 +328,7 @@ def later(data, seconds):
 @pytest.mark.parametrize("name", KINDS)
 def test_a_stream_that_would_see_no_spike_is_refused(name, made):
     data = later(made[0], 2)
-    told = r"stream\.seconds = 1\.4: every spike is later, the earliest at 2 s and the latest at 3"
+    told = r"stream\.seconds = 1\.4: every spike is later, from 2 s to 3"
     with pytest.raises(InputError, match=told):
         stream(data, name)
     assert stream(data, name, seconds=2.5).images[0].any()

@@ -180,7 +180,7 @@ def test_a_stream_that_would_score_learnt_samples_is_refused(overlap, digits):
             rows[0, learnt], rows[1, scored] = True, True
             return held, rows[0], rows[1]
 
-    with pytest.raises(ValueError, match="scored on samples it has learnt"):
+    with pytest.raises(ValueError, match="scored on training samples"):
         Leaky(digits, "class", SEEDS, "tune")
 
 
@@ -491,13 +491,16 @@ def test_augmentation_changes_what_is_trained_on_and_nothing_else(scenario, digi
     batches = list(zip(plain.task(1).batches(2, 30), augmented.task(1).batches(2, 30), strict=True))
     assert len(batches) == (8 if scenario == "task_free" else 16)
     for before, after in batches:
-        assert before.kept is before.inputs
-        assert torch.equal(after.kept, before.inputs)
+        assert before.unaugmented is before.inputs
+        assert torch.equal(after.unaugmented, before.inputs)
         assert torch.equal(after.labels, before.labels)
         assert torch.equal(after.inputs, views(before.inputs))
-        assert not torch.equal(after.inputs, after.kept)
+        assert not torch.equal(after.inputs, after.unaugmented)
     index, _ = plain.scored(1)
-    for seen in (lambda s: s.gather(index, True)[0], lambda s: s.task(1).sample(50, "a").kept):
+    for seen in (
+        lambda s: s.gather(index, True)[0],
+        lambda s: s.task(1).sample(50, "a").unaugmented,
+    ):
         assert torch.equal(seen(plain), seen(augmented))
     for mine, theirs in zip(plain.task(1).by_class(), augmented.task(1).by_class(), strict=True):
         assert all(map(torch.equal, mine, theirs))
@@ -656,7 +659,7 @@ DAMAGES = {
 def test_a_damaged_cache_is_named(damage, toy, tmp_path):
     path = prepare("toy", tmp_path)
     DAMAGES[damage](path)
-    with pytest.raises(InputError, match=r"toy\.h5 is damaged \(.+\)\. Delete it"):
+    with pytest.raises(InputError, match=r"toy\.h5 is damaged \(.+\)\. Delete the file"):
         load("toy", tmp_path)
 
 
@@ -676,24 +679,24 @@ CONTENTS = {
     "no labels": (put("test/labels", None), "'labels' doesn't exist"),
     "an array for a split": (put("test", ZEROS), "."),
     "a number for an array": (put("test/labels", 3), "."),
-    "text": (put("test/labels", ["a"] * 6), "test: uint8 and object in place of uint8"),
+    "text": (put("test/labels", ["a"] * 6), "test: uint8 and object instead of uint8"),
     "other types": (put("train/images", BLACK + 0.5), "train: float64 and uint8"),
-    "fewer labels": (put("train/labels", ZEROS[:5]), r"6 images, but labels \(5,\)"),
-    "labels in two columns": (put("test/labels", np.zeros((6, 2), np.uint8)), r"labels \(6, 2\)"),
+    "fewer labels": (put("train/labels", ZEROS[:5]), r"6 images, but labels of shape \(5,\)"),
+    "labels in two columns": (put("test/labels", np.zeros((6, 2), np.uint8)), r"of shape \(6, 2\)"),
     "another class": (put("test/labels", ZEROS + 2), "test: row 0: label is 2; allowed: 0 to 1"),
     "one class": (put("train/labels", ZEROS + 1), "train: all labels are 1"),
     "classes from 1 on": (
         put("train/labels", np.array([1, 2, 1, 1, 2, 2], np.uint8)),
-        r"train: row 1: label is 2; allowed: 0 to 1 \(they look numbered from 1",
+        r"train: row 1: label is 2; allowed: 0 to 1 \(the numbers seem to start at 1",
     ),
     "black images": (put("train/images", BLACK), "train: all images are equal"),
     "one image": (put("test/images", BLACK + IMAGE), "test: all images are equal"),
     "images of one colour": (
         put("train/images", BLACK + np.arange(6, dtype=np.uint8)[:, None, None]),
-        "train: each image is of one colour",
+        "train: every image has only one colour",
     ),
-    "larger images": (put("test/images", BLACK.repeat(2, 1)), r"\(6, 4, 2\) in place of 4 bytes"),
-    "flat images": (put("test/images", ZEROS), "in place of 4 bytes"),
+    "larger images": (put("test/images", BLACK.repeat(2, 1)), r"\(6, 4, 2\) instead of 4 bytes"),
+    "flat images": (put("test/images", ZEROS), "instead of 4 bytes"),
 }
 
 
@@ -703,7 +706,7 @@ def test_a_cache_that_holds_something_else_is_damaged(content, toy, tmp_path):
     with h5py.File(prepare("toy", tmp_path), "a") as file:
         change(file)
     with pytest.raises(
-        InputError, match=rf"toy\.h5 is damaged \(.*{said}.*\)\. Delete it"
+        InputError, match=rf"toy\.h5 is damaged \(.*{said}.*\)\. Delete the file"
     ) as caught:
         load("toy", tmp_path)
     assert "\n" not in str(caught.value)
@@ -856,7 +859,7 @@ SAID = {
     "another class": "train: row 10: label is 10; allowed: 0 to 9",
     "one class": "train: all labels are 0",
     "black images": "train: all images are equal",
-    "fractions": "train: no value is above 1, of 255: .* multiply them by 255",
+    "fractions": "train: no value is above 1 in a range up to 255: .* multiply them by 255",
 }
 
 
@@ -865,7 +868,9 @@ def test_broken_raw_files_are_named(broken, tmp_path):
     raw = tmp_path / "MNIST" / "raw"
     write_raw(raw, **BROKEN[broken])
     told = SAID.get(broken, ".+")
-    with pytest.raises(InputError, match=rf"{raw} is damaged \({told}.*\)\. Delete it") as caught:
+    with pytest.raises(
+        InputError, match=rf"{raw} is damaged \({told}.*\)\. Delete the folder"
+    ) as caught:
         load("mnist", tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "mnist.h5").exists()
@@ -1046,13 +1051,13 @@ def test_split_cifar_is_a_stream_of_augmented_photographs(cifar):
     assert (info.shape, info.augmentation) == ((32, 32, 3), "crop_flip")
     batch = next(iter(found.task(1).batches(1, 40)))
     known = {image.tobytes() for image in cifar["train"]["images"]}
-    kept = batch.kept.numpy().reshape(-1, 3072)
+    kept = batch.unaugmented.numpy().reshape(-1, 3072)
     assert all(image.tobytes() in known for image in kept)
     views = Views("crop_flip", (32, 32, 3), SEEDS, "views/1", torch.device("cpu"))
-    assert torch.equal(batch.inputs, views(batch.kept))
+    assert torch.equal(batch.inputs, views(batch.unaugmented))
     assert set(batch.labels.flatten().tolist()) == {2, 3}
     plain = kind(cifar, "class", SEEDS, "confirm", kind.Options(augmentation="none"))
-    assert torch.equal(next(iter(plain.task(1).batches(1, 40))).inputs, batch.kept)
+    assert torch.equal(next(iter(plain.task(1).batches(1, 40))).inputs, batch.unaugmented)
 
 
 def test_every_learner_runs_on_augmented_photographs(cifar):

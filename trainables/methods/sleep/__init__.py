@@ -1,1 +1,1 @@
-"""Learners that sleep after a task, and what they are compared with."""
+"""Learners that sleep after each task, and the baselines of their paper."""

@@ -11,9 +11,9 @@ from trainables.streams import StreamInfo, Task
 
 
 class ICaRLSleep(ICaRL["ICaRLSleep.Config"]):
-    """iCaRL with a sleep after the training on each task, before exemplars are chosen.
+    """iCaRL with sleep after the training on each task, before exemplars are chosen.
 
-    Differs from the authors' combination, which trains by softmax and cross-entropy.
+    Differs from the combination in the paper, which trains with softmax and cross-entropy.
     """
 
     name = "icarl_sleep"
@@ -36,7 +36,7 @@ class ICaRLSleep(ICaRL["ICaRLSleep.Config"]):
         check_sleep(config, stream)
 
     @classmethod
-    def bytes_besides_samples(cls, config: Config, stream: StreamInfo) -> int:
+    def reserved_bytes(cls, config: Config, stream: StreamInfo) -> int:
         return mean_image_bytes(config, stream)
 
     def end_task(self, task: Task) -> None:

@@ -1,4 +1,4 @@
-"""Options of the sleep of a dense network, and which of them do not go together."""
+"""Options of the sleep of a dense network, and checks of their combinations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trainables.nn.sleep import GATES
 from trainables.options import FACTOR, Options, option
 from trainables.streams import StreamInfo
 
-PROBED = 2000  # most samples of a seed that are looked at: the time grows with their cube
+PROBED = 2000  # largest number of probe samples per seed: the time grows with the cube
 
 
 class SleepOptions(Options):
@@ -18,94 +18,118 @@ class SleepOptions(Options):
         500, "steps of the sleep after the first task; 0: no sleep", low=0, high=1_000_000
     )
     sleep_growth: float = option(
-        1 / 3, "how much longer each later sleep is, as a share of the first", low=0.0, high=10.0
+        1 / 3,
+        "increase of the number of sleep steps per later task, relative to sleep_steps",
+        low=0.0,
+        high=10.0,
     )
     inc: float = option(
-        1e-3, "weight gained by an input that fires with its unit", low=0.0, high=100.0
+        1e-3,
+        "weight increase if the input and its unit both spike, before the gate",
+        low=0.0,
+        high=100.0,
     )
     dec_ratio: float = option(
-        0.1, "weight lost by an input that does not, as a share of inc", low=0.0, high=1e3
+        0.1,
+        "weight decrease if the unit spikes but not the input, relative to inc",
+        low=0.0,
+        high=1e3,
     )
     gate: str = option(
         "logistic",
-        "factor of a change, by the weight w: 1/(1+exp(-w)) (the port), 2/(1+exp(w/0.001)) (the "
-        "authors' code), w itself, or 1",
+        "factor of the change of a weight w; logistic (the port): 1/(1+exp(-w)); matlab (the "
+        "authors' code): 2/(1+exp(w/0.001)); multiplicative: w; none: 1",
         choices=tuple(GATES),
     )
-    decay: float = option(0.999, "of a unit's membrane, in a step", low=0.0, high=1.0)
+    decay: float = option(
+        0.999, "factor of the membrane potential per step (leak)", low=0.0, high=1.0
+    )
     reset: str = option(
         "zero",
-        "membrane after a spike: zero, or less the threshold",
+        "membrane potential after a spike; zero: 0; subtract: reduced by the threshold",
         choices=("zero", "subtract"),
     )
-    beta_first: float = option(14.548273, "threshold of the first layer", low=0.0, high=FACTOR)
-    beta_hidden: float = option(44.560317, "threshold of layers between", low=0.0, high=FACTOR)
-    beta_last: float = option(38.046326, "threshold of the outputs", low=0.0, high=FACTOR)
+    beta_first: float = option(
+        14.548273, "spike threshold of the first layer", low=0.0, high=FACTOR
+    )
+    beta_hidden: float = option(
+        44.560317, "spike threshold of the other hidden layers", low=0.0, high=FACTOR
+    )
+    beta_last: float = option(38.046326, "spike threshold of the outputs", low=0.0, high=FACTOR)
     alpha_scale: float = option(
-        55.882454, "factor of the input of every layer", low=0.0, high=FACTOR
+        55.882454, "factor alpha of the input current of every layer", low=0.0, high=FACTOR
     )
     normalisation: str = option(
         "fixed",
-        "factor of each layer: that of the port, or from weights and activity, layer by layer "
-        "(consistent) or as the authors' code chains them",
+        "additional factor of the input current of each layer; fixed: the constants of the port; "
+        "consistent: from the largest weight or activity, as in Diehl et al. 2015; reference_code: "
+        "likewise, with the recursion of the authors' code",
         choices=("fixed", "consistent", "reference_code"),
     )
     max_rate: float = option(
-        239.515363, "spikes a second of the brightest input, halved", low=0.0, high=FACTOR
+        239.515363,
+        "half the firing rate, in spikes per second, of an input of value 1",
+        low=0.0,
+        high=FACTOR,
     )
     mask: str = option(
         "pixels",
-        "part of the mean image that a step sees: pixels by chance, or a square",
+        "part of the mean image that drives a step; pixels: random pixels; window: a square at a "
+        "random place",
         choices=("pixels", "window"),
     )
     mask_keep: float = option(
-        0.25, "share of the pixels seen, for mask = pixels", low=0.0, high=1.0
+        0.25, "share of the pixels that drive a step (mask = pixels)", low=0.0, high=1.0
     )
-    mask_window: int = option(11, "side of the square seen, for mask = window", low=1, high=1024)
+    mask_window: int = option(
+        11, "side of the square that drives a step, in pixels (mask = window)", low=1, high=1024
+    )
     sleep_data: str = option(
         "current",
-        "what mean image and factors are of: the samples of the task just learnt; all tasks by one "
-        "running mean image, factors by the task; or all samples so far, which are then kept, "
-        "without labels and besides any memory: not with memory_bytes",
+        "data of the mean image and of the normalisation; current: the samples of the last task; "
+        "mean: a running mean image of all tasks so far, normalisation from the last task; seen: "
+        "all samples so far, stored without labels in addition to the memory (not with "
+        "memory_bytes)",
         choices=("current", "mean", "seen"),
     )
     images_per_step: int = option(
         10,
-        "random samples in the mean image of a step, for sleep_data = current; 0: all",
+        "random samples averaged into the mean image of each step (sleep_data = current); 0: one "
+        "mean image of all samples",
         low=0,
         high=10_000,
     )
     probe: int = option(
         0,
-        "samples of each class kept to look at activity before and after sleep, not to learn from "
-        "(auxiliary bytes); 0: none",
+        "samples per class for comparing activity before and after sleep; never trained on, and "
+        "counted as auxiliary bytes; 0: no comparison",
         low=0,
         high=100,
     )
 
 
 class Sleeping(Remembering, SleepOptions):
-    """Options of a dense learner that sleeps, and keeps samples if it is told to."""
+    """Options of a dense learner with sleep and, optionally, a memory."""
 
 
 def check_sleep(config: Sleeping, stream: StreamInfo) -> None:
-    """Raise :class:`InputError` for a sleep that network, memory or stream rule out."""
+    """Raise :class:`InputError` for sleep options that the network, memory or stream rule out."""
     if not config.sleep_steps:
         return
     if config.layer_norm:
         raise InputError("layer_norm = true: a network with layer normalisation cannot sleep")
     if config.standardise:
-        raise InputError("standardise = true: rates of spikes are inputs from 0 to 1")
+        raise InputError("standardise = true: sleep needs inputs from 0 to 1 as firing rates")
     if config.sleep_data == "seen" and config.memory_bytes is not None:
         raise InputError(
-            f'memory_bytes = {config.memory_bytes} cannot be kept to with sleep_data = "seen": '
-            'all samples so far are kept; give sleep_data = "mean" or "current", or a number '
-            "of samples (memory_total, memory_per_task), which counts what is kept with labels"
+            f'memory_bytes = {config.memory_bytes}: sleep_data = "seen" stores all samples so far '
+            'and exceeds any budget in bytes; give sleep_data = "mean" or "current", or a budget '
+            "in samples (memory_total, memory_per_task), which counts only samples with labels"
         )
     if config.probe * stream.outputs > PROBED:
         raise InputError(
-            f"probe = {config.probe}: of {stream.outputs} classes that is too much to look at; "
-            f"allowed: 0 to {PROBED // stream.outputs}"
+            f"probe = {config.probe}: too many samples with {stream.outputs} classes; allowed: 0 "
+            f"to {PROBED // stream.outputs}"
         )
     side = min(stream.shape[:2]) if len(stream.shape) > 1 else 0
     if config.mask == "window" and config.mask_window > side:
@@ -115,15 +139,15 @@ def check_sleep(config: Sleeping, stream: StreamInfo) -> None:
 
 
 def sleep_steps(config: SleepOptions, task: int) -> int:
-    """Length of the sleep after a task, the first being task 0."""
+    """Number of steps of the sleep after a task (from 0)."""
     return config.sleep_steps + task * int(config.sleep_growth * config.sleep_steps + 1e-9)
 
 
 def keeps_mean_image(config: SleepOptions) -> bool:
-    """Whether a mean image of all tasks so far is kept for sleep."""
+    """Whether sleep stores a mean image of all tasks so far."""
     return config.sleep_steps > 0 and config.sleep_data == "mean"
 
 
 def mean_image_bytes(config: SleepOptions, stream: StreamInfo) -> int:
-    """Bytes of the mean image and of the number of samples it is of, if one is kept."""
+    """Bytes of the stored mean image and its number of samples; 0 if none is stored."""
     return 4 * (stream.inputs + 1) if keeps_mean_image(config) else 0

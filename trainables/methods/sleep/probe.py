@@ -1,6 +1,7 @@
-"""What a phase without labels does to a network, looked at with a few samples of each class.
+"""Comparison of a network before and after sleep, on a few samples of each class that are never
+trained on.
 
-S seeds, C classes, N samples of a class, L layers with weights. Nothing is learnt from the samples.
+S seeds, C classes, N samples per class, L layers with weights.
 """
 
 from __future__ import annotations
@@ -16,51 +17,51 @@ from trainables.rng import generator
 from trainables.stateful import Stateful
 from trainables.streams import Task
 
-COMPONENTS = 10
+COMPONENTS = 10  # principal components
 TIMES = ("before", "after", "difference")
-ROUNDS = 50  # of the power iteration for the largest singular value
+ROUNDS = 50  # rounds of the power iteration for the largest singular value
 
 
 class Probe(Stateful):
-    """The first samples of every class met; on the host, whatever device the network is on.
+    """The first samples of every class so far, on the host whatever the device of the network.
 
     Args:
-        count: how many of each, N.
+        count: samples per class, N.
         stack: number of seeds.
-        classes: number of outputs.
-        size: features of a sample.
+        classes: number of classes, C.
+        size: features per sample.
     """
 
     def __init__(self, count: int, stack: int, classes: int, size: int) -> None:
         super().__init__(stack, "cpu")
         self.samples = torch.zeros(stack, classes, count, size, dtype=torch.uint8)
-        self.known = torch.zeros(stack, classes, dtype=torch.bool)  # classes met
+        self.known = torch.zeros(stack, classes, dtype=torch.bool)  # classes so far
         self.keep("samples", "known", kind="auxiliary")
 
-    def see(self, task: Task) -> None:
-        """Keep samples of the classes of a task."""
-        every, count = torch.arange(len(self.known)), self.samples.shape[2]
+    def store(self, task: Task) -> None:
+        """Store the first samples of each class of a task."""
+        seeds, count = torch.arange(len(self.known)), self.samples.shape[2]
         for labels, inputs, _ in task.by_class():
             rows = torch.arange(count) % inputs.shape[1]
-            self.samples[every, labels.cpu()] = inputs[:, rows.to(inputs.device)].cpu()
-            self.known[every, labels.cpu()] = True
+            self.samples[seeds, labels.cpu()] = inputs[:, rows.to(inputs.device)].cpu()
+            self.known[seeds, labels.cpu()] = True
 
     @torch.no_grad()
-    def look(self, network: MLP, encode: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """What each layer answers to the samples, [S, C, N, width] each."""
+    def activities(self, network: MLP, encode: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """Return the activity of each layer on the samples, before ReLU, [S, C, N, width] each."""
         network.eval()
         device = next(network.parameters()).device
-        found = activities(network, encode(self.samples.flatten(1, 2).to(device)))
+        layers = activities(network, encode(self.samples.flatten(1, 2).to(device)))
         shape = self.samples.shape[:3]
-        return [answers.view(*shape, -1).cpu() for answers in found]
+        return [activity.view(*shape, -1).cpu() for activity in layers]
 
     def maps(self, before: list[Tensor], after: list[Tensor]) -> dict[str, dict[str, Tensor]]:
-        """What :meth:`look` saw before and after, compared."""
+        """Return the maps that compare the :meth:`activities` before and after sleep."""
         panels = {}
         for layer, pair in enumerate(zip(before[:-1], after[:-1], strict=True), 1):
             for when, means in zip(TIMES, self.components(*pair), strict=True):
                 panels[f"layer {layer} {when}"] = means
-        outputs = [self.means(answers) for answers in (before[-1], after[-1])]
+        outputs = [self.means(activity) for activity in (before[-1], after[-1])]
         outputs.append(outputs[1] - outputs[0])
         return {
             "moved": {"change": self.moved(before, after)},
@@ -69,29 +70,29 @@ class Probe(Stateful):
         }
 
     def means(self, outputs: Tensor) -> Tensor:
-        """Mean outputs for each class, [S, outputs, C]."""
+        """Return the mean outputs for each class, [S, outputs, C]."""
         return outputs.mean(2).masked_fill(~self.known.unsqueeze(2), torch.nan).mT
 
     def silent(self, outputs: Tensor) -> Tensor:
-        """Share of the samples that no output is above zero for, [S]: where outputs are rectified
-        these are taken for the first class.
+        """Return the share of samples without a positive output, [S]; rectified outputs assign such
+        samples to the first class.
         """
         silent = (outputs <= 0).all(-1).double().mean(2)
         return (silent * self.known).sum(1) / self.known.sum(1)
 
     def moved(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
-        """One less the mean cosine of each class's activity before and after, [S, L, C]."""
+        """Return 1 minus the mean cosine between activity before and after, [S, L, C]."""
         pairs = zip(before, after, strict=True)
         change = [1 - F.cosine_similarity(a, b, dim=-1).mean(2) for a, b in pairs]
         return torch.stack(change, 1).masked_fill(~self.known.unsqueeze(1), torch.nan)
 
     def components(self, before: Tensor, after: Tensor) -> list[Tensor]:
-        """Mean of each class along the principal components of a layer's activity before, after,
-        and of the difference, [S, K, C] each. The components are those of all three together, as
-        in the port; the difference is shown from zero on, not from their centre.
+        """Return the mean of each class along the principal components, [S, K, C], for a layer's
+        activity before, after, and for their difference. As in the port, the components are those
+        of all three together; the difference is not centred.
 
         Args:
-            before: [S, C, N, width]; as ``after``.
+            before, after: activity of the layer, [S, C, N, width].
         """
         parts = torch.stack([before, after, after - before], 1).double()
         known = self.known[:, None, :, None, None]
@@ -106,27 +107,27 @@ class Probe(Stateful):
 
 
 def activities(network: MLP, inputs: Tensor) -> list[Tensor]:
-    """What each layer with weights answers, before it is rectified; [S, N, width] each."""
-    found = []
+    """Return the activity of each layer with weights, before ReLU, [S, N, width] each."""
+    activities = []
     for layer in network.layers:
         inputs = layer(inputs)
         if isinstance(layer, Linear):
-            found.append(inputs)
-    return found
+            activities.append(inputs)
+    return activities
 
 
 def principal_axes(rows: Tensor, count: int) -> Tensor:
-    """First principal axes of centred rows [S, N, width]; [S, width, count], zero where there are
-    fewer. The largest entry of an axis is positive.
+    """Return the first principal axes of centred rows [S, N, width]; [S, width, count], padded with
+    zeros. The entry of largest magnitude of an axis is positive.
     """
-    few = rows.shape[1] <= rows.shape[2]  # rows, less than features: the smaller product will do
-    products = rows @ rows.mT if few else rows.mT @ rows
-    # a seed that diverged counts as nought, or it would stop all seeds
+    few_rows = rows.shape[1] <= rows.shape[2]  # the smaller of the two products is enough
+    products = rows @ rows.mT if few_rows else rows.mT @ rows
+    # a diverged seed counts as zeros, since `eigh` would raise for the whole stack
     values, vectors = torch.linalg.eigh(products.nan_to_num(0.0, 0.0, 0.0))
     values, vectors = values.flip(1)[:, :count], vectors.flip(2)[:, :, :count]
-    there = values > 1e-9 * values[:, :1].clamp(min=1e-300)
-    axes = vectors * there.unsqueeze(1)
-    if few:
+    significant = values > 1e-9 * values[:, :1].clamp(min=1e-300)
+    axes = vectors * significant.unsqueeze(1)
+    if few_rows:
         axes = rows.mT @ axes / values.clamp(min=1e-300).sqrt().unsqueeze(1)
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
     axes = torch.where(largest < 0, -axes, axes)
@@ -135,9 +136,8 @@ def principal_axes(rows: Tensor, count: int) -> Tensor:
 
 @torch.no_grad()
 def stable_rank(weight: Tensor, seeds: Sequence[int]) -> Tensor:
-    """Squared Frobenius norm over the squared largest singular value of weights [S, in, out]; [S].
-
-    The singular value is found by power iteration.
+    """Return the stable rank of weights [S, in, out]: the squared Frobenius norm divided by the
+    squared largest singular value, which is found by power iteration; [S].
     """
     drawn = [torch.randn(weight.shape[2], 1, generator=generator(s, "stable rank")) for s in seeds]
     vector = torch.stack(drawn).to(weight.device)

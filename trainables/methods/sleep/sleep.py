@@ -1,4 +1,4 @@
-"""Sleep as a part that any learner of a dense network may hold.
+"""Sleep as a component for any learner of a dense network.
 
     self.asleep = Sleep(self.config, self.stream, self.seeds, self.device, self.encode)
     self.keep("asleep")
@@ -26,17 +26,18 @@ from trainables.nn.sleep import Plasticity, SpikingLayer, sleep
 from trainables.stateful import Stateful
 from trainables.streams import StreamInfo, Task
 
-CHUNK = 512  # samples of a seed whose activity is measured at once
-# factors of the port, of some network 1,200 wide; it uses them for one 4,000 wide
+CHUNK = 512  # samples per seed whose activity is computed at once
+# factors of the port: computed for a network of width 1,200, but used for width 4,000
 FIXED = tuple(alpha / 55.882454 for alpha in (14.983829, 253.17746, 7.770772))
 
 
 class Sleep(Stateful):
-    """The sleep of a dense network after each task: its units spike, driven by dreams, and spikes
-    change its weights. With a probe it tells what that does to the network.
+    """The sleep of a dense network after each task: the network runs as spiking units, driven by
+    dreams, and the spikes change the weights. With a probe, diagnostics compare the network before
+    and after sleep.
 
     Args:
-        encode: as of :class:`~trainables.methods.sleep.dreams.Dreams`.
+        encode: as for :class:`~trainables.methods.sleep.dreams.Dreams`.
     """
 
     diagnostics: ClassVar = {
@@ -67,22 +68,22 @@ class Sleep(Stateful):
         if config.probe:
             self.probe = Probe(config.probe, self.stack, stream.outputs, stream.inputs)
         self.keep("dreams", "probe")
-        # of the last sleep: spikes of each layer, and ranks, shares and maps by label
-        self.spikes: list[Tensor] = []
+        # diagnostics of the last sleep; all but the spikes need a probe
+        self.spikes: list[Tensor] = []  # per layer
         self.ranks: dict[str, Tensor] = {}
         self.silent: dict[str, Tensor] = {}
-        self.compared: dict[str, dict[str, Tensor]] = {}
+        self.comparison: dict[str, dict[str, Tensor]] = {}  # maps
 
     def after(self, task: Task, network: MLP) -> None:
-        """Let the network sleep for as long as its options say of this task."""
+        """Run the sleep after a task, with the number of steps configured for that task."""
         steps = sleep_steps(self.config, task.id)
         if steps:
-            with self.watched(task, network):
+            with self.probed(task, network):
                 self.sleep(task, network, steps)
 
     @torch.no_grad()
     def sleep(self, task: Task, network: MLP, steps: int) -> None:
-        """Change the weights for so many steps, driven by the mean of what was seen."""
+        """Run a sleep of ``steps`` steps; change the weights in place."""
         config = self.config
         rule = Plasticity(
             config.inc, config.inc * config.dec_ratio, config.gate, config.decay, config.reset
@@ -94,38 +95,38 @@ class Sleep(Stateful):
     # -- the network as spiking units
 
     def factors(self, network: MLP, samples: Tensor) -> list[Tensor]:
-        """Factor f of each layer, [S, 1].
+        """Return the normalisation factor f of each layer, [S, 1].
 
-        With lambda_l the largest weight or activity of a layer, consistent: f_l = lambda_(l-1) /
-        lambda_l, as Diehl et al. 2015; the authors' code takes 1 / f for lambda in the chain, which
-        differs from the third layer on.
+        With lambda_l the largest weight or activity of layer l, the consistent factor is f_l =
+        lambda_(l-1) / lambda_l, as in Diehl et al. 2015. The authors' code uses 1 / f_(l-1) in
+        place of lambda_(l-1), which differs from the third layer on.
         """
         depth = len(network.dense)
         if self.config.normalisation == "fixed":
             fixed = [FIXED[0], *[FIXED[1]] * (depth - 2), FIXED[2]][-depth:]
             return [torch.full((self.stack, 1), f, device=self.device) for f in fixed]
-        factors, before = [], torch.ones(self.stack, 1, device=self.device)
-        for largest in self.largest(network, samples):
-            factors.append(before / largest)
+        factors, previous = [], torch.ones(self.stack, 1, device=self.device)
+        for maximum in self.maxima(network, samples):
+            factors.append(previous / maximum)
             consistent = self.config.normalisation == "consistent"
-            before = largest if consistent else 1 / factors[-1]
+            previous = maximum if consistent else 1 / factors[-1]
         return factors
 
-    def largest(self, network: MLP, samples: Tensor) -> list[Tensor]:
-        """Lambda of each layer: its largest weight or, over samples, activity, [S, 1]."""
+    def maxima(self, network: MLP, samples: Tensor) -> list[Tensor]:
+        """Return lambda of each layer: the largest weight or activity on the samples, [S, 1]."""
         network.eval()
-        found = [layer.weight.flatten(1).amax(1).clamp(min=1e-12) for layer in network.dense]
+        maxima = [layer.weight.flatten(1).amax(1).clamp(min=1e-12) for layer in network.dense]
         for part in torch.split(samples, CHUNK, dim=1):
-            active = activity(network, self.encode(part))
-            found = [
-                torch.maximum(most, a.flatten(1).amax(1))
-                for most, a in zip(found, active, strict=True)
+            activities = rectified_activities(network, self.encode(part))
+            maxima = [
+                torch.maximum(maximum, activity.flatten(1).amax(1))
+                for maximum, activity in zip(maxima, activities, strict=True)
             ]
-        return [most.unsqueeze(1) for most in found]
+        return [maximum.unsqueeze(1) for maximum in maxima]
 
     def spiking_layers(self, network: MLP, factors: list[Tensor]) -> list[SpikingLayer]:
-        """The layers asleep. A bias is a current that keeps its share of the layer's input: it is
-        scaled as the spikes that reach the layer are, and does not change.
+        """Return the layers asleep. A bias becomes a constant current, scaled like the spikes that
+        reach the layer, so that its share of the layer's input is unchanged.
         """
         config, dense = self.config, network.dense
         betas = [config.beta_first, *[config.beta_hidden] * (len(dense) - 2), config.beta_last]
@@ -138,19 +139,20 @@ class Sleep(Stateful):
             rate = rate * scale / max(beta, 1e-12)
         return layers
 
-    # -- what it tells
+    # -- diagnostics
 
     @contextmanager
-    def watched(self, task: Task, network: MLP) -> Iterator[None]:
-        """Compare the network before and after, if there are samples to look at."""
+    def probed(self, task: Task, network: MLP) -> Iterator[None]:
+        """With a probe, compare the network before and after this context."""
         if self.probe is None:
             yield
             return
-        self.probe.see(task)
-        before, ranks = self.probe.look(network, self.encode), self.stable_ranks(network, "before")
+        self.probe.store(task)
+        before = self.probe.activities(network, self.encode)
+        ranks = self.stable_ranks(network, "before")
         yield
-        after = self.probe.look(network, self.encode)
-        self.compared = self.probe.maps(before, after)
+        after = self.probe.activities(network, self.encode)
+        self.comparison = self.probe.maps(before, after)
         self.silent = {
             "before": self.probe.silent(before[-1]),
             "after": self.probe.silent(after[-1]),
@@ -158,22 +160,26 @@ class Sleep(Stateful):
         self.ranks = ranks | self.stable_ranks(network, "after")
 
     def stable_ranks(self, network: MLP, when: str) -> dict[str, Tensor]:
-        """Stable rank of each layer's weights, [S]."""
+        """Return the stable rank of each layer's weights, [S], by label."""
         layers = enumerate(network.dense, 1)
         return {f"layer {i} {when}": stable_rank(layer.weight, self.seeds) for i, layer in layers}
 
     def diagnose(self) -> dict[str, dict[str, Tensor]]:
-        """Return the ``diagnostics`` and ``maps`` of the last sleep, as a learner does."""
+        """Return the diagnostics and maps of the last sleep, in the form of
+        :meth:`Learner.diagnose <trainables.learner.Learner.diagnose>`.
+        """
         spikes = {f"layer {i}": n for i, n in enumerate(self.spikes, 1)}
-        found = {"spikes": spikes, "stable_rank": self.ranks, "silent": self.silent}
-        return {name: labels for name, labels in (found | self.compared).items() if labels}
+        numbers = {"spikes": spikes, "stable_rank": self.ranks, "silent": self.silent}
+        return {name: labels for name, labels in (numbers | self.comparison).items() if labels}
 
 
-def activity(network: MLP, inputs: Tensor) -> list[Tensor]:
-    """What each layer hands on, the outputs rectified as well; [S, N, width] each."""
-    given = []
+def rectified_activities(network: MLP, inputs: Tensor) -> list[Tensor]:
+    """Return the rectified activity of each layer with weights, the outputs included; [S, N, width]
+    each.
+    """
+    layer_inputs = []
     for layer in network.layers:
         if isinstance(layer, Linear):
-            given.append(inputs)
+            layer_inputs.append(inputs)
         inputs = layer(inputs)
-    return [*given[1:], inputs.relu()]
+    return [*layer_inputs[1:], inputs.relu()]

@@ -1,9 +1,9 @@
 """Sleep replay consolidation (SRC): a dense network that sleeps after each task.
 
-Source: Tadros et al. 2022, its code in MATLAB and a port to Python, which differ from each other
-and from the equations they give; defaults are the port's. Awake, the network learns the task alone
-and forgets the others; asleep (:mod:`trainables.methods.sleep.sleep`), its units spike, driven by a
-mean image, and spikes change the weights without labels.
+Source: Tadros et al. 2022, their MATLAB code and its Python port, which differ from each other and
+from the published equations; defaults are those of the port. Awake, the network learns only the
+current task. Asleep (:mod:`trainables.methods.sleep.sleep`), the network runs as spiking units
+driven by a mean image, and the spikes change the weights without labels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from trainables.errors import InputError
-from trainables.memory import BalancedMemory, capacity, check_budget, share_so_far
+from trainables.memory import BalancedMemory, capacity, check_budget, equal_shares
 from trainables.methods.sleep.options import Sleeping, check_sleep, mean_image_bytes
 from trainables.methods.sleep.sleep import Sleep
 from trainables.methods.sleep.wake import Wake
@@ -25,13 +25,13 @@ from trainables.streams import Batch, StreamInfo, Task
 
 
 class SleepReplay(Wake["SleepReplay.Config"], Rehearsal["SleepReplay.Config"]):
-    """A network that sleeps after each task; with a memory, if wanted, that is rehearsed awake.
+    """A network that sleeps after each task, with an optional memory for rehearsal awake.
 
-    The readout ``before`` is the network as training left it, before the sleep. ``sleep_steps =
-    0`` is plain training, or plain rehearsal. Differences from the sources: no sample of an earlier
-    task is looked at that is not kept (``sleep_data``), and kept samples count as memory; rehearsed
-    samples are spread evenly over the batches; random numbers are each seed's own. A seed with
-    fewer samples in a task than others may have (shuffled classes) has some of them twice.
+    The readout ``before`` is the network after training and before sleep. ``sleep_steps = 0`` gives
+    plain training, or plain rehearsal. Differences from the sources: sleep uses no sample of an
+    earlier task unless the sample is stored (``sleep_data``) and counted as memory; rehearsed
+    samples are spread evenly over the mini-batches; every seed has separate random numbers. With
+    shuffled classes, a seed whose task is smaller than the largest possible repeats some samples.
     """
 
     name = "sleep_replay"
@@ -43,15 +43,18 @@ class SleepReplay(Wake["SleepReplay.Config"], Rehearsal["SleepReplay.Config"]):
     maps = Sleep.maps
 
     class Config(Wake.Config, Sleeping):
-        """Options awake and asleep; defaults of the port."""
+        """Options of awake training and of sleep; defaults of the port."""
 
         memory_total: int = option(
-            0, "samples rehearsed over the whole stream; 0: none", low=0, high=SAMPLES
+            0,
+            "memory capacity in samples, for the whole stream; 0: no rehearsal",
+            low=0,
+            high=SAMPLES,
         )
         replay_ratio: float | None = option(
             None,
-            "rehearsed samples per new sample, but one a batch at least; none: an epoch goes about "
-            "once through the memory",
+            "rehearsed samples per new sample, at least one per mini-batch; none: about one pass "
+            "through the memory per epoch",
             low=0.0,
             high=16.0,
         )
@@ -61,9 +64,9 @@ class SleepReplay(Wake["SleepReplay.Config"], Rehearsal["SleepReplay.Config"]):
     def prepare(self) -> None:
         config, stream = self.config, self.stream
         self.asleep = Sleep(config, stream, self.seeds, self.device, self.encode)
-        besides = mean_image_bytes(config, stream)
-        self.rehearses = capacity(config, stream, besides=besides) > 0
-        share = share_so_far(config, stream, besides)
+        reserved = mean_image_bytes(config, stream)
+        self.rehearses = capacity(config, stream, reserved_bytes=reserved) > 0
+        share = equal_shares(config, stream, reserved)
         self.memory = BalancedMemory(self.seeds, stream, self.device, share)
         self.unslept: dict[str, Tensor] = {}  # weights before the last sleep, by name
         self.keep("asleep", "memory")
@@ -74,10 +77,10 @@ class SleepReplay(Wake["SleepReplay.Config"], Rehearsal["SleepReplay.Config"]):
         check_sleep(config, stream)
         if config.rank:
             raise InputError(f"rank = {config.rank}: a network of low rank cannot sleep; give 0")
-        budget = (config.memory_bytes, config.memory_per_task)
-        if config.memory_total or any(given is not None for given in budget):
-            besides = mean_image_bytes(config, stream)
-            check_budget(config, stream, shared=True, besides=besides)
+        budgets = (config.memory_bytes, config.memory_per_task)
+        if config.memory_total or any(budget is not None for budget in budgets):
+            reserved = mean_image_bytes(config, stream)
+            check_budget(config, stream, shared=True, reserved_bytes=reserved)
         elif config.replay_ratio is not None:
             raise InputError(
                 f"replay_ratio = {config.replay_ratio}: there is no memory; give memory_total, "
@@ -88,13 +91,16 @@ class SleepReplay(Wake["SleepReplay.Config"], Rehearsal["SleepReplay.Config"]):
         return super().observe(self.with_rehearsal(batch) if len(self.memory) else batch)
 
     def with_rehearsal(self, batch: Batch) -> Batch:
-        """Join a batch with samples of the memory, at least one."""
+        """Return a batch joined with samples of the memory, at least one."""
         ratio = self.config.replay_ratio
         if ratio is None:
             ratio = len(self.memory) / batch.task.size
         inputs, labels = self.memory.sample(max(round(ratio * batch.labels.shape[1]), 1))
-        joined = torch.cat([batch.inputs, inputs], 1), torch.cat([batch.labels, labels], 1)
-        return replace(batch, inputs=joined[0], labels=joined[1])
+        return replace(
+            batch,
+            inputs=torch.cat([batch.inputs, inputs], 1),
+            labels=torch.cat([batch.labels, labels], 1),
+        )
 
     def end_task(self, task: Task) -> None:
         if self.config.sleep_steps:
@@ -111,5 +117,5 @@ class SleepReplay(Wake["SleepReplay.Config"], Rehearsal["SleepReplay.Config"]):
         return {"after": after, "before": self.answers(before)}
 
     def diagnose(self) -> dict[str, dict[str, Tensor]]:
-        held = super().diagnose() if self.rehearses else {}
-        return held | self.asleep.diagnose()
+        memory = super().diagnose() if self.rehearses else {}
+        return memory | self.asleep.diagnose()

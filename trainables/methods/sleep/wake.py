@@ -1,7 +1,7 @@
-"""The dense network of sleep replay as it is trained awake, which its companions share.
+"""Awake training of the dense network of sleep replay, shared by the learners of this package.
 
-Defaults are those of the Python port of the authors' code; ``squared_relu``, ``bound``, dropout
-that is not inverted and velocity that is kept are their own code's.
+Defaults are those of the Python port of the authors' code. ``squared_relu``, ``bound``, dropout
+that is not inverted, and ``keep_velocity`` reproduce the authors' own code.
 """
 
 from __future__ import annotations
@@ -22,43 +22,48 @@ WakeConfigT = TypeVar("WakeConfigT", bound="Wake.Config", default=Any)
 
 
 class Wake(Learner[WakeConfigT]):
-    """The network as it is trained awake: no biases, dropout, SGD with momentum."""
+    """Awake training: no biases, dropout, SGD with momentum."""
 
     class Config(Training):
-        """Options of training awake; defaults of the port."""
+        """Options of awake training; defaults of the port."""
 
         hidden: tuple[int, ...] = option(
             (4000, 4000), "widths of the hidden layers", low=1, high=WIDTH, longest=LAYERS
         )
-        bias: bool = option(False, "biases in every layer; sleep leaves them as they are")
+        bias: bool = option(False, "biases in every layer; sleep does not change them")
         bound: float = option(
             0.0,
-            "weights are drawn up to here on either side of 0; 0: 1/sqrt(inputs)",
+            "initial weights are uniform in [-bound, bound]; 0: bound = 1/sqrt(fan-in)",
             low=0.0,
             high=100.0,
         )
-        rank: int = option(
-            0, "weights are products of this rank; 0: they are of full rank", low=0, high=WIDTH
-        )
-        dropout: float = option(0.25, "dropout of hidden units", low=0.0, high=0.9)
+        rank: int = option(0, "rank of low-rank weight matrices; 0: full rank", low=0, high=WIDTH)
+        dropout: float = option(0.25, "dropout rate of hidden units", low=0.0, high=0.9)
         inverted_dropout: bool = option(
-            True, "scale up in training what dropout leaves, instead of all down in testing"
+            True,
+            "inverted dropout: scale activations up in training; otherwise scale them down in "
+            "testing",
         )
         loss: str = option(
             "cross_entropy",
-            "of the outputs; squared_relu: half the squared error of rectified outputs, the "
-            "rectification left out of the gradient (the authors' code)",
+            "training loss; squared_relu (the authors' code): half the squared error of the "
+            "outputs after ReLU, with the ReLU ignored in the gradient",
             choices=("cross_entropy", "squared_relu"),
         )
-        optimiser: str = option("sgd", "how weights are updated", choices=("adam", "sgd"))
+        optimiser: str = option("sgd", "optimiser", choices=("adam", "sgd"))
         lr: float = option(0.01, "learning rate", low=0.0, high=LEARNING_RATE)
-        momentum: float = option(0.5, "momentum of sgd", low=0.0, high=1.0)
+        momentum: float = option(0.5, "momentum of SGD", low=0.0, high=1.0)
         keep_velocity: bool = option(
-            False, "let the optimiser remember over tasks and sleep, instead of starting anew"
+            False,
+            "keep the optimiser's state (momentum) across tasks and sleep; otherwise reset it "
+            "before each task",
         )
-        epochs: int = option(2, "passes over the data of a task", low=1, high=EPOCHS)
+        epochs: int = option(2, "epochs per task", low=1, high=EPOCHS)
         batch_size: int = option(
-            100, "new samples a step; all of a task that has fewer", low=1, high=SAMPLES
+            100,
+            "mini-batch size: new samples per step; the whole task if it has fewer",
+            low=1,
+            high=SAMPLES,
         )
 
     network: MLP
@@ -69,7 +74,7 @@ class Wake(Learner[WakeConfigT]):
         return self.draw_network("weights", self.config.rank)
 
     def draw_network(self, name: str, rank: int) -> MLP:
-        """Return a network with weights drawn under ``name``."""
+        """Return a network with initial weights from the random stream ``name``."""
         config, stream = self.config, self.stream
         draws = [generator(seed, name) for seed in self.seeds]
         network = MLP(
@@ -104,7 +109,7 @@ class Wake(Learner[WakeConfigT]):
         return self.answers(super().predict(inputs, task_id))
 
     def answers(self, logits: Tensor) -> Tensor:
-        """Logits as they are tested; where outputs are rectified in training they are here too, so
-        a sample that moves none of them is taken for the first class.
+        """Return the logits for testing. With ``squared_relu`` they are rectified as in training: a
+        sample without a positive output is assigned to the first class.
         """
         return logits.relu() if self.config.loss == "squared_relu" else logits

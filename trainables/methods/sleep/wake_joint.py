@@ -15,6 +15,8 @@ class WakeJoint(Wake["WakeJoint.Config"], Joint):
     scenarios = ("task", "domain", "class")
 
     class Config(Wake.Config):
-        """Options of training; one course through all the data."""
+        """Options of training on the union of the tasks."""
 
-        keep_velocity: bool = option(True, "let the optimiser remember from task to task")
+        keep_velocity: bool = option(
+            True, "keep the optimiser's state (momentum) across tasks; otherwise reset it"
+        )

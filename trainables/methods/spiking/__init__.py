@@ -1,1 +1,1 @@
-"""Learners of recurrent spiking networks."""
+"""Learners with recurrent spiking networks."""

@@ -1,10 +1,10 @@
-"""What spiking learners that are pre-trained on the first task have in common, in the order of the
-paper: the network, pre-training, later tasks, and the replay of samples in later tasks.
+"""Base classes of spiking learners that are pre-trained on the first task, in the order of the
+paper: the network, pre-training, later tasks, and replay in later tasks.
 
 Source: Dequino et al. 2024, "Compressed latent replays for lightweight continual learning on
-spiking neural networks", and its code, whose values are the defaults. The network is cut in two:
-after pre-training what is below the cut stays as it is. A learner without replay, or that replays
-samples as they came, has its cut at the inputs (-1), and learns with all weights.
+spiking neural networks", and its code, whose values are the defaults. A cut divides the network;
+the part below the cut is frozen after pre-training. A learner without replay, or with replay of
+input samples, has its cut at the inputs (-1) and trains all weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing_extensions import TypeVar
 
 from trainables.errors import InputError
 from trainables.learner import Learner, cross_entropy, descend
-from trainables.memory.compressed import AT_ONCE, Codec, CompressedMemory, Packed
+from trainables.memory.compressed import CHUNK, Codec, CompressedMemory, Packed
 from trainables.nn.adamax import Adamax
 from trainables.nn.recurrent import Dynamics, RecurrentNetwork
 from trainables.options import BYTES, EPOCHS, FACTOR, LEARNING_RATE, SAMPLES, STEPS, Options, option
@@ -28,77 +28,98 @@ from trainables.rng import generator
 from trainables.streams import Batch, StreamInfo, Task
 from trainables.streams.stream import wrap
 
-DEEPEST = 16  # most recurrent layers
+DEEPEST = 16  # largest number of recurrent layers
 ORDERS = ("sequential", "interleaved", "mixed")
 
 
 class Pretraining(Options):
-    """Options that decide what the first task leaves: learners with the same start from the same
-    networks.
-    """
+    """Options that determine the result of the first task: learners with equal values share it."""
 
     hidden: tuple[int, ...] = option(
         (200, 100, 50), "units of the recurrent layers", low=1, high=4096, longest=DEEPEST
     )
     synapse_decay: float = option(
-        0.8187307530779818, "of a synaptic current in a step, exp(-1/5)", low=0.0, high=1.0
+        0.8187307530779818,
+        "factor of the synaptic current per step, exp(-1/5) by default",
+        low=0.0,
+        high=1.0,
     )
     membrane_decay: float = option(
-        0.9048374180359595, "of a membrane in a step, exp(-1/10)", low=0.0, high=1.0
+        0.9048374180359595,
+        "factor of the membrane potential per step, exp(-1/10) by default",
+        low=0.0,
+        high=1.0,
     )
-    slope: float = option(100.0, "steepness of the surrogate gradient", low=0.0, high=FACTOR)
+    slope: float = option(100.0, "slope of the surrogate gradient", low=0.0, high=FACTOR)
     weight_scale: float = option(
         0.2,
-        "deviation of a weight at first, over the root of the units it adds up",
+        "scale of the initial weights: their standard deviation is weight_scale / sqrt(fan-in)",
         low=0.0,
         high=100.0,
     )
-    optimiser: str = option("adamax", "how weights are updated", choices=("adamax", "adam", "sgd"))
+    optimiser: str = option("adamax", "optimiser", choices=("adamax", "adam", "sgd"))
     batch_size: int = option(
-        64, "samples a step; all of a task that has fewer", low=1, high=SAMPLES
+        64,
+        "mini-batch size: samples per step; the whole task if it has fewer",
+        low=1,
+        high=SAMPLES,
     )
     pretrain_lr: float = option(
-        2e-4, "learning rate of the first task", low=0.0, high=LEARNING_RATE
+        2e-4, "learning rate of pre-training (the first task)", low=0.0, high=LEARNING_RATE
     )
-    pretrain_epochs: int = option(200, "passes over the data of the first task", low=1, high=EPOCHS)
+    pretrain_epochs: int = option(
+        200, "epochs of pre-training (the first task)", low=1, high=EPOCHS
+    )
 
 
 class SpikingOptions(Pretraining):
-    """Options of pre-training and of what follows."""
+    """Options of pre-training and of later tasks."""
 
     lr: float = option(2e-4, "learning rate of later tasks", low=0.0, high=LEARNING_RATE)
-    epochs: int = option(50, "passes over the data of a later task", low=1, high=EPOCHS)
+    epochs: int = option(50, "epochs per later task", low=1, high=EPOCHS)
     new_class_mean: float = option(
-        0.003, "mean of the readout's weights of a new class", low=-100.0, high=100.0
+        0.003, "mean of the initial readout weights of a new class", low=-100.0, high=100.0
     )
-    new_class_std: float = option(0.003, "their deviation", low=0.0, high=100.0)
+    new_class_std: float = option(
+        0.003,
+        "standard deviation of the initial readout weights of a new class",
+        low=0.0,
+        high=100.0,
+    )
 
 
 class ReplayOptions(SpikingOptions):
-    """Options of replay. ``memory_bytes`` goes before ``memory_per_class``, which goes before
+    """Options of replay. ``memory_bytes`` overrides ``memory_per_class``, which overrides
     ``memory_total``.
     """
 
-    memory_total: int = option(2560, "samples held, as many of each class", low=1, high=SAMPLES)
+    memory_total: int = option(
+        2560, "memory capacity in samples, divided equally among the classes", low=1, high=SAMPLES
+    )
     memory_per_class: int | None = option(
         None,
-        "samples held of each class of each task; takes the place of memory_total",
+        "memory capacity in samples per class of each task; overrides memory_total",
         low=1,
         high=SAMPLES,
     )
     memory_bytes: int | None = option(
         None,
-        "bytes held, a byte for each label included; takes the place of the numbers of samples",
+        "memory capacity in bytes, with one byte per label; overrides memory_total and "
+        "memory_per_class",
         low=1,
         high=BYTES,
     )
     ratio: int = option(
-        1, "steps of a window of which one number a unit is kept", low=1, high=STEPS
+        1,
+        "compression ratio in time: window of this many steps, stored as one number per unit",
+        low=1,
+        high=STEPS,
     )
     order: str = option(
         "sequential",
-        "of an epoch: new batches and then replayed ones, both in turn, or batches that have "
-        "their share of both",
+        "order of an epoch; sequential: all new mini-batches, then all replayed ones; interleaved: "
+        "new and replayed mini-batches alternate; mixed: each mini-batch has new and replayed "
+        "samples",
         choices=ORDERS,
     )
 
@@ -107,10 +128,10 @@ SpikingConfigT = TypeVar("SpikingConfigT", bound=SpikingOptions, default=Any)
 ReplayConfigT = TypeVar("ReplayConfigT", bound=ReplayOptions, default=Any)
 
 
-# these have not all options of `Training`, which a learner of a dense network has
+# Learner[Any], because the options do not include those of `Training`
 class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
-    """A recurrent spiking network: all weights learn the first task, and those above the cut each
-    later one.
+    """A recurrent spiking network: all weights are trained on the first task, and the weights above
+    the cut on later tasks.
     """
 
     scenarios = ("domain", "class")
@@ -121,7 +142,7 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
     cut: int = -1
 
     def prepare(self) -> None:
-        del self.kept["optimiser"]  # every task begins with a new one
+        del self.kept["optimiser"]  # every task begins with a new optimiser
 
     @classmethod
     def check(cls, config: SpikingConfigT, stream: StreamInfo) -> None:
@@ -130,7 +151,7 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
         if stream.steps is None:
             raise InputError(
                 f"stream '{stream.name}' has no sequences in time, which {cls.name} needs; "
-                "`python -m study streams` lists those of spike trains, such as "
+                "`python -m study streams` lists the streams of spike trains, such as "
                 "class_incremental_one_spoken_digits"
             )
 
@@ -138,17 +159,23 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
 
     def build_network(self) -> RecurrentNetwork:
         config, stream = self.config, self.stream
-        how = Dynamics(config.synapse_decay, config.membrane_decay, config.slope)
-        draws = [generator(seed, "weights") for seed in self.seeds]
-        units, outputs = stream.shape[-1], stream.outputs
-        network = RecurrentNetwork(units, config.hidden, outputs, draws, how, config.weight_scale)
+        network = RecurrentNetwork(
+            stream.shape[-1],
+            config.hidden,
+            stream.outputs,
+            [generator(seed, "weights") for seed in self.seeds],
+            Dynamics(config.synapse_decay, config.membrane_decay, config.slope),
+            config.weight_scale,
+        )
         return network.to(self.device)
 
     def build_optimiser(self, network: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
         return self.optimiser_of(network.parameters(), self.config.pretrain_lr)
 
     def optimiser_of(self, weights: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        """Return a new optimiser of some weights; all of them are element-wise."""
+        """Return a new optimiser of some weights. All choices are element-wise, so seeds are
+        independent.
+        """
         if self.config.optimiser == "adamax":
             return Adamax(weights, lr)
         if self.config.optimiser == "adam":
@@ -156,17 +183,17 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
         return torch.optim.SGD(weights, lr, fused=True)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Turn samples, uint8 [S, B, D], into sequences, [S, T, B, channels]."""
+        """Convert samples, uint8 [S, B, D], to sequences, float32 [S, T, B, channels]."""
         steps = inputs.view(*inputs.shape[:2], *self.stream.shape).transpose(1, 2)
         return steps.contiguous().to(torch.float32)
 
     def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
-        parts = torch.split(inputs, AT_ONCE, dim=1)
+        parts = torch.split(inputs, CHUNK, dim=1)
         return torch.cat([self.network(self.encode(part)) for part in parts], dim=1)
 
     def learn(self, task: Task) -> None:
-        """Pre-train on the first task, or take what another trial's pre-training left; learn a
-        later task from what crosses the cut.
+        """Pre-train on the first task, or load the foundation of another trial; train the part
+        above the cut on later tasks.
         """
         if not task.id and self.pretrained is None:
             super().learn(task)
@@ -192,28 +219,32 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
         return dict(self.network.state_dict())
 
     def adopt(self, task: Task, weights: Mapping[str, Tensor]) -> None:
-        """Take what pre-training leaves, and count it."""
+        """Load the weights of another trial's pre-training, and count the samples of training."""
         self.network.load_state_dict(weights)
         size = self.config.batch_size
-        samples = self.epochs(0) * task.steps(size) * task.samples_a_step(size)
+        samples = self.epochs(0) * task.steps(size) * task.samples_per_step(size)
         task.samples += samples
         self.trained += samples
 
     def observe(self, batch: Batch) -> Tensor:
-        """Take a step of pre-training, with all weights."""
+        """Take a step of pre-training on all weights."""
         return self.step(batch.task, self.encode(batch.inputs), batch.labels, cut=-1)
 
-    def step(self, task: Task, passed: Tensor, labels: Tensor, cut: int) -> Tensor:
-        """Take a step on what crosses a cut, [S, T, B, units], with the weights above it."""
+    def step(self, task: Task, latents: Tensor, labels: Tensor, cut: int) -> Tensor:
+        """Take a step on the weights above a cut; return the loss, [S].
+
+        Args:
+            latents: sequences passed at the cut, [S, T, B, units].
+        """
         self.trained += labels.shape[1]
-        loss = cross_entropy(self.network.above(passed, cut), labels, task.loss_mask(labels))
+        loss = cross_entropy(self.network.above(latents, cut), labels, task.loss_mask(labels))
         return descend(loss, self.optimiser)
 
     # -- later tasks
 
     def begin_task(self, task: Task) -> None:
-        """After the first task: draw the readout's weights of new classes and begin with a new
-        optimiser of what is above the cut.
+        """For a later task, draw the readout weights of the new classes, and start a new optimiser
+        of the weights above the cut.
         """
         if task.id:
             if self.stream.scenario != "domain":
@@ -223,7 +254,7 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
 
     @torch.no_grad()
     def draw_new_classes(self, task: Task) -> None:
-        """Draw the readout's weights of a task's classes anew."""
+        """Draw new initial readout weights for the classes of a task."""
         config, readout = self.config, self.network.readout
         drawn = torch.stack(
             [
@@ -235,50 +266,53 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
         readout.copy_(torch.where(task.outputs, drawn, readout))
 
     def learn_later(self, task: Task) -> None:
-        """Learn a later task. What is below the cut does not change, so that what crosses it is
-        computed once.
+        """Train on a later task. The part below the cut is frozen, so that the latents are computed
+        only once.
         """
         new = self.latents(task)
         for epoch in range(self.epochs(task.id)):
-            for sequences, labels, fresh in self.batches(new, task.id, epoch):
-                passed = sequences.transpose(1, 2).contiguous()
-                self.losses += self.step(task, passed, labels, self.cut)
-                task.stepped(fresh)
+            for sequences, labels, new_samples in self.batches(new, task.id, epoch):
+                latents = sequences.transpose(1, 2).contiguous()
+                self.losses += self.step(task, latents, labels, self.cut)
+                task.stepped(new_samples)
 
     def latents(self, task: Task) -> Packed:
-        """What crosses the cut of each sample of a task, at full length."""
+        """Return the latents of a task: the sequences of all samples at the cut, uncompressed in
+        time.
+        """
         batch, codec = task.sample(task.size, "asked"), self.codec(self.config, self.stream)
         labels = batch.labels.to(torch.uint8)
-        passed = self.compressed(batch.inputs, codec)
-        named = zip(passed, torch.split(labels, AT_ONCE, dim=1), strict=True)
-        return Packed(codec, self.stack, self.device, named)
+        bits = self.compressed(batch.inputs, codec)
+        parts = zip(bits, torch.split(labels, CHUNK, dim=1), strict=True)
+        return Packed(codec, self.stack, self.device, parts)
 
     @classmethod
     def codec(cls, config: SpikingConfigT, stream: StreamInfo, ratio: int = 1) -> Codec:
-        """How what crosses the cut is kept, with a number for every ``ratio`` steps."""
+        """Return the storage format of latents, with one number for every ``ratio`` steps."""
         steps, channels = stream.shape
         return Codec("amounts", steps, channels, ratio, stream.bits)
 
     def compressed(self, inputs: Tensor, codec: Codec) -> Iterator[Tensor]:
-        """Compress what crosses the cut of inputs, uint8 [S, B, D]: bits [S, n, size] of some
-        samples at a time.
+        """Yield the compressed latents of inputs, uint8 [S, B, D], in chunks of bits, [S, n,
+        size].
         """
-        for part in torch.split(inputs, AT_ONCE, dim=1):
+        for part in torch.split(inputs, CHUNK, dim=1):
             with torch.no_grad():
-                passed = self.network.below(self.encode(part), self.cut)
-            yield codec.compress(passed.transpose(1, 2))
+                latents = self.network.below(self.encode(part), self.cut)
+            yield codec.compress(latents.transpose(1, 2))
 
     def batches(self, new: Packed, *key: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Yield the batches of an epoch of a later task: sequences [S, B, T, units], labels [S, B],
-        and how many of them are new.
+        """Yield the mini-batches of an epoch of a later task: sequences [S, B, T, units], labels
+        [S, B], and the number of new samples among them.
         """
         size = min(self.config.batch_size, len(new))
         for slots in self.orders("batches", len(new), math.ceil(len(new) / size), size, *key):
-            yield *new.gather(slots), size
+            sequences, labels = new.gather(slots)
+            yield sequences, labels, size
 
     def orders(self, name: str, count: int, steps: int, size: int, *key: int) -> Tensor:
-        """Shuffle numbers below ``count`` for each seed, and hand them out in batches, [steps, S,
-        size]; a shuffle that ends early is gone through again.
+        """Return random orders of the numbers below ``count``, in mini-batches, [steps, S, size];
+        an order that is too short is repeated.
         """
         drawn = [torch.randperm(count, generator=generator(s, name, *key)) for s in self.seeds]
         rows = torch.stack([wrap(row, steps * size) for row in drawn])
@@ -286,8 +320,8 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
 
 
 class SpikingReplay(SpikingLearner[ReplayConfigT]):
-    """Later tasks are learnt together with old samples: of each, what crossed the cut is kept,
-    compressed in time and packed.
+    """Later tasks are learnt together with latents of old samples, stored compressed in time and
+    packed.
     """
 
     memory: CompressedMemory
@@ -296,35 +330,37 @@ class SpikingReplay(SpikingLearner[ReplayConfigT]):
     def check(cls, config: ReplayConfigT, stream: StreamInfo) -> None:
         super().check(config, stream)
         if stream.steps is not None and stream.steps % config.ratio:
-            fit = [n for n in range(1, stream.steps + 1) if stream.steps % n == 0]
+            divisors = [n for n in range(1, stream.steps + 1) if stream.steps % n == 0]
             raise InputError(
                 f"ratio = {config.ratio} does not divide the {stream.steps} steps of the stream; "
-                f"allowed: {', '.join(map(str, fit))}"
+                f"allowed: {', '.join(map(str, divisors))}"
             )
         if config.order == "mixed" and config.batch_size < 2:
-            raise InputError("batch_size = 1: a batch of mixed order has a new and an old sample")
+            raise InputError(
+                'batch_size = 1: with order = "mixed" a mini-batch needs at least two samples'
+            )
         cls.check_memory(config, stream)
 
     @classmethod
     def check_memory(cls, config: ReplayConfigT, stream: StreamInfo) -> None:
-        """Refuse a memory that cannot hold a sample of each class."""
+        """Raise for a memory that cannot hold a sample of each class."""
         tasks = (stream.tasks or 1) if stream.scenario == "domain" else 1
         classes = stream.outputs * tasks
-        if not cls.held_of_each(config, stream, classes):
+        if not cls.samples_per_class(config, stream, classes):
             key = "memory_total" if config.memory_bytes is None else "memory_bytes"
             size = cls.codec(config, stream, config.ratio).size
             raise InputError(
-                f"{key} = {getattr(config, key)} is less than a sample of each of the {classes} "
+                f"{key} = {getattr(config, key)} is less than one sample for each of the {classes} "
                 f"classes{' of all tasks' if tasks > 1 else ''} ({size} bits and a label each)"
             )
 
     @classmethod
-    def held_of_each(cls, config: ReplayConfigT, stream: StreamInfo, classes: int) -> int:
-        """Samples held of each class when so many have been seen."""
+    def samples_per_class(cls, config: ReplayConfigT, stream: StreamInfo, classes: int) -> int:
+        """Number of samples held per class after ``classes`` classes."""
         total = config.memory_total
         if config.memory_bytes is not None:
             size = cls.codec(config, stream, config.ratio).size
-            eights, rest = divmod(config.memory_bytes, size + 8)  # eight samples share bytes
+            eights, rest = divmod(config.memory_bytes, size + 8)  # eight samples share their bytes
             total = 8 * eights + max(rest - size, 0)
         elif config.memory_per_class is not None:
             return config.memory_per_class
@@ -333,7 +369,7 @@ class SpikingReplay(SpikingLearner[ReplayConfigT]):
     def prepare(self) -> None:
         super().prepare()
         codec = self.codec(self.config, self.stream, self.config.ratio)
-        share = functools.partial(self.held_of_each, self.config, self.stream)
+        share = functools.partial(self.samples_per_class, self.config, self.stream)
         self.memory = CompressedMemory(self.seeds, codec, self.device, share, self.compressed)
         self.keep("memory")
 
@@ -342,36 +378,40 @@ class SpikingReplay(SpikingLearner[ReplayConfigT]):
 
     def batches(self, new: Packed, *key: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         if self.config.order == "mixed":
-            yield from self._mixed(new, *key)
+            yield from self._mixed_batches(new, *key)
             return
         old = self.memory.held
         size = min(self.config.batch_size, max(len(new), len(old)))
         steps = math.ceil(len(old) / size)
-        fresh = super().batches(new, *key)
-        replayed = ((*old.gather(s), 0) for s in self.orders("replay", len(old), steps, size, *key))
-        for replays in self._turns(math.ceil(len(new) / size), steps):
-            yield next(replayed if replays else fresh)
+        new_batches = super().batches(new, *key)
+        old_batches = (
+            (*old.gather(slots), 0) for slots in self.orders("replay", len(old), steps, size, *key)
+        )
+        for replays in self._replay_steps(math.ceil(len(new) / size), steps):
+            yield next(old_batches if replays else new_batches)
 
-    def _turns(self, new: int, old: int) -> list[bool]:
-        """Which steps of an epoch replay, of so many with new and with old samples."""
+    def _replay_steps(self, new_steps: int, old_steps: int) -> list[bool]:
+        """Mark the steps of an epoch that replay."""
         if self.config.order == "sequential":
-            return [False] * new + [True] * old
-        places = [((k + 0.5) / new, False) for k in range(new)]
-        places += [((k + 0.5) / old, True) for k in range(old)]
+            return [False] * new_steps + [True] * old_steps
+        places = [((k + 0.5) / new_steps, False) for k in range(new_steps)]
+        places += [((k + 0.5) / old_steps, True) for k in range(old_steps)]
         return [replays for _, replays in sorted(places)]
 
-    def _mixed(self, new: Packed, *key: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Batches with as large a share of new samples as there are among all, but with one of
-        each kind at least.
+    def _mixed_batches(self, new: Packed, *key: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Yield mini-batches in which new samples have the same share as among all samples, with at
+        least one new and one old sample.
         """
         old = self.memory.held
         size = min(self.config.batch_size, len(new) + len(old))
         share = round(size * len(new) / (len(new) + len(old)))
-        fresh = max(min(share, size - 1), 1)
-        steps = math.ceil(len(new) / fresh)
-        mine = self.orders("batches", len(new), steps, fresh, *key)
-        theirs = self.orders("replay", len(old), steps, size - fresh, *key)
-        for slots, others in zip(mine, theirs, strict=True):
-            both = zip(new.gather(slots), old.gather(others), strict=True)
-            sequences, labels = (torch.cat(pair, dim=1) for pair in both)
-            yield sequences, labels, fresh
+        new_samples = max(min(share, size - 1), 1)
+        steps = math.ceil(len(new) / new_samples)
+        new_orders = self.orders("batches", len(new), steps, new_samples, *key)
+        old_orders = self.orders("replay", len(old), steps, size - new_samples, *key)
+        for new_slots, old_slots in zip(new_orders, old_orders, strict=True):
+            new_sequences, new_labels = new.gather(new_slots)
+            old_sequences, old_labels = old.gather(old_slots)
+            sequences = torch.cat([new_sequences, old_sequences], dim=1)
+            labels = torch.cat([new_labels, old_labels], dim=1)
+            yield sequences, labels, new_samples

@@ -1,12 +1,12 @@
 """Compressed latent replay.
 
 Source: Dequino et al. 2024, "Compressed latent replays for lightweight continual learning on
-spiking neural networks", and its code. The network is cut in two. After pre-training what is below
-stays as it is; of old samples only the spikes that cross the cut are kept, compressed in time, and
-while the part above learns new samples it sees them again, expanded to all steps.
+spiking neural networks", and its code. A cut divides the network; the part below is frozen after
+pre-training. Of old samples only the latents, the spikes that cross the cut, are stored, compressed
+in time. Later tasks train the part above on new latents and on old ones, expanded to all steps.
 
-:mod:`trainables.methods.spiking.base` has the steps, which rehearsal of whole samples shares: cut
-at the inputs, latent replay is rehearsal.
+The training steps are in :mod:`trainables.methods.spiking.base`, shared with rehearsal: latent
+replay with its cut at the inputs is rehearsal.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from trainables.streams import StreamInfo
 
 
 class LatentReplay(SpikingReplay["LatentReplay.Config"]):
-    """What is below the cut is frozen; above it new samples and compressed spikes of old ones are
-    learnt.
+    """The part below the cut is frozen; the part above is trained on new latents and on stored,
+    compressed latents of old samples.
     """
 
     name = "latent_replay"
@@ -31,14 +31,14 @@ class LatentReplay(SpikingReplay["LatentReplay.Config"]):
 
         depth: int = option(
             3,
-            "where the network is cut: after this layer; 0: after the weights of the first one, "
-            "whose currents are kept as floats",
+            "layer after which the network is cut; 0: at the input currents of the first layer, "
+            "stored as float32",
             low=0,
             high=DEEPEST,
         )
         codec: str = option(
             "binary",
-            "what is kept of the spikes of a window: whether there was one, or how many",
+            "stored number of a window; binary: whether the unit spiked; sums: number of spikes",
             choices=("binary", "sums"),
         )
 

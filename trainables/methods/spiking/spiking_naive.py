@@ -1,4 +1,4 @@
-"""Spiking networks that are pre-trained and then learn task after task: what replay has to beat."""
+"""Spiking networks without replay: pre-training, then one task after the other; the lower bound."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from trainables.methods.spiking.base import SpikingLearner, SpikingOptions
 
 
 class SpikingNaive(SpikingLearner["SpikingNaive.Config"]):
-    """Pre-trained on the first task, then all weights learn each new task and nothing else."""
+    """Pre-training on the first task; then all weights are trained on each new task alone."""
 
     name = "spiking_naive"
     reference = "lower bound of Dequino et al. 2024, Compressed Latent Replays"
 
     class Config(SpikingOptions):
-        """Options of pre-training and of what follows."""
+        """Options of pre-training and of later tasks."""

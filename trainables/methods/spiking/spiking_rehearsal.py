@@ -1,4 +1,4 @@
-"""Rehearsal of spiking networks: what compressed latent replay is compared with."""
+"""Rehearsal of input samples with spiking networks: the baseline of compressed latent replay."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from trainables.methods.spiking.base import ReplayOptions, SpikingReplay
 
 
 class SpikingRehearsal(SpikingReplay["SpikingRehearsal.Config"]):
-    """All weights learn the new task, and samples of the old ones as they came, or with the spikes
-    of a window added up and put at its first step.
+    """All weights are trained on the new task and on stored input samples of old tasks. With
+    ``ratio`` above 1, the spikes of a window are summed and replayed at the window's first step.
     """
 
     name = "spiking_rehearsal"

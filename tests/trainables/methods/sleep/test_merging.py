@@ -7,7 +7,7 @@ import torch
 
 from trainables import InputError
 from trainables.learner import cross_entropy
-from trainables.methods.sleep.merging import Merging, multiplied
+from trainables.methods.sleep.merging import Merging, full_weights
 from trainables.nn import MLP, Dropout
 from trainables.rng import Draws, generator
 from trainables.testing import accuracies, build, learn, make_stream
@@ -109,7 +109,7 @@ def test_the_mean_of_low_rank_networks_is_that_of_their_products():
 def test_a_low_rank_network_has_its_factors_and_biases_multiplied_out():
     draws = [generator(seed, "weights") for seed in SEEDS]
     network = MLP(6, [5, 4], 3, draws, bias=True, rank=2)
-    found = multiplied(network)
+    found = full_weights(network)
     names = {f"layers.{n}.{kind}" for n in (0, 2, 4) for kind in ("weight", "bias")}
     assert set(found) == names
     inputs = torch.rand(2, 7, 6, generator=generator(0, "inputs"))

@@ -178,7 +178,7 @@ def test_the_first_samples_of_every_class_met_are_kept():
     looked = Probe(4, 2, 10, 64)
     assert looked.footprint()["auxiliary"] == 10 * (4 * 64 + 1)
     for index in range(2):
-        looked.see(stream.task(index))
+        looked.store(stream.task(index))
     assert looked.known.tolist() == [[label < 4 for label in range(10)]] * 2
     for label in range(4):
         rows = stream.pools_learnt[label][:4]
@@ -190,7 +190,7 @@ def test_the_first_samples_of_every_class_met_are_kept():
     other.load(looked.state())
     assert torch.equal(other.samples, looked.samples)
     assert torch.equal(other.known, looked.known)
-    other.see(stream.task(3))
+    other.store(stream.task(3))
     assert not looked.known[:, 6].any(), "what was loaded is shared"
 
 
@@ -203,7 +203,7 @@ def test_activity_is_what_each_layer_answers_before_it_is_rectified(dropout):
     looked = Probe(COUNT, 2, CLASSES, 20)
     looked.samples.random_(256, generator=generator(0, "samples"))
     network.train()
-    found = looked.look(network, lambda samples: samples / 255)
+    found = looked.activities(network, lambda samples: samples / 255)
     assert [layer.shape for layer in found] == [(2, CLASSES, COUNT, width) for width in (9, 8, 5)]
     first, second, last = (layer.weight.detach() for layer in network.dense)
     keep = 1 - (dropout or 0)

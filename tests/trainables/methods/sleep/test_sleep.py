@@ -387,7 +387,7 @@ def test_images_at_once_do_not_grow_with_steps_times_images(each, most, monkeypa
 def test_more_samples_than_can_be_looked_at_are_refused_with_how_many_can():
     info = dataclasses.replace(FLAT, outputs=50)
     assert toy(info, probe=40).asleep.probe
-    with pytest.raises(InputError, match=r"probe = 41: of 50 classes .* allowed: 0 to 40"):
+    with pytest.raises(InputError, match=r"probe = 41: .* 50 classes; allowed: 0 to 40"):
         toy(info, probe=41)
 
 
@@ -528,7 +528,7 @@ def lively(learner, factor=4.0):
 
 def largest(learner, samples):
     """Lambda of each layer, [S, 1]."""
-    return learner.asleep.largest(learner.network, samples)
+    return learner.asleep.maxima(learner.network, samples)
 
 
 def factors_of(learner, samples):

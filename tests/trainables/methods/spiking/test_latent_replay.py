@@ -358,7 +358,7 @@ def test_what_just_fits_is_allowed(kind, options, scenario):
     known = {k: v for k, v in (KEPT | options).items() if k in kind.Config.fields()}
     config, info = kind.Config.parse(known), stream_of(scenario).info
     kind.check(config, info)
-    assert kind.held_of_each(config, info, 10) >= 1
+    assert kind.samples_per_class(config, info, 10) >= 1
 
 
 @pytest.mark.parametrize("kind", [SpikingNaive, SpikingRehearsal, LatentReplay])
