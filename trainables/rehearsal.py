@@ -18,7 +18,7 @@ class Rehearsal(Learner[MemoryConfigT]):
     class.
     """
 
-    diagnostics: ClassVar = {"memory_classes": ("Samples held of each class", "samples")}
+    diagnostics: ClassVar = {"memory_classes": ("Samples held per class", "samples")}
     memory: Memory
 
     class Config(Remembering):

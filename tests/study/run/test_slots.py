@@ -53,7 +53,7 @@ def test_labels_of_a_diagnostic_are_joined_over_trials_by_seed(tmp_path):
     (found,) = method_of(record_of(tmp_path, spec), "replay").diagnostics
     assert (found.name, found.title, found.unit) == (
         "memory_classes",
-        "Samples held of each class",
+        "Samples held per class",
         "samples",
     )
     assert found.labels == ("class 0", "class 1")

@@ -41,12 +41,12 @@ class Sleep(Stateful):
     """
 
     diagnostics: ClassVar = {
-        "spikes": ("Spikes asleep", "spikes"),
+        "spikes": ("Spikes during sleep", "spikes"),
         "stable_rank": ("Stable rank of the weights", ""),
-        "silent": ("Samples that no output answers to", "share of samples"),
+        "silent": ("Samples without a positive output", "share of samples"),
     }
     maps: ClassVar = {
-        "moved": Map("Change of activity asleep, 1 - cosine", "", "layer", "class"),
+        "moved": Map("Change of activity during sleep, 1 - cosine", "", "layer", "class"),
         "outputs": Map("Outputs before and after sleep", "", "output", "class"),
         "components": Map(
             "Activity along the first principal components", "", "component", "class", False
