@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from analysis import wording
+from analysis import numbers
 from study.folder import DatedQuestion, Planned, Question
 from study.ledger import Ledger
 from study.spec import Spec
@@ -81,4 +81,4 @@ def _other_configurations(study: Study) -> Iterator[str]:
             for seed in entry.seeds
         }
         if seeds:
-            yield f"{name} ({wording.count(len(seeds), 'seed')})"
+            yield f"{name} ({numbers.count(len(seeds), 'seed')})"

@@ -263,7 +263,7 @@ def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None
     from analysis.one_study.planning import plans
     from analysis.report.tables import power_table
     from study.console import print_block
-    from study.seen import differences_of
+    from study.seen_differences import differences_of
 
     found = {
         a.record.study: plans(a, differences_of(folder))

@@ -56,13 +56,13 @@ class PhaseStream:
     """The stream that a phase of a study learns.
 
     Attributes:
-        first_tasks: number of tasks that are learnt; None: all.
+        task_limit: number of tasks that are learnt; None: all.
     """
 
     kind: type[Stream]
     scenario: str
     options: StreamOptions
-    first_tasks: int | None = None
+    task_limit: int | None = None
 
     @classmethod
     def of(cls, spec: Spec, phase: str) -> PhaseStream:
@@ -92,7 +92,7 @@ class PhaseStream:
     @property
     def tasks(self) -> int:
         """Number of tasks that are learnt."""
-        return self.first_tasks or self.length
+        return self.task_limit or self.length
 
     @property
     def length(self) -> int:
@@ -167,7 +167,7 @@ class Design:
             options=stream.options.plain(),
             phase=phase,
             seeds=tuple(self.seeds(phase) if seeds is None else seeds),
-            tasks=stream.first_tasks,
+            tasks=stream.task_limit,
             evaluate_every=0 if phase == "tune" else self.spec.confirm.evaluate_every,
         )
 

@@ -39,7 +39,7 @@ FORMAT = 3
 PRETRAINING = "_pretraining"  # no method of a study: its name cannot begin with an underscore
 
 
-class Loss(TypedDict):
+class WorkerLoss(TypedDict):
     """One loss of a trial's worker."""
 
     kind: str
@@ -95,7 +95,7 @@ class Entry:
     device: str = ""
     foundation: str = ""
     data: str = ""
-    losses: list[Loss] = field(default_factory=list)
+    losses: list[WorkerLoss] = field(default_factory=list)
 
     @functools.cached_property
     def key(self) -> str:
@@ -208,7 +208,7 @@ class Ledger:
         """Whether a trial learnt the data of the study."""
         return self.data is None or entry.data in {f"{k} {v}" for k, v in self.data.items()}
 
-    def running(self) -> list[Entry]:
+    def unfinished(self) -> list[Entry]:
         """Return trials that were started and have not finished."""
         claims = map(self._read_claim, sorted((self.folder / "running").glob("*.json")))
         return [entry for entry in claims if entry and self.learnt_study_data(entry)]

@@ -17,7 +17,7 @@ from study.first_tasks import SharedTask, first_tasks_of_phase
 from study.folder import Folder
 from study.run import WORKERS
 from study.run.pilot import has_own_loop, pilot_work, run_pilot, stack_sizes, steps_per_trial
-from study.seen import seen_differences
+from study.seen_differences import seen_differences
 from study.spec import Spec
 from study.state import Study
 from trainables.engine.course import Course

@@ -24,9 +24,9 @@ from analysis.records import (
 )
 from search_spaces.space import as_plain
 from study.changes import changes, confirmed_methods, kept_seeds
-from study.circumstances import circumstances
 from study.design import Design, Method
 from study.ledger import Entry
+from study.run_notes import circumstances
 from study.scores import all_scores
 from study.search import importances
 from study.state import Study

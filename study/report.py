@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.formats.html import Draw
 from analysis.formats.renderings import across_files, files
-from analysis.many_studies.compare import Across, compare_streams, streams_of
+from analysis.many_studies.compare import ManyStudies, compare_streams, streams_of
 from analysis.one_study.analyse import Analysis
 from analysis.report.blocks import Picture
 from study.folder import obstacle
@@ -46,7 +46,7 @@ def check_seed(analysis: Analysis, seed: int) -> None:
         )
 
 
-def compare_studies(analyses: Sequence[Analysis], folders: Sequence[Path]) -> Across:
+def compare_studies(analyses: Sequence[Analysis], folders: Sequence[Path]) -> ManyStudies:
     """Compare several studies, which must share one alpha."""
     if len({analysis.rules.alpha for analysis in analyses}) > 1:
         pairs = zip(folders, analyses, strict=True)
@@ -58,7 +58,7 @@ def compare_studies(analyses: Sequence[Analysis], folders: Sequence[Path]) -> Ac
     return compare_streams(streams_of(analyses))
 
 
-def write_across(across: Across, analyses: Sequence[Analysis], place: Path) -> None:
+def write_across(across: ManyStudies, analyses: Sequence[Analysis], place: Path) -> None:
     """Write the report of several studies side by side."""
     from analysis.figures import across_pictures
 

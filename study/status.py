@@ -16,7 +16,7 @@ def status(place: Path) -> list[dict[str, Any]]:
     ['8/8', '8/8', '8/8', '8/8']
     """
     study = Study.open(place)
-    unfinished = study.ledger.running()
+    unfinished = study.ledger.unfinished()
     rows: list[dict[str, Any]] = []
     for name in study.methods:
         sweep, confirmation = study.sweep(name), study.confirmation(name)

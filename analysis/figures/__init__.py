@@ -20,7 +20,7 @@ from analysis.figures import (
 )
 from analysis.figures.accuracy_matrix import matrix_picture
 from analysis.figures.common import inline, save
-from analysis.many_studies.compare import Across
+from analysis.many_studies.compare import ManyStudies
 from analysis.one_study.analyse import Analysis
 from analysis.report.blocks import Picture
 
@@ -50,6 +50,6 @@ def pictures(analysis: Analysis) -> tuple[Picture, ...]:
     return tuple(picture for source in _SOURCES for picture in source(analysis))
 
 
-def across_pictures(across: Across) -> tuple[Picture, ...]:
+def across_pictures(across: ManyStudies) -> tuple[Picture, ...]:
     """Return the figures of a comparison over several studies."""
     return tuple(many_studies.pictures(across))

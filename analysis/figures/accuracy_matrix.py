@@ -13,7 +13,7 @@ from analysis.one_study.analyse import Analysis
 from analysis.one_study.trajectories import Matrix
 from analysis.report.blocks import Picture
 
-COLOURS = heat.sequential(0, 1)
+COLOUR_SCALE = heat.sequential(0, 1)
 BAR = 0.5  # inches for the colour bar with labels
 
 
@@ -73,10 +73,10 @@ def _draw(analysis: Analysis, seed: int | None) -> Figure:
     for axes, (name, matrix) in zip(grid.panels(figure), shown.items(), strict=True):
         if any(value is None for row in matrix for value in row):
             axes.patch.set(hatch="/////", edgecolor=common.GREY, facecolor="none", linewidth=0)
-        heat.draw_cells(axes, matrix, COLOURS)
+        heat.draw_cells(axes, matrix, COLOUR_SCALE)
         cell = min(grid.width / len(matrix[0]), grid.height / len(matrix))
         if cell >= heat.NUMBER:
-            heat.write_numbers(axes, matrix, COLOURS, lambda x: heat.without_zero(f"{x:.2f}"))
+            heat.write_numbers(axes, matrix, COLOUR_SCALE, lambda x: heat.without_zero(f"{x:.2f}"))
         layout.panel_title(axes, name, grid.width + 0.05)
     layout.side_label(figure, grid, "tasks learnt")
     layout.below_label(figure, grid, "task tested")
@@ -94,7 +94,7 @@ def _grid(count: int, columns: int, matrix: Matrix) -> Grid:
 def _bar(figure: Figure, grid: Grid) -> None:
     height = min(grid.total - grid.top - grid.bottom, 2.0)
     bottom = grid.total - grid.top - height
-    heat.colour_bar(figure, grid, COLOURS, bottom, height)
+    heat.colour_bar(figure, grid, COLOUR_SCALE, bottom, height)
     edge = 1 - 0.03 / common.WIDTH
     below = (bottom - 0.08) / grid.total
     figure.text(edge, below, "accuracy", ha="right", va="top", fontsize=common.SMALL)

@@ -80,7 +80,7 @@ def _panel_per_method(analysis: Analysis) -> Figure:
     grid = Grid(len(shown), layout.columns_for(len(shown)), 0.85, down=0.22)
     figure = grid.sheet()
     looks = common.method_looks(analysis.record)
-    lines = [list(enumerate(common.numbers(t.curve.mean), start=1)) for t in shown]
+    lines = [list(enumerate(common.floats(t.curve.mean), start=1)) for t in shown]
     reference = next((t for t in shown if t.method == analysis.record.reference), None)
     for axes, trajectory in zip(grid.panels(figure), shown, strict=True):
         axes.add_collection(
@@ -103,7 +103,7 @@ def curve(axes: Axes, band: Band, look: Look, label: str, **line: float) -> None
     `line` holds further properties of `Line2D`.
     """
     x = range(1, len(band.mean) + 1)
-    low, high = common.numbers(_ends(band, band.low)), common.numbers(_ends(band, band.high))
+    low, high = common.floats(_ends(band, band.low)), common.floats(_ends(band, band.high))
     if len(band.mean) == 1:
         axes.plot([1, 1], [low[0], high[0]], color=look.colour, linewidth=1)
     elif layout.finite(band.low):
@@ -120,7 +120,7 @@ def _ends(band: Band, side: Numbers) -> Numbers:
 
 def _line(axes: Axes, band: Band, look: Look, label: str, **line: float) -> None:
     x = range(1, len(band.mean) + 1)
-    axes.plot(x, common.numbers(band.mean), label=label, **(look.line | line))
+    axes.plot(x, common.floats(band.mean), label=label, **(look.line | line))
 
 
 def _frame(axes: Axes, shown: tuple[Trajectory, ...]) -> None:

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 import matplotlib.style
 from matplotlib.figure import Figure
 
-from analysis import wording
+from analysis import numbers
 from analysis.records import StudyRecord
 from analysis.report.blocks import Picture
 from analysis.report.captions import SEED_VARIES
@@ -37,7 +37,7 @@ INK = "#000000"
 NEAR_BLACK = "#111111"  # of numbers on a light cell; not replaced by the page's text colour
 GREY = "#8c8c8c"
 BAND = 0.2  # opacity
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito
+METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito
 MARKERS = ("s", "^", "D", "v", "P", "X", "<")  # 7 markers and 6 colours: 42 distinct methods
 DASHES: tuple[Dashes, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
@@ -134,7 +134,7 @@ def looks(names: Iterable[str], reference: str | None = None) -> dict[str, Look]
 def numbered_look(number: int) -> Look:
     """Return one of 210 looks; the first 42 differ in colour or marker."""
     return Look(
-        COLOURS[number % len(COLOURS)],
+        METHOD_COLOURS[number % len(METHOD_COLOURS)],
         MARKERS[number % len(MARKERS)],
         DASHES[number % len(DASHES)],
     )
@@ -189,8 +189,8 @@ def count_range(counts: Collection[int], unit: str) -> str:
     """Return `10 seeds`, or `5 to 10 seeds` if the counts differ."""
     fewest, most = min(counts), max(counts)
     if fewest != most:
-        return f"{fewest} to {most} {wording.plural(unit)}"
-    return wording.count(most, unit)
+        return f"{fewest} to {most} {numbers.plural(unit)}"
+    return numbers.count(most, unit)
 
 
 def variation(record: StudyRecord) -> str:
@@ -202,7 +202,7 @@ def variation(record: StudyRecord) -> str:
 
 def t_interval(record: StudyRecord, counts: Collection[int]) -> str:
     """Return a clause: `95 % t-intervals of the mean over 10 seeds; seeds differ in ...`."""
-    level = wording.percent(1 - record.alpha)
+    level = numbers.percent(1 - record.alpha)
     units = count_range(counts, record.unit)
     return f"{level} t-intervals of the mean over {units}; {variation(record)}"
 
@@ -211,7 +211,7 @@ def no_interval(record: StudyRecord, methods: Collection[str]) -> str:
     """Return a sentence on the methods without an interval; empty for no methods."""
     if not methods:
         return ""
-    units = wording.plural(record.unit)
+    units = numbers.plural(record.unit)
     reason = f"fewer than 3 {units} or identical values"
     return f" No interval, because of {reason}: {name_list(methods)}."
 
@@ -336,6 +336,6 @@ def _adapt(root: ElementTree.Element, picture: Picture, prefix: str) -> None:
     }
 
 
-def numbers(values: Sequence[float | None]) -> list[float]:
+def floats(values: Sequence[float | None]) -> list[float]:
     """Return the values with NaN for None, which leaves a gap in a line."""
     return [float("nan") if value is None else value for value in values]

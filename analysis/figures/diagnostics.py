@@ -7,7 +7,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from analysis import wording
+from analysis import numbers
 from analysis.figures import common, layout
 from analysis.figures.after_each_task import curve
 from analysis.figures.layout import Grid
@@ -23,7 +23,7 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
         title = f"{common.clean(rows[0].title) or common.words(name)} after each task"
         yield Picture(
             common.unique_name(f"diagnostics-{common.slug(name)}", used_names),
-            wording.begin(title),
+            numbers.begin(title),
             _caption(analysis, rows),
             partial(_draw, analysis, name),
         )

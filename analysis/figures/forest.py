@@ -9,7 +9,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import wording
+from analysis import numbers
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
@@ -37,7 +37,7 @@ def _caption(analysis: Analysis) -> str:
     with_interval = [c for c in measured if c.ci_low is not None]
     text = (
         f"Difference in {common.words(record.metric)}: mean of method − "
-        f"{common.clean(record.reference)} over shared {wording.plural(unit)}."
+        f"{common.clean(record.reference)} over shared {numbers.plural(unit)}."
     )
     if with_interval:
         text += f" Lines: paired {common.t_interval(record, {c.n for c in with_interval})}."
@@ -45,7 +45,7 @@ def _caption(analysis: Analysis) -> str:
         text += f" Grey band: the practical margin, ±{record.margin:g}."
     if len(with_interval) < len(measured):
         text += (
-            f" Hollow: fewer than 3 {wording.plural(unit)} or the same difference on every {unit}, "
+            f" Hollow: fewer than 3 {numbers.plural(unit)} or the same difference on every {unit}, "
             "no interval."
         )
     return f"{text} The verdicts are at the right."
@@ -92,7 +92,7 @@ def _row(axes: Axes, row: int, comparison: Comparison, look: Look) -> None:
         return
     has_interval = comparison.ci_low is not None and comparison.ci_high is not None
     if has_interval:
-        ends = common.numbers([comparison.ci_low, comparison.ci_high])
+        ends = common.floats([comparison.ci_low, comparison.ci_high])
         axes.plot(ends, [row, row], color=look.colour, linewidth=1.6, solid_capstyle="butt")
     point = look.point(filled=has_interval)
     axes.plot(comparison.difference, row, label=comparison.method, markersize=4, **point)

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import wording
+from analysis import numbers
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Entry, Grid
@@ -72,7 +72,7 @@ def _caption(analysis: Analysis) -> str:
         f"{common.count_range(counts or {0}, 'tuning seed')} on validation data. Filled: the "
         "front; no other trial is at least as good in all objectives and better in one. "
         "Grey rings: dominated. Neighbours on a front may change places on fresh "
-        f"{wording.plural(record.unit)}."
+        f"{numbers.plural(record.unit)}."
     )
     if len(record.objectives) > 2:
         text += " Each column shows one objective against the first; the front is over all."

@@ -59,7 +59,7 @@ def colours_for(values: Iterable[float], signed: bool) -> Colours:
 
 def draw_cells(axes: Axes, matrix: Matrix, colours: Colours, first_column: int = 1) -> QuadMesh:
     """Draw the cells; rows are counted from 1 downwards, columns from `first_column`."""
-    values = np.array([common.numbers(row) for row in matrix], dtype=float)
+    values = np.array([common.floats(row) for row in matrix], dtype=float)
     rows, columns = values.shape
     left = first_column - 0.5
     mesh = axes.pcolormesh(

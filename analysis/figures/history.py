@@ -9,26 +9,30 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import wording
+from analysis import numbers
 from analysis.figures import common, layout
 from analysis.figures.layout import Entry, Grid
 from analysis.one_study.analyse import Analysis, TuningRow
-from analysis.one_study.searches import SweepHistory
+from analysis.one_study.sweeps import SweepHistory
 from analysis.report.blocks import Picture
 
 TRIAL: dict[str, Any] = {
-    "color": common.COLOURS[0],
+    "color": common.METHOD_COLOURS[0],
     "marker": "o",
     "linestyle": "none",
     "markersize": 3,
 }
 VALUELESS: dict[str, Any] = {
-    "color": common.COLOURS[1],
+    "color": common.METHOD_COLOURS[1],
     "marker": "x",
     "linestyle": "none",
     "markersize": 4,
 }
-BEST: dict[str, Any] = {"color": common.COLOURS[0], "linewidth": 1.2, "drawstyle": "steps-post"}
+BEST: dict[str, Any] = {
+    "color": common.METHOD_COLOURS[0],
+    "linewidth": 1.2,
+    "drawstyle": "steps-post",
+}
 DEFAULT: dict[str, Any] = {
     "color": common.INK,
     "marker": "D",
@@ -36,7 +40,7 @@ DEFAULT: dict[str, Any] = {
     "linestyle": "none",
     "markersize": 6,
 }
-EXPECTED: dict[str, Any] = {"color": common.COLOURS[2], "linewidth": 1.2, "linestyle": "--"}
+EXPECTED: dict[str, Any] = {"color": common.METHOD_COLOURS[2], "linewidth": 1.2, "linestyle": "--"}
 TRIAL_LABEL, BEST_LABEL = "trial", "best so far"
 DEFAULT_LABEL, EXPECTED_LABEL = "published defaults", "expected best"
 VALUELESS_LABEL = "no value"
@@ -87,7 +91,7 @@ def _reasons(shown: list[SweepHistory]) -> str:
     sentences = ""
     for reason, methods in methods_by_reason.items():
         names = "" if len(methods) == len(shown) else f" ({common.name_list(methods)})"
-        sentences += f" {wording.begin(reason)}{names}."
+        sentences += f" {numbers.begin(reason)}{names}."
     return sentences
 
 
@@ -133,8 +137,8 @@ def _without_steps(look: dict[str, Any]) -> dict[str, Any]:
 
 def _panel(axes: Axes, search: SweepHistory, row: TuningRow) -> None:
     trials = range(len(row.values))
-    axes.plot(trials, common.numbers(search.best_so_far), label=BEST_LABEL, **BEST)
-    axes.plot(trials, common.numbers(row.values), label=TRIAL_LABEL, **TRIAL)
+    axes.plot(trials, common.floats(search.best_so_far), label=BEST_LABEL, **BEST)
+    axes.plot(trials, common.floats(row.values), label=TRIAL_LABEL, **TRIAL)
     if row.default_value is not None:
         axes.plot(0, row.default_value, label=DEFAULT_LABEL, clip_on=False, **DEFAULT)
     if search.expected:

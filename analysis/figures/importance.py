@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from analysis.figures import common, layout
 from analysis.figures.layout import Grid
 from analysis.one_study.analyse import Analysis
-from analysis.one_study.searches import SweepHistory
+from analysis.one_study.sweeps import SweepHistory
 from analysis.report.blocks import Picture
 
 BAR = 0.19  # height in inches
 MANY_METHODS = 8
 MOST_OPTIONS = 6
 MOST_OPTIONS_OF_MANY = 3
-COLOUR = common.COLOURS[0]
+COLOUR = common.METHOD_COLOURS[0]
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:

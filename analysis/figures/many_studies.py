@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from analysis import wording
+from analysis import numbers
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
-from analysis.many_studies.compare import Across, Interval, Ranking
+from analysis.many_studies.compare import Interval, ManyStudies, Ranking
 from analysis.report.blocks import Picture
 from analysis.statistics.estimates import MEANINGFUL_SHARE
 
@@ -22,7 +22,7 @@ LEVEL = 0.2  # inches between two methods of the diagram
 Strip = tuple[str, Interval]
 
 
-def pictures(across: Across) -> Iterator[Picture]:
+def pictures(across: ManyStudies) -> Iterator[Picture]:
     """Yield the figures of a comparison over streams: normalised scores, P(win), ranks."""
     if across.standings:
         yield Picture(
@@ -50,15 +50,15 @@ def pictures(across: Across) -> Iterator[Picture]:
 # --- strips ---------------------------------------------------------------------------------------
 
 
-def _iqm_caption(across: Across) -> str:
+def _iqm_caption(across: ManyStudies) -> str:
     return (
         f"Interquartile mean of the normalised scores (0: guessing, 1: the best possible) over all "
-        f"{wording.plural(across.unit)} of {_scope(across)}. "
+        f"{numbers.plural(across.unit)} of {_scope(across)}. "
         + _lines(across, [s.iqm for s in across.standings], "stratified bootstrap")
     )
 
 
-def _win_caption(across: Across) -> str:
+def _win_caption(across: ManyStudies) -> str:
     text = (
         f"Mean over {_scope(across)} of the paired probability of outperforming "
         f"{common.clean(across.reference or '')} (ties count half). "
@@ -71,25 +71,25 @@ def _win_caption(across: Across) -> str:
     )
 
 
-def _lines(across: Across, intervals: Sequence[Interval], method: str) -> str:
+def _lines(across: ManyStudies, intervals: Sequence[Interval], method: str) -> str:
     """Return the sentences of a caption on the intervals, found by a method."""
     count = sum(interval.low is not None for interval in intervals)
     if not count:
         return "Hollow markers: no interval."
     text = (
-        f"Lines: {wording.percent(across.confidence)} intervals ({method}) that resample "
+        f"Lines: {numbers.percent(across.confidence)} intervals ({method}) that resample "
         f"{common.count_range(set(map(len, across.seeds)), across.unit)} within each stream; the "
-        f"intervals cover new {wording.plural(across.unit)}, not further streams."
+        f"intervals cover new {numbers.plural(across.unit)}, not further streams."
     )
     return text + (" Hollow markers: no interval." if count < len(intervals) else "")
 
 
-def _scope(across: Across) -> str:
+def _scope(across: ManyStudies) -> str:
     return f"{len(across.streams)} streams ({common.name_list(across.streams)})"
 
 
 @common.styled
-def _draw_iqm(across: Across) -> Figure:
+def _draw_iqm(across: ManyStudies) -> Figure:
     strips = [(standing.method, standing.iqm) for standing in across.standings]
     figure, axes = _strips(strips, across, "interquartile mean of normalised scores")
     axes.set_xlim(layout.limits(_ends(strips)))
@@ -97,7 +97,7 @@ def _draw_iqm(across: Across) -> Figure:
 
 
 @common.styled
-def _draw_wins(across: Across) -> Figure:
+def _draw_wins(across: ManyStudies) -> Figure:
     strips = [(contrast.method, contrast.p_win) for contrast in across.contrasts]
     figure, axes = _strips(strips, across, f"P(win) against {across.reference}")
     axes.axvline(0.5, color=common.INK, linewidth=0.7, label="no difference")
@@ -113,7 +113,7 @@ def _ends(strips: Sequence[Strip]) -> list[float | None]:
     return [x for _, interval in strips for x in (interval.value, interval.low, interval.high)]
 
 
-def _strips(strips: Sequence[Strip], across: Across, label: str) -> tuple[Figure, Axes]:
+def _strips(strips: Sequence[Strip], across: ManyStudies, label: str) -> tuple[Figure, Axes]:
     names = [common.shorten(name, 1.3) for name, _ in strips]
     left = 0.14 + max(map(common.text_width, names))
     grid = Grid(1, 1, max(ROW * len(strips), 0.4), left=left, top=0.08, right=0.15)
@@ -133,7 +133,7 @@ def _strips(strips: Sequence[Strip], across: Across, label: str) -> tuple[Figure
 def _strip(axes: Axes, row: int, name: str, interval: Interval, look: Look) -> None:
     has_interval = interval.low is not None and interval.high is not None
     if has_interval:
-        ends = common.numbers([interval.low, interval.high])
+        ends = common.floats([interval.low, interval.high])
         axes.plot(ends, [row, row], color=look.colour, linewidth=5, alpha=0.4)
     axes.plot(interval.value, row, label=name, **look.point(filled=has_interval))
 
@@ -149,7 +149,7 @@ def _rank_caption(ranking: Ranking) -> str:
 
 
 @common.styled
-def _draw_ranks(across: Across) -> Figure:
+def _draw_ranks(across: ManyStudies) -> Figure:
     ranking = across.ranking
     if ranking is None:
         raise ValueError(across.no_ranking)

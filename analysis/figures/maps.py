@@ -10,7 +10,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import wording
+from analysis import numbers
 from analysis.figures import common, heat, layout
 from analysis.figures.heat import Colours
 from analysis.figures.layout import Grid
@@ -36,7 +36,7 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
         title = common.clean(record.title) or common.words(record.name)
         yield Picture(
             common.unique_name(f"maps-{common.slug(record.name)}", used_names),
-            wording.begin(f"{title} after the last task"),
+            numbers.begin(f"{title} after the last task"),
             _caption(analysis, panels),
             partial(_draw, panels),
         )
@@ -63,7 +63,7 @@ def _caption(analysis: Analysis, panels: Sequence[MapPanel]) -> str:
     unit = f", in {common.clean(record.unit)}" if record.unit else ""
     tasks = common.count_range({len(panel.values) for panel in panels}, "task")
     text = (
-        f"{wording.begin(title)}{method}{unit}, by {common.clean(record.rows)} (row) and "
+        f"{numbers.begin(title)}{method}{unit}, by {common.clean(record.rows)} (row) and "
         f"{common.clean(record.columns)} (column), after the last of {tasks}: "
         f"{_seeds_clause(analysis, panels)}."
     )
@@ -207,7 +207,7 @@ def _decimals(colours: Colours) -> int:
 
 
 def _number(value: float, decimals: int) -> str:
-    return heat.without_zero(wording.number(value, decimals).replace("-", "−"))
+    return heat.without_zero(numbers.number(value, decimals).replace("-", "−"))
 
 
 def _ends(colours: Colours) -> list[float]:

@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from analysis import wording
+from analysis import numbers
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
@@ -25,13 +25,13 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
     """Yield a figure with one panel per comparison that has a shared seed."""
     shown = [c for c in analysis.comparisons if c.seeds]
     if shown:
-        title = f"Paired {wording.plural(analysis.record.unit)}"
+        title = f"Paired {numbers.plural(analysis.record.unit)}"
         yield Picture("paired-seeds", title, _caption(analysis, shown), partial(_draw, analysis))
 
 
 def _caption(analysis: Analysis, shown: list[Comparison]) -> str:
     record = analysis.record
-    unit, units = record.unit, wording.plural(record.unit)
+    unit, units = record.unit, numbers.plural(record.unit)
     count = common.count_range({c.n for c in shown}, unit)
     scale = f", {SHOWN_MARGINS} practical margins high or more" if record.margin > 0 else ""
     return (

@@ -13,7 +13,7 @@ from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
 from analysis.one_study.analyse import Analysis
-from analysis.one_study.searches import Slice
+from analysis.one_study.sweeps import Slice
 from analysis.report.blocks import Picture
 
 COLUMNS = 4

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from analysis.many_studies.compare import Across
+from analysis.many_studies.compare import ManyStudies
 from analysis.one_study.analyse import Analysis
 from analysis.report import comparison_tables, many_tables, search_spaces, tables, tuning_tables
 from analysis.report.blocks import Table
@@ -42,7 +42,7 @@ def to_json(analysis: Analysis) -> str:
     return _dumps(_document(analysis))
 
 
-def across_to_json(across: Across, analyses: Sequence[Analysis]) -> str:
+def across_to_json(across: ManyStudies, analyses: Sequence[Analysis]) -> str:
     """Return the comparison over streams as JSON, with the document of each study."""
     return _dumps(asdict(across) | {"studies": [_document(analysis) for analysis in analyses]})
 
@@ -56,7 +56,7 @@ def to_csv(analysis: Analysis) -> dict[str, str]:
     return _texts(
         tables.method_table(analysis),
         comparison_tables.comparison_table(analysis),
-        comparison_tables.evidence_file(analysis),
+        comparison_tables.evidence_file_table(analysis),
         tables.memory_table(analysis),
         tuning_tables.tuning_table(analysis),
         tuning_tables.hypervolume_table(analysis),
@@ -72,7 +72,7 @@ def to_csv(analysis: Analysis) -> dict[str, str]:
     )
 
 
-def across_to_csv(across: Across, analyses: Sequence[Analysis]) -> dict[str, str]:
+def across_to_csv(across: ManyStudies, analyses: Sequence[Analysis]) -> dict[str, str]:
     """Return CSV texts by file name: `contrasts.csv` and so on, without empty tables."""
     return _texts(
         many_tables.contrast_table(across),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from analysis.formats import data, html, latex, markdown
 from analysis.formats.html import Draw
-from analysis.many_studies.compare import Across
+from analysis.many_studies.compare import ManyStudies
 from analysis.one_study.analyse import Analysis
 from analysis.report import many_sections
 from analysis.report.blocks import Picture, Section, Table
@@ -31,7 +31,7 @@ def files(analysis: Analysis, pictures: Sequence[Picture], draw: Draw) -> dict[s
 
 
 def across_files(
-    across: Across, analyses: Sequence[Analysis], pictures: Sequence[Picture], draw: Draw
+    across: ManyStudies, analyses: Sequence[Analysis], pictures: Sequence[Picture], draw: Draw
 ) -> dict[str, str]:
     """Return the text of every file of a report about several studies; see `files`."""
     parts = many_sections.across_sections(across, analyses, pictures)

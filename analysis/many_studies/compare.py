@@ -44,10 +44,10 @@ RESAMPLES = 10_000
 BOOTSTRAP = "bootstrap"
 
 __all__ = [
-    "Across",
     "Contrast",
     "Interval",
     "LeftOut",
+    "ManyStudies",
     "Ranking",
     "Standing",
     "StreamScores",
@@ -100,7 +100,7 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Across:
+class ManyStudies:
     """The complete content of a report about several streams."""
 
     unit: str  # of pairing; "unit" if the streams have different units
@@ -166,7 +166,7 @@ def compare_streams(
     streams: Sequence[StreamScores],
     resamples: int = RESAMPLES,
     seed: int = paired.RESAMPLING_SEED,
-) -> Across:
+) -> ManyStudies:
     """Compare the methods that all streams have in common, over all streams.
 
     Args:
@@ -193,7 +193,7 @@ def compare_streams(
     rivals = [m for m in methods if m != reference] if enough and reference else []
     standings = tuple(Standing(m, bootstrap.iqm(m)) for m in methods) if enough else ()
     contrasts = tuple(_contrast(bootstrap, m, reference or "") for m in rivals)
-    return Across(
+    return ManyStudies(
         unit=unit,
         streams=tuple(s.source.stream for s in strata),
         seeds=tuple(s.seeds for s in strata),
@@ -206,7 +206,7 @@ def compare_streams(
         no_ranking=no_ranking,
         confidence=1 - alpha,
         resamples=resamples,
-        notes=tuple(notes.write(bootstrap, methods, contrasts, no_reference, seed)),
+        notes=tuple(notes.notes_of(bootstrap, methods, contrasts, no_reference, seed)),
     )
 
 

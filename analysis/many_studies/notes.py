@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis import wording
+from analysis import numbers
 from analysis.many_studies.bootstrap import Bootstrap
 from analysis.many_studies.strata import Stratum
 from analysis.statistics import estimates
@@ -19,7 +19,7 @@ FEW_SEEDS = 20  # with fewer seeds, percentile intervals are visibly too narrow
 WILSON = "Wilson"
 
 
-def write(
+def notes_of(
     bootstrap: Bootstrap,
     methods: tuple[str, ...],
     contrasts: Sequence[Contrast],
@@ -45,7 +45,7 @@ def _not_compared(bootstrap: Bootstrap, methods: tuple[str, ...]) -> str:
     if not methods:
         return "No method has complete scores on every stream, so nothing is compared."
     if not bootstrap.strata:
-        units = wording.plural(bootstrap.unit)
+        units = numbers.plural(bootstrap.unit)
         return f"No stream has {units} that all methods share, so nothing is compared."
     if len(bootstrap.strata) < FEWEST_STREAMS:
         only = bootstrap.strata[0].source.stream
@@ -54,9 +54,9 @@ def _not_compared(bootstrap: Bootstrap, methods: tuple[str, ...]) -> str:
 
 
 def _scope(bootstrap: Bootstrap, seed: int) -> str:
-    units = wording.plural(bootstrap.unit)
-    level = wording.percent(bootstrap.confidence)
-    streams = wording.count(len(bootstrap.strata), "stream")
+    units = numbers.plural(bootstrap.unit)
+    level = numbers.percent(bootstrap.confidence)
+    streams = numbers.count(len(bootstrap.strata), "stream")
     if not bootstrap.has_intervals:
         fewest = estimates.FEWEST_FOR_INTERVAL
         short = [s.source.stream for s in bootstrap.strata if len(s.seeds) < fewest]
@@ -70,7 +70,7 @@ def _scope(bootstrap: Bootstrap, seed: int) -> str:
 
 
 def _seeds(bootstrap: Bootstrap) -> list[str]:
-    sizes, units = [len(s.seeds) for s in bootstrap.strata], wording.plural(bootstrap.unit)
+    sizes, units = [len(s.seeds) for s in bootstrap.strata], numbers.plural(bootstrap.unit)
     notes = [_unshared_seeds(s) for s in bootstrap.strata]
     if len(set(sizes)) > 1:
         notes.append(
@@ -93,7 +93,7 @@ def _unshared_seeds(stratum: Stratum) -> str:
     if not unused:
         return ""
     return (
-        f"{wording.begin(wording.plural(stratum.source.unit))} {wording.seed_list(unused)} of "
+        f"{numbers.begin(numbers.plural(stratum.source.unit))} {numbers.seed_list(unused)} of "
         f"{stratum.source.stream} are not shared by all methods and do not count."
     )
 
@@ -123,7 +123,7 @@ def _missing_intervals(
     if constant:
         notes.append(
             f"{', '.join(constant)}: the scores of each stream do not vary over "
-            f"{wording.plural(bootstrap.unit)}, so the interquartile mean has no interval."
+            f"{numbers.plural(bootstrap.unit)}, so the interquartile mean has no interval."
         )
     if identical:
         notes.append(

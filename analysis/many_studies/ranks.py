@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis import wording
+from analysis import numbers
 from analysis.statistics.estimates import Array
 
 FEWEST_STREAMS_FOR_RANKS = 5
@@ -90,12 +90,12 @@ def _ranking(methods: Sequence[str], ranks: Array, alpha: float) -> Ranking:
 
 
 def _summary(p: float, alpha: float, distance: float, streams: int) -> str:
-    test = f"Friedman's test over {streams} streams (Iman-Davenport, {wording.p_clause(p)})"
+    test = f"Friedman's test over {streams} streams (Iman-Davenport, {numbers.p_clause(p)})"
     if p > alpha:
         return f"{test} finds no difference between the methods, so their ranks show none."
     return (
         f"{test} finds differences between the methods; two are told apart where their average "
-        f"ranks differ by {wording.number(distance, 2)} or more (Nemenyi at {alpha:g})."
+        f"ranks differ by {numbers.number(distance, 2)} or more (Nemenyi at {alpha:g})."
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import wording
+from analysis import numbers
 from analysis.statistics import estimates
 from analysis.statistics.estimates import Array
 
@@ -136,8 +136,8 @@ def _absence_reason(method: str, streams: Sequence[StreamScores]) -> str:
     missing = [stream.stream for stream in streams if not stream.scores.get(method)]
     reasons = [f"{method} has no complete scores on {', '.join(missing)}."] if missing else []
     reasons += [
-        f"{method} failed on {s.stream} ({wording.plural(s.unit)} "
-        f"{wording.seed_list(s.failed[method])}); run them again, or declare "
+        f"{method} failed on {s.stream} ({numbers.plural(s.unit)} "
+        f"{numbers.seed_list(s.failed[method])}); run them again, or declare "
         'failed = "worst" in that study.'
         for s in streams
         if method in s.failed

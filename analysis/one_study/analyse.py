@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from analysis.metrics import Metric, ReadoutMetric, find_metric
-from analysis.one_study import bounds, notes, pairing, published, searches, trajectories
+from analysis.one_study import bounds, notes, pairing, published, sweeps, trajectories
 from analysis.one_study.published import PublishedRow
-from analysis.one_study.searches import SweepHistory, TuningRow
+from analysis.one_study.sweeps import SweepHistory, TuningRow
 from analysis.one_study.trajectories import Diagnostic, MapPanel, Trajectory
 from analysis.one_study.verdicts import FEWEST_FOR_VERDICT, Comparison, Rules, compare_family
 from analysis.records import MethodRecord, StudyRecord, TuningRecord
@@ -167,12 +167,12 @@ def analyse(record: StudyRecord) -> Analysis:
         methods=rows,
         comparisons=comparisons,
         tuning=tuple(
-            searches.tuning_row(m, row.mean if _tuned_as_confirmed(record) else None, rules.sign)
+            sweeps.tuning_row(m, row.mean if _tuned_as_confirmed(record) else None, rules.sign)
             for m, row in zip(record.methods, rows, strict=True)
         ),
         secondary=_secondary(record, comparisons),
         failures=tuple(_failures(record)),
-        notes=tuple(notes.write(record, comparisons, rules)),
+        notes=tuple(notes.notes_of(record, comparisons, rules)),
         trajectories=_without_none(
             trajectories.trajectory(m, rules.confidence) for m in record.methods
         ),
@@ -181,7 +181,7 @@ def analyse(record: StudyRecord) -> Analysis:
         ),
         maps=tuple(panel for m in record.methods for panel in trajectories.map_panels(m)),
         memory=_memory(rows, rules),
-        searches=_without_none(searches.sweep_history(m, rules.sign) for m in record.methods),
+        searches=_without_none(sweeps.sweep_history(m, rules.sign) for m in record.methods),
         fronts=_fronts(record),
         published=published.compare(record),
     )

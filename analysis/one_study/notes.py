@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Sequence
 
-from analysis import wording
-from analysis.one_study import pairing, searches
+from analysis import numbers
+from analysis.one_study import pairing, sweeps
 from analysis.one_study.verdicts import FEWEST_FOR_TEST, FEWEST_FOR_VERDICT, Comparison, Rules
 from analysis.records import StudyRecord
 from analysis.statistics import paired
@@ -14,7 +14,7 @@ from analysis.statistics import paired
 UNEQUAL_BUDGET = 0.1  # relative difference; beyond, budgets are called unequal
 
 
-def write(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
+def notes_of(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
     """Return the notes of a study, the most important first."""
     return [
         *_changes(record),
@@ -55,7 +55,7 @@ def _unfinished(record: StudyRecord) -> list[str]:
         found.append(f"Unfinished sweeps: {counts}. The confirmed configurations may change.")
     if record.damaged:
         found.append(
-            f"{wording.count(len(record.damaged), 'ledger entry')} cannot be read and "
+            f"{numbers.count(len(record.damaged), 'ledger entry')} cannot be read and "
             f"{'is' if len(record.damaged) == 1 else 'are'} left out ({'; '.join(record.damaged)})."
             " `run` repairs the ledger."
         )
@@ -67,7 +67,7 @@ def _no_space(record: StudyRecord) -> list[str]:
     fixed = [
         m.method
         for m in record.methods
-        if m.tuning.history and not searches.has_search_space(m.tuning)
+        if m.tuning.history and not sweeps.has_search_space(m.tuning)
     ]
     if not fixed:
         return []
@@ -80,7 +80,7 @@ def _nothing_to_compare(record: StudyRecord) -> list[str]:
     found = []
     names = [m.method for m in record.methods]
     if not any(m.attempted_seeds for m in record.methods):
-        fresh = f"fresh {wording.plural(record.unit)}"
+        fresh = f"fresh {numbers.plural(record.unit)}"
         found.append(f"There are {pairing.NO_SCORES}: nothing is compared before {fresh} have run.")
     if record.reference not in names:
         near = difflib.get_close_matches(record.reference, names, n=1)
@@ -98,10 +98,10 @@ def _units(record: StudyRecord) -> list[str]:
     """Return a note on pairing by units other than seeds, and on units met in tuning."""
     if not record.unit_seeds:
         return []
-    units = wording.plural(record.unit)
+    units = numbers.plural(record.unit)
     counts = [len(seeds) for seeds in record.unit_seeds.values()]
     few, many = min(counts), max(counts)
-    size = f"{few} to {many} seeds" if few < many else wording.count(few, "seed")
+    size = f"{few} to {many} seeds" if few < many else numbers.count(few, "seed")
     paired_units = (
         f"Each {record.unit} is the mean of {size}; the tests pair {units} and not seeds, so n is "
         f"the number of {units}."
@@ -120,17 +120,17 @@ def _floors(comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
 
 
 def _floor(n: int, rules: Rules) -> str:
-    family = wording.count(rules.comparisons, "comparison")
+    family = numbers.count(rules.family_size, "comparison")
     advice = f"Run {rules.fewest_seeds} or more {rules.units} for {family}."
     if n < 3:
-        amount = wording.count(n, rules.unit)
+        amount = numbers.count(n, rules.unit)
         return f"With {amount} there is neither interval nor test: the scores are listed. {advice}"
     if n < FEWEST_FOR_TEST:
         return f"With {n} {rules.units} there is an interval and no test. {advice}"
     floor = paired.exact_floor(n)
     fewer = int(rules.alpha / floor)
     if n >= FEWEST_FOR_VERDICT and fewer:
-        advice += f" {n} are enough for {wording.count(fewer, 'comparison')} fixed beforehand."
+        advice += f" {n} are enough for {numbers.count(fewer, 'comparison')} fixed beforehand."
     return (
         f"The exact paired test cannot go below p = {floor:.4g} with {n} {rules.units}, before "
         f"Holm over {family}; the t test assumes normal differences, so a verdict is at most "
@@ -143,12 +143,12 @@ def _smallest_differences(comparisons: Sequence[Comparison], rules: Rules) -> li
     if not known:
         return []
     (low, first), (high, last) = min(known), max(known)
-    size = wording.number(low) if low == high else wording.interval(low, high)
+    size = numbers.number(low) if low == high else numbers.interval(low, high)
     few, many = sorted((first, last))
     counted = f"{few}" if few == many else f"{few} to {many}"
     return [
         f"Power: with {counted} {rules.units} the smallest true difference seen 80 % of the time "
-        f"is {size} (at {rules.alpha:g}/{rules.comparisons}, given the observed spread)."
+        f"is {size} (at {rules.alpha:g}/{rules.family_size}, given the observed spread)."
     ]
 
 
@@ -158,9 +158,9 @@ def _kept_seeds(record: StudyRecord) -> list[str]:
     if not kept:
         return []
     return [
-        f"The study file now asks for {wording.count(len(asked), 'confirmation seed')}, and this "
+        f"The study file now asks for {numbers.count(len(asked), 'confirmation seed')}, and this "
         f"report covers {len({*kept, *asked})}. Seeds planned before the first confirmation stay "
-        f"({wording.seed_list(kept)}): leaving seeds out after looking would bias the verdicts. "
+        f"({numbers.seed_list(kept)}): leaving seeds out after looking would bias the verdicts. "
         "To run the missing ones, ask for these seeds again; for fewer seeds, give the study "
         "another name (--set study.name=...)."
     ]
@@ -175,8 +175,8 @@ def _added_seeds(record: StudyRecord) -> list[str]:
     if not added or not planned:
         return []
     return [
-        f"{wording.begin(pairing.seeds_noun(record))} were added after looking "
-        f"({wording.seed_list(added)}{counts}): p-values are too small then; studies that "
+        f"{numbers.begin(pairing.seeds_noun(record))} were added after looking "
+        f"({numbers.seed_list(added)}{counts}): p-values are too small then; studies that "
         "look repeatedly reject a true null hypothesis in 16 to 23 % of cases."
     ]
 
@@ -186,7 +186,7 @@ def _reused_seeds(record: StudyRecord) -> list[str]:
     if not both:
         return []
     return [
-        f"{wording.begin(pairing.seeds_noun(record))} {wording.seed_list(both)} served tuning and "
+        f"{numbers.begin(pairing.seeds_noun(record))} {numbers.seed_list(both)} served tuning and "
         "confirmation; nothing is judged on them. Give the study fresh confirmation "
         f"{pairing.seeds_noun(record)}."
     ]
@@ -196,9 +196,9 @@ def _failed_seeds(record: StudyRecord) -> list[str]:
     failed = sum(len(m.failed_seeds) for m in record.methods)
     if not failed:
         return []
-    lost = f"{wording.count(failed, record.unit)} failed in the confirmation"
+    lost = f"{numbers.count(failed, record.unit)} failed in the confirmation"
     if record.failed_rule == "worst":
-        value = wording.number(pairing.worst_score(record))
+        value = numbers.number(pairing.worst_score(record))
         return [f'{lost}; each counts as {value} (failed = "worst").']
     return [f'{lost}; the methods concerned have no mean and no verdict (failed = "error").']
 
@@ -240,6 +240,6 @@ def _scope(record: StudyRecord, comparisons: Sequence[Comparison]) -> list[str]:
     if not comparisons:
         return []
     return [
-        f"Verdicts are about {record.stream} over {wording.plural(record.unit)}; one stream "
+        f"Verdicts are about {record.stream} over {numbers.plural(record.unit)}; one stream "
         "supports no ranking of methods across streams."
     ]

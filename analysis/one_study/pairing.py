@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from analysis import wording
+from analysis import numbers
 from analysis.metrics import find_metric, unknown_name
 from analysis.records import MethodRecord, StudyRecord
 
@@ -58,7 +58,7 @@ def seeds_noun(study: StudyRecord) -> str:
     """Return the noun for the seeds that tuning and confirmation must not share: `seeds`, or
     `seeds of speakers`.
     """
-    units = wording.plural(study.unit)
+    units = numbers.plural(study.unit)
     return f"seeds of {units}" if study.unit_seeds else units
 
 
@@ -85,10 +85,10 @@ def _refusal(study: StudyRecord, method: MethodRecord, reference: MethodRecord) 
         return f"{bound} is an offline bound, of which {study.metric} says nothing"
     if study.phase != "confirm":
         return f"the scores are from phase `{study.phase}`; only phase `confirm` is judged"
-    units = wording.plural(study.unit)
+    units = numbers.plural(study.unit)
     tuned_on = study.tuned_on & (method.attempted_seeds | reference.attempted_seeds)
     if tuned_on:
-        shared = wording.seed_list(tuned_on)
+        shared = numbers.seed_list(tuned_on)
         return f"{seeds_noun(study)} used for tuning and for confirmation: {shared}"
     expected = set(study.planned_seeds) | (method.attempted_seeds & reference.attempted_seeds)
     reasons = [_failed_clause(study, m) for m in both]
@@ -102,7 +102,7 @@ def _failed_clause(study: StudyRecord, method: MethodRecord) -> str:
         return ""
     causes = ", ".join(sorted(set(failed.values())))
     return (
-        f"failed {wording.plural(study.unit)} of {method.method}: {wording.seed_list(failed)} "
+        f"failed {numbers.plural(study.unit)} of {method.method}: {numbers.seed_list(failed)} "
         f'({causes}); run them again, or declare failed = "worst"'
     )
 
@@ -113,4 +113,4 @@ def _missing_clause(method: MethodRecord, expected: set[int], units: str) -> str
         return f"{method.method}: {method.unconfirmed}"
     if not missing:
         return ""
-    return f"planned {units} that have not run for {method.method}: {wording.seed_list(missing)}"
+    return f"planned {units} that have not run for {method.method}: {numbers.seed_list(missing)}"

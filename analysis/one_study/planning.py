@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import wording
+from analysis import numbers
 from analysis.one_study.analyse import Analysis
 from analysis.one_study.verdicts import FEWEST_FOR_VERDICT
 from analysis.statistics import estimates, paired, power
@@ -148,7 +148,7 @@ def plans(analysis: Analysis, seen_differences: Mapping[str, Sequence[float]]) -
     return {
         c.method: plan_seeds(
             len(record.planned_seeds),
-            rules.comparisons,
+            rules.family_size,
             seen_differences.get(c.method, ()),
             margins(rules.margin),
             alpha=rules.alpha,
@@ -182,10 +182,10 @@ def measure_spread(
         )
     sd = float(np.std(d, ddof=1))
     spread = Spread(len(d), sd, estimates.sd_upper_limit(sd, len(d)))
-    left_out = f"; {wording.count(failed, f'failed {unit}')} left out" if failed else ""
+    left_out = f"; {numbers.count(failed, f'failed {unit}')} left out" if failed else ""
     return spread, (
         f"Spread of the paired differences: sd {_size(spread.sd)} from "
-        f"{wording.count(len(d), unit)}, upper 80 % limit {_size(spread.sd_upper)}{left_out}."
+        f"{numbers.count(len(d), unit)}, upper 80 % limit {_size(spread.sd_upper)}{left_out}."
     )
 
 
@@ -198,7 +198,7 @@ class _Rule:
 
     @property
     def units(self) -> str:
-        return wording.plural(self.unit)
+        return numbers.plural(self.unit)
 
     @property
     def level(self) -> float:
@@ -206,7 +206,7 @@ class _Rule:
 
     @property
     def family(self) -> str:
-        return wording.count(self.comparisons, "comparison")
+        return numbers.count(self.comparisons, "comparison")
 
     def allows_verdict(self, n: int) -> bool:
         reachable = paired.attainable(n, self.comparisons, self.alpha)
@@ -245,12 +245,12 @@ def _seeds(size: float, rule: _Rule) -> int | None:
 def _planned_sentences(planned: int, table: Sequence[Detectable], rule: _Rule) -> list[str]:
     """Return sentences on the difference that the planned seeds can show."""
     if planned < 2:
-        return [f"{wording.count(planned, rule.unit)}: differences are listed, nothing is tested."]
+        return [f"{numbers.count(planned, rule.unit)}: differences are listed, nothing is tested."]
     row = next(row for row in table if row.planned)
     sentences = [
         f"With {planned} {rule.units} and {rule.family} (at {rule.alpha:g}/"
         f"{rule.comparisons}), a true difference of {_difference(row)} is seen with "
-        f"{wording.percent(TARGET_POWER)} power."
+        f"{numbers.percent(TARGET_POWER)} power."
     ]
     if not row.attainable:
         sentences.append(
@@ -281,7 +281,7 @@ def _needed_sentences(
     """Return sentences on the number of seeds that the true differences need."""
     if spread is None:
         counts = ", ".join(f"{_count(row.seeds)} for {row.size:g} sd" for row in needed)
-        sentences = [f"{wording.begin(rule.units)} needed for {rule.family}: {counts}."]
+        sentences = [f"{numbers.begin(rule.units)} needed for {rule.family}: {counts}."]
         if true_differences:
             sentences.append(
                 f"The number of {rule.units} that a difference in metric units needs depends on "

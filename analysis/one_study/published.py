@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis import wording
+from analysis import numbers
 from analysis.metrics import METRICS, ReadoutMetric
 from analysis.records import MethodRecord, PublishedRecord, StudyRecord
 from analysis.statistics import estimates
@@ -112,9 +112,9 @@ def _verdict(
     if method.offline and METRICS[result.metric.metric].transfer:
         return NOT_COMPARABLE, "an offline bound has no such metric"
     if method.failed_seeds:
-        return NOT_COMPARABLE, f"{wording.count(len(method.failed_seeds), unit)} failed"
+        return NOT_COMPARABLE, f"{numbers.count(len(method.failed_seeds), unit)} failed"
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return NOT_COMPARABLE, "no interval was measured for this metric"
-    reason = f"the widened interval is {wording.interval(low, high)}"
+    reason = f"the widened interval is {numbers.interval(low, high)}"
     distance = max(low - result.mean, result.mean - high)  # negative inside the interval
     return (NOT_REPRODUCED if distance >= estimates.SMALLEST_DIFFERENCE else REPRODUCED), reason

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis import wording
+from analysis import numbers
 from analysis.one_study.pairing import Pairs
 from analysis.statistics import estimates, paired, power
 
@@ -36,7 +36,7 @@ class Rules:
     higher_is_better: bool
     margin: float
     alpha: float
-    comparisons: int
+    family_size: int
     unit: str = "seed"  # of pairing
 
     @property
@@ -52,16 +52,16 @@ class Rules:
     @property
     def units(self) -> str:
         """The unit of pairing in the plural."""
-        return wording.plural(self.unit)
+        return numbers.plural(self.unit)
 
     @property
     def fewest_seeds(self) -> int:
         """The fewest seeds that allow a verdict stronger than a suggestion."""
-        return max(paired.seeds_for_exact_test(self.comparisons, self.alpha), FEWEST_FOR_VERDICT)
+        return max(paired.seeds_for_exact_test(self.family_size, self.alpha), FEWEST_FOR_VERDICT)
 
     def capped(self, n: int) -> bool:
         """Return whether n seeds allow only a suggestion: the exact test cannot reach alpha."""
-        reachable = paired.attainable(n, self.comparisons, self.alpha)
+        reachable = paired.attainable(n, self.family_size, self.alpha)
         return n < FEWEST_FOR_VERDICT or not reachable
 
 
@@ -132,7 +132,7 @@ def compare_family(pairs: Sequence[Pairs], rules: Rules) -> tuple[Comparison, ..
             alpha and identical differences leave the t test undefined.
     """
     untested = [_compare(pair, rules) for pair in pairs]
-    absent: list[float | None] = [None] * max(0, rules.comparisons - len(untested))
+    absent: list[float | None] = [None] * max(0, rules.family_size - len(untested))
     exact = paired.holm([c.p_exact for c in untested] + absent)
     normal = paired.holm([c.p_t for c in untested] + absent)
     adjusted = zip(untested, exact, normal, strict=False)
@@ -186,7 +186,7 @@ def _with_tests(comparison: Comparison, d: estimates.Array, rules: Rules) -> Com
 def _with_effect_sizes(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
     """Return the comparison with the effect size and the power of its number of seeds."""
     n, mean, sd = len(d), float(np.mean(d)), float(np.std(d, ddof=1))
-    level = rules.alpha / rules.comparisons
+    level = rules.alpha / rules.family_size
     effect = estimates.hedges_g(d, rules.confidence)
     seeds_needed = power.seeds_for_difference(mean, sd, n, level)
     return replace(
@@ -212,7 +212,7 @@ def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
     if c.refusal:
         return NO_VERDICT, c.refusal
     if c.n < estimates.FEWEST_FOR_INTERVAL:
-        return NO_VERDICT, f"{wording.count(c.n, rules.unit)}: listed, not tested"
+        return NO_VERDICT, f"{numbers.count(c.n, rules.unit)}: listed, not tested"
     if c.identical and not c.difference:
         return IDENTICAL, f"every {rules.unit} scores the same, so there is nothing to test"
     if c.n < FEWEST_FOR_TEST and not c.identical:
@@ -229,7 +229,7 @@ def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
     if c.identical:
         return INCONCLUSIVE, f"{_no_spread_clause(c, rules)}; {_exact_test_clause(rules)}"
     if _is_equivalent(c, rules):
-        level = wording.percent(1 - 2 * rules.alpha)
+        level = numbers.percent(1 - 2 * rules.alpha)
         return EQUIVALENT, f"the {level} interval lies inside the practical margin"
     return INCONCLUSIVE, _inconclusive_reason(c, rules)
 
@@ -244,7 +244,7 @@ def _directional_verdict(
     if rules.capped(c.n):
         return SUGGESTIVE + direction, _capped_reason(c, rules)
     nearest, farthest = distances
-    p = f"Holm-adjusted exact {wording.p_clause(_required(c.p_holm))}"
+    p = f"Holm-adjusted exact {numbers.p_clause(_required(c.p_holm))}"
     if c.identical:
         p = f"{_no_spread_clause(c, rules)}; {p}"
     if rules.margin > 0 and nearest - rules.margin >= estimates.SMALLEST_DIFFERENCE:
@@ -269,12 +269,12 @@ def _tests_disagree(c: Comparison, rules: Rules) -> bool:
 
 
 def _capped_reason(c: Comparison, rules: Rules) -> str:
-    p = wording.p_clause(_required(c.p_t_holm))
+    p = numbers.p_clause(_required(c.p_t_holm))
     return f"t test (assumes normal differences), Holm-adjusted {p}; {_exact_test_clause(rules)}"
 
 
 def _exact_test_clause(rules: Rules) -> str:
-    family = wording.count(rules.comparisons, "comparison")
+    family = numbers.count(rules.family_size, "comparison")
     return f"the exact test needs {rules.fewest_seeds} {rules.units} for {family}"
 
 
@@ -298,7 +298,7 @@ def _prospect(c: Comparison, rules: Rules) -> str:
         needed = needed if c.seeds_needed > c.n else ""
     if c.n < FEWEST_FOR_TEST:
         return needed
-    return f"; a true difference of {wording.number(c.mde)} would be seen with 80 % power{needed}"
+    return f"; a true difference of {numbers.number(c.mde)} would be seen with 80 % power{needed}"
 
 
 def _required(value: float | None) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from analysis import wording
+from analysis import numbers
 from analysis.report.columns import Column
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Table:
     def texts(self) -> tuple[tuple[str, ...], ...]:
         """The formatted cells of pages, with a dash for a missing value."""
         return tuple(
-            tuple(wording.MISSING if cell is None else cell for cell in row) for row in self.cells
+            tuple(numbers.MISSING if cell is None else cell for cell in row) for row in self.cells
         )
 
     @property

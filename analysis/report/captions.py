@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from analysis import wording
+from analysis import numbers
 from analysis.metrics import METRICS, ReadoutMetric
 from analysis.one_study.analyse import END_OF_STREAM, Analysis
 
@@ -27,7 +27,7 @@ def definitions(metrics: Iterable[ReadoutMetric]) -> list[str]:
 
 def units(analysis: Analysis) -> str:
     """Return the unit of pairing in the plural."""
-    return wording.plural(analysis.record.unit)
+    return numbers.plural(analysis.record.unit)
 
 
 def spread(analysis: Analysis) -> str:
@@ -94,5 +94,5 @@ def protocol(analysis: Analysis) -> str:
     """Return a sentence on the choice of configurations, for every table of results."""
     if not analysis.was_tuned:
         seeds = analysis.record.tune_seeds
-        return CHOSEN_BEFORE.format(wording.seed_list(seeds)) if seeds else NOT_TUNED
+        return CHOSEN_BEFORE.format(numbers.seed_list(seeds)) if seeds else NOT_TUNED
     return f"Tuning protocol: {analysis.record.protocol}."

@@ -10,7 +10,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from analysis import wording
+from analysis import numbers
 
 Row = TypeVar("Row")
 
@@ -20,7 +20,7 @@ class Column(Generic[Row]):
     """One column of a table: the values under `key` in CSV and JSON, and the formatted values under
     `heading` on pages.
 
-    >>> share = Column("share", "share of the box", format=wording.percent, is_number=True)
+    >>> share = Column("share", "share of the box", format=numbers.percent, is_number=True)
     >>> row = Column("n").value_of  # the row's attribute `n`
 
     Args:
@@ -30,7 +30,7 @@ class Column(Generic[Row]):
             a missing value: an empty cell, null, or a dash.
         format: function from a value other than None to the text on a page; may return None for a
             missing value.
-        is_number: whether the values are numbers, aligned right on pages.
+        is_number: whether the values are number_column, aligned right on pages.
     """
 
     key: str = ""
@@ -49,13 +49,13 @@ class Column(Generic[Row]):
         return None if value is None else self.format(value)
 
 
-def numbers(
+def number_column(
     key: str = "",
     heading: str = "",
     value: Callable[[Any], Any] | None = None,
-    format: Callable[[Any], str | None] = wording.number,
+    format: Callable[[Any], str | None] = numbers.number,
 ) -> Column[Any]:
-    """Return a column of numbers, by default with four decimals."""
+    """Return a column of number_column, by default with four decimals."""
     return Column(key, heading, value, format, is_number=True)
 
 
@@ -67,7 +67,7 @@ def merged(
     >>> [column.key for column in merged("mean ± sd", plus_minus, "mean", "sd")]
     ['mean', 'sd', '']
     """
-    return (*map(Column, keys), numbers("", heading, attrgetter(*keys), format))
+    return (*map(Column, keys), number_column("", heading, attrgetter(*keys), format))
 
 
 def item_of(name: str, key: Any) -> Callable[[Any], Any]:
@@ -84,7 +84,7 @@ def item_of(name: str, key: Any) -> Callable[[Any], Any]:
 
 def interval(ends: tuple[float | None, float | None], decimals: int = 4) -> str | None:
     """Return `low to high` of a pair; None for a missing end."""
-    return None if None in ends else wording.interval(*ends, decimals)
+    return None if None in ends else numbers.interval(*ends, decimals)
 
 
 def plus_minus(pair: tuple[float | None, float | None]) -> str | None:
@@ -92,7 +92,7 @@ def plus_minus(pair: tuple[float | None, float | None]) -> str | None:
     mean, sd = pair
     if mean is None:
         return None
-    return wording.number(mean) + ("" if sd is None else f" ± {wording.number(sd)}")
+    return numbers.number(mean) + ("" if sd is None else f" ± {numbers.number(sd)}")
 
 
 def as_json(value: Any) -> str:
@@ -113,5 +113,5 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int) else str(value)
 
 
-two_decimals = partial(wording.number, decimals=2)
+two_decimals = partial(numbers.number, decimals=2)
 thousands = "{:,}".format

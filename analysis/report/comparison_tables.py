@@ -6,11 +6,11 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
-from analysis import wording
+from analysis import numbers
 from analysis.one_study.analyse import Analysis, Comparison
 from analysis.report.blocks import Table
 from analysis.report.captions import protocol, units
-from analysis.report.columns import Column, interval, merged, numbers, two_decimals
+from analysis.report.columns import Column, interval, merged, number_column, two_decimals
 from analysis.statistics.estimates import Wins
 
 METHOD = Column[Comparison]("method", "method")
@@ -62,7 +62,7 @@ def evidence_table(analysis: Analysis) -> Table:
     )
 
 
-def evidence_file(analysis: Analysis) -> Table:
+def evidence_file_table(analysis: Analysis) -> Table:
     """Return the evidence for files, with columns that no page shows."""
     tests = ("method", "reference", "n", "sd", "p_floor", "p_exact", "p_t", "p_t_holm", "p_tost")
     effects = ("hedges_g", "g_low", "g_high", "rho", "mde", "seeds_needed", "test_dependent")
@@ -77,24 +77,24 @@ def evidence_file(analysis: Analysis) -> Table:
 
 def _columns(analysis: Analysis) -> tuple[tuple[int, Column[Comparison]], ...]:
     """Return the columns beside the method, each with the table of the report that shows it."""
-    level, m = wording.percent(analysis.rules.confidence), analysis.rules.comparisons
-    p, wins = wording.p_value, attrgetter("wins")
+    level, m = numbers.percent(analysis.rules.confidence), analysis.rules.family_size
+    p, wins = numbers.p_value, attrgetter("wins")
     g = attrgetter("hedges_g", "g_low", "g_high")
     return (
         (NEITHER, Column("reference", "reference")),
-        (VERDICTS, numbers("", "n", attrgetter("n"), str)),  # the last but one in files
-        (VERDICTS, numbers("difference", "difference")),
+        (VERDICTS, number_column("", "n", attrgetter("n"), str)),  # the last but one in files
+        (VERDICTS, number_column("difference", "difference")),
         *((VERDICTS, column) for column in merged(f"{level} CI", interval, "ci_low", "ci_high")),
-        (EVIDENCE, numbers("p_exact", "p exact", format=p)),
-        (VERDICTS, numbers("p_holm", f"p exact, Holm (m = {m})", format=p)),
-        (EVIDENCE, numbers("p_t", "t (assumes normal differences)", format=p)),
+        (EVIDENCE, number_column("p_exact", "p exact", format=p)),
+        (VERDICTS, number_column("p_holm", f"p exact, Holm (m = {m})", format=p)),
+        (EVIDENCE, number_column("p_t", "t (assumes normal differences)", format=p)),
         (NEITHER, Column("hedges_g")),
-        (EVIDENCE, numbers("", f"Hedges g_z ({level} CI)", g, _effect)),
+        (EVIDENCE, number_column("", f"Hedges g_z ({level} CI)", g, _effect)),
         (NEITHER, Column("p_win", value=_from_wins("share"))),
-        (VERDICTS, numbers("", f"P(win) ({level} CI)", wins, _meaningful)),
-        (EVIDENCE, numbers("", "won / tied / lost", wins, won_tied_lost)),
-        (EVIDENCE, numbers("", "rho", attrgetter("rho"), two_decimals)),
-        (EVIDENCE, numbers("", "MDE", attrgetter("mde"))),
+        (VERDICTS, number_column("", f"P(win) ({level} CI)", wins, _meaningful)),
+        (EVIDENCE, number_column("", "won / tied / lost", wins, won_tied_lost)),
+        (EVIDENCE, number_column("", "rho", attrgetter("rho"), two_decimals)),
+        (EVIDENCE, number_column("", "MDE", attrgetter("mde"))),
         (VERDICTS, Column("verdict", "verdict")),
         (NEITHER, Column("n")),
         (NEITHER, Column("reason")),
@@ -103,7 +103,7 @@ def _columns(analysis: Analysis) -> tuple[tuple[int, Column[Comparison]], ...]:
 
 def won_share(wins: Wins) -> str:
     """Return P(win) with the interval."""
-    return f"{wins.share:.2f} ({wording.interval(wins.low, wins.high, 2)})"
+    return f"{wins.share:.2f} ({numbers.interval(wins.low, wins.high, 2)})"
 
 
 def won_tied_lost(wins: Wins) -> str:
@@ -117,7 +117,7 @@ def _meaningful(wins: Wins) -> str:
 
 def _effect(effect: tuple[float | None, float, float]) -> str | None:
     g, low, high = effect
-    return None if g is None else f"{two_decimals(g)} ({wording.interval(low, high, 2)})"
+    return None if g is None else f"{two_decimals(g)} ({numbers.interval(low, high, 2)})"
 
 
 def _from_wins(name: str) -> Callable[[Comparison], Any]:
@@ -125,7 +125,7 @@ def _from_wins(name: str) -> Callable[[Comparison], Any]:
 
 
 def _differences(analysis: Analysis) -> str:
-    family = wording.count(analysis.rules.comparisons, "comparison")
+    family = numbers.count(analysis.rules.family_size, "comparison")
     return _DIFFERENCES.format(units=units(analysis), m=family) + _no_spread(analysis)
 
 

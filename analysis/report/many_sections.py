@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis import wording
-from analysis.many_studies.compare import Across, Contrast
+from analysis import numbers
+from analysis.many_studies.compare import Contrast, ManyStudies
 from analysis.one_study.analyse import Analysis
 from analysis.report import many_tables
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section
@@ -17,7 +17,7 @@ RANKING = "critical-difference"  # name of the picture for the section on ranks
 
 
 def across_sections(
-    across: Across, analyses: Sequence[Analysis], pictures: Sequence[Picture] = ()
+    across: ManyStudies, analyses: Sequence[Analysis], pictures: Sequence[Picture] = ()
 ) -> tuple[Section, ...]:
     """Return the report over streams: question, averages, each stream, ranks, notes, provenance."""
     shelf = Shelf(pictures)
@@ -49,11 +49,11 @@ def title(analyses: Sequence[Analysis]) -> str:
     return ", ".join(dict.fromkeys(analysis.record.study for analysis in analyses))
 
 
-def _question(across: Across, analyses: Sequence[Analysis]) -> Section:
-    streams = wording.count(len(across.streams), "stream")
+def _question(across: ManyStudies, analyses: Sequence[Analysis]) -> Section:
+    streams = numbers.count(len(across.streams), "stream")
     shared = [
-        f"{stream}: {wording.count(len(seeds), across.unit)} shared by all methods "
-        f"({wording.seed_list(seeds)})."
+        f"{stream}: {numbers.count(len(seeds), across.unit)} shared by all methods "
+        f"({numbers.seed_list(seeds)})."
         for stream, seeds in zip(across.streams, across.seeds, strict=True)
     ]
     metrics = list(dict.fromkeys(analysis.metric.name for analysis in analyses))
@@ -74,8 +74,8 @@ def _question(across: Across, analyses: Sequence[Analysis]) -> Section:
     )
 
 
-def _sentences(across: Across) -> list[str]:
-    level = wording.percent(across.confidence)
+def _sentences(across: ManyStudies) -> list[str]:
+    level = numbers.percent(across.confidence)
     return [_sentence(contrast, f"{level} CI ") for contrast in across.contrasts]
 
 
@@ -88,7 +88,7 @@ def _sentence(c: Contrast, label: str) -> str:
     return f"{text}."
 
 
-def _ranks(across: Across, pictures: Sequence[Picture]) -> Section:
+def _ranks(across: ManyStudies, pictures: Sequence[Picture]) -> Section:
     if across.ranking is None:
         return section("Ranks", *([Paragraph(across.no_ranking)] if across.no_ranking else []))
     table = many_tables.rank_table(across.ranking)

@@ -8,11 +8,11 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from analysis import wording
+from analysis import numbers
 from analysis.many_studies.compare import (
-    Across,
     Contrast,
     Interval,
+    ManyStudies,
     Standing,
     StreamContrast,
     streams_of,
@@ -20,7 +20,7 @@ from analysis.many_studies.compare import (
 from analysis.many_studies.ranks import Ranking
 from analysis.one_study.analyse import Analysis, Comparison, MethodRow
 from analysis.report.blocks import Table
-from analysis.report.columns import Column, interval, numbers, plus_minus, two_decimals
+from analysis.report.columns import Column, interval, number_column, plus_minus, two_decimals
 from analysis.report.comparison_tables import comparison_table, won_share, won_tied_lost
 from analysis.statistics import estimates
 
@@ -43,14 +43,14 @@ class Wins(NamedTuple):
 
 def with_interval(estimate: Interval, decimals: int = 4, label: str = "") -> str:
     """Return an estimate with the interval, if any, in brackets after a label."""
-    value = wording.number(estimate.value, decimals)
+    value = numbers.number(estimate.value, decimals)
     ends = interval((estimate.low, estimate.high), decimals)
     return f"{value} ({label}{ends})" if ends else value
 
 
-def contrast_table(across: Across) -> Table:
+def contrast_table(across: ManyStudies) -> Table:
     """Return each method against the reference, averaged over the streams."""
-    level = wording.percent(across.confidence)
+    level = numbers.percent(across.confidence)
     return Table(
         f"Comparisons with {across.reference}, averaged over streams",
         (
@@ -71,29 +71,29 @@ def contrast_table(across: Across) -> Table:
     )
 
 
-def standing_table(across: Across) -> Table:
+def standing_table(across: ManyStudies) -> Table:
     """Return the interquartile mean of each method's normalised scores."""
-    level = wording.percent(across.confidence)
+    level = numbers.percent(across.confidence)
     return Table(
         "Normalised scores",
         (
             Column("method"),
             Column("", "method", partial(_marked_method, across)),
-            numbers("value", "IQM", attrgetter("iqm.value")),
+            number_column("value", "IQM", attrgetter("iqm.value")),
             Column("low", value=attrgetter("iqm.low")),
             Column("high", value=attrgetter("iqm.high")),
-            numbers("", f"{level} CI", attrgetter("iqm.low", "iqm.high"), interval),
+            number_column("", f"{level} CI", attrgetter("iqm.low", "iqm.high"), interval),
         ),
         across.standings,
-        f"Interquartile mean over {wording.plural(across.unit)} and streams of scores that are 0 "
+        f"Interquartile mean over {numbers.plural(across.unit)} and streams of scores that are 0 "
         f"at chance and 1 at the best possible value. {_bootstrap(across)}",
         "standings",
     )
 
 
-def verdict_table(across: Across, analyses: Sequence[Analysis]) -> Table:
+def verdict_table(across: ManyStudies, analyses: Sequence[Analysis]) -> Table:
     """Return the comparisons of each study, with the verdicts of that study's family."""
-    level, units = wording.percent(across.confidence), wording.plural(across.unit)
+    level, units = numbers.percent(across.confidence), numbers.plural(across.unit)
     ends = attrgetter("comparison.ci_low", "comparison.ci_high")
     return Table(
         "Verdicts of the single studies",
@@ -102,11 +102,11 @@ def verdict_table(across: Across, analyses: Sequence[Analysis]) -> Table:
             Column("stream", "stream"),
             Column("study"),
             *_comparison_columns(analyses),
-            numbers("", "n", attrgetter("comparison.n"), str),
-            numbers("", "mean ± sd", attrgetter("row.mean", "row.sd"), plus_minus),
-            numbers("", "difference", attrgetter("comparison.difference")),
-            numbers("", f"{level} CI", ends, interval),
-            numbers("", "p exact, Holm", attrgetter("comparison.p_holm"), wording.p_value),
+            number_column("", "n", attrgetter("comparison.n"), str),
+            number_column("", "mean ± sd", attrgetter("row.mean", "row.sd"), plus_minus),
+            number_column("", "difference", attrgetter("comparison.difference")),
+            number_column("", f"{level} CI", ends, interval),
+            number_column("", "p exact, Holm", attrgetter("comparison.p_holm"), numbers.p_value),
             Column("", "verdict", attrgetter("comparison.verdict")),
         ),
         tuple(
@@ -123,9 +123,9 @@ def verdict_table(across: Across, analyses: Sequence[Analysis]) -> Table:
     )
 
 
-def stream_table(across: Across) -> Table:
+def stream_table(across: ManyStudies) -> Table:
     """Return the wins on each stream, over the seeds that all methods share."""
-    level = wording.percent(across.confidence)
+    level = numbers.percent(across.confidence)
     wins_keys = ("wins", "ties", "losses", "share", "low", "high")
     return Table(
         "Wins on each stream",
@@ -133,18 +133,18 @@ def stream_table(across: Across) -> Table:
             Column("method", "method", attrgetter("contrast.method")),
             Column("reference", value=attrgetter("contrast.reference")),
             Column("stream", "stream", attrgetter("on_stream.stream")),
-            numbers("n", "n", attrgetter("on_stream.n"), str),
-            numbers("difference", "difference", attrgetter("on_stream.difference")),
+            number_column("n", "n", attrgetter("on_stream.n"), str),
+            number_column("difference", "difference", attrgetter("on_stream.difference")),
             *(Column(key, value=attrgetter(f"on_stream.wins.{key}")) for key in wins_keys),
-            numbers("", f"P(win) ({level} CI)", attrgetter("on_stream.wins"), won_share),
-            numbers("", "won / tied / lost", attrgetter("on_stream.wins"), won_tied_lost),
+            number_column("", f"P(win) ({level} CI)", attrgetter("on_stream.wins"), won_share),
+            number_column("", "won / tied / lost", attrgetter("on_stream.wins"), won_tied_lost),
         ),
         tuple(
             Wins(contrast, on_stream)
             for contrast in across.contrasts
             for on_stream in contrast.streams
         ),
-        f"Over the n {wording.plural(across.unit)} that all methods share on the stream, with "
+        f"Over the n {numbers.plural(across.unit)} that all methods share on the stream, with "
         "Wilson intervals.",
         "streams",
     )
@@ -157,7 +157,7 @@ def rank_table(ranking: Ranking) -> Table:
         "Average ranks",
         (
             Column("method", "method", str),
-            numbers("rank", "average rank", ranks.get, two_decimals),
+            number_column("rank", "average rank", ranks.get, two_decimals),
             Column("not_told_apart_from", "not told apart from", partial(_peers, ranking), _listed),
         ),
         ranking.methods,
@@ -166,7 +166,7 @@ def rank_table(ranking: Ranking) -> Table:
     )
 
 
-def left_out_table(across: Across) -> Table:
+def left_out_table(across: ManyStudies) -> Table:
     """Return the methods and streams left out, with the reasons."""
     return Table(
         "Left out",
@@ -198,11 +198,11 @@ def _estimate(
         Column(key, value=lambda row: getattr(get(row), "value", None)),
         Column(f"{key}_low", value=lambda row: getattr(get(row), "low", None)),
         Column(f"{key}_high", value=lambda row: getattr(get(row), "high", None)),
-        numbers("", heading, get, format),
+        number_column("", heading, get, format),
     )
 
 
-def _marked_method(across: Across, standing: Standing) -> str:
+def _marked_method(across: ManyStudies, standing: Standing) -> str:
     return standing.method + (" (reference)" if standing.method == across.reference else "")
 
 
@@ -230,6 +230,6 @@ def _peers(ranking: Ranking, method: str) -> list[str]:
     return [peer for peer in ranking.methods if peer in group_members and peer != method]
 
 
-def _bootstrap(across: Across) -> str:
-    units = wording.plural(across.unit)
+def _bootstrap(across: ManyStudies) -> str:
+    units = numbers.plural(across.unit)
     return f"Intervals: {across.resamples:,} resamples of the {units}, paired (see the notes)."

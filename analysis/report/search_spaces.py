@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from analysis import wording
+from analysis import numbers
 from analysis.one_study.analyse import Analysis
 from analysis.records import OptionRecord
 from analysis.report.blocks import Table
@@ -68,7 +68,7 @@ def _scale(option: OptionRecord) -> str:
 
 def _value(value: Any) -> str:
     if value is None:
-        return wording.MISSING
+        return numbers.MISSING
     if isinstance(value, float):
         return f"{value:.4g}"
     return json.dumps(value) if isinstance(value, list) else str(value)

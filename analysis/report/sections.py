@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis import wording
+from analysis import numbers
 from analysis.one_study.analyse import Analysis, Comparison, StudyRecord
 from analysis.report import captions, comparison_tables, search_spaces, tables, tuning_tables
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
@@ -105,12 +105,12 @@ def verdict_sentences(analysis: Analysis) -> list[str]:
 def _sentence(c: Comparison, analysis: Analysis) -> str:
     difference = ""
     if c.difference is not None:
-        level = wording.percent(analysis.rules.confidence)
+        level = numbers.percent(analysis.rules.confidence)
         interval = ""
         if c.ci_low is not None:
-            interval = f", {level} CI {wording.interval(c.ci_low, c.ci_high)}"
-        seeds = wording.count(c.n, analysis.record.unit)
-        difference = f" Difference {wording.number(c.difference)}{interval}, {seeds}."
+            interval = f", {level} CI {numbers.interval(c.ci_low, c.ci_high)}"
+        seeds = numbers.count(c.n, analysis.record.unit)
+        difference = f" Difference {numbers.number(c.difference)}{interval}, {seeds}."
     return f"{c.method} against {c.reference}: {c.verdict}.{difference} Reason: {c.reason}."
 
 
@@ -128,9 +128,9 @@ def _question(analysis: Analysis) -> Section:
         Bullets(
             (
                 f"Primary metric: {analysis.metric.name}. {analysis.metric.description} "
-                f"Chance level: {wording.number(record.chance)}.",
+                f"Chance level: {numbers.number(record.chance)}.",
                 f"Family{changed}: {', '.join(others) or 'no other method'} against "
-                f"{record.reference}; {wording.count(len(others), 'comparison')}, Holm at alpha = "
+                f"{record.reference}; {numbers.count(len(others), 'comparison')}, Holm at alpha = "
                 f"{record.alpha:g}; practical margin: {margin}.",
                 f"Phase: {record.phase}. Failed {captions.units(analysis)}: rule "
                 f"{record.failed_rule}.",
@@ -183,13 +183,13 @@ def _seeds(analysis: Analysis) -> Section:
     run = {seed for method in record.methods for seed in method.attempted_seeds}
     tuning = "tuning seeds" if record.unit_seeds else "tuning"
     lines = (
-        f"{tuning}: {wording.seed_list(record.tune_seeds)}",
-        f"confirmation, planned: {wording.seed_list(record.planned_seeds)}",
-        f"confirmation, run: {wording.seed_list(run)}",
+        f"{tuning}: {numbers.seed_list(record.tune_seeds)}",
+        f"confirmation, planned: {numbers.seed_list(record.planned_seeds)}",
+        f"confirmation, run: {numbers.seed_list(run)}",
         *_asked_seeds(record),
         *_seeds_of_units(record),
     )
-    title = wording.begin(captions.units(analysis))
+    title = numbers.begin(captions.units(analysis))
     return section(title, Bullets(lines), *with_rows(tables.seed_table(analysis)))
 
 
@@ -197,12 +197,12 @@ def _asked_seeds(record: StudyRecord) -> list[str]:
     """Return a line on the seeds of the study file, if fewer than the planned seeds."""
     if not record.kept_seeds:
         return []
-    return [f"confirmation seeds, in the study file now: {wording.seed_list(record.asked_seeds)}"]
+    return [f"confirmation seeds, in the study file now: {numbers.seed_list(record.asked_seeds)}"]
 
 
 def _seeds_of_units(record: StudyRecord) -> list[str]:
     return [
-        f"seeds of {record.unit} {unit}: {wording.seed_list(seeds)}"
+        f"seeds of {record.unit} {unit}: {numbers.seed_list(seeds)}"
         for unit, seeds in record.unit_seeds.items()
     ]
 

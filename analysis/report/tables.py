@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from operator import attrgetter
 
-from analysis import wording
+from analysis import numbers
 from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis, Failure, MethodRow
 from analysis.one_study.planning import Plan
@@ -25,7 +25,7 @@ from analysis.report.columns import (
     interval,
     item_of,
     merged,
-    numbers,
+    number_column,
     plus_minus,
     thousands,
     two_decimals,
@@ -42,8 +42,8 @@ def method_table(analysis: Analysis) -> Table:
         (
             Column("method"),
             Column("", "method", _marked_method),
-            numbers("n", "n", format=str),
-            numbers("", "failed", attrgetter("failed"), str),  # the last in files
+            number_column("n", "n", format=str),
+            number_column("", "failed", attrgetter("failed"), str),  # the last in files
             *merged(f"{analysis.metric.name} (mean ± sd)", plus_minus, "mean", "sd"),
             *merged(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
             *map(Column, ("configuration", "footprint", "learner", "failed")),
@@ -67,8 +67,11 @@ def per_task_table(analysis: Analysis) -> Table:
         "Final accuracy on each task",
         (
             Column("method", "method"),
-            numbers("n", "n", format=str),
-            *(numbers("", f"task {j + 1}", partial(_on_task, j), plus_minus) for j in range(tasks)),
+            number_column("n", "n", format=str),
+            *(
+                number_column("", f"task {j + 1}", partial(_on_task, j), plus_minus)
+                for j in range(tasks)
+            ),
         ),
         analysis.trajectories,
         f"Accuracy on each task after the last one has been learnt. {spread(analysis)}{missing}",
@@ -86,9 +89,9 @@ def memory_table(analysis: Analysis) -> Table:
         "Memory and accuracy",
         (
             Column("method", "method"),
-            numbers("memory", "memory (bytes)", item_of("footprint", "memory"), thousands),
-            numbers("samples", "memory (samples)", attrgetter("memory_samples"), _samples),
-            numbers("mean", analysis.metric.name),
+            number_column("memory", "memory (bytes)", item_of("footprint", "memory"), thousands),
+            number_column("samples", "memory (samples)", attrgetter("memory_samples"), _samples),
+            number_column("mean", analysis.metric.name),
             *merged(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
             Column("on_front", "front", lambda row: front.get(row.method), _front_word),
         ),
@@ -110,11 +113,11 @@ def secondary_table(analysis: Analysis) -> Table:
         (
             Column("method", "method"),
             Column("metric", "metric", lambda row: str(row.metric)),
-            numbers("n", "n", format=str),
+            number_column("n", "n", format=str),
             *merged("mean ± sd", plus_minus, "mean", "sd"),
-            numbers("difference", "difference"),
+            number_column("difference", "difference"),
             Column("p_exact"),
-            numbers("q", "q", format=partial(wording.p_value, name="q")),
+            number_column("q", "q", format=partial(numbers.p_value, name="q")),
         ),
         tuple(row for row in analysis.secondary if row.n),
         f"Exploratory. {spread(analysis)} q: sign-flip p against the reference (from 14 "
@@ -134,8 +137,10 @@ def diagnostic_table(analysis: Analysis) -> Table:
             Column("method", "method"),
             Column("title", "diagnostic"),
             Column("", "of", lambda row: row.label or None),
-            numbers("n", "n", format=str),
-            numbers("", "mean ± sd", lambda row: (row.band.mean[-1], row.band.sd[-1]), plus_minus),
+            number_column("n", "n", format=str),
+            number_column(
+                "", "mean ± sd", lambda row: (row.band.mean[-1], row.band.sd[-1]), plus_minus
+            ),
             Column("", "unit", lambda row: row.unit or None),
         ),
         tuple(row for row in analysis.diagnostics if row.band.mean),
@@ -151,8 +156,8 @@ def footprint_table(analysis: Analysis) -> Table:
         "Footprint",
         (
             Column("method", "method"),
-            *(numbers(kind, kind, item_of("footprint", kind), thousands) for kind in kinds),
-            numbers("memory_samples", "memory (samples)", format=_samples),
+            *(number_column(kind, kind, item_of("footprint", kind), thousands) for kind in kinds),
+            number_column("memory_samples", "memory (samples)", format=_samples),
         ),
         tuple(row for row in analysis.methods if row.footprint),
         f"Bytes held at the end of the stream. {_sample_size(analysis)}",
@@ -187,7 +192,7 @@ def failure_table(analysis: Analysis) -> Table:
             Column("seed"),
             Column("", analysis.record.unit, _failed_seed, is_number=only_seeds),
             Column("reason", "reason"),
-            numbers("counted_as", "counted as"),
+            number_column("counted_as", "counted as"),
         ),
         analysis.failures,
         "A failure without a score in the last column blocks the verdict.",
@@ -202,7 +207,7 @@ def seed_table(analysis: Analysis) -> Table:
         f"Raw {units(analysis)}",
         (
             Column("method", "method"),
-            *(numbers("", str(seed), item_of("scores", seed)) for seed in seeds),
+            *(number_column("", str(seed), item_of("scores", seed)) for seed in seeds),
         ),
         tuple(row for row in analysis.methods if row.scores),
         f"{analysis.metric.name} of each confirmation {analysis.record.unit}; compare down a "
@@ -221,9 +226,9 @@ def published_table(analysis: Analysis) -> Table:
             Column("metric", "metric", lambda row: str(row.metric)),
             *merged("published (mean ± sd)", _with_runs, *published),
             *map(Column, ("source", "n", "mean", "sd", "low", "high", "verdict", "reason")),
-            numbers("", "measured (mean ± sd)", attrgetter("mean", "sd", "n"), _with_runs),
+            number_column("", "measured (mean ± sd)", attrgetter("mean", "sd", "n"), _with_runs),
             Column("", "verdict", attrgetter("verdict", "reason"), _with_reason),
-            numbers("", "widened interval", attrgetter("low", "high"), interval),
+            number_column("", "widened interval", attrgetter("low", "high"), interval),
             Column("", "source", attrgetter("source")),
         ),
         analysis.published,
@@ -237,14 +242,14 @@ def published_table(analysis: Analysis) -> Table:
 
 def power_table(method: str, plan: Plan) -> Table:
     """Return the smallest difference that n seeds show, for several n."""
-    units = wording.plural(plan.unit)
+    units = numbers.plural(plan.unit)
     return Table(
-        f"{wording.begin(units)} for {method}",
+        f"{numbers.begin(units)} for {method}",
         (
             Column("", units, lambda row: f"{row.n} (planned)" if row.planned else str(row.n)),
-            numbers("size", "in sd", format=two_decimals),
-            numbers("difference", "difference"),
-            numbers("difference_upper", "at the upper limit of the spread"),
+            number_column("size", "in sd", format=two_decimals),
+            number_column("difference", "difference"),
+            number_column("difference_upper", "at the upper limit of the spread"),
             Column("attainable", "verdict possible", format=_verdict_possible),
         ),
         plan.detectable,
@@ -259,7 +264,7 @@ def _verdict_possible(attainable: bool) -> str:
 
 
 def _level(analysis: Analysis) -> str:
-    return wording.percent(analysis.rules.confidence)
+    return numbers.percent(analysis.rules.confidence)
 
 
 def _failed_seed(failure: Failure) -> int | str:

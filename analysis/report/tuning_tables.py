@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from analysis import wording
+from analysis import numbers
 from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis
 from analysis.report.blocks import Table
@@ -16,7 +16,7 @@ from analysis.report.columns import (
     as_json,
     item_of,
     merged,
-    numbers,
+    number_column,
     thousands,
     two_decimals,
 )
@@ -40,15 +40,15 @@ def tuning_table(analysis: Analysis) -> Table:
         "Tuning",
         (
             Column("method", "method"),
-            numbers("trials", "trials", format=str),
-            numbers("", "distinct", lambda row: row.configurations, str),
+            number_column("trials", "trials", format=str),
+            number_column("", "distinct", lambda row: row.configurations, str),
             *merged("failed, pruned", "{0[0]}, {0[1]}".format, "failed", "pruned"),
-            numbers("seconds", "seconds", format="{:.0f}".format),
-            numbers("samples", "samples", format=thousands),
+            number_column("seconds", "seconds", format="{:.0f}".format),
+            number_column("samples", "samples", format=thousands),
             *map(Column, ("sampler", "seeds_per_trial", "configurations")),
-            numbers("default_value", "defaults"),
-            numbers("best_value", "best"),
-            numbers("optimism", "selection optimism"),
+            number_column("default_value", "defaults"),
+            number_column("best_value", "best"),
+            number_column("optimism", "selection optimism"),
         ),
         analysis.tuning if analysis.was_tuned else (),
         f"{_sweeps(analysis)} distinct: number of different configurations. defaults (the first "
@@ -68,7 +68,11 @@ def expected_best_table(analysis: Analysis) -> Table:
         "Expected best of n random trials",
         (
             Column("method", "method"),
-            *(numbers("", f"n = {n}", item_of("expected", n - 1)) for n in BUDGETS if n <= most),
+            *(
+                number_column("", f"n = {n}", item_of("expected", n - 1))
+                for n in BUDGETS
+                if n <= most
+            ),
         ),
         searches,
         "Best objective among n random trials of a sweep, as the mean over all subsets of n "
@@ -87,12 +91,14 @@ def hypervolume_table(analysis: Analysis) -> Table:
         "Pareto fronts",
         (
             Column("method", "method"),
-            numbers("front", "on the front", lambda row: [p.number for p in row.points], _size),
-            numbers("dominated", "dominated", format=_size),
-            Column("left_out", "left out", format=wording.seed_list),
+            number_column(
+                "front", "on the front", lambda row: [p.number for p in row.points], _size
+            ),
+            number_column("dominated", "dominated", format=_size),
+            Column("left_out", "left out", format=numbers.seed_list),
             Column("reference"),
-            numbers("hypervolume", "hypervolume", format="{:.4g}".format),
-            numbers("share", "share of the box", format=wording.percent),
+            number_column("hypervolume", "hypervolume", format="{:.4g}".format),
+            number_column("share", "share of the box", format=numbers.percent),
         ),
         analysis.fronts,
         f"Objectives: {', '.join(_objectives(analysis))}. Hypervolume: the volume that the "
@@ -113,9 +119,11 @@ def pareto_table(analysis: Analysis) -> Table:
         "Trials of the sweeps with several objectives",
         (
             Column("method", "method"),
-            numbers("trial", "trial", format=str),
+            number_column("trial", "trial", format=str),
             *(
-                numbers(name, heading, item_of("values", i), partial(quantity, objective=name))
+                number_column(
+                    name, heading, item_of("values", i), partial(quantity, objective=name)
+                )
                 for i, (name, heading) in enumerate(objectives)
             ),
             Column("place", "place"),
@@ -138,7 +146,7 @@ def importance_table(analysis: Analysis) -> Table:
         (
             Column("method", "method"),
             Column("option", "option"),
-            numbers("importance", "importance", format=two_decimals),
+            number_column("importance", "importance", format=two_decimals),
             Column("default", "default", None, _value, _are_numbers(o.default for o in options)),
             Column("chosen", "chosen", None, _value, _are_numbers(o.chosen for o in options)),
         ),
@@ -159,7 +167,7 @@ def quantity(value: float, objective: str) -> str:
     """
     if float(value).is_integer() and objective not in METRICS:
         return f"{value:,.0f}"
-    return wording.number(value) if abs(value) < 1000 else f"{value:,.1f}"
+    return numbers.number(value) if abs(value) < 1000 else f"{value:,.1f}"
 
 
 def _sweeps(analysis: Analysis) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis import wording
+from analysis import numbers
 from analysis.metrics import accuracy_curve, accuracy_matrix
 from analysis.one_study.analyse import Analysis, analyse
 from study.ledger import Entry
@@ -54,9 +54,9 @@ class Writer:
             analysis: also write the summaries of the parent runs, and the report.
         """
         self.connect()  # each time: the server may be down, or runs may have been deleted
-        study = self._run("study", self.study.spec.study.name, None, "study")
+        root = self._run("study", self.study.spec.study.name, None, "study")
         parents = {
-            name: self._run(f"method/{name}", name, study, "method") for name in self.study.methods
+            name: self._run(f"method/{name}", name, root, "method") for name in self.study.methods
         }
         for entry in self.study.ledger.entries():
             if (
@@ -65,7 +65,7 @@ class Writer:
             ):
                 self._trial(entry, parents[entry.method])
         if analysis is not None:
-            self._summaries(analysis, study, parents)
+            self._summaries(analysis, root, parents)
 
     def connect(self) -> None:
         """Find or create the experiment, and find the runs of earlier writings."""
@@ -158,7 +158,7 @@ class Writer:
                     self._seed(seed_entry, seed, run, of_seed, list(curve[position]))
         params = {k: str(v) for k, v in entry.work["configuration"].items()}
         params |= {"seeds": ", ".join(map(str, entry.seeds)), "stream": entry.work["stream"]}
-        self._log(run, entry, entry.folder, metrics, curves, params)
+        self._log_and_end(run, entry, entry.folder, metrics, curves, params)
 
     def _seed(
         self, entry: Entry, seed: int, parent: str, scores: Mapping[str, float], curve: list[float]
@@ -166,9 +166,9 @@ class Writer:
         key = f"{entry.folder}/seed{seed}"
         run = self._run(key, f"seed {seed}", parent, "seed", entry)
         params = {"seed": str(seed), "method": entry.method}
-        self._log(run, entry, key, scores, {"accuracy_so_far": curve}, params)
+        self._log_and_end(run, entry, key, scores, {"accuracy_so_far": curve}, params)
 
-    def _log(
+    def _log_and_end(
         self,
         run: str,
         entry: Entry,
@@ -203,11 +203,11 @@ class Writer:
         when = int(max((entry.ended for entry in self.study.ledger.entries()), default=0.0) * 1000)
         for row, tuning in zip(analysis.methods, analysis.tuning, strict=True):
             error = row.sd / row.n**0.5 if row.sd is not None else None
-            numbers = {
+            summary = {
                 "confirm_mean": row.mean,
                 "confirm_sd": row.sd,
                 "confirm_standard_error": error,
-                f"confirm_{wording.plural(analysis.record.unit)}": row.n,
+                f"confirm_{numbers.plural(analysis.record.unit)}": row.n,
                 "tune_best": tuning.best_value,
                 "tune_default": tuning.default_value,
                 "tune_trials": tuning.trials,
@@ -215,7 +215,7 @@ class Writer:
                 "tune_pruned": tuning.pruned,
                 "tune_seconds": tuning.seconds,
             }
-            present = {name: float(value) for name, value in numbers.items() if value is not None}
+            present = {name: float(value) for name, value in summary.items() if value is not None}
             self._client.log_batch(
                 parents[row.method],
                 [Metric(name, value, when, 0) for name, value in present.items()],

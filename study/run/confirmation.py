@@ -60,14 +60,14 @@ def _interrupted(study: Study, method: str) -> list[Entry]:
     """Return the started trials of a method whose seeds are all missing."""
     confirmation, interrupted = study.confirmation(method), []
     missing = set(confirmation.missing)
-    for entry in study.ledger.running():
+    for entry in study.ledger.unfinished():
         if set(entry.seeds) <= missing and confirmation.includes(entry):
             interrupted.append(entry)
             missing -= set(entry.seeds)
     return interrupted
 
 
-def run_confirmation(run: RunContext, data: Data, first_tasks: Mapping[str, Foundation]) -> None:
+def run_confirmation(run: RunContext, data: Data, foundations: Mapping[str, Foundation]) -> None:
     """Run the missing trials of the confirmation.
 
     If a trial of several seeds fails, each of its seeds runs again at once in a trial of its own. A
@@ -75,7 +75,7 @@ def run_confirmation(run: RunContext, data: Data, first_tasks: Mapping[str, Foun
     """
     for queue in confirmation_rounds(run.study, run.slots):
         run.console.phase("confirm", len(queue), 0)
-        run.fit(ConfirmationTrials(run, queue), "confirm", data, first_tasks)
+        run.fit(ConfirmationTrials(run, queue), "confirm", data, foundations)
 
 
 def confirmation_rounds(study: Study, slots: int) -> Iterator[list[Entry]]:

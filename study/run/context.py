@@ -36,8 +36,8 @@ class RunContext:
         }
 
     def fit(
-        self, source: Source, name: str, data: Data, first_tasks: Mapping[str, Foundation]
+        self, source: Source, name: str, data: Data, foundations: Mapping[str, Foundation]
     ) -> None:
         """Run the trials of a source to their end."""
         resources = self.study.spec.resources
-        fit(source, name, data, first_tasks, resources, self.study.folder.storage)
+        fit(source, name, data, foundations, resources, self.study.folder.storage)

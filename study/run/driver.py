@@ -29,8 +29,14 @@ from ray.tune.search import Searcher
 
 from study.console import Console, duration
 from study.interruption import Interrupted, handle_signals
-from study.ledger import Entry, Ledger, Loss
-from study.run.losses import final_reason, is_given_up, loss_of, memory_ran_out, stopped_workers
+from study.ledger import Entry, Ledger, WorkerLoss
+from study.run.lost_workers import (
+    final_reason,
+    is_given_up,
+    loss_of,
+    memory_ran_out,
+    stopped_workers,
+)
 from study.spec import ResourcesSection
 from trainables.engine.foundation import Foundation
 from trainables.errors import MachineError, reason
@@ -96,8 +102,8 @@ class SourceScheduler(FIFOScheduler):  # type: ignore[misc]
         self.source = source
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        is_weak = self.source.is_weak(trial.trial_id, result)
-        return str(TrialScheduler.STOP if is_weak else TrialScheduler.CONTINUE)
+        should_stop = self.source.should_stop(trial.trial_id, result)
+        return str(TrialScheduler.STOP if should_stop else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         self.source.errors[trial.trial_id] = _kept_error(trial)
@@ -142,7 +148,7 @@ class WorkerWatch(tune.Callback):  # type: ignore[misc]
 class Source(Searcher, ABC):  # type: ignore[misc]
     """A source of trials, which writes each trial to the ledger as it ends.
 
-    A subclass returns the next trial (:meth:`propose`). It may override :meth:`is_weak`,
+    A subclass returns the next trial (:meth:`propose`). It may override :meth:`should_stop`,
     :meth:`after_task`, :meth:`before_write`, :meth:`after_write` and :meth:`settings_of`.
 
     Args:
@@ -174,8 +180,8 @@ class Source(Searcher, ABC):  # type: ignore[misc]
     def propose(self) -> Entry | None:
         """Return the next trial; None if there are no more."""
 
-    def is_weak(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether to stop a trial that has just finished a task."""
+    def should_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Take the result of a task, and return whether to stop the trial."""
         return False
 
     def after_task(self, entry: Entry, task: int, score: float) -> None:
@@ -231,7 +237,7 @@ class Source(Searcher, ABC):  # type: ignore[misc]
             is_silent = trial_id in self.silent
             loss = self._silence(running) if is_silent else self._loss(running, cause)
             with _halting():
-                self.handle_loss(trial_id, loss, cause)
+                self.handle_lost_worker(trial_id, loss, cause)
             return
         self.on_trial_result(trial_id, result)
         running = self.trials.pop(trial_id)
@@ -256,15 +262,17 @@ class Source(Searcher, ABC):  # type: ignore[misc]
 
     # -- lost workers
 
-    def _loss(self, running: Running, error: BaseException | None) -> Loss:
+    def _loss(self, running: Running, error: BaseException | None) -> WorkerLoss:
         crash = Path(self.settings["storage"]) / f"{running.entry.slug}.crash"
         return loss_of(error, running.tasks, crash, running.worker)
 
-    def _silence(self, running: Running) -> Loss:
+    def _silence(self, running: Running) -> WorkerLoss:
         reason = f"no task ended in {self.task_minutes:g} minutes (resources.task_minutes)"
         return {"kind": "silence", "reason": reason, "tasks": running.tasks}
 
-    def handle_loss(self, trial_id: str, loss: Loss, error: BaseException | None = None) -> None:
+    def handle_lost_worker(
+        self, trial_id: str, loss: WorkerLoss, error: BaseException | None = None
+    ) -> None:
         """Continue a trial whose worker was lost, or give it up.
 
         Raises:
@@ -291,7 +299,7 @@ class Source(Searcher, ABC):  # type: ignore[misc]
         stopped = stopped_workers(error)
         for trial_id, running in list(self.trials.items()):
             if running.worker in stopped:
-                self.handle_loss(trial_id, self._loss(running, error))
+                self.handle_lost_worker(trial_id, self._loss(running, error))
             else:
                 del self.trials[trial_id]
                 self.retries.append(dataclasses.replace(running.entry, steps=running.steps))

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from analysis import wording
+from analysis import numbers
 from analysis.one_study.analyse import Analysis, analyse
 from study.console import Console, duration
 from study.data import Data, StudyData
@@ -94,12 +94,12 @@ def _run_phases(study: Study, root: Path, console: Console, mirror: Mirror) -> N
     with connected(resources, log, console.say) as available, stopping_in_order():
         stacks = _stack_sizes(study, {"train": data.confirm["train"]}, console)
         run = RunContext(study, console, slots(resources, available), stacks)
-        first_tasks = run_pretraining(run, first_tasks_of_sweeps(study), data.tune)
+        foundations = run_pretraining(run, first_tasks_of_sweeps(study), data.tune)
         for name in study.methods:
-            run_sweep(run, name, data.tune, first_tasks)
+            run_sweep(run, name, data.tune, foundations)
             mirror.poke()
-        first_tasks = run_pretraining(run, first_tasks_of_confirmation(study), data.confirm)
-        run_confirmation(run, data.confirm, first_tasks)
+        foundations = run_pretraining(run, first_tasks_of_confirmation(study), data.confirm)
+        run_confirmation(run, data.confirm, foundations)
         mirror.poke()
     _forget_unfinished(study)
 
@@ -111,14 +111,14 @@ def _use_data(data: StudyData, study: Study, console: Console) -> None:
     study.keep_to_data(study.folder.facts.data)
     if others := study.ledger.entries_of_other_data():
         console.say(
-            f"{wording.count(len(others), 'trial')} in the ledger learnt other data than the "
+            f"{numbers.count(len(others), 'trial')} in the ledger learnt other data than the "
             f"current ones ({', '.join(hashes)}): kept, and not used."
         )
 
 
 def _forget_unfinished(study: Study) -> None:
     """Remove the records of unfinished trials that the study no longer asks for."""
-    for entry in study.ledger.running():
+    for entry in study.ledger.unfinished():
         study.ledger.abandon(entry)
 
 

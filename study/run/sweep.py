@@ -29,7 +29,7 @@ class SweepTrials(Source):
         }
         tasks, limit = design.streams["tune"].tasks, spec.resources.task_minutes
         super().__init__(run.study.ledger, settings, tasks, run.console, limit)
-        earlier = [*self.ledger.entries("tune", method), *self.ledger.running()]
+        earlier = [*self.ledger.entries("tune", method), *self.ledger.unfinished()]
         self.earlier = {entry.number: entry for entry in earlier if sweep.includes(entry)}
         self.missing = sweep.missing
         self.search = SweepSearch.of(design, self.method, sweep.finished)
@@ -71,7 +71,7 @@ class SweepTrials(Source):
         entry = self.study.entry(self.method.name, configuration, "tune", number=number)
         return dataclasses.replace(entry, **entry_fields(trial))
 
-    def is_weak(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def should_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
         if self.study.spec.tune.pruner == "none":
             return False
         self.on_trial_result(trial_id, result)
@@ -97,10 +97,10 @@ class SweepTrials(Source):
 
 
 def run_sweep(
-    run: RunContext, method: str, data: Data, first_tasks: Mapping[str, Foundation]
+    run: RunContext, method: str, data: Data, foundations: Mapping[str, Foundation]
 ) -> None:
     """Run the missing trials of a method's sweep."""
     trials, budget = SweepTrials(run, method), run.study.spec.tune.trials
     run.console.phase(f"tune {method}", budget, budget - len(trials.missing))
     if trials.missing:
-        run.fit(trials, f"tune-{method}", data, first_tasks)
+        run.fit(trials, f"tune-{method}", data, foundations)

@@ -218,8 +218,8 @@ def test_a_trial_that_was_asked_for_on_other_data_is_not_taken_up(tmp_path):
     first = Ledger(tmp_path, data={"digits": "ab"})
     work = Assignment(**make_entry(SPEC, "replay", seeds=(100,)).work)
     first.begin(first.entry_for(work, "replay", None))
-    assert len(Ledger(tmp_path, data={"digits": "ab"}).running()) == 1
-    assert Ledger(tmp_path, data={"digits": "cd"}).running() == []
+    assert len(Ledger(tmp_path, data={"digits": "ab"}).unfinished()) == 1
+    assert Ledger(tmp_path, data={"digits": "cd"}).unfinished() == []
 
 
 def test_a_trial_keeps_the_losses_of_earlier_runs(tmp_path):
@@ -373,7 +373,7 @@ def test_a_reader_leaves_what_is_damaged_where_it_is(filled, told):
     half.mkdir()
     ledger = Ledger(filled, told.append, repair=False)
     assert len(ledger.entries()) == 2
-    assert ledger.running() == []
+    assert ledger.unfinished() == []
     assert len(told) == 2
     assert str(place.relative_to(filled)) in told[0]
     assert running.name in told[1]
@@ -385,7 +385,7 @@ def test_a_reader_leaves_what_is_damaged_where_it_is(filled, told):
 
 def test_reading_a_ledger_creates_nothing(tmp_path, told):
     ledger = Ledger(tmp_path / "small" / "ledger", told.append, repair=False)
-    assert (ledger.entries(), ledger.running(), told) == ([], [], [])
+    assert (ledger.entries(), ledger.unfinished(), told) == ([], [], [])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -420,7 +420,7 @@ def test_leftovers_of_a_half_written_entry_are_cleaned(filled, told):
     loose.write_text("{")
     ledger = reopen(filled, told)
     assert len(ledger.entries()) == 3
-    assert ledger.running() == []
+    assert ledger.unfinished() == []
     assert not half.exists()
     assert not loose.exists()
     assert told == []
@@ -457,12 +457,12 @@ def test_an_interrupted_write_leaves_no_half_entry(filled, told, monkeypatch, st
             add(ledger, SPEC, "replay", "tune", number=2, values=[0.5])
     again = reopen(filled, told)
     assert len(again.entries()) == 3
-    assert [e.key for e in again.running()] == [entry.key]
+    assert [e.key for e in again.unfinished()] == [entry.key]
     assert told == []
     assert [p.name for p in filled.iterdir() if p.name.startswith(".partial")] == []
     add(again, SPEC, "replay", "tune", number=2, values=[0.5])
     assert len(reopen(filled, told).entries()) == 4
-    assert reopen(filled, told).running() == []
+    assert reopen(filled, told).unfinished() == []
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
@@ -476,7 +476,7 @@ def test_a_failed_trial_that_runs_again_is_never_half_replaced(tmp_path, told, m
             add(ledger, SPEC, "replay", "tune", number=0, values=[0.5])
     again = reopen(tmp_path, told)
     assert [e.state for e in again.entries()] in ([], ["failed"])
-    assert len(again.running()) == 1
+    assert len(again.unfinished()) == 1
     assert told == []
 
 
@@ -499,9 +499,9 @@ def test_trials_that_compute_the_same_run_beside_each_other(tmp_path):
         ledger.begin(each)
     assert len({each.slug for each in (entry, *others)}) == 3
     ledger.finish(dataclasses.replace(entry, state="complete"), make_outcome((0, 1)).to_bytes())
-    assert sorted(map(repr, ledger.running())) == sorted(map(repr, others))
+    assert sorted(map(repr, ledger.unfinished())) == sorted(map(repr, others))
     ledger.abandon(others[0])
-    assert ledger.running() == others[1:]
+    assert ledger.unfinished() == others[1:]
     ledger.abandon(others[0])
 
 
@@ -517,10 +517,10 @@ def test_a_trial_runs_from_begin_to_finish(tmp_path):
     entry = make_entry(SPEC, "replay", "tune", number=4, params={"lr": 0.5})
     ledger.begin(entry)
     ledger.begin(entry)
-    assert Ledger(tmp_path).running() == [entry]
+    assert Ledger(tmp_path).unfinished() == [entry]
     assert ledger.entries() == []
     ledger.finish(dataclasses.replace(entry, state="complete"), make_outcome((0, 1)).to_bytes())
-    assert Ledger(tmp_path).running() == []
+    assert Ledger(tmp_path).unfinished() == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "null", "3", '{"format": 1}'])
@@ -530,7 +530,7 @@ def test_an_unreadable_running_entry_is_set_aside(tmp_path, told, content):
     ledger.begin(entry)
     bad = tmp_path / "running" / f"{'0' * 64}.json"
     bad.write_text(content)
-    assert ledger.running() == [entry]
+    assert ledger.unfinished() == [entry]
     [message] = told
     assert bad.name in message
     assert not bad.exists()

@@ -402,7 +402,7 @@ def test_interrupted_trials_are_asked_again_with_the_same_parameters(tmp_path):
     assert [asked["work"] for asked in again.asked.values()] == before
     assert [asked["name"] for asked in again.asked.values()] == names
     again.run()
-    assert sweep.ledger.running() == []
+    assert sweep.ledger.unfinished() == []
     assert sorted(numbered(tmp_path)) == list(range(9))
 
 
@@ -522,7 +522,7 @@ def test_an_interrupted_trial_of_other_values_is_not_asked_again(tmp_path):
         tune.ask()
         [asked] = tune.asked.values()
         assert asked["work"]["configuration"]["epochs"] == epochs
-    assert sorted(e.work["configuration"]["epochs"] for e in sweep.ledger.running()) == [2, 3]
+    assert sorted(e.work["configuration"]["epochs"] for e in sweep.ledger.unfinished()) == [2, 3]
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -585,12 +585,12 @@ def test_an_interrupted_trial_is_not_disturbed_by_one_that_computes_the_same(tmp
     _, other = sweep_of(tmp_path, TWINS, "again")
     here, there = one.ask(), other.ask()
     assert one.asked[here]["name"] != other.asked[there]["name"]
-    assert len(sweep.ledger.running()) == 2
+    assert len(sweep.ledger.unfinished()) == 2
     other.end(there)
-    [left] = Ledger(tmp_path).running()
+    [left] = Ledger(tmp_path).unfinished()
     assert left.method == "replay"
     assert sweep_of(tmp_path, TWINS)[1].run(1) == [left.work["configuration"]]
-    assert Ledger(tmp_path).running() == []
+    assert Ledger(tmp_path).unfinished() == []
 
 
 # -- values that are lists
@@ -865,7 +865,7 @@ def test_a_trial_without_a_score_yet_goes_on(tmp_path):
     for _ in range(4):
         trial = tune.ask()
         [report, *_] = Run().reports(tune.asked[trial]["work"], ["average_accuracy"])
-        assert not sweep.is_weak(trial, {**report, "curve": [math.nan]})
+        assert not sweep.should_stop(trial, {**report, "curve": [math.nan]})
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])

@@ -65,7 +65,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self.courses: list[Course] = []
         self.failure = self.reason = ""
         self.resumed = 0  # tasks learnt before this worker took over
-        self.saved = time.monotonic()
+        self.saved_at = time.monotonic()
         self._report_crashes()
         try:
             self._resume()
@@ -116,7 +116,6 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         outcome = stacked([course.outcome() for course in self.courses])
         objectives = self.settings["objectives"]
         scores = objective_values(outcome, objectives, outcome.rows)
-        due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
         shared = self.settings.get("foundation")
         foundations = [course.foundation() for course in self.courses] if shared else []
         return {
@@ -129,19 +128,23 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             ],
             "outcome": outcome.to_bytes(),
             "done": self.courses[0].done,
-            "should_checkpoint": due and not self.courses[0].done,
+            "should_checkpoint": self._checkpoint_is_due(),
             "resumed": self.resumed,
             "foundation": joined(foundations).to_bytes() if foundations else b"",
             "torch": torch.__version__,
             "device": device_model(self.device),
         }
 
+    def _checkpoint_is_due(self) -> bool:
+        old = time.monotonic() - self.saved_at > CHECKPOINT_SECONDS
+        return old and not self.courses[0].done
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         folder = Path(checkpoint_dir)
         outcome = stacked([course.outcome() for course in self.courses])
         (folder / "outcome.h5").write_bytes(outcome.to_bytes())
         torch.save([course.learner.state() for course in self.courses], folder / "learners.pt")
-        self.saved = time.monotonic()
+        self.saved_at = time.monotonic()
 
     def load_checkpoint(self, checkpoint: str | None) -> None:
         if checkpoint is None:

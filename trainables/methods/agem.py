@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainables.methods.gem import EpisodicMemory, project_one
+from trainables.methods.gem import EpisodicLearner, project_one
 from trainables.options import option
 from trainables.rehearsal import Rehearsal
 from trainables.streams import Task
 
 
-class AGEM(EpisodicMemory["AGEM.Config"]):
+class AGEM(EpisodicLearner["AGEM.Config"]):
     """GEM with a single constraint: a step must not increase the loss on a random batch of the
     memory, drawn with replacement.
 

@@ -37,7 +37,7 @@ CHUNK = 16384  # components of a gradient multiplied at once, few enough for the
 ROUNDS = 16  # Newton steps to solve for v; see `multipliers`
 
 
-class EpisodicMemory(Rehearsal[MemoryConfigT]):
+class EpisodicLearner(Rehearsal[MemoryConfigT]):
     """Base of GEM and A-GEM: a step follows the gradient of the task, corrected by gradients on
     stored samples of every old task.
     """
@@ -77,7 +77,7 @@ class EpisodicMemory(Rehearsal[MemoryConfigT]):
         self.memory.end_task(task)
 
 
-class GEM(EpisodicMemory["GEM.Config"]):
+class GEM(EpisodicLearner["GEM.Config"]):
     """A step must not increase the loss on the memory of any old task.
 
     Every task has the same fixed share of the memory, memory_total // tasks, as in the paper; Hsu

@@ -154,7 +154,7 @@ def test_accuracy_matrix():
         mesh = collection(axes, QuadMesh)
         values = np.ma.filled(mesh.get_array(), np.nan)
         assert np.array_equal(
-            values, [common.numbers(row) for row in trajectory.matrix], equal_nan=True
+            values, [common.floats(row) for row in trajectory.matrix], equal_nan=True
         )
         assert (mesh.norm.vmin, mesh.norm.vmax) == (0, 1)
         assert axes.patch.get_hatch()

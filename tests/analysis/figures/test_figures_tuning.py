@@ -30,7 +30,7 @@ def test_search_history():
     for search in analysis.searches:
         axes, row = panel(figure, search.method), rows[search.method]
         assert line(axes, "trial").get_ydata().tolist() == pytest.approx(
-            common.numbers(row.values), nan_ok=True
+            common.floats(row.values), nan_ok=True
         )
         assert list(line(axes, "best so far").get_ydata()) == list(search.best_so_far)
         default = line(axes, "published defaults")

@@ -15,11 +15,11 @@ from analysis.formats.renderings import across_files, files
 from analysis.many_studies.compare import compare_streams, streams_of
 from analysis.one_study.analyse import analyse
 from analysis.report import comparison_tables, many_tables, tables, tuning_tables
-from analysis.report.columns import Column, interval, item_of, merged, numbers, plus_minus
+from analysis.report.columns import Column, interval, item_of, merged, number_column, plus_minus
 from study.console import print_results
 
 ROW = SimpleNamespace(low=0.125, high=None, name="ewc", sizes={"memory": 7}, values=(1, 2))
-MADE_UP = numbers("made_up", "made-up heading", lambda row: 1 / 3)
+MADE_UP = number_column("made_up", "made-up heading", lambda row: 1 / 3)
 
 
 def test_a_value_is_the_rows_attribute_unless_told():
@@ -28,9 +28,9 @@ def test_a_value_is_the_rows_attribute_unless_told():
 
 
 def test_a_missing_value_is_never_formatted():
-    assert numbers("low", "low").text(ROW) == "0.1250"
-    assert numbers("high", "high").text(ROW) is None
-    assert numbers("", "ends", lambda row: (row.low, row.high), interval).text(ROW) is None
+    assert number_column("low", "low").text(ROW) == "0.1250"
+    assert number_column("high", "high").text(ROW) is None
+    assert number_column("", "ends", lambda row: (row.low, row.high), interval).text(ROW) is None
 
 
 def test_what_a_row_holds_under_a_key_or_at_a_place():

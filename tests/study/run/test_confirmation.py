@@ -404,7 +404,7 @@ def test_a_confirmation_runs_every_seed_of_every_method_once(tmp_path):
     assert len(tune.run()) == 3
     for name in ("finetune", "replay"):
         assert sorted(places_of(spec, ledger, name).found) == list(spec.confirm_seeds)
-    assert ledger.running() == []
+    assert ledger.unfinished() == []
     assert len(source.console.done) == 3
     assert Tune(make_confirmation(spec, Ledger(tmp_path))).run() == []
 
@@ -444,7 +444,7 @@ def test_methods_that_compute_the_same_are_both_confirmed_whenever_the_driver_di
         for trial in trials[:done]:
             tune.end(trial, Run())
         again = Ledger(ledger.folder)
-        left = {(e.method, e.seeds) for e in again.running()}
+        left = {(e.method, e.seeds) for e in again.unfinished()}
         assert len(left) == asked - done
         rest = Tune(make_confirmation(spec, again))
         rest.run()
@@ -452,4 +452,4 @@ def test_methods_that_compute_the_same_are_both_confirmed_whenever_the_driver_di
         for name in spec.methods:
             assert sorted(places_of(spec, again, name).found) == list(spec.confirm_seeds)
             assert {e.method for e, _ in places_of(spec, again, name).found.values()} == {name}
-        assert again.running() == []
+        assert again.unfinished() == []

@@ -34,14 +34,14 @@ def method_of(spec):
 
 
 def lose(tune, trial, **changes):
-    tune.source.handle_loss(trial, {**KILLED, **changes})
+    tune.source.handle_lost_worker(trial, {**KILLED, **changes})
 
 
 def test_a_lost_trial_goes_on_with_what_it_was_and_ends_as_if_nothing_had_been(tmp_path):
     _, source, tune = confirmation(tmp_path)
     first = tune.ask()
     lose(tune, first)
-    (claim,) = source.ledger.running()
+    (claim,) = source.ledger.unfinished()
     assert [loss["reason"] for loss in claim.losses] == ["it was killed"]
     assert source.console.said == [f"{claim.folder}: it was killed; continues from its last task"]
     again = tune.ask()
@@ -49,7 +49,7 @@ def test_a_lost_trial_goes_on_with_what_it_was_and_ends_as_if_nothing_had_been(t
     tune.end(again, Run())
     (entry,) = source.ledger.entries()
     assert (entry.state, len(entry.losses)) == ("complete", 1)
-    assert source.ledger.running() == []
+    assert source.ledger.unfinished() == []
 
 
 def test_no_more_trials_are_said_to_come_only_when_none_can_be_lost_any_more(tmp_path):
@@ -92,7 +92,7 @@ def test_a_seed_that_kills_its_worker_alone_is_a_failed_seed_with_the_reason(tmp
 def test_losses_are_counted_over_the_ends_of_the_driver(tmp_path):
     for lost in range(3):
         _, source, tune = confirmation(tmp_path, {"confirm.seeds": [100]})
-        assert [len(e.losses) for e in source.ledger.running()] == [lost]
+        assert [len(e.losses) for e in source.ledger.unfinished()] == [lost]
         lose(tune, tune.ask())
     assert [e.state for e in source.ledger.entries()] == ["failed"]
 
@@ -107,7 +107,7 @@ def test_a_trial_that_finishes_a_task_between_its_losses_is_never_given_up(tmp_p
         source.errors[trial] = RuntimeError("gone")
         source.on_trial_complete(trial, error=True)
     assert source.ledger.entries() == []
-    assert [loss["tasks"] for loss in source.ledger.running()[0].losses] == [1, 2, 3, 4]
+    assert [loss["tasks"] for loss in source.ledger.unfinished()[0].losses] == [1, 2, 3, 4]
 
 
 def test_a_trial_of_the_sweep_that_is_given_up_has_failed_and_the_sweep_goes_on(tmp_path):
@@ -153,7 +153,7 @@ def test_a_worker_stopped_for_memory_is_a_loss_of_its_own_trial_alone(tmp_path):
         source.trials[trial].actor = actor(name)
     source.handle_memory_stop(killed_for_memory("bb"))
     assert source.trials == {}
-    lost = {e.seeds: e.losses for e in source.ledger.running()}
+    lost = {e.seeds: e.losses for e in source.ledger.unfinished()}
     assert [len(found) for found in lost.values()] == [0, 1]
     assert "out of memory: its worker had 3.00GB (node 10.0.0.7" in lost[(101,)][0]["reason"]
     again = [tune.ask(), tune.ask()]
@@ -179,7 +179,7 @@ def test_a_disk_that_stays_full_ends_the_run_and_fails_nobody(tmp_path):
         source.on_trial_complete(trial, error=True)
     assert (caught.value.error.errno, caught.value.error.filename) == (28, "/tmp/ray/x")
     assert source.ledger.entries() == []
-    assert len(source.ledger.running()) == 1
+    assert len(source.ledger.unfinished()) == 1
 
 
 def test_a_ledger_that_cannot_be_written_ends_the_run_through_all_that_tune_catches(tmp_path):
@@ -193,7 +193,7 @@ def test_a_ledger_that_cannot_be_written_ends_the_run_through_all_that_tune_catc
     with pytest.raises(Halt):
         tune.end(trial, Run())
     assert not issubclass(Halt, Exception)
-    assert len(source.ledger.running()) == 1
+    assert len(source.ledger.unfinished()) == 1
 
 
 def test_the_systems_error_is_found_behind_what_tune_makes_of_it():
@@ -243,7 +243,7 @@ def test_tune_may_return_early_without_a_word_and_the_study_is_not_done(tmp_path
     monkeypatch.setattr("study.run.driver._tuner", lambda *rest: Early())
     with pytest.raises(Interrupted):
         fit(source, "confirm", {}, {}, ResourcesSection(), tmp_path)
-    assert len(source.ledger.running()) == 1
+    assert len(source.ledger.unfinished()) == 1
 
 
 @pytest.mark.parametrize("left", [0, 1, 3])

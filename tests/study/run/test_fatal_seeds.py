@@ -78,5 +78,5 @@ def test_why_a_seed_failed_is_in_the_ledger_on_the_console_and_in_the_report(fat
 def test_nobody_sees_a_traceback_and_nothing_is_left_unfinished(fatal):
     place, done = fatal
     assert "Traceback (" not in done.stderr
-    assert Ledger(place / "small" / "ledger").running() == []
+    assert Ledger(place / "small" / "ledger").unfinished() == []
     assert len(tables(place)[0].splitlines()) == 3

@@ -93,7 +93,7 @@ def test_running_again_runs_nothing_and_gives_the_same_tables(whole):
     assert again.returncode == 0, again.stderr
     assert sums(place) == before
     assert tables(place) == shown
-    assert ledger.running() == []
+    assert ledger.unfinished() == []
 
 
 def test_more_seeds_and_trials_run_only_what_is_missing(whole):

@@ -267,7 +267,7 @@ def test_an_interrupted_pretraining_goes_on_with_the_seeds_it_lacks(tmp_path, mo
     assert "pretrain tune: 1/2" in again.said
     assert [entry.seeds for entry in again.pretrainings("tune")] == [(0,), (1,)]
     assert kept.items() <= sums(tmp_path / "small").items()
-    assert again.ledger.running() == []
+    assert again.ledger.unfinished() == []
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])

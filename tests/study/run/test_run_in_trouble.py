@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
-import signal
 import subprocess
-import time
-from pathlib import Path
 
 import forked
 import numpy as np
 import pytest
+from plugged import describe, on_path
 from runs import command, entries, run, run_here, sets, tables
 
 from study.ledger import Ledger
@@ -20,59 +18,48 @@ from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
 from trainables.streams import datasets
 
-SLOW = sets(
-    "tune.trials=0",
-    "methods={replay={fixed={hidden=[256],epochs=100,batch_size=16}}}",
-    "confirm.seeds.count=2",
-)
+# Replay whose process dies in the second task, once; the first task is long enough to be saved.
+MORTAL = """
+import os, signal, time
+from pathlib import Path
+from trainables.engine.trial import CHECKPOINT_SECONDS
+from trainables.methods.replay import Replay
+
+class Mortal(Replay):
+    name = "mortal"
+    reference = "made up"
+
+    def begin_task(self, task):
+        super().begin_task(task)
+        died = Path(os.environ["PLACE"], "died")
+        if task.id == 0:
+            time.sleep(1.1 * CHECKPOINT_SECONDS)
+        if task.id == 1 and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_a_killed_worker_goes_on_from_its_last_task(tmp_path):
-    place = tmp_path
-    driver = subprocess.Popen(
-        command(place, *SLOW),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not list(place.glob("small/ray/confirm/*/checkpoint_*/learners.pt")):
-        assert driver.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.kill(worker_of(driver.pid), signal.SIGKILL)
-    _, errors = driver.communicate(timeout=200)
-    assert driver.returncode == 0, errors
-    assert "its process was killed (SIGKILL" in errors
-    assert "; continues from its last task" in errors
-    ledger = Ledger(place / "small" / "ledger")
-    (entry,) = (e for e in ledger.entries("confirm") if e.resumed)
-    work = Assignment(**entry.work)
+    describe(tmp_path, "mortal", "[study.learners]\nmortal = mortal_learner:Mortal\n")
+    (tmp_path / "mortal_learner.py").write_text(MORTAL, encoding="utf-8")
+    methods = "methods={replay={learner='mortal',fixed={hidden=[16],epochs=1,batch_size=16}}}"
+    asked = sets(methods, "tune.trials=0", "confirm.seeds.count=1")
+    variables = on_path(tmp_path) | {"PLACE": str(tmp_path)}
+    words = command(tmp_path, *asked)
+    done = subprocess.run(words, capture_output=True, text=True, env=variables)
+    assert done.returncode == 0, done.stderr
+    assert "its process was killed (SIGKILL" in done.stderr
+    assert "; continues from its last task" in done.stderr
+    ledger = Ledger(tmp_path / "small" / "ledger")
+    (entry,) = ledger.entries("confirm")
+    assert entry.resumed
+    work = Assignment(**{**entry.work, "learner": "replay"})
     alone = Course(work, work.seeds, datasets.load("digits", tmp_path))
     while not alone.done:
         alone.advance()
     for readout, counts in alone.outcome().counts.items():
         assert np.array_equal(ledger.outcome(entry).counts[readout], counts)
-
-
-def worker_of(driver: int) -> int:
-    """Process id of a trial under this driver: its title names the method it trains."""
-    listed = subprocess.run(
-        ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
-    ).stdout
-    titles = [line.split(maxsplit=1) for line in listed.splitlines()[1:]]
-    trials = [int(pid) for pid, title in titles if title.startswith("ray::") and ".train" in title]
-    mine = [pid for pid in trials if driver in ancestors(pid)]
-    return mine[0]
-
-
-def ancestors(pid: int) -> set[int]:
-    found: set[int] = set()
-    while pid > 1 and pid not in found:
-        found.add(pid)
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    return found
 
 
 def test_a_diverged_seed_is_a_result_and_the_exit_code_says_so(tmp_path):

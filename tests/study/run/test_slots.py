@@ -18,7 +18,7 @@ from study.record import study_record
 from study.report import write_report
 from study.scores import all_scores
 from study.search import importances
-from study.seen import seen_differences
+from study.seen_differences import seen_differences
 from study.state import Study
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainables.errors import InputError
 from trainables.memory import Remembering
-from trainables.nn.sleep import GATES
+from trainables.nn.spiking_sleep import GATES
 from trainables.options import FACTOR, Options, option
 from trainables.streams import StreamInfo
 

@@ -22,7 +22,7 @@ from trainables.methods.sleep.dreams import Dreams
 from trainables.methods.sleep.options import SleepOptions, sleep_steps
 from trainables.methods.sleep.probe import Probe, stable_rank
 from trainables.nn import MLP, Linear
-from trainables.nn.sleep import Plasticity, SpikingLayer, sleep
+from trainables.nn.spiking_sleep import Plasticity, SpikingLayer, run_sleep
 from trainables.stateful import Stateful
 from trainables.streams import StreamInfo, Task
 
@@ -90,7 +90,7 @@ class Sleep(Stateful):
         )
         samples = self.dreams.samples(task)
         layers = self.spiking_layers(network, self.factors(network, samples))
-        self.spikes = sleep(layers, self.dreams.inputs(task, samples, steps), rule)
+        self.spikes = run_sleep(layers, self.dreams.inputs(task, samples, steps), rule)
 
     # -- the network as spiking units
 

@@ -18,14 +18,14 @@ from trainables.methods.sleep import dreams
 from trainables.methods.sleep import sleep as phase
 from trainables.methods.sleep.options import sleep_steps
 from trainables.methods.sleep.sleep_replay import SleepReplay
-from trainables.nn import sleep as spiking
-from trainables.nn.sleep import (
+from trainables.nn import spiking_sleep as spiking
+from trainables.nn.spiking_sleep import (
     GATES,
     Plasticity,
     SpikingLayer,
     dense_incoming,
     dense_learn,
-    sleep,
+    run_sleep,
     sparse_incoming,
     sparse_learn,
 )
@@ -117,7 +117,7 @@ def weights_of(layers):
 def test_without_increments_units_spike_and_weights_stay_bit_identical(gate, path):
     layers = random_network()
     before = weights_of(layers)
-    counts = sleep(layers, random_spikes(200, 2, 20), Plasticity(0.0, 0.0, gate))
+    counts = run_sleep(layers, random_spikes(200, 2, 20), Plasticity(0.0, 0.0, gate))
     assert all((count > 0).all() for count in counts)
     assert all(map(torch.equal, weights_of(layers), before))
 
@@ -125,7 +125,7 @@ def test_without_increments_units_spike_and_weights_stay_bit_identical(gate, pat
 def test_without_input_nothing_spikes_and_weights_stay(path):
     layers = random_network()
     before = weights_of(layers)
-    counts = sleep(layers, torch.zeros(50, 2, 20, dtype=torch.bool), Plasticity(0.1, 0.1))
+    counts = run_sleep(layers, torch.zeros(50, 2, 20, dtype=torch.bool), Plasticity(0.1, 0.1))
     assert [count.tolist() for count in counts] == [[0, 0]] * 3
     assert all(map(torch.equal, weights_of(layers), before))
 
@@ -133,7 +133,7 @@ def test_without_input_nothing_spikes_and_weights_stay(path):
 def test_a_sleep_of_no_steps_changes_nothing():
     layers = random_network()
     before = weights_of(layers)
-    counts = sleep(layers, [], Plasticity(0.1, 0.1))
+    counts = run_sleep(layers, [], Plasticity(0.1, 0.1))
     assert [count.tolist() for count in counts] == [[0, 0]] * 3
     assert all(map(torch.equal, weights_of(layers), before))
 
@@ -165,7 +165,7 @@ def test_one_step_of_learning_by_hand(way, gate):
 def test_one_step_of_sleep_by_hand(gate, path):
     weight = START.clone()
     layer = SpikingLayer(weight, torch.ones(1, 1), 0.5)  # at the threshold: it fires
-    counts = sleep([layer], [torch.tensor([[True, False]])], Plasticity(0.25, 0.125, gate))
+    counts = run_sleep([layer], [torch.tensor([[True, False]])], Plasticity(0.25, 0.125, gate))
     assert counts[0].tolist() == [1]
     torch.testing.assert_close(weight, after_one_step(gate), rtol=0, atol=1e-7)
 
@@ -173,7 +173,7 @@ def test_one_step_of_sleep_by_hand(gate, path):
 def test_a_unit_just_below_its_threshold_does_not_fire(path):
     weight = START.clone()
     layer = SpikingLayer(weight, torch.ones(1, 1), math.nextafter(0.5, 1.0) + 1e-6)
-    counts = sleep([layer], [torch.tensor([[True, False]])], Plasticity(0.25, 0.125))
+    counts = run_sleep([layer], [torch.tensor([[True, False]])], Plasticity(0.25, 0.125))
     assert counts[0].tolist() == [0]
     assert torch.equal(weight, START)
 
@@ -221,7 +221,7 @@ def test_sleep_equals_the_loops_of_the_specification(gate, reset, decay, path, f
     rule = Plasticity(inc, 0.3 * inc, gate, decay, reset)
     inputs = random_spikes(300, 2, 20)
     start = weights_of(layers)
-    counts = sleep(layers, inputs, rule)
+    counts = run_sleep(layers, inputs, rule)
     spikes = [torch.stack(fired[n::3]) for n in range(3)]
     for seed in range(2):
         weights = [w[seed].mT.numpy().copy() for w in start]
@@ -242,7 +242,7 @@ def test_single_precision_follows_the_loops_too(path, fired):
     layers = random_network()
     rule, inputs = Plasticity(0.02, 0.006), random_spikes(300, 2, 20)
     weights = [w[0].mT.double().numpy().copy() for w in weights_of(layers)]
-    sleep(layers, inputs, rule)
+    run_sleep(layers, inputs, rule)
     alphas, betas = [layer.scale[0].item() for layer in layers], (1.1, 2.0, 0.8)
     history = sleep_by_hand(weights, alphas, betas, inputs[:, 0].numpy(), rule)
     for n, layer in enumerate(layers):
@@ -258,7 +258,9 @@ def test_constant_drive_fires_every_third_step_where_decay_takes_a_little():
     for decay, expected in ((0.999, 100), (1.0, 150)):
         layer = SpikingLayer(torch.full((1, 1, 1), 0.5), torch.ones(1, 1), 1.0)
         inputs = torch.ones(300, 1, 1, dtype=torch.bool)
-        assert sleep([layer], inputs, Plasticity(0.0, 0.0, decay=decay))[0].tolist() == [expected]
+        assert run_sleep([layer], inputs, Plasticity(0.0, 0.0, decay=decay))[0].tolist() == [
+            expected
+        ]
 
 
 def test_subtract_keeps_what_is_above_the_threshold():
@@ -267,7 +269,7 @@ def test_subtract_keeps_what_is_above_the_threshold():
         layer = SpikingLayer(torch.full((1, 1, 1), 0.75), torch.ones(1, 1), 1.0)
         inputs = torch.ones(300, 1, 1, dtype=torch.bool)
         rule = Plasticity(0.0, 0.0, decay=1.0, reset=reset)
-        assert sleep([layer], inputs, rule)[0].tolist() == [expected]
+        assert run_sleep([layer], inputs, rule)[0].tolist() == [expected]
 
 
 def test_a_current_drives_a_unit_without_any_input():
@@ -275,7 +277,7 @@ def test_a_current_drives_a_unit_without_any_input():
     layer = SpikingLayer(torch.zeros(2, 4, 3), torch.full((2, 1), 7.0), 1.0, current)
     inputs = torch.zeros(8, 2, 4, dtype=torch.bool)
     rule = Plasticity(0.0, 0.0, decay=1.0)
-    assert sleep([layer], inputs, rule)[0].tolist() == [4 + 2, 8]
+    assert run_sleep([layer], inputs, rule)[0].tolist() == [4 + 2, 8]
 
 
 # -- gates

@@ -7,7 +7,13 @@ import errno
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayTaskError
 
-from study.run.losses import final_reason, is_given_up, loss_of, losses_in_a_row, stopped_workers
+from study.run.lost_workers import (
+    final_reason,
+    is_given_up,
+    loss_of,
+    losses_in_a_row,
+    stopped_workers,
+)
 
 # as Ray 2.60 words them
 DIED = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.one_study.searches import expected_best, sweep_history, tuning_row
+from analysis.one_study.sweeps import expected_best, sweep_history, tuning_row
 from analysis.records import MethodRecord, TrialRecord, TuningRecord
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from analysis import wording
+from analysis import numbers
 from study.ledger import Entry
 from study.state import Study
 from trainables.engine.assignment import Assignment
@@ -30,7 +30,7 @@ def _reported_trials(study: Study, method: str) -> list[Entry]:
 def _left_out(study: Study) -> Iterator[str]:
     if others := study.ledger.entries_of_other_data():
         yield (
-            f"{wording.count(len(others), 'trial')} in this folder learnt other data than the last "
+            f"{numbers.count(len(others), 'trial')} in this folder learnt other data than the last "
             "run: kept, but not in any table."
         )
     for name, method in study.methods.items():
@@ -40,7 +40,7 @@ def _left_out(study: Study) -> Iterator[str]:
         changed = [e for e in current if e.versions != _current_versions(e)]
         if changed:
             yield (
-                f"{wording.count(len(changed), 'trial')} of {name} ran with another version of the "
+                f"{numbers.count(len(changed), 'trial')} of {name} ran with another version of the "
                 "code: kept, but not in any table."
             )
 

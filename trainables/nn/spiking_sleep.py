@@ -50,7 +50,7 @@ class SpikingLayer:
 
 
 @torch.no_grad()
-def sleep(
+def run_sleep(
     layers: Sequence[SpikingLayer], inputs: Iterable[Tensor], rule: Plasticity
 ) -> list[Tensor]:
     """Run the sleep, one step per input, bool [S, D]; change the weights of the layers in place.

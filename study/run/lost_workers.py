@@ -9,13 +9,13 @@ from pathlib import Path
 
 from ray.exceptions import OutOfMemoryError, RayActorError
 
-from study.ledger import Loss
+from study.ledger import WorkerLoss
 
 CRASH = re.compile(r"Fatal Python error: (.+)")
-LIMIT = 3  # losses without a finished task in between, after which a trial is given up
+MOST_LOSSES = 3  # losses without a finished task in between, after which a trial is given up
 
 
-def loss_of(error: BaseException | None, tasks: int, crash: Path, actor: str = "") -> Loss:
+def loss_of(error: BaseException | None, tasks: int, crash: Path, actor: str = "") -> WorkerLoss:
     """Return the loss behind an error of Ray.
 
     Args:
@@ -89,12 +89,12 @@ def _content(crash: Path) -> str:
         return ""
 
 
-def losses_in_a_row(losses: Sequence[Loss]) -> int:
+def losses_in_a_row(losses: Sequence[WorkerLoss]) -> int:
     """Return the number of losses of a trial since its last finished task."""
     return sum(loss["tasks"] == losses[-1]["tasks"] for loss in losses) if losses else 0
 
 
-def is_given_up(losses: Sequence[Loss], divisible: bool) -> bool:
+def is_given_up(losses: Sequence[WorkerLoss], divisible: bool) -> bool:
     """Whether a lost trial is given up instead of continued.
 
     Args:
@@ -106,16 +106,16 @@ def is_given_up(losses: Sequence[Loss], divisible: bool) -> bool:
         return True
     if divisible:
         return row >= (1 if last["kind"] == "memory" else 2)
-    return row >= LIMIT
+    return row >= MOST_LOSSES
 
 
-def final_reason(losses: Sequence[Loss]) -> str:
+def final_reason(losses: Sequence[WorkerLoss]) -> str:
     """Return why a trial was given up, in one line."""
     row = losses_in_a_row(losses)
     count = f"lost {row} times without finishing a task: " if row > 1 else "lost: "
     return count + losses[-1]["reason"]
 
 
-def memory_ran_out(losses: Iterable[Loss]) -> bool:
+def memory_ran_out(losses: Iterable[WorkerLoss]) -> bool:
     """Whether a trial was lost for lack of memory; its seeds are then trained one at a time."""
     return any(loss["kind"] == "memory" for loss in losses)
