@@ -33,7 +33,15 @@ MACHINERY = {
         "WorkerWatch",
         "Writer",
     },
-    "trainables": {"Registry", "Stateful", "Stored"},
+    "trainables": {
+        "LearnerConformance",
+        "Recorder",
+        "Registry",
+        "Run",
+        "Snapshot",
+        "Stateful",
+        "Stored",
+    },
 }
 # each of them is documented where it is listed: methods, streams, options, layers, errors
 FAMILIES = (Learner, Stream, Options, FileSection, nn.Module, Exception)
