@@ -7,6 +7,8 @@ failed.
 # Heavy libraries are imported inside the commands, so that `--help` and `presets` answer at once.
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import json
 import os
@@ -72,6 +74,7 @@ def main() -> None:
     """Run a command; print bad input as one sentence instead of a traceback."""
     from study.console import open_streams, warn, warn_of_unprinted
 
+    atexit.register(gc.freeze)  # the interpreter would search all objects for garbage: a second
     open_streams()
     try:
         for argument in sys.argv[1:]:

@@ -8,6 +8,7 @@ import os
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch when it is first imported
+os.environ.setdefault("RAY_worker_niceness", "0")  # not behind the tests at their side
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # where the studies of whoever runs the tests are
 
 # what the processes that tests fork have loaded already: seconds, each time

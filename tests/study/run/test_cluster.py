@@ -420,7 +420,7 @@ def test_a_cluster_that_asks_for_a_token_is_joined_with_it_and_may_lose_a_machin
     without = {name: value for name, value in shared.items() if name != "RAY_AUTH_MODE"}
     *_, told = drive(without).communicate(timeout=120)[1].splitlines()
     assert told.startswith(f"resources.address = '{address}': the cluster asks for a token")
-    assert "Set RAY_AUTH_MODE=token, and have the cluster's token in ~/.ray/auth_token" in told
+    assert "Set RAY_AUTH_MODE=token, and put the cluster's token in ~/.ray/auth_token" in told
     log.unlink()
     driver = drive(shared)
     wait((tmp_path / "joined").exists)

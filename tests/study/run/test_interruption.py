@@ -60,7 +60,6 @@ STOPS = [
     ("tune 2", signal.SIGUSR1),
     ("tune 3", signal.SIGKILL),
     ("confirm 1", signal.SIGTERM),
-    ("confirm 1", signal.SIGKILL),
 ]
 
 

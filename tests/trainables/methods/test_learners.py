@@ -38,7 +38,7 @@ GDUMB_QUICK = {
     "hidden": [32],
     "batch_size": 6,
     "memory_total": 100,
-    "passes": 16,
+    "passes": 8,
     "fit_batch_size": 8,
 }
 
@@ -49,7 +49,7 @@ SPIKING_QUICK = {
     "batch_size": 32,
     "pretrain_epochs": 8,
     "pretrain_lr": 0.005,
-    "epochs": 6,
+    "epochs": 4,
     "lr": 0.01,
 }
 
@@ -124,10 +124,10 @@ class TestDER(LearnerConformance):
 FSSG_QUICK = {
     "hidden": [32, 16],
     "slow_hidden": [32],
-    "epochs": 3,
-    "batch_size": 6,
-    "lr": 2e-3,
-    "lr_slow": 5e-3,
+    "epochs": 2,
+    "batch_size": 8,
+    "lr": 5e-3,
+    "lr_slow": 1e-2,
     "memory_per_task": 30,
     "interval": 3,
 }
@@ -152,8 +152,10 @@ class TestFSSGGated(TestFSSG):
         "summary": False,
         "optimiser": "sgd",
         "momentum": 0.9,
-        "lr": 0.004,
-        "lr_slow": 0.015,
+        "epochs": 1,
+        "batch_size": 8,
+        "lr": 0.01,
+        "lr_slow": 0.03,
     }
 
 
