@@ -19,3 +19,9 @@ def halves(monkeypatch: pytest.MonkeyPatch) -> type[SplitStream]:
     """A second stream, to tune on."""
     monkeypatch.setitem(STREAMS, "halves", Halves)
     return Halves
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures out of reports that are written here: most of a report's seconds."""
+    monkeypatch.setattr("analysis.figures.pictures", lambda analysis: ())

@@ -18,13 +18,15 @@ from study.report import write_report
 from trainables import LEARNERS
 from trainables.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_a_smaller_family_and_another_margin_are_told_and_do_not_ease_the_test(tmp_path):
     three = {"methods": {"replay": {}, "finetune": {}, "ewc": {}}}
     build_study(tmp_path, make_spec({**three, "tune.trials": 0}))
     build_study(tmp_path, make_spec({"tune.trials": 0, "study.margin": 0.05}))
     found = analyse_folder(tmp_path)
-    assert found.rules.comparisons == 2
+    assert found.rules.family_size == 2
     assert "margin was 0.01, now 0.05" in found.notes[0]
     assert "methods confirmed and left out: ewc" in found.notes[0]
 
@@ -36,7 +38,7 @@ def test_a_method_that_was_added_looked_at_and_left_out_is_told_and_stays_in_the
     build_study(tmp_path, make_spec({"tune.trials": 0}))
     found = analyse_folder(tmp_path)
     assert found.record.changes == ("methods confirmed and left out: ewc",)
-    assert found.rules.comparisons == 2
+    assert found.rules.family_size == 2
 
 
 def test_a_budget_raised_after_looking_is_told(tmp_path):

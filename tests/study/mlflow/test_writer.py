@@ -43,6 +43,7 @@ from study.state import Study
 from trainables.errors import InputError
 
 mlflow = pytest.importorskip("mlflow")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 NOWHERE = "http://127.0.0.1:9"
 ODD = "a%20b?c#d e'f\"g\u00e9"
