@@ -15,7 +15,7 @@ import torch
 from factory import Silent, make_run, make_spec, make_study
 from founded import ENTRY_POINTS, SPACE, Founded
 from plugged import describe, on_path
-from runs import command
+from runs import command, sets
 from without_ray import fit_here, without_ray
 
 from search_spaces import SPACES
@@ -545,7 +545,7 @@ def test_the_arrays_reach_the_workers_of_a_cluster(tmp_path):
     (tmp_path / "study.toml").write_text(TEXT, encoding="utf-8")
     describe(tmp_path, "founded", ENTRY_POINTS)
     found = subprocess.run(
-        command(tmp_path),
+        command(tmp_path, *sets("tune.trials=0")),
         env=on_path(tmp_path, Path(founded.__file__).parent),
         capture_output=True,
         text=True,
@@ -554,7 +554,7 @@ def test_the_arrays_reach_the_workers_of_a_cluster(tmp_path):
     )
     assert found.returncode == 0, found.stderr
     assert "pretrain confirm: " in found.stderr
-    ran = Ran(tmp_path / "small", make_spec(STUDY), [])
+    ran = Ran(tmp_path / "small", make_spec({**STUDY, "tune.trials": 0}), [])
     assert sorted(s for e in ran.pretrainings("confirm") for s in e.seeds) == [100, 101, 102]
     assert ran.own("confirm") == {"founded": [0.0] * 3, "twice": [0.0] * 3}
     assert not list((ran.place / "ray").glob("pretrain*"))

@@ -138,8 +138,7 @@ def test_samples_and_footprint_are_recorded_for_each_task(digits):
     assert outcome.seeds.tolist() == list(SEEDS)
 
 
-@pytest.mark.parametrize("tasks", [None, 2])
-@pytest.mark.parametrize("order", ["fixed", "shuffled"])
+@pytest.mark.parametrize(("order", "tasks"), [("fixed", None), ("shuffled", 2)])
 def test_every_method_takes_the_steps_of_the_others(order, tasks, digits):
     changes = {"configuration": QUICK, "tasks": tasks, "options": {"class_order": order}}
     # gdumb passes over the stream once, and spiking networks need other streams

@@ -699,7 +699,7 @@ def test_currents_of_biases_shrink_with_the_part_of_the_inputs_seen(fired):
 
 def test_currents_of_biases_shrink_with_the_window(monkeypatch):
     given = []
-    monkeypatch.setattr(phase, "sleep", lambda layers, inputs, rule: given.append(layers) or [])
+    monkeypatch.setattr(phase, "run_sleep", lambda layers, inputs, rule: given.append(layers) or [])
     for mask in ({"mask_keep": 0.125}, {"mask": "window", "mask_window": 4}):
         learner = toy(window_info(8, 16), bias=True, **mask)
         learner.asleep.sleep(toy_task(3, 128), learner.network, 1)
@@ -710,7 +710,7 @@ def test_currents_of_biases_shrink_with_the_window(monkeypatch):
 @pytest.mark.parametrize("data", ["current", "seen"])
 def test_factors_are_of_the_samples_that_sleep_may_look_at(monkeypatch, data):
     given = []
-    monkeypatch.setattr(phase, "sleep", lambda layers, inputs, rule: given.append(layers) or [])
+    monkeypatch.setattr(phase, "run_sleep", lambda layers, inputs, rule: given.append(layers) or [])
     learner = lively(toy(sleep_data=data, normalisation="consistent", alpha_scale=1.0))
     tasks = [toy_task(30, name="one"), toy_task(30, name="two", index=1)]
     for task in tasks:
@@ -728,7 +728,7 @@ def test_factors_are_of_the_samples_that_sleep_may_look_at(monkeypatch, data):
 
 def test_options_say_by_what_rule_units_learn(monkeypatch):
     given = []
-    monkeypatch.setattr(phase, "sleep", lambda layers, inputs, rule: given.append(rule))
+    monkeypatch.setattr(phase, "run_sleep", lambda layers, inputs, rule: given.append(rule))
     own = {"inc": 0.02, "dec_ratio": 0.25, "gate": "none", "decay": 0.9, "reset": "subtract"}
     for options in (own, {}):
         learner = toy(**options)
