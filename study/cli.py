@@ -74,7 +74,7 @@ def main() -> None:
     """Run a command; print bad input as one sentence instead of a traceback."""
     from study.console import open_streams, warn, warn_of_unprinted
 
-    atexit.register(gc.freeze)  # the interpreter would search all objects for garbage: a second
+    atexit.register(gc.freeze)  # no search for garbage at the end: a second
     open_streams()
     try:
         for argument in sys.argv[1:]:

@@ -64,7 +64,7 @@ class Entry:
             objective after each task.
         seconds: training time of all seeds.
         samples: new samples shown to all seeds, without replayed samples.
-        resumed: number of tasks learnt before the last worker took over; 0: never interrupted.
+        resumed: number of tasks learnt before the last worker took over; 0: from the first.
         ended: time of the end, in seconds since 1970.
         failure, reason: of a failed trial, the traceback and a one-line summary.
         software, device: versions of the packages used, and the model of the device.

@@ -8,6 +8,7 @@ A package that adds a learner has a test module such as this one, and pytest run
     class TestMyLearner(LearnerConformance):
         learner = MyLearner
         options = {"hidden": [32], "epochs": 2, "batch_size": 6, "lr": 5e-3}
+        forgets = True  # no claim to remember classes without old data
 
 The options are those that let the method learn ``split_digits`` in a second or two: real data,
 bundled with scikit-learn. Every scenario that the learner declares is tested, with a stack of three
@@ -48,7 +49,10 @@ SEEDS = (11, 12, 13)
 DIGITS = STREAMS["split_digits"]
 TASKS = DIGITS.tasks
 # methods of a tensor that bring a value to the host
-TRANSFERS = ("item", "cpu", "numpy", "tolist", "nonzero", "__bool__", "__int__", "__float__")
+TRANSFERS = (
+    *("item", "cpu", "numpy", "tolist", "nonzero", "__bool__", "__int__", "__float__"),
+    *("__index__", "__array__"),
+)
 # new processes that need not import these again, a matter of seconds each time
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["sklearn.datasets", "torch", "torch._dynamo"])
@@ -207,7 +211,8 @@ class Recorder:
 
     def _noted(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
-            self.transfers.append(name)
+            caller = traceback.extract_stack(limit=2)[0]
+            self.transfers.append(f"{name} in {caller.filename}, line {caller.lineno}")
             return method(*args, **options)
 
         return call
@@ -369,17 +374,17 @@ class LearnerConformance:
         assert not torch.equal(weight[0], weight[1])
 
     def test_a_seed_learns_the_same_alone(self, scenario: str) -> None:
-        """Seed 12, the second of its stack, is the first and only one here."""
+        """Seed 13, the last of its stack, is the first and only one here."""
         self.needs_a_stack()
-        stacked, alone = self.run(scenario), self.run(scenario, (12,))
+        stacked, alone = self.run(scenario), self.run(scenario, SEEDS[-1:])
         torch.testing.assert_close(
-            alone.matrix[0], stacked.matrix[1], rtol=0, atol=1e-3, equal_nan=True
+            alone.matrix[0], stacked.matrix[-1], rtol=0, atol=1e-3, equal_nan=True
         )
         pairs = zip(
             alone.learner.network.parameters(), stacked.learner.network.parameters(), strict=True
         )
         for mine, theirs in pairs:
-            torch.testing.assert_close(mine[0], theirs[1], rtol=1e-2, atol=1e-3)
+            torch.testing.assert_close(mine[0], theirs[-1], rtol=1e-2, atol=1e-3)
 
     def test_a_first_task_learnt_by_another_trial_leaves_the_same(self, scenario: str) -> None:
         shared = self.learner.pretraining(self.learner.Config.parse(self.options))
@@ -424,8 +429,9 @@ class LearnerConformance:
         asked = (cls.learner, cls.options, cls.supported(), seeds, cls.device, cls.source)
         process = PROCESSES.Process(target=go_on, args=(folder, *asked))
         process.start()
-        process.join()
+        process.join(600)
         error = folder / "error.txt"
+        process.kill()  # where it hangs
         assert process.exitcode == 0, error.read_text() if error.exists() else "no answer"
         return folder
 
@@ -495,7 +501,7 @@ class LearnerConformance:
         }
 
     def test_footprint_is_that_of_one_seed(self, scenario: str) -> None:
-        alone = self.run(scenario, (12,)).learner
+        alone = self.run(scenario, SEEDS[-1:]).learner
         assert alone.footprint() == self.run(scenario).learner.footprint()
 
     # -- the scenario's rules
@@ -511,7 +517,7 @@ class LearnerConformance:
                 self.build(self.stream(scenario))
 
     def test_hooks_are_called_as_the_scenario_allows(self, scenario: str) -> None:
-        """A learner with a loop of its own need not take its steps with ``observe``."""
+        """A learner with a loop of its own need not call ``observe`` in every task."""
         calls = self.run(scenario).recorder.calls
         initials = "".join(name[0] for name in calls)
         allowed = "o+" if scenario == "task_free" else f"(bo*e){{{TASKS}}}"

@@ -99,7 +99,7 @@ def is_given_up(losses: Sequence[WorkerLoss], divisible: bool) -> bool:
 
     Args:
         divisible: whether each seed can run in a trial of its own instead. This happens after two
-            losses in a row, and after one for lack of memory.
+            losses in a row, and after one for lack of memory or over the time limit of a task.
     """
     last, row = losses[-1], losses_in_a_row(losses)
     if last["kind"] == "silence":

@@ -15,6 +15,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
+LIMIT = 600.0  # seconds after which a command hangs
 FORKS = multiprocessing.get_context("forkserver")
 
 
@@ -24,8 +25,10 @@ def study(words: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> Co
         out, err = Path(folder, "out"), Path(folder, "err")
         process = FORKS.Process(target=_run, args=(list(words), cwd, dict(environment), out, err))
         process.start()
-        process.join()
-        assert process.exitcode is not None
+        process.join(LIMIT)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f"study {' '.join(words)}: {err.read_text()}")
         return CompletedProcess(words, process.exitcode, out.read_text(), err.read_text())
 
 

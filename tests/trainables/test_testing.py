@@ -46,6 +46,7 @@ def conform(tmp_path):
             env=os.environ | {"PYTHONPATH": path},
             capture_output=True,
             text=True,
+            timeout=600,
         )
 
     return conform
@@ -68,4 +69,5 @@ def test_a_learner_that_forgets_to_keep_something_is_found(conform, method):
     assert KEEPING in method
     done = conform(method.replace(KEEPING, "pass"), "-k", "resume and class")
     assert done.returncode == 1
-    assert "test_resume_in_a_new_process_equals_uninterrupted" in done.stdout
+    assert re.search(r"\d failed", done.stdout)
+    assert "error" not in done.stdout.splitlines()[-1]

@@ -23,6 +23,7 @@ from study.ledger import Ledger
 WAITING = """
 import os, time
 from pathlib import Path
+from trainables.engine.trial import CHECKPOINT_SECONDS
 from trainables.methods.replay import Replay
 
 class Waiting(Replay):
@@ -32,6 +33,8 @@ class Waiting(Replay):
     def begin_task(self, task):
         super().begin_task(task)
         place = Path(os.environ["PLACE"])
+        if task.id == 0:
+            time.sleep(1.1 * CHECKPOINT_SECONDS)  # long enough for a checkpoint
         phase, finished = (place / "wait").read_text().split()
         trials = list(place.glob(f"small/ledger/{phase}/*/*/trial.json"))
         if task.id == 1 and len(trials) == int(finished):
@@ -54,6 +57,8 @@ def options(learner: str) -> list[str]:
     )
 
 
+LIMIT = 600.0  # seconds after which something hangs
+
 # How many trials are finished when a signal comes: all of finetune and as many of replay.
 # SIGUSR1 is what Slurm sends with `--signal=USR1`; SIGKILL leaves no time to end in order.
 STOPS = [
@@ -72,6 +77,11 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def variables(place: Path) -> dict[str, str]:
+    """The environment of a study; Ray counts the CPUs as `os.cpu_count` does."""
+    return on_path(place) | {"PLACE": str(place), "RAY_USE_MULTIPROCESSING_CPU_COUNT": "1"}
+
+
 def stop(place: Path, number: signal.Signals, awaited: Path) -> tuple[int, str]:
     """Start a study and signal its driver once a file is there; return how it ended."""
     driver = subprocess.Popen(
@@ -80,14 +90,16 @@ def stop(place: Path, number: signal.Signals, awaited: Path) -> tuple[int, str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=on_path(place) | {"PLACE": str(place)},
+        env=variables(place),
     )
+    deadline = time.monotonic() + LIMIT
     try:
         while not awaited.exists():
+            assert time.monotonic() < deadline
             assert driver.poll() is None, driver.communicate()[1]
             time.sleep(0.05)
         driver.send_signal(number)
-        out, err = driver.communicate()
+        out, err = driver.communicate(timeout=LIMIT)
     finally:
         driver.kill()
         end(place)
@@ -97,12 +109,13 @@ def stop(place: Path, number: signal.Signals, awaited: Path) -> tuple[int, str]:
 
 
 def end(place: Path) -> None:
-    """Wait until all processes of a study have ended, and fail where one does not."""
-    deadline = time.monotonic() + 120
+    """Wait until all processes of a study have ended, and fail where one does not. Linux only."""
+    deadline = time.monotonic() + LIMIT
     while left := processes_of(place):
         if time.monotonic() > deadline:
             for number in left:
-                os.kill(number, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
             pytest.fail(f"left behind: {list(left.values())}")
         time.sleep(0.1)
 
@@ -112,17 +125,17 @@ def processes_of(place: Path) -> dict[int, str]:
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            variables = (process / "environ").read_bytes().split(b"\0")
-            if f"PLACE={place}".encode() in variables:
+            environment = (process / "environ").read_bytes().split(b"\0")
+            if f"PLACE={place}".encode() in environment:
                 found[int(process.name)] = (process / "comm").read_text().strip()
     return found
 
 
-def results(place: Path) -> dict[tuple[str, int, tuple[int, ...]], tuple[str, list[Any]]]:
-    """State, scores and confusion counts of every finished trial, by phase, number and seeds."""
+def results(place: Path) -> dict[tuple[Any, ...], tuple[str, list[Any]]]:
+    """State, scores and confusion counts of each finished trial, by its place in the study."""
     ledger = Ledger(place / "small" / "ledger")
     return {
-        (entry.phase, entry.number, entry.seeds): (
+        (entry.phase, entry.method, entry.number, entry.seeds): (
             entry.state,
             [entry.params, *entry.values, *ledger.outcome(entry).counts["main"].ravel().tolist()],
         )
@@ -148,8 +161,9 @@ def test_a_study_that_is_stopped_again_and_again_loses_nothing_and_changes_no_di
         before = sums(place)
     (place / "wait").write_text("tune 0")
     words = command(place, *options("waiting"))
-    variables = on_path(place) | {"PLACE": str(place)}
-    last = subprocess.run(words, capture_output=True, text=True, env=variables)
+    last = subprocess.run(
+        words, capture_output=True, text=True, env=variables(place), timeout=LIMIT
+    )
     assert last.returncode == 0, last.stderr
     assert before.items() <= sums(place).items()
     assert any(entry.resumed for entry in entries(place))
@@ -159,6 +173,7 @@ def test_a_study_that_is_stopped_again_and_again_loses_nothing_and_changes_no_di
     undisturbed = run_here(place / "undisturbed", *options("replay"))
     assert undisturbed.returncode == 0, undisturbed.stderr
     assert results(place) == results(place / "undisturbed")
+    assert len(results(place)) == len(entries(place)) == 6
 
 
 def test_a_study_may_end_before_ray_has_started(place):

@@ -1,4 +1,4 @@
-"""A whole study with real Ray and MLflow: finished, asked for again, and extended."""
+"""A whole study with real Ray and MLflow; asked for again and extended, without Ray."""
 
 from __future__ import annotations
 

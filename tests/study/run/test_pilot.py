@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -294,3 +295,50 @@ def test_the_time_to_end_a_task_is_not_that_of_its_steps(data, monkeypatch):
     found = run_pilot(assignment(), [2], data)
     assert found.end_seconds[2] == pytest.approx(0.25)
     assert found.rates[2] == pytest.approx(200.0)
+
+
+def test_a_stream_of_one_task_can_be_timed(data, monkeypatch):
+    monkeypatch.setattr(pilot, "SECONDS", 0.002)
+    work = dataclasses.replace(assignment(), tasks=1)
+    assert run_pilot(work, [1], data).rates[1] > 0
+
+
+def test_a_learner_with_a_loop_of_its_own_is_known(monkeypatch):
+    assert not pilot.has_own_loop("replay")
+    assert not pilot.has_own_loop("joint")
+    monkeypatch.setattr(find_learner("replay"), "learn", lambda self, task: None)
+    assert pilot.has_own_loop("replay")
+
+
+# -- pilots that do not end
+
+
+class Waiting:
+    """Ray as far as pilots are waited for: some end, some never do."""
+
+    def __init__(self, ended):
+        self.ended, self.waits, self.cancelled = ended, [], []
+
+    def wait(self, references, num_returns, timeout=None):
+        self.waits.append(timeout)
+        late = [] if timeout is None else [r for r in references if r not in self.ended]
+        return [r for r in references if r not in late], late
+
+    def cancel(self, reference, force):
+        self.cancelled.append((reference, force))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "waits", "late", "said"),
+    [
+        (None, [600.0, None], [], ["pilot: no result of slow for 10 min."]),
+        (2.0, [240.0], ["b"], []),
+    ],
+)
+def test_a_pilot_that_does_not_end_is_spoken_of_or_stopped(minutes, waits, late, said, monkeypatch):
+    console, stand_in = Silent(), Waiting({"a"})
+    monkeypatch.setattr(runner, "ray", stand_in)
+    assert runner._late_pilots({"a": "quick", "b": "slow"}, minutes, console) == late
+    assert stand_in.waits == waits
+    assert stand_in.cancelled == [(reference, True) for reference in late]
+    assert console.said == said

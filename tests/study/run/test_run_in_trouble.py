@@ -1,9 +1,10 @@
-"""Whole studies with real Ray and MLflow: a lost worker, diverged seeds, a server that is down."""
+"""Whole studies with real Ray and MLflow: a lost worker, a server that is down; diverged seeds."""
 
 from __future__ import annotations
 
 import csv
 import os
+import re
 import subprocess
 
 import forked
@@ -47,7 +48,7 @@ def test_a_killed_worker_goes_on_from_its_last_task(tmp_path):
     asked = sets(methods, "tune.trials=0", "confirm.seeds.count=1")
     variables = on_path(tmp_path) | {"PLACE": str(tmp_path)}
     words = command(tmp_path, *asked)
-    done = subprocess.run(words, capture_output=True, text=True, env=variables)
+    done = subprocess.run(words, capture_output=True, text=True, env=variables, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "its process was killed (SIGKILL" in done.stderr
     assert "; continues from its last task" in done.stderr
@@ -115,3 +116,10 @@ def test_an_unreachable_mlflow_delays_the_mirror_and_nothing_else(halved):
     mended = forked.study(["track", str(place / "small")], place, os.environ)
     assert mended.returncode == 0, mended.stderr
     assert (place / "small" / "mlflow.db").exists()
+
+
+def test_a_study_that_asks_for_more_than_the_cluster_has_fails_at_once(tmp_path):
+    done = run(tmp_path, *sets("resources.cpus_per_trial=4096"))
+    assert done.returncode == 2
+    assert re.search(r"cpus_per_trial = 4096, but the cluster has \d+ CPUs", done.stderr)
+    assert "Traceback" not in done.stderr
