@@ -12,7 +12,7 @@ A package that adds a learner has a test module such as this one, and pytest run
 
 The options are those that let the method learn ``split_digits`` in a second or two: real data,
 bundled with scikit-learn. Every scenario that the learner declares is tested, with a stack of three
-seeds. ``pip install continual-study[testing]`` brings pytest.
+seeds. The suite needs pytest.
 """
 
 from __future__ import annotations
@@ -272,7 +272,10 @@ def _snapshot(learner: Learner, stream: Stream, task: Task, tested: Tensor, step
         samples=task.samples,
         accuracies=tested,
         predictions=predictions(learner, stream),
-        diagnosis=learner.diagnose(),
+        diagnosis={
+            name: {label: values.detach().clone() for label, values in tensors.items()}
+            for name, tensors in learner.diagnose().items()
+        },  # copies, because the learner may go on to change its tensors
         footprint=learner.footprint(),
         parameter_bytes=parameter_bytes(learner),
     )

@@ -50,7 +50,7 @@ def run(place: Path, *more: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_here(place: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """Run the study in this process, its trials one after the other, where Ray matters not."""
+    """Run the study in this process, its trials one after the other: for tests that need no Ray."""
     out, err, words = io.StringIO(), io.StringIO(), command(place, *more)[2:]
     with (
         pytest.MonkeyPatch.context() as patch,
