@@ -32,13 +32,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import optuna
 import pytest
 import torch
 from torch import Tensor
 
-from search_spaces import space_on
-from search_spaces.space import decoded, encoded
 from trainables import STREAMS, InputError, Learner, contract, find_learner
 from trainables.engine.evaluation import evaluate
 from trainables.methods.finetune import Finetune
@@ -628,30 +625,6 @@ class LearnerConformance:
         config = self.learner.Config.parse(self.options)
         plain = json.loads(json.dumps(config.plain()))
         assert self.learner.Config.parse(plain) == config
-
-    # -- search space
-
-    def test_the_search_space_gives_valid_configurations(self, scenario: str) -> None:
-        info, kinds = self.stream(scenario).info, self.learner.Config.kinds()
-        space = space_on(self.learner.name, info)
-        assert space, "no search space: register one in the group study.search_spaces"
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=5))
-        for _ in range(20):
-            params = search.ask(dict(space)).params
-            values = {name: decoded(value, kinds[name]) for name, value in params.items()}
-            config = self.learner.Config.parse({**self.learner.published(info), **values})
-            self.learner.check(config, info)
-
-    def test_the_search_space_contains_the_published_defaults(self, scenario: str) -> None:
-        info = self.stream(scenario).info
-        space = space_on(self.learner.name, info)
-        defaults = self.learner.Config.parse(self.learner.published(info)).plain()
-        optuna.trial.create_trial(  # refuses a value out of its range
-            state=optuna.trial.TrialState.WAITING,
-            params={name: encoded(defaults[name]) for name in space},
-            distributions=dict(space),
-        )
 
 
 def go_on(

@@ -1,4 +1,4 @@
-"""Search spaces against the published ranges; each learner's suite checks that they are valid."""
+"""Search spaces against the published ranges."""
 
 from __future__ import annotations
 
