@@ -6,6 +6,7 @@ Shape legend: T tasks, I tasks learnt (rows), K values of a diagnostic, R x C ce
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,6 +140,21 @@ class MethodRecord:
         return set(self.scores) | set(self.failures)
 
 
+def against_reference(reference: str, offline: Mapping[str, bool]) -> tuple[tuple[str, str], ...]:
+    """Return each method paired with the reference, without offline bounds.
+
+    An upper bound is no competitor: a comparison with it answers no question and costs power.
+
+    Args:
+        offline: by method, whether the method is an offline bound.
+
+    >>> against_reference("replay", {"ewc": False, "replay": False, "joint": True})
+    (('ewc', 'replay'),)
+    """
+    competitors = [name for name, is_bound in offline.items() if not is_bound]
+    return tuple((name, reference) for name in competitors if name != reference)
+
+
 @dataclass(frozen=True)
 class StudyRecord:
     """One study: the question fixed beforehand, and the measurements of the methods."""
@@ -161,7 +177,10 @@ class StudyRecord:
     objectives: tuple[str, ...] = ()  # of the sweeps; the primary metric first
     directions: tuple[Direction, ...] = ()  # of the objectives
     published: tuple[PublishedRecord, ...] = ()
-    planned_methods: tuple[str, ...] = ()  # before the first confirmation, or confirmed later
+    # (method, method to compare with) as the study file names them; empty: see `family`
+    comparisons: tuple[tuple[str, str], ...] = ()
+    # asked for since before the first confirmation; they stay in the family
+    planned_comparisons: tuple[tuple[str, str], ...] = ()
     changes: tuple[str, ...] = ()  # of the question, after the first confirmation
     asked_seeds: tuple[int, ...] = ()  # confirmation seeds in the study file now
     kept_seeds: tuple[int, ...] = ()  # planned seeds no longer in the study file, still reported
@@ -173,6 +192,12 @@ class StudyRecord:
     added_seeds: tuple[int, ...] = ()  # seeds of the units run beyond the planned seeds
     dataset: str = ""  # data set behind the stream
     sample_bytes: int = 0  # of a raw sample with the label; 0: unknown
+
+    @property
+    def family(self) -> tuple[tuple[str, str], ...]:
+        """The comparisons to judge: those named, else each method against the reference."""
+        offline = {m.method: m.offline for m in self.methods}
+        return self.comparisons or against_reference(self.reference, offline)
 
     @property
     def tuned_on(self) -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -84,12 +85,27 @@ def _check_study(spec: Spec) -> None:
         raise InputError(f"study.metric: {unknown('metric', study.metric, PRIMARY)}")
     if study.reference not in spec.methods:
         raise InputError(f"study.reference: {unknown('method', study.reference, spec.methods)}")
+    _check_comparisons(spec)
     options = PhaseStream.of(spec, "confirm").options
     if options.active_classes != "all" and study.scenario != "class":
         raise InputError(
             f"stream.active_classes: only for the scenario 'class'; in '{study.scenario}' the "
             "scenario decides which outputs compete. Remove the key."
         )
+
+
+def _check_comparisons(spec: Spec) -> None:
+    pairs = spec.study.comparisons
+    for method, other in pairs:
+        shown = json.dumps([method, other])
+        for name in (method, other):
+            if name not in spec.methods:
+                text = unknown("method", name, spec.methods)
+                raise InputError(f"study.comparisons: {shown}: {text}")
+        if method == other:
+            raise InputError(f"study.comparisons: {shown} compares a method with itself.")
+        if pairs.count([method, other]) + pairs.count([other, method]) > 1:
+            raise InputError(f"study.comparisons: {shown} is listed twice.")
 
 
 def _stream(name: str, scenario: str, key: str, scenario_key: str) -> type[Stream]:

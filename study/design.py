@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analysis.metrics import PRIMARY
+from analysis.records import against_reference
 from search_spaces.space import Space, decoded, values_within
 from study.spec import Spec, expand
 from trainables import Learner, find_learner, find_stream
@@ -134,6 +135,14 @@ class Design:
     def stream(self) -> PhaseStream:
         """The stream of the confirmation: the subject of the study."""
         return self.streams["confirm"]
+
+    @property
+    def comparisons(self) -> tuple[tuple[str, str], ...]:
+        """The comparisons that are tested: (method, method to compare with)."""
+        study = self.spec.study
+        named = tuple((method, other) for method, other in study.comparisons)
+        offline = {name: method.kind.offline for name, method in self.methods.items()}
+        return named or against_reference(study.reference, offline)
 
     @property
     def directions(self) -> list[Direction]:

@@ -51,6 +51,7 @@ class Question(BaseModel):
     """The settings that the verdicts depend on; the report tells of later changes."""
 
     reference: str
+    comparisons: list[list[str]] = []  # empty: each method against the reference
     margin: float
     alpha: float
     failed: str
@@ -62,6 +63,7 @@ class Question(BaseModel):
         study = spec.study
         return cls(
             reference=study.reference,
+            comparisons=study.comparisons,
             margin=study.margin,
             alpha=study.alpha,
             failed=study.failed,

@@ -180,23 +180,23 @@ def _power_notes(design: Design, place: Path) -> list[str]:
     Effects are in units of the metric if the folder has paired scores, else in standard deviations.
     """
     spec, stream = design.spec, design.stream
-    compared = [name for name in design.methods if name != spec.study.reference]
+    compared = design.comparisons
     seen = {}
     if (place / "study.json").exists():
         folder = Folder.open(place)[0]
         seen = seen_differences(Study(design, folder, folder.ledger()))
     paired = {stream.unit_of(seed) for seed in spec.confirm_seeds}
-    seen_methods = [name for name in compared if name in seen]
+    seen_pairs = [pair for pair in compared if pair in seen]
     notes = []
-    for name in seen_methods or [""]:
+    for pair in seen_pairs or [("", "")]:
         plan_ = plan_seeds(
             len(paired),
             len(compared),
-            seen[name].differences if seen_methods else (),
-            margins(spec.study.margin) if seen_methods else (),
+            seen[pair].differences if seen_pairs else (),
+            margins(spec.study.margin) if seen_pairs else (),
             spec.study.alpha,
             unit=stream.unit,
         )
-        source = f"{name}, from {seen[name].source}: " if seen_methods else ""
+        source = f"{' against '.join(pair)}, from {seen[pair].source}: " if seen_pairs else ""
         notes += [f"{source}{sentence}" for sentence in plan_.sentences]
     return notes

@@ -23,7 +23,7 @@ from analysis.records import (
     TuningRecord,
 )
 from search_spaces.space import as_plain
-from study.changes import changes, confirmed_methods, kept_seeds
+from study.changes import changes, kept_seeds, planned_comparisons
 from study.design import Design, Method
 from study.ledger import Entry
 from study.run_notes import circumstances
@@ -70,7 +70,8 @@ def _seed_record(study: Study) -> StudyRecord:
         objectives=tuple(spec.objectives),
         directions=tuple(design.directions),
         published=tuple(_published(design)),
-        planned_methods=tuple(dict.fromkeys([*planned.methods, *confirmed_methods(ledger)])),
+        comparisons=design.comparisons,
+        planned_comparisons=planned_comparisons(study),
         changes=tuple(changed),
         asked_seeds=spec.confirm_seeds,
         kept_seeds=tuple(kept),

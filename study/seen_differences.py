@@ -14,26 +14,26 @@ from study.state import Study
 
 @dataclass(frozen=True)
 class SeenDifferences:
-    """Paired differences between a method and the reference, and the phase they come from."""
+    """Paired differences between two methods, and the phase they come from."""
 
     differences: tuple[float, ...]
     source: str
 
 
-def seen_differences(study: Study) -> dict[str, SeenDifferences]:
-    """Return the differences seen of each method that has at least two.
+def seen_differences(study: Study) -> dict[tuple[str, str], SeenDifferences]:
+    """Return the differences seen of each comparison that has at least two.
 
     They come from the confirmation, else from the best trials on the tuning seeds.
     """
     sources = {"confirm": "the confirmation", "tune": "the tuning seeds"}
     scores = {name: _scores(study, name) for name in study.methods}
-    reference, found = study.spec.study.reference, {}
-    for name in study.methods:
+    found = {}
+    for method, other in study.design.comparisons:
         for phase, source in sources.items():
             stream = study.design.streams[phase]
-            differences = _unit_differences(stream, scores[name][phase], scores[reference][phase])
-            if name != reference and len(differences) > 1:
-                found[name] = SeenDifferences(differences, source)
+            differences = _unit_differences(stream, scores[method][phase], scores[other][phase])
+            if len(differences) > 1:
+                found[method, other] = SeenDifferences(differences, source)
                 break
     return found
 
@@ -48,10 +48,10 @@ def _unit_differences(
     return tuple(unit_means(differences, units).values())
 
 
-def differences_of(place: Path) -> dict[str, tuple[float, ...]]:
-    """Return the paired differences seen of each method, from a study's folder."""
+def differences_of(place: Path) -> dict[tuple[str, str], tuple[float, ...]]:
+    """Return the paired differences seen of each comparison, from a study's folder."""
     found = seen_differences(Study.open(place))
-    return {name: seen.differences for name, seen in found.items()}
+    return {pair: seen.differences for pair, seen in found.items()}
 
 
 def _scores(study: Study, method: str) -> dict[str, dict[int, float]]:

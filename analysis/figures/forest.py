@@ -1,9 +1,10 @@
-"""The differences of the family, each with its interval, against the practical margin."""
+"""The differences of the family, each with its interval, against the margin."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from matplotlib.axes import Axes
@@ -13,11 +14,49 @@ from analysis import numbers
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
-from analysis.one_study.analyse import Analysis, Comparison
+from analysis.one_study.analyse import Analysis
 from analysis.report.blocks import Picture
 
-ROW = 0.3  # inches for two lines of a verdict
-VERDICT = 1.08  # inches for the column of verdicts
+BOUND = "offline bound, not tested"
+LINE = 0.125  # inches for one line of a verdict
+VERDICT = 1.3  # inches for the column of verdicts
+LETTERS = 20  # of a verdict in one line
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the figure: a comparison, or the distance of an offline bound."""
+
+    method: str
+    label: str
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    word: str  # at the right: the verdict, or that nothing was tested
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the row has a line."""
+        return self.ci_low is not None and self.ci_high is not None
+
+    @property
+    def lines(self) -> list[str]:
+        """The word at the right, in lines."""
+        return textwrap.wrap(self.word, LETTERS)
+
+
+def rows_of(analysis: Analysis) -> list[Row]:
+    """Return the comparisons, then the differences of the offline bounds to the reference."""
+    comparisons = [
+        Row(c.method, analysis.label(c), c.difference, c.ci_low, c.ci_high, c.verdict)
+        for c in analysis.comparisons
+    ]
+    bounds = [
+        Row(gap.bound, gap.bound, gap.difference, gap.ci_low, gap.ci_high, BOUND)
+        for gap in analysis.gaps
+        if gap.method == analysis.common_reference and gap.difference is not None
+    ]
+    return comparisons + bounds
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
@@ -25,7 +64,7 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
     if any(c.difference is not None for c in analysis.comparisons):
         yield Picture(
             "forest",
-            "Differences to the reference",
+            "Differences",
             _caption(analysis),
             partial(_draw, analysis),
         )
@@ -35,14 +74,22 @@ def _caption(analysis: Analysis) -> str:
     record, unit = analysis.record, analysis.record.unit
     measured = [c for c in analysis.comparisons if c.difference is not None]
     with_interval = [c for c in measured if c.ci_low is not None]
+    reference = common.clean(analysis.common_reference or "the method it is compared with")
     text = (
-        f"Difference in {common.words(record.metric)}: mean of method − "
-        f"{common.clean(record.reference)} over shared {numbers.plural(unit)}."
+        f"Difference in {common.words(record.metric)}: mean of method − {reference} over shared "
+        f"{numbers.plural(unit)}."
     )
     if with_interval:
-        text += f" Lines: paired {common.t_interval(record, {c.n for c in with_interval})}."
+        level = numbers.percent(analysis.rules.confidence)
+        counted = common.count_range({c.n for c in with_interval}, unit)
+        text += (
+            f" Lines: simultaneous {level} intervals over {counted}, from which the verdicts are "
+            f"read; {common.variation(record)}."
+        )
+    if any(row.word == BOUND for row in rows_of(analysis)):
+        text += " Below the dashed line: offline bounds, with t-intervals of their own."
     if record.margin > 0:
-        text += f" Grey band: the practical margin, ±{record.margin:g}."
+        text += f" Grey band: the margin, ±{record.margin:g}."
     if len(with_interval) < len(measured):
         text += (
             f" Hollow: fewer than 3 {numbers.plural(unit)} or the same difference on every {unit}, "
@@ -53,49 +100,51 @@ def _caption(analysis: Analysis) -> str:
 
 @common.styled
 def _draw(analysis: Analysis) -> Figure:
-    comparisons = analysis.comparisons
-    labels = [common.shorten(c.method, 1.15) for c in comparisons]
+    rows = rows_of(analysis)
+    labels = [common.shorten(row.label, 1.15) for row in rows]
     left = 0.14 + max(map(common.text_width, labels))
-    height = max(ROW * len(comparisons), 0.5)
+    most_lines = max(2, *(len(row.lines) for row in rows))
+    height = max((most_lines + 0.5) * LINE * len(rows), 0.5)
     grid = Grid(1, 1, height, left=left, right=VERDICT, top=0.08, bottom=0.62)
     figure = grid.sheet()
     (axes,) = grid.panels(figure)
     looks = common.method_looks(analysis.record)
-    _frame(axes, analysis)
-    for row, comparison in enumerate(comparisons):
-        _row(axes, row, comparison, looks[comparison.method])
-    axes.set_ylim(len(comparisons) - 0.5, -0.5)
-    axes.set_yticks(range(len(comparisons)), labels)
+    _frame(axes, analysis, rows)
+    for place, row in enumerate(rows):
+        _draw_row(axes, place, row, looks[row.method])
+    if len(rows) > len(analysis.comparisons):
+        above = len(analysis.comparisons) - 0.5
+        axes.axhline(above, color=common.GREY, linewidth=0.7, linestyle="--", label="bounds below")
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks(range(len(rows)), labels)
     layout.below_label(figure, grid, f"difference in {common.words(analysis.record.metric)}")
     layout.below_label(figure, grid, _direction(analysis), drop=0.52)
     return figure
 
 
-def _frame(axes: Axes, analysis: Analysis) -> None:
+def _frame(axes: Axes, analysis: Analysis, rows: Sequence[Row]) -> None:
     margin = analysis.rules.margin
     if margin > 0:
         axes.axvspan(-margin, margin, color=common.GREY, alpha=0.25, linewidth=0, label="margin")
     axes.axvline(0, color=common.INK, linewidth=0.7, label="zero")
-    ends = [x for c in analysis.comparisons for x in (c.difference, c.ci_low, c.ci_high)]
+    ends = [x for row in rows for x in (row.difference, row.ci_low, row.ci_high)]
     axes.set_xlim(layout.limits([*ends, 0.0, margin, -margin]))
     layout.simple_ticks(axes.xaxis, 4)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
 
-def _row(axes: Axes, row: int, comparison: Comparison, look: Look) -> None:
-    text = "\n".join(textwrap.wrap(comparison.verdict, 15))
-    axes.text(
-        1.03, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=common.SMALL
-    )
-    if comparison.difference is None:
+def _draw_row(axes: Axes, place: int, row: Row, look: Look) -> None:
+    right = axes.get_yaxis_transform()
+    text = "\n".join(row.lines)
+    axes.text(1.03, place, text, transform=right, va="center", fontsize=common.SMALL)
+    if row.difference is None:
         return
-    has_interval = comparison.ci_low is not None and comparison.ci_high is not None
-    if has_interval:
-        ends = common.floats([comparison.ci_low, comparison.ci_high])
-        axes.plot(ends, [row, row], color=look.colour, linewidth=1.6, solid_capstyle="butt")
-    point = look.point(filled=has_interval)
-    axes.plot(comparison.difference, row, label=comparison.method, markersize=4, **point)
+    if row.has_interval:
+        ends = common.floats([row.ci_low, row.ci_high])
+        axes.plot(ends, [place, place], color=look.colour, linewidth=1.6, solid_capstyle="butt")
+    point = look.point(filled=row.has_interval)
+    axes.plot(row.difference, place, label=row.method, markersize=4, **point)
 
 
 def _direction(analysis: Analysis) -> str:

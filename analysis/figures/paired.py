@@ -34,9 +34,14 @@ def _caption(analysis: Analysis, shown: list[Comparison]) -> str:
     unit, units = record.unit, numbers.plural(record.unit)
     count = common.count_range({c.n for c in shown}, unit)
     scale = f", {SHOWN_MARGINS} practical margins high or more" if record.margin > 0 else ""
+    sides = (
+        f"{common.clean(analysis.common_reference)} (left) and of the method named above the panel "
+        "(right)"
+        if analysis.common_reference
+        else "the two methods named above the panel, the second at the left"
+    )
     return (
-        f"{common.words(record.metric).capitalize()} of the reference "
-        f"{common.clean(record.reference)} (left) and of the method named above the panel (right), "
+        f"{common.words(record.metric).capitalize()} of {sides}, "
         f"over {count}; {common.variation(record)}. A line joins the two "
         f"scores of one {unit}. Bars beside the points: means over the same {units}. Each panel "
         f"has its own scale{scale}."
@@ -56,7 +61,7 @@ def _draw(analysis: Analysis) -> Figure:
         _panel(axes, comparison, looks, rows)
         axes.set_ylim(layout.limits(_values(comparison), SHOWN_MARGINS * analysis.rules.margin))
         axes.tick_params(labelleft=True, labelbottom=grid.is_lowest(index))
-        layout.panel_title(axes, comparison.method, grid.width + grid.right)
+        layout.panel_title(axes, analysis.label(comparison), grid.width + grid.right)
         if columns > MOST_LABELLED:
             axes.set_xticklabels([])
     layout.side_label(figure, grid, common.words(analysis.record.metric))

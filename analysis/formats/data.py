@@ -37,7 +37,7 @@ def to_json(analysis: Analysis) -> str:
 
     >>> study = json.loads(to_json(analysis))  # doctest: +SKIP
     >>> [(row["method"], row["verdict"]) for row in study["comparisons"]]  # doctest: +SKIP
-    [('ewc', 'worse and practically'), ('finetune', 'worse and practically')]
+    [('ewc', 'worse by more than the margin'), ('finetune', 'worse by more than the margin')]
     """
     return _dumps(_document(analysis))
 
@@ -57,6 +57,7 @@ def to_csv(analysis: Analysis) -> dict[str, str]:
         tables.method_table(analysis),
         comparison_tables.comparison_table(analysis),
         comparison_tables.evidence_file_table(analysis),
+        comparison_tables.gap_table(analysis),
         tables.memory_table(analysis),
         tuning_tables.tuning_table(analysis),
         tuning_tables.hypervolume_table(analysis),
@@ -111,7 +112,7 @@ def _document(analysis: Analysis) -> dict[str, Any]:
         "reference": record.reference,
         "margin": record.margin,
         "alpha": record.alpha,
-        "reasons": {c.method: c.reason for c in analysis.comparisons},
+        "reasons": {analysis.label(c): c.reason for c in analysis.comparisons},
         "notes": list(analysis.notes),
         "published": _records(tables.published_table(analysis)),
         "fronts": [asdict(front) for front in analysis.fronts],

@@ -6,7 +6,7 @@ Tables, reports and figures read the `Analysis` and compute nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ __all__ = [
     "Analysis",
     "Comparison",
     "Failure",
+    "Gap",
     "MemoryPoint",
     "MethodRecord",
     "MethodRow",
@@ -99,6 +100,22 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """The distance of a method from an offline bound: bound - method, with its t-interval.
+
+    A gap is an estimate and no claim: nothing is tested, and the interval is that of this gap by
+    itself. `difference` is None if the seeds of the two cannot be compared.
+    """
+
+    bound: str
+    method: str
+    n: int
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+@dataclass(frozen=True)
 class MemoryPoint:
     """A method's memory, in bytes and raw samples, and its mean primary metric.
 
@@ -123,6 +140,7 @@ class Analysis:
     rules: Rules
     methods: tuple[MethodRow, ...]
     comparisons: tuple[Comparison, ...]
+    gaps: tuple[Gap, ...]
     tuning: tuple[TuningRow, ...]
     secondary: tuple[SecondaryRow, ...]
     failures: tuple[Failure, ...]
@@ -136,6 +154,18 @@ class Analysis:
     published: tuple[PublishedRow, ...] = ()
 
     @property
+    def common_reference(self) -> str | None:
+        """The method that all comparisons have in common; None if they differ."""
+        references = {reference for _, reference in self.record.family}
+        return references.pop() if len(references) == 1 else None
+
+    def label(self, comparison: Comparison) -> str:
+        """Return a short name of a comparison: the method, unless the references differ."""
+        if self.common_reference:
+            return comparison.method
+        return f"{comparison.method} against {comparison.reference}"
+
+    @property
     def was_tuned(self) -> bool:
         """Whether any method has trials, or the study file asks for trials."""
         return any(m.tuning.trials or m.tuning.asked_trials for m in self.record.methods)
@@ -144,20 +174,20 @@ class Analysis:
 def analyse(record: StudyRecord) -> Analysis:
     """Analyse a study: estimates, the tests of the family, verdicts, tuning fairness and notes.
 
-    The family is the reference against each other method, on the primary metric. Incomplete data
-    (no confirmation yet, failed or missing seeds, one method, an absent reference) give empty
-    fields and a note. Raises `ValueError` for an unknown metric or failure rule.
+    The family is `StudyRecord.family`, on the primary metric. Incomplete data (no confirmation yet,
+    failed or missing seeds, one method, an absent reference) give empty fields and a note. Raises
+    `ValueError` for an unknown metric or failure rule.
     """
     metric = find_metric(record.metric)
     record = bounds.without_transfer(bounds.with_gap(record))
-    names = [m.method for m in record.methods]
-    others = [m for m in record.methods if m.method != record.reference]
-    direction, family = metric.higher_is_better, _family(record)
-    rules = Rules(direction, record.margin, record.alpha, family, record.unit)
-    pairs = []
-    if record.reference in names:
-        reference = record.methods[names.index(record.reference)]
-        pairs = [pairing.pair(record, method, reference) for method in others]
+    family_size = len({*record.family, *record.planned_comparisons}) or 1
+    rules = Rules(metric.higher_is_better, record.margin, record.alpha, family_size, record.unit)
+    methods = {m.method: m for m in record.methods}
+    pairs = [
+        pairing.pair(record, methods[method], methods[other])
+        for method, other in record.family
+        if method in methods and other in methods
+    ]
     rows = tuple(_method_row(record, method) for method in record.methods)
     comparisons = compare_family(pairs, rules)
     return Analysis(
@@ -166,6 +196,7 @@ def analyse(record: StudyRecord) -> Analysis:
         rules=rules,
         methods=rows,
         comparisons=comparisons,
+        gaps=tuple(_gaps(record, rules)),
         tuning=tuple(
             sweeps.tuning_row(m, row.mean if _tuned_as_confirmed(record) else None, rules.sign)
             for m, row in zip(record.methods, rows, strict=True)
@@ -192,14 +223,20 @@ def _tuned_as_confirmed(record: StudyRecord) -> bool:
     return record.protocol == END_OF_STREAM
 
 
-def _family(record: StudyRecord) -> int:
-    """Return the number of comparisons; a planned method without results stays in the family."""
-    names = {*record.planned_methods, *(m.method for m in record.methods)}
-    return len(names - {record.reference}) or 1
-
-
 def _without_none(items: Iterable[Item | None]) -> tuple[Item, ...]:
     return tuple(item for item in items if item is not None)
+
+
+def _gaps(record: StudyRecord, rules: Rules) -> Iterator[Gap]:
+    """Yield the distance of each competitor from each offline bound."""
+    for bound in (m for m in record.methods if m.offline):
+        for method in (m for m in record.methods if not m.offline):
+            pair = pairing.pair(record, bound, method)
+            d = estimates.paired_differences(
+                np.array(pair.method_scores), np.array(pair.reference_scores)
+            )
+            gap = estimates.estimate(d if not pair.refusal else d[:0], rules.confidence)
+            yield Gap(bound.method, method.method, gap.n, gap.mean, gap.ci_low, gap.ci_high)
 
 
 def _memory(rows: tuple[MethodRow, ...], rules: Rules) -> tuple[MemoryPoint, ...]:
@@ -279,7 +316,7 @@ def _secondary(
     record: StudyRecord, comparisons: tuple[Comparison, ...]
 ) -> tuple[SecondaryRow, ...]:
     reference = next((m for m in record.methods if m.method == record.reference), None)
-    judged = {c.method for c in comparisons if not c.refusal}
+    judged = {c.method for c in comparisons if c.reference == record.reference and not c.refusal}
     rows = [
         _secondary_row(method, metric, reference if method.method in judged else None)
         for method in record.methods

@@ -126,14 +126,17 @@ def _floor(n: int, rules: Rules) -> str:
         amount = numbers.count(n, rules.unit)
         return f"With {amount} there is neither interval nor test: the scores are listed. {advice}"
     if n < FEWEST_FOR_TEST:
-        return f"With {n} {rules.units} there is an interval and no test. {advice}"
+        return (
+            f"With {n} {rules.units} there is an interval, which assumes normal differences, and "
+            f"no test; a verdict is at most suggestive. {advice}"
+        )
     floor = paired.exact_floor(n)
     fewer = int(rules.alpha / floor)
     if n >= FEWEST_FOR_VERDICT and fewer:
         advice += f" {n} are enough for {numbers.count(fewer, 'comparison')} fixed beforehand."
     return (
-        f"The exact paired test cannot go below p = {floor:.4g} with {n} {rules.units}, before "
-        f"Holm over {family}; the t test assumes normal differences, so a verdict is at most "
+        f"The exact paired test cannot go below p = {floor:.4g} with {n} {rules.units}, for "
+        f"one of {family}; the t test assumes normal differences, so a verdict is at most "
         f"suggestive. {advice}"
     )
 

@@ -93,8 +93,7 @@ def plan_seeds(
 
     Args:
         planned: number of confirmation seeds of the study.
-        comparisons: size m of the family; each comparison is tested at alpha / m (the first step
-            of Holm).
+        comparisons: size m of the family; each comparison is tested at alpha / m.
         seen_differences: paired differences of one method against the reference, one per seed, in
             metric units; empty before any are seen.
         true_differences: differences to plan for, in metric units; without seen differences, the
@@ -137,19 +136,21 @@ def plan_seeds(
     )
 
 
-def plans(analysis: Analysis, seen_differences: Mapping[str, Sequence[float]]) -> dict[str, Plan]:
-    """Return a plan for each comparison of a study, by method.
+def plans(
+    analysis: Analysis, seen_differences: Mapping[tuple[str, str], Sequence[float]]
+) -> dict[str, Plan]:
+    """Return a plan for each comparison of a study, by its label.
 
     Args:
         analysis: of the study; the margin is the difference to plan for.
-        seen_differences: method -> paired differences against the reference.
+        seen_differences: (method, method to compare with) -> paired differences.
     """
     record, rules = analysis.record, analysis.rules
     return {
-        c.method: plan_seeds(
+        analysis.label(c): plan_seeds(
             len(record.planned_seeds),
             rules.family_size,
-            seen_differences.get(c.method, ()),
+            seen_differences.get((c.method, c.reference), ()),
             margins(rules.margin),
             alpha=rules.alpha,
             unit=record.unit,

@@ -18,12 +18,13 @@ from analysis.statistics import estimates, paired, power
 
 BETTER = "better"
 WORSE = "worse"
-EQUIVALENT = "equivalent"
+BY_MORE = " by more than the margin"
+BY_LESS = ", but by less than the margin"
+EQUIVALENT = "equivalent within the margin"
 INCONCLUSIVE = "inconclusive"
 IDENTICAL = "identical differences"
 NO_VERDICT = "no verdict"
-PRACTICALLY = " and practically"
-SUGGESTIVE = "suggestive "
+SUGGESTIVE = "suggestive: "
 
 FEWEST_FOR_TEST = 5  # fewer seeds have an interval and no p-value
 FEWEST_FOR_VERDICT = 6  # with fewer seeds the exact test cannot reach 0.05
@@ -46,8 +47,13 @@ class Rules:
 
     @property
     def confidence(self) -> float:
-        """Confidence level of the intervals."""
+        """Confidence level of an interval by itself."""
         return 1 - self.alpha
+
+    @property
+    def level(self) -> float:
+        """Level of each comparison, alpha / m (Bonferroni): of its tests and of its interval."""
+        return self.alpha / self.family_size
 
     @property
     def units(self) -> str:
@@ -67,13 +73,18 @@ class Rules:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One method against the reference; None for every number that is not defined.
+    """One method against another, as a rule the reference; None for a number that is not defined.
+
+    `ci_low` and `ci_high` are the simultaneous interval of the difference, from which the verdict
+    is read: with probability 1 - alpha all intervals of the family hold their true differences.
+    The interval belongs to the sign-flip test; where that test cannot decide (`Rules.capped`), to
+    the t test. `t_low` and `t_high` are the t-interval of this comparison by itself.
 
     `sd` is the standard deviation of the differences, `mde` the minimum detectable effect (the
     smallest true difference seen with 80 % power at alpha/m), `seeds_needed` the number of seeds
     that would show the observed difference, `p_floor` the smallest attainable exact p, `rho` the
-    correlation of the paired scores. For `identical` differences the interval, the t test, g_z and
-    `mde` are not defined, because all need a spread.
+    correlation of the paired scores. p-values named adjusted are m times p. For `identical`
+    differences the intervals, the t test, g_z and `mde` are not defined, because all need a spread.
     """
 
     method: str
@@ -87,13 +98,14 @@ class Comparison:
     sd: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    t_low: float | None = None
+    t_high: float | None = None
     identical: bool = False
     p_floor: float | None = None
     p_exact: float | None = None
-    p_holm: float | None = None
+    p_adjusted: float | None = None
     p_t: float | None = None
-    p_t_holm: float | None = None
-    p_tost: float | None = None
+    p_t_adjusted: float | None = None
     hedges_g: float | None = None
     g_low: float | None = None
     g_high: float | None = None
@@ -112,38 +124,32 @@ class Comparison:
 
 
 def compare_family(pairs: Sequence[Pairs], rules: Rules) -> tuple[Comparison, ...]:
-    """Return every comparison of the family, with Holm-adjusted p-values and verdicts.
+    """Return every comparison of the family with its verdict.
 
-    The family is fixed beforehand: a refused comparison still counts in the Holm adjustment.
+    Every word of a verdict is read off one interval per comparison, at the level 1 - alpha/m. The
+    probability of any false statement in the whole family is therefore at most alpha, whatever the
+    kinds of the statements. The family is fixed beforehand: a refused comparison still counts in m.
 
     Verdicts, in order of precedence:
         no verdict: the gate refuses, or 1-2 seeds (the scores are listed);
         identical differences: all differences are zero, so there is nothing to test;
-        better, worse: Holm-adjusted exact p <= alpha and the interval excludes 0; "and
-            practically" if the interval also lies beyond the margin. Better and worse outrank
-            equivalence: a significant difference inside the margin is better or worse, and the
-            reason names the margin. If every seed differs by the same amount, that amount stands
-            for the interval;
-        suggestive better, suggestive worse: the same by the Holm-adjusted paired t test, where the
-            exact test cannot reach alpha (5 seeds, or too many comparisons);
-        equivalent: the (1 - 2 alpha) t-interval lies inside the margin, 6 seeds or more. Tested
-            per comparison, without Holm, under the assumption of normal differences;
-        inconclusive: everything else. Always at 3-4 seeds, and where the exact test cannot reach
-            alpha and identical differences leave the t test undefined.
+        better, worse: the interval excludes 0. "by more than the margin": the interval lies beyond
+            the margin. "but by less than the margin": the interval lies inside the margin;
+        equivalent within the margin: the interval holds 0 and lies inside the margin;
+        suggestive: one of these by the t-interval, where the exact test cannot reach alpha (3 to 5
+            seeds, or too many comparisons);
+        inconclusive: everything else. Always where the exact test cannot reach alpha and identical
+            differences leave the t-interval undefined. If every seed differs by the same amount,
+            that amount stands for the interval.
     """
-    untested = [_compare(pair, rules) for pair in pairs]
-    absent: list[float | None] = [None] * max(0, rules.family_size - len(untested))
-    exact = paired.holm([c.p_exact for c in untested] + absent)
-    normal = paired.holm([c.p_t for c in untested] + absent)
-    adjusted = zip(untested, exact, normal, strict=False)
-    return tuple(_judge(replace(c, p_holm=p, p_t_holm=q), rules) for c, p, q in adjusted)
+    return tuple(_judge(_compare(pair, rules), rules) for pair in pairs)
 
 
 def _compare(pairs: Pairs, rules: Rules) -> Comparison:
-    """Return the estimates, tests and effect sizes of one comparison, before Holm and verdict."""
+    """Return the estimates, tests and effect sizes of one comparison, before the verdict."""
     listed = Comparison(**vars(pairs))
     if pairs.refusal or not pairs.seeds:
-        no_pairs = f"no {rules.unit} is shared with the reference"
+        no_pairs = f"no {rules.unit} is shared with {pairs.reference}"
         return replace(listed, refusal=pairs.refusal or no_pairs)
     scores, reference_scores = np.array(pairs.method_scores), np.array(pairs.reference_scores)
     d = estimates.paired_differences(scores, reference_scores)
@@ -157,14 +163,28 @@ def _compare(pairs: Pairs, rules: Rules) -> Comparison:
     )
     if listed.n < estimates.FEWEST_FOR_INTERVAL:
         return estimated
-    with_interval = replace(
+    low, high = _interval(d, rules)
+    with_intervals = replace(
         estimated,
-        ci_low=estimate.ci_low,
-        ci_high=estimate.ci_high,
+        ci_low=low,
+        ci_high=high,
+        t_low=estimate.ci_low,
+        t_high=estimate.ci_high,
         wins=estimates.probability_of_outperforming(rules.sign * d, rules.confidence),
         rho=estimates.correlation(scores, reference_scores),
     )
-    return _with_tests(with_interval, d, rules) if d.any() else with_interval
+    return _with_tests(with_intervals, d, rules) if d.any() else with_intervals
+
+
+def _interval(d: estimates.Array, rules: Rules) -> tuple[float | None, float | None]:
+    """Return the simultaneous interval; None for differences without a spread."""
+    if estimates.all_identical(d):
+        return None, None
+    exact = None if rules.capped(len(d)) else paired.sign_flip_interval(d, 1 - rules.level)
+    if exact:
+        return exact
+    normal = estimates.estimate(d, 1 - rules.level)
+    return normal.ci_low, normal.ci_high
 
 
 def _with_tests(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
@@ -174,27 +194,28 @@ def _with_tests(comparison: Comparison, d: estimates.Array, rules: Rules) -> Com
         comparison = _with_effect_sizes(comparison, d, rules)
     if n < FEWEST_FOR_TEST:
         return comparison
+    exact, normal = paired.sign_flip_p(d), paired.paired_t_p(d) if has_spread else None
     return replace(
         comparison,
         p_floor=paired.exact_floor(n),
-        p_exact=paired.sign_flip_p(d),
-        p_t=paired.paired_t_p(d) if has_spread else None,
-        p_tost=paired.tost_p(d, rules.margin) if has_spread and rules.margin > 0 else None,
+        p_exact=exact,
+        p_adjusted=paired.bonferroni(exact, rules.family_size),
+        p_t=normal,
+        p_t_adjusted=paired.bonferroni(normal, rules.family_size),
     )
 
 
 def _with_effect_sizes(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
     """Return the comparison with the effect size and the power of its number of seeds."""
     n, mean, sd = len(d), float(np.mean(d)), float(np.std(d, ddof=1))
-    level = rules.alpha / rules.family_size
     effect = estimates.hedges_g(d, rules.confidence)
-    seeds_needed = power.seeds_for_difference(mean, sd, n, level)
+    seeds_needed = power.seeds_for_difference(mean, sd, n, rules.level)
     return replace(
         comparison,
         hedges_g=effect.g,
         g_low=effect.low,
         g_high=effect.high,
-        mde=power.visible_effect(n, level) * sd,
+        mde=power.visible_effect(n, rules.level) * sd,
         seeds_needed=None if seeds_needed is None else max(seeds_needed, rules.fewest_seeds),
     )
 
@@ -215,62 +236,60 @@ def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
         return NO_VERDICT, f"{numbers.count(c.n, rules.unit)}: listed, not tested"
     if c.identical and not c.difference:
         return IDENTICAL, f"every {rules.unit} scores the same, so there is nothing to test"
-    if c.n < FEWEST_FOR_TEST and not c.identical:
-        untested = f"{c.n} {rules.units} give an interval and no test"
-        return INCONCLUSIVE, untested + _prospect(c, rules)
-    ends = (c.difference, c.difference) if c.identical else (c.ci_low, c.ci_high)
-    gain_low, gain_high = sorted(rules.sign * _required(end) for end in ends)
-    capped = rules.capped(c.n)
-    p = c.p_t_holm if capped else c.p_holm
-    if p is not None and p <= rules.alpha and (gain_low > 0 or gain_high < 0):
-        direction = BETTER if gain_low > 0 else WORSE
-        nearest, farthest = sorted((abs(gain_low), abs(gain_high)))
-        return _directional_verdict(c, rules, direction, (nearest, farthest))
-    if c.identical:
+    if c.identical and rules.capped(c.n):
         return INCONCLUSIVE, f"{_no_spread_clause(c, rules)}; {_exact_test_clause(rules)}"
-    if _is_equivalent(c, rules):
-        level = numbers.percent(1 - 2 * rules.alpha)
-        return EQUIVALENT, f"the {level} interval lies inside the practical margin"
-    return INCONCLUSIVE, _inconclusive_reason(c, rules)
-
-
-def _directional_verdict(
-    c: Comparison, rules: Rules, direction: str, distances: tuple[float, float]
-) -> tuple[str, str]:
-    """Return the verdict better or worse, and the reason with the position against the margin.
-
-    `distances` are those of the nearest and the farthest end of the interval from 0.
-    """
-    if rules.capped(c.n):
-        return SUGGESTIVE + direction, _capped_reason(c, rules)
-    nearest, farthest = distances
-    p = f"Holm-adjusted exact {numbers.p_clause(_required(c.p_holm))}"
+    word, clause = _read(_gains(c, rules), rules.margin)
+    if word == INCONCLUSIVE:
+        return INCONCLUSIVE, clause + _prospect(c, rules)
     if c.identical:
-        p = f"{_no_spread_clause(c, rules)}; {p}"
-    if rules.margin > 0 and nearest - rules.margin >= estimates.SMALLEST_DIFFERENCE:
-        noun = "difference" if c.identical else "whole interval"
-        return direction + PRACTICALLY, f"{p}; the {noun} lies beyond the practical margin"
-    if rules.margin > 0 and (c.identical or farthest < rules.margin or _is_equivalent(c, rules)):
-        return direction, f"{p}, but within the practical margin"
-    if rules.margin > 0:
-        undecided = "the interval does not exclude a difference inside the practical margin"
-        return direction, f"{p}; {undecided}"
-    return direction, p
+        clause = f"{_no_spread_clause(c, rules)}; {clause}"
+    if word != EQUIVALENT:
+        clause = f"{_test_clause(c, rules)}; {clause}"
+    if rules.capped(c.n):
+        return SUGGESTIVE + word, f"{clause}; {_exact_test_clause(rules)}"
+    return word, clause
 
 
-def _is_equivalent(c: Comparison, rules: Rules) -> bool:
-    return c.n >= FEWEST_FOR_VERDICT and c.p_tost is not None and c.p_tost <= rules.alpha
+def _gains(c: Comparison, rules: Rules) -> tuple[float, float]:
+    """Return the interval of the difference with the sign that makes a gain positive."""
+    ends = (c.difference, c.difference) if c.identical else (c.ci_low, c.ci_high)
+    low, high = sorted(rules.sign * _required(end) for end in ends)
+    return low, high
+
+
+def _read(gains: tuple[float, float], margin: float) -> tuple[str, str]:
+    """Return the word that an interval of gains allows, and a clause on the interval's place."""
+    low, high = gains
+    inside = margin > 0 and max(-low, high) <= margin - estimates.SMALLEST_DIFFERENCE
+    if low <= 0 <= high:
+        if inside:
+            return EQUIVALENT, "the interval lies inside the margin"
+        return INCONCLUSIVE, "the interval holds 0" + (
+            " and reaches beyond the margin" if margin > 0 else ""
+        )
+    direction, nearest = (BETTER, low) if low > 0 else (WORSE, -high)
+    if inside:
+        return direction + BY_LESS, "the interval excludes 0 and lies inside the margin"
+    if margin > 0 and nearest - margin >= estimates.SMALLEST_DIFFERENCE:
+        return direction + BY_MORE, "the interval lies beyond the margin"
+    unknown = "; whether by more than the margin is open" if margin > 0 else ""
+    return direction, "the interval excludes 0" + unknown
 
 
 def _tests_disagree(c: Comparison, rules: Rules) -> bool:
-    if c.p_holm is None or c.p_t_holm is None or rules.capped(c.n):
+    if c.p_adjusted is None or c.p_t_adjusted is None or rules.capped(c.n):
         return False
-    return (c.p_holm <= rules.alpha) != (c.p_t_holm <= rules.alpha)
+    return (c.p_adjusted <= rules.alpha) != (c.p_t_adjusted <= rules.alpha)
 
 
-def _capped_reason(c: Comparison, rules: Rules) -> str:
-    p = numbers.p_clause(_required(c.p_t_holm))
-    return f"t test (assumes normal differences), Holm-adjusted {p}; {_exact_test_clause(rules)}"
+def _test_clause(c: Comparison, rules: Rules) -> str:
+    """Return the adjusted p of the test that decides; for too few seeds, the interval's law."""
+    if not rules.capped(c.n):
+        return f"adjusted {numbers.p_clause(_required(c.p_adjusted))} (sign-flip test)"
+    normal = "which assumes normal differences"
+    if c.p_t_adjusted is None:
+        return f"t-interval, {normal}"
+    return f"adjusted {numbers.p_clause(c.p_t_adjusted)} (t test, {normal})"
 
 
 def _exact_test_clause(rules: Rules) -> str:
@@ -280,14 +299,7 @@ def _exact_test_clause(rules: Rules) -> str:
 
 def _no_spread_clause(c: Comparison, rules: Rules) -> str:
     amount = f"every {rules.unit} differs by {_required(c.difference):.4g}"
-    return f"{amount}, which leaves no interval, t test or effect size"
-
-
-def _inconclusive_reason(c: Comparison, rules: Rules) -> str:
-    if rules.margin > 0 and c.p_tost is not None and c.p_tost <= rules.alpha:
-        too_few = f"{c.n} {rules.units} are too few for it"
-        return f"the difference is within the practical margin, but {too_few}"
-    return f"{c.n} {rules.units} show neither a difference nor equivalence{_prospect(c, rules)}"
+    return f"{amount}, which leaves no spread, t test or effect size"
 
 
 def _prospect(c: Comparison, rules: Rules) -> str:
@@ -296,8 +308,6 @@ def _prospect(c: Comparison, rules: Rules) -> str:
     if c.seeds_needed is not None:
         needed = f"; about {c.seeds_needed} {rules.units} would show the observed difference"
         needed = needed if c.seeds_needed > c.n else ""
-    if c.n < FEWEST_FOR_TEST:
-        return needed
     return f"; a true difference of {numbers.number(c.mde)} would be seen with 80 % power{needed}"
 
 

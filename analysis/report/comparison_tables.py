@@ -16,16 +16,22 @@ from analysis.statistics.estimates import Wins
 METHOD = Column[Comparison]("method", "method")
 VERDICTS, EVIDENCE, NEITHER = range(3)  # the table of the report that shows a column
 _DIFFERENCES = (
-    "Differences are method - reference over shared {units}, with the paired t-interval. p exact: "
-    "sign-flip permutation test on the mean (from 17 {units} on with 99,999 random flips), "
-    "Holm-adjusted over {m}. P(win): paired probability of outperforming the reference (ties count "
-    "half), with the Wilson interval; meaningful where the interval excludes 0.5 and reaches "
-    "beyond 0.75. "
+    "Differences are method - {reference} over shared {units}. The interval is simultaneous: with "
+    "{level} probability the intervals of all {m} hold their true differences. The verdict is read "
+    "off the interval. {source} p adjusted: sign-flip permutation test on the mean (from 17 "
+    "{units} on with 99,999 random flips), times the number of comparisons. P(win): paired "
+    "probability of outperforming {reference} (ties count half), with the Wilson interval of "
+    "each comparison by itself. "
+)
+_FROM_SIGN_FLIPS = "It holds every difference that the sign-flip test does not reject."
+_FROM_T = (
+    "Here it is a t-interval, which assumes normal differences: the exact test cannot decide with "
+    "so few {units}."
 )
 _EVIDENCE = (
-    "The t test assumes normal differences. Hedges g_z: mean difference in standard deviations of "
-    "the differences, small-sample corrected. rho: correlation of the paired scores. MDE: "
-    "smallest true difference seen with 80 % power, given the observed spread. "
+    "The t test and the t-interval assume normal differences. Hedges g_z: mean difference in "
+    "standard deviations of the differences, small-sample corrected. rho: correlation of the "
+    "paired scores. MDE: smallest true difference seen with 80 % power, given the observed spread. "
 )
 
 
@@ -43,7 +49,9 @@ def comparison_table(analysis: Analysis) -> Table:
 def verdict_table(analysis: Analysis) -> Table:
     """Return the verdicts with the numbers that decide."""
     return Table(
-        f"Comparisons with {analysis.record.reference}",
+        f"Comparisons with {analysis.common_reference}"
+        if analysis.common_reference
+        else "Comparisons",
         (METHOD, *(column for table, column in _columns(analysis) if table == VERDICTS)),
         analysis.comparisons,
         _differences(analysis) + protocol(analysis),
@@ -57,14 +65,33 @@ def evidence_table(analysis: Analysis) -> Table:
         "Behind the verdicts",
         (METHOD, *(column for table, column in _columns(analysis) if table == EVIDENCE)),
         analysis.comparisons,
-        f"Neither p is adjusted. {_EVIDENCE}",
+        f"Neither p nor interval is adjusted. {_EVIDENCE}",
         "evidence",
+    )
+
+
+def gap_table(analysis: Analysis) -> Table:
+    """Return the distance of each method from each offline bound."""
+    level = numbers.percent(analysis.rules.confidence)
+    return Table(
+        "Distance from the offline bounds",
+        (
+            Column("bound", "offline bound"),
+            METHOD,
+            number_column("n", "n", format=str),
+            number_column("difference", "bound - method"),
+            *merged(f"{level} CI", interval, "ci_low", "ci_high"),
+        ),
+        analysis.gaps,
+        "An offline bound is trained on all tasks at once from the start: it is no competitor and "
+        "is not tested. Each t-interval is that of one distance by itself.",
+        "gaps",
     )
 
 
 def evidence_file_table(analysis: Analysis) -> Table:
     """Return the evidence for files, with columns that no page shows."""
-    tests = ("method", "reference", "n", "sd", "p_floor", "p_exact", "p_t", "p_t_holm", "p_tost")
+    tests = ("method", "reference", "n", "sd", "p_floor", "p_exact", "p_t", "p_t_adjusted")
     effects = ("hedges_g", "g_low", "g_high", "rho", "mde", "seeds_needed", "test_dependent")
     columns = (
         *map(Column, tests + effects),
@@ -77,21 +104,22 @@ def evidence_file_table(analysis: Analysis) -> Table:
 
 def _columns(analysis: Analysis) -> tuple[tuple[int, Column[Comparison]], ...]:
     """Return the columns beside the method, each with the table of the report that shows it."""
-    level, m = numbers.percent(analysis.rules.confidence), analysis.rules.family_size
-    p, wins = numbers.p_value, attrgetter("wins")
+    level, p, wins = numbers.percent(analysis.rules.confidence), numbers.p_value, attrgetter("wins")
+    simultaneous, t_interval = f"simultaneous {level} interval", f"{level} t-interval"
     g = attrgetter("hedges_g", "g_low", "g_high")
     return (
-        (NEITHER, Column("reference", "reference")),
+        (NEITHER if analysis.common_reference else VERDICTS, Column("reference", "against")),
         (VERDICTS, number_column("", "n", attrgetter("n"), str)),  # the last but one in files
         (VERDICTS, number_column("difference", "difference")),
-        *((VERDICTS, column) for column in merged(f"{level} CI", interval, "ci_low", "ci_high")),
+        *((VERDICTS, column) for column in merged(simultaneous, interval, "ci_low", "ci_high")),
         (EVIDENCE, number_column("p_exact", "p exact", format=p)),
-        (VERDICTS, number_column("p_holm", f"p exact, Holm (m = {m})", format=p)),
-        (EVIDENCE, number_column("p_t", "t (assumes normal differences)", format=p)),
+        (VERDICTS, number_column("p_adjusted", "p adjusted", format=p)),
+        (EVIDENCE, number_column("p_t", "p of the t test", format=p)),
+        *((EVIDENCE, column) for column in merged(t_interval, interval, "t_low", "t_high")),
         (NEITHER, Column("hedges_g")),
         (EVIDENCE, number_column("", f"Hedges g_z ({level} CI)", g, _effect)),
         (NEITHER, Column("p_win", value=_from_wins("share"))),
-        (VERDICTS, number_column("", f"P(win) ({level} CI)", wins, _meaningful)),
+        (VERDICTS, number_column("", f"P(win) ({level} CI)", wins, won_share)),
         (EVIDENCE, number_column("", "won / tied / lost", wins, won_tied_lost)),
         (EVIDENCE, number_column("", "rho", attrgetter("rho"), two_decimals)),
         (EVIDENCE, number_column("", "MDE", attrgetter("mde"))),
@@ -111,10 +139,6 @@ def won_tied_lost(wins: Wins) -> str:
     return f"{wins.wins} / {wins.ties} / {wins.losses}"
 
 
-def _meaningful(wins: Wins) -> str:
-    return won_share(wins) + (", meaningful" if wins.meaningful else "")
-
-
 def _effect(effect: tuple[float | None, float, float]) -> str | None:
     g, low, high = effect
     return None if g is None else f"{two_decimals(g)} ({numbers.interval(low, high, 2)})"
@@ -125,8 +149,17 @@ def _from_wins(name: str) -> Callable[[Comparison], Any]:
 
 
 def _differences(analysis: Analysis) -> str:
-    family = numbers.count(analysis.rules.family_size, "comparison")
-    return _DIFFERENCES.format(units=units(analysis), m=family) + _no_spread(analysis)
+    rules = analysis.rules
+    compared = [c for c in analysis.comparisons if c.ci_low is not None]
+    sources = {_FROM_T if rules.capped(c.n) else _FROM_SIGN_FLIPS for c in compared}
+    text = _DIFFERENCES.format(
+        units=units(analysis),
+        level=numbers.percent(rules.confidence),
+        m=numbers.count(rules.family_size, "comparison"),
+        reference=analysis.common_reference or "the other method",
+        source=" ".join(sorted(sources)).format(units=units(analysis)),
+    )
+    return text + _no_spread(analysis)
 
 
 def _no_spread(analysis: Analysis) -> str:

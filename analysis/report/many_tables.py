@@ -105,8 +105,8 @@ def verdict_table(across: ManyStudies, analyses: Sequence[Analysis]) -> Table:
             number_column("", "n", attrgetter("comparison.n"), str),
             number_column("", "mean ± sd", attrgetter("row.mean", "row.sd"), plus_minus),
             number_column("", "difference", attrgetter("comparison.difference")),
-            number_column("", f"{level} CI", ends, interval),
-            number_column("", "p exact, Holm", attrgetter("comparison.p_holm"), numbers.p_value),
+            number_column("", f"simultaneous {level} interval", ends, interval),
+            number_column("", "p adjusted", attrgetter("comparison.p_adjusted"), numbers.p_value),
             Column("", "verdict", attrgetter("comparison.verdict")),
         ),
         tuple(
@@ -118,7 +118,8 @@ def verdict_table(across: ManyStudies, analyses: Sequence[Analysis]) -> Table:
         ),
         "± is the sample standard deviation (ddof 1) over the method's confirmation "
         f"{units} in that study. Differences are method - reference over the n shared {units}, "
-        "with the paired t-interval; p is Holm-adjusted within each study's own family.",
+        "with the interval that is simultaneous over the study's own family; p adjusted: times the "
+        "number of its comparisons.",
         "verdicts",
     )
 

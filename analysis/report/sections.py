@@ -108,7 +108,7 @@ def _sentence(c: Comparison, analysis: Analysis) -> str:
         level = numbers.percent(analysis.rules.confidence)
         interval = ""
         if c.ci_low is not None:
-            interval = f", {level} CI {numbers.interval(c.ci_low, c.ci_high)}"
+            interval = f", simultaneous {level} interval {numbers.interval(c.ci_low, c.ci_high)}"
         seeds = numbers.count(c.n, analysis.record.unit)
         difference = f" Difference {numbers.number(c.difference)}{interval}, {seeds}."
     return f"{c.method} against {c.reference}: {c.verdict}.{difference} Reason: {c.reason}."
@@ -116,27 +116,35 @@ def _sentence(c: Comparison, analysis: Analysis) -> str:
 
 def _question(analysis: Analysis) -> Section:
     record = analysis.record
-    others = [row.method for row in analysis.methods if not row.is_reference]
     margin = f"{record.margin:g}" if record.margin > 0 else "none set"
     changed = ", CHANGED after the first confirmation (see Notes)" if record.changes else ""
     return section(
         "Question",
         Paragraph(
-            f"Which methods do better or worse than {record.reference} on {record.stream} "
-            f"({record.scenario} scenario)?"
+            f"Which methods do better or worse than {analysis.common_reference or 'others'} on "
+            f"{record.stream} ({record.scenario} scenario)?"
         ),
         Bullets(
             (
                 f"Primary metric: {analysis.metric.name}. {analysis.metric.description} "
                 f"Chance level: {numbers.number(record.chance)}.",
-                f"Family{changed}: {', '.join(others) or 'no other method'} against "
-                f"{record.reference}; {numbers.count(len(others), 'comparison')}, Holm at alpha = "
-                f"{record.alpha:g}; practical margin: {margin}.",
+                f"Family{changed}: {_family(analysis)}. Any false statement about the "
+                f"{numbers.count(analysis.rules.family_size, 'comparison')} has probability "
+                f"{record.alpha:g} at most; margin: {margin}.",
                 f"Phase: {record.phase}. Failed {captions.units(analysis)}: rule "
                 f"{record.failed_rule}.",
             )
         ),
     )
+
+
+def _family(analysis: Analysis) -> str:
+    """Return the comparisons that are tested, in words."""
+    if analysis.common_reference:
+        methods = ", ".join(method for method, _ in analysis.record.family)
+        return f"{methods} against {analysis.common_reference}"
+    pairs = [f"{method} against {other}" for method, other in analysis.record.family]
+    return ", ".join(pairs) or "no other method"
 
 
 def _verdicts(analysis: Analysis) -> Section:
@@ -151,17 +159,17 @@ def _verdicts(analysis: Analysis) -> Section:
 
 
 def _methods_with(verdict: str, analysis: Analysis) -> str:
-    methods = [c.method for c in analysis.comparisons if c.verdict == verdict]
-    return (
-        f"Against {analysis.record.reference}, {verdict} ({len(methods)} of "
-        f"{len(analysis.comparisons)}): {', '.join(methods)}."
-    )
+    names = [analysis.label(c) for c in analysis.comparisons if c.verdict == verdict]
+    against = f"Against {analysis.common_reference}, " if analysis.common_reference else ""
+    counted = f"({len(names)} of {len(analysis.comparisons)})"
+    return f"{numbers.begin(f'{against}{verdict}')} {counted}: {', '.join(names)}."
 
 
 def _evidence(analysis: Analysis, shelf: Shelf) -> list[Section]:
     compared = [comparison_tables.verdict_table(analysis), tables.method_table(analysis)]
     if any(comparison.wins for comparison in analysis.comparisons):
         compared.append(comparison_tables.evidence_table(analysis))
+    compared.append(comparison_tables.gap_table(analysis))
     is_confirmed = any(row.n or row.failed for row in analysis.methods)
     return [
         section("Comparisons", *with_rows(*compared) if is_confirmed else ()),

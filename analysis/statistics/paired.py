@@ -1,4 +1,4 @@
-"""Paired tests on seeds, and corrections for multiple comparisons.
+"""Paired tests on seeds, their intervals, and corrections for multiple comparisons.
 
 Shape legend: S seeds; `differences` are [S], `p_values` one per comparison of a family.
 """
@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import (  # type: ignore[import-untyped, unused-ignore]
-    multipletests,
-)
+
+from analysis.statistics import estimates
 
 Array = NDArray[np.float64]
 
@@ -41,17 +40,50 @@ def sign_flip_p(differences: Array, resamples: int = RESAMPLES) -> float:
     scale = float(np.max(np.abs(values)))
     if scale == 0:
         return 1.0
-    signs, drawn = _flips(len(values), resamples)
+    negative, drawn = _flips(len(values), resamples)
     # Flips that tie on paper must tie in floating point: a lost tie halves or doubles p.
-    means = np.round(signs @ (values / scale) / len(values), 10)
+    means = np.round(np.mean(values / scale) - 2 * (negative @ (values / scale)) / len(values), 10)
     observed = np.round(np.mean(values / scale), 10)
     tails = [int((means <= observed).sum()), int((means >= observed).sum())]
     return min(1.0, 2 * (min(tails) + drawn) / (len(means) + drawn))
 
 
+def sign_flip_interval(
+    differences: Array, confidence: float, resamples: int = RESAMPLES
+) -> tuple[float, float] | None:
+    """Return the interval of all centres that `sign_flip_p` does not reject at 1 - `confidence`.
+
+    Args:
+        differences: [S], not empty.
+        confidence: level of the interval.
+        resamples: as for `sign_flip_p`, so that test and interval use the same flips.
+
+    A flip of the seeds in a set A is at least as extreme as the observed signs, for a centre c, if
+    the mean of the differences in A is at most c. The ends are therefore order statistics of the
+    means of all sets of seeds (Hartigan 1969, Using Subsample Values as Typical Values). The
+    interval covers the centre of symmetric differences with the level promised, whatever their law.
+    None: so few seeds reject no centre at all.
+
+    >>> sign_flip_interval(np.array([0.1, 0.2, 0.1, 0.3, 0.2, 0.1]), 0.95)
+    (0.1, 0.3)
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    negative, drawn = _flips(len(values), resamples)
+    sizes = negative.sum(axis=1)
+    means = np.round((negative @ values)[sizes > 0] / sizes[sizes > 0], estimates.DECIMALS + 2)
+    always = len(sizes) - len(means) + drawn  # extreme for every centre
+    allowed = math.floor((1 - confidence) / 2 * (len(sizes) + drawn) + 1e-9)
+    if allowed < always:
+        return None
+    rank = allowed - always  # of the first mean that the test does not reject, from either end
+    ordered = np.partition(means, [rank, len(means) - 1 - rank])
+    return float(ordered[rank]), float(ordered[len(means) - 1 - rank])
+
+
 @functools.lru_cache(maxsize=4)
 def _flips(n: int, resamples: int) -> tuple[Array, int]:
-    """Return the signs [flips, n], shared by all tests of n seeds, and 1 for random flips, else 0.
+    """Return which seeds each flip turns, 0 or 1 [flips, n], shared by all tests of n seeds; and 1
+    for random flips, else 0.
 
     With random flips the observed signs count as one further flip, because p must not be 0.
     """
@@ -59,8 +91,7 @@ def _flips(n: int, resamples: int) -> tuple[Array, int]:
         negative = np.arange(2**n)[:, None] >> np.arange(n) & 1
     else:
         negative = np.random.default_rng(RESAMPLING_SEED).integers(0, 2, (resamples, n))
-    signs: Array = np.where(negative, -1.0, 1.0)
-    return signs, int(2**n > resamples)
+    return negative.astype(np.float64), int(2**n > resamples)
 
 
 def exact_floor(n: int) -> float:
@@ -71,7 +102,7 @@ def exact_floor(n: int) -> float:
 
 
 def attainable(n: int, comparisons: int, alpha: float) -> bool:
-    """Return whether the exact test with n seeds can reach alpha after the Holm adjustment."""
+    """Return whether the exact test with n seeds can reach alpha / m for m comparisons."""
     return comparisons * exact_floor(n) <= alpha
 
 
@@ -89,39 +120,20 @@ def paired_t_p(differences: Array) -> float:
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
-def tost_p(differences: Array, margin: float) -> float:
-    """Return the p of equivalence within +-margin: the larger p of two one-sided paired t tests.
+def bonferroni(p: float | None, comparisons: int) -> float | None:
+    """Return p adjusted for the m comparisons of a family: m p, at most 1; None without a test.
 
-    p <= alpha exactly if the (1 - 2 alpha) t-interval lies inside the margin.
+    Holm's procedure would reject a little more often and has no simple intervals. A verdict is
+    read off an interval at the level 1 - alpha / m instead, and this p agrees with the interval.
+
+    >>> bonferroni(0.01, comparisons=3)
+    0.03
     """
-    n = len(differences)
-    error = float(np.std(differences, ddof=1)) / math.sqrt(n)
-    distance = margin - abs(float(np.mean(differences)))
-    return float(stats.t.sf(distance / error, n - 1))
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return the Holm-adjusted p-values of a family fixed beforehand.
-
-    None is a comparison without a test. The comparison still counts, as if p were 1, so that a
-    missing test does not make the other tests milder.
-
-    >>> holm([0.01, None, 0.02])
-    [0.03, None, 0.04]
-    """
-    return _adjust(p_values, "holm")
+    return None if p is None else min(1.0, p * comparisons)
 
 
 def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
     """Return the false-discovery-rate q-values of exploratory comparisons; None does not count."""
-    q_values = iter(_adjust([p for p in p_values if p is not None], "fdr_bh"))
-    return [None if p is None else next(q_values) for p in p_values]
-
-
-def _adjust(p_values: Sequence[float | None], method: str) -> list[float | None]:
-    if not p_values:
-        return []
-    complete = [1.0 if p is None else p for p in p_values]
-    correct: Callable[..., tuple[Array, Array, float, float]] = multipletests
-    adjusted = correct(complete, method=method)[1]
-    return [None if p is None else float(q) for p, q in zip(p_values, adjusted, strict=True)]
+    known = [p for p in p_values if p is not None]
+    q_values = iter(stats.false_discovery_control(known) if known else ())
+    return [None if p is None else float(next(q_values)) for p in p_values]

@@ -36,7 +36,7 @@ def detectable_effect(n: int, alpha: float = 0.05, power: float = TARGET_POWER) 
 
     Args:
         n: number of seeds, at least 2.
-        alpha: two-sided level; alpha / m for m comparisons (Bonferroni, the first step of Holm).
+        alpha: two-sided level; alpha / m for m comparisons.
         power: probability of rejecting the null hypothesis.
     """
     upper = 1.0

@@ -221,8 +221,11 @@ class Writer:
                 [Metric(name, value, when, 0) for name, value in present.items()],
             )
             self._client.set_terminated(parents[row.method])
-        for comparison in analysis.comparisons:
-            self._client.set_tag(parents[comparison.method], "verdict", comparison.verdict)
+        for method, parent in parents.items():
+            found = [c for c in analysis.comparisons if c.method == method]
+            verdicts = [f"{c.verdict} (against {c.reference})" for c in found]
+            if verdicts:
+                self._client.set_tag(parent, "verdict", "; ".join(verdicts))
         self._client.set_tag(study, "study.folder", str(self.study.folder.path.resolve()))
         self._client.set_terminated(study)
         self._client.log_artifacts(study, str(self.study.folder.path / "report"), "report")

@@ -86,6 +86,18 @@ def test_a_configuration_is_whole():
             ["study.reference", "'replai'", "Did you mean 'replay'?", "finetune"],
         ),
         (
+            {"study.comparisons": [["finetune", "replai"]]},
+            ["study.comparisons", '["finetune", "replai"]', "Did you mean 'replay'?"],
+        ),
+        (
+            {"study.comparisons": [["replay", "replay"]]},
+            ["study.comparisons", '["replay", "replay"] compares a method with itself'],
+        ),
+        (
+            {"study.comparisons": [["finetune", "replay"], ["replay", "finetune"]]},
+            ["study.comparisons", '["finetune", "replay"] is listed twice'],
+        ),
+        (
             {"methods.own": {"learner": "finetun"}},
             ["methods.own", "'finetun'", "Did you mean 'finetune'?", *LEARNERS],
         ),

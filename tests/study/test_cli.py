@@ -203,7 +203,7 @@ def test_the_embedded_study_is_planned_by_default(study):
     out = study("plan", "--set", "resources.seeds_per_stack=10", "--set", "tune.trials=1").stdout
     for name in ("finetune", "replay", "ewc", "joint", "tuning trials"):
         assert name in out
-    assert "10 seeds and 3 comparisons " in out
+    assert "10 seeds and 2 comparisons " in out
     assert files_under(study.work) == []
 
 

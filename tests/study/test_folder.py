@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import pytest
 from factory import add, admit, make_spec
 
+from analysis.one_study.analyse import analyse
 from study.check import resolve
 from study.data import StudyData
 from study.folder import Facts, Folder, StackSize
@@ -230,6 +231,10 @@ def test_seeds_added_after_a_confirmation_are_visible(tmp_path):
     ("changes", "noted"),
     [
         ({"study.reference": "finetune"}, "reference was replay, now finetune"),
+        (
+            {"study.comparisons": [["finetune", "replay"]]},
+            "comparisons was (each method against the reference), now (finetune against replay)",
+        ),
         ({"study.margin": 0.5}, "margin was 0.01, now 0.5"),
         ({"study.alpha": 0.01}, "alpha was 0.05, now 0.01"),
         ({"study.failed": "worst"}, "failed was error, now worst"),
@@ -243,6 +248,20 @@ def test_a_question_changed_after_a_confirmation_is_in_the_provenance(tmp_path, 
     today = datetime.now(UTC).date().isoformat()
     assert f"{noted} (changed {today})" in record_of(tmp_path).changes
     assert noted in record_of(tmp_path).provenance["changed after looking"]
+
+
+def test_a_comparison_once_asked_for_stays_in_the_family(tmp_path):
+    more = {"methods.ewc": {}, "methods.joint": {}}
+    run(tmp_path, more, confirm=["replay"])
+    assert analyse(record_of(tmp_path)).rules.family_size == 2  # finetune and ewc; no bound
+    run(tmp_path, more | {"study.comparisons": [["ewc", "finetune"]]})
+    found = analyse(record_of(tmp_path))
+    assert found.record.family == (("ewc", "finetune"),)
+    assert found.rules.family_size == 3
+    run(tmp_path, {"study.comparisons": [["finetune", "replay"]]})  # ewc and joint are left out
+    found = analyse(record_of(tmp_path))
+    assert found.record.family == (("finetune", "replay"),)
+    assert found.rules.family_size == 3
 
 
 def test_a_question_changed_and_changed_back_is_told(tmp_path):

@@ -229,8 +229,8 @@ def test_differences_seen_are_those_of_classes(tmp_path):
     scored(ledger, spec, "replay", dict.fromkeys(ACCURACY, 0.5))
     scored(ledger, spec, "finetune", ACCURACY)
     seen = seen_differences(make_study(spec, ledger))
-    assert set(seen) == {"finetune"}
-    assert seen["finetune"].differences == pytest.approx((0.25, 0.1, 0.25))
+    assert set(seen) == {("finetune", "replay")}
+    assert seen["finetune", "replay"].differences == pytest.approx((0.25, 0.1, 0.25))
 
 
 def test_the_power_is_that_of_the_classes(monkeypatch):

@@ -17,6 +17,7 @@ stream = "split_digits"
 scenario = "task"
 metric = "forgetting"
 reference = "replay"
+comparisons = [["ewc", "replay"], ["ewc_online", "ewc"]]
 margin = 0.02
 alpha = 0.1
 failed = "worst"
@@ -86,6 +87,7 @@ def test_every_key_is_read(write):
         "scenario": "task",
         "metric": "forgetting",
         "reference": "replay",
+        "comparisons": [["ewc", "replay"], ["ewc_online", "ewc"]],
         "margin": 0.02,
         "alpha": 0.1,
         "failed": "worst",
@@ -280,6 +282,11 @@ def test_overrides_reach_presets_too():
 # what is added to, or replaced in, the smallest file; what the message has to name
 BAD = {
     "unknown table": ("", "[tun]", ["'tun'", "Did you mean 'tune'?", "confirm, methods"]),
+    "a comparison of one": (
+        "",
+        '[study]\ncomparisons = [["ewc"]]',
+        ["study.comparisons", '["ewc"]', "at least 2 items"],
+    ),
     "unknown study key": ("", "[study]\nmetrc = 1", ["study", "'metrc'", "'metric'", "reference"]),
     "unknown tune key": ("", "[tune]\ntrails = 1", ["tune", "'trails'", "'trials'", "sampler"]),
     "unknown confirm key": ("", "[confirm]\nseds = 1", ["confirm", "'seeds'", "evaluate_every"]),

@@ -103,7 +103,11 @@ def test_forest():
         assert [list(x) for x in ends] == [[comparison.ci_low, comparison.ci_high]]
         assert axes.get_yticklabels()[row].get_text() == comparison.method
     verdicts = [text.get_text().replace("\n", " ") for text in axes.texts]
-    assert verdicts == [comparison.verdict for comparison in analysis.comparisons]
+    (bound,) = (gap for gap in analysis.gaps if gap.method == analysis.record.reference)
+    assert verdicts == [*(c.verdict for c in analysis.comparisons), "offline bound, not tested"]
+    place = len(analysis.comparisons)
+    assert line(axes, bound.bound).get_xydata().tolist() == [[bound.difference, place]]
+    assert line(axes, "bounds below").get_ydata()[0] == place - 0.5
     (band,) = [patch for patch in axes.patches if patch.get_label() == "margin"]
     assert band.get_extents().transformed(axes.transData.inverted()).intervalx == pytest.approx(
         [-0.01, 0.01]
@@ -255,14 +259,15 @@ def test_captions_say_what_a_band_is(unit):
         caption = picture(analysis, name).caption
         assert f"6 {plural}" in caption
         assert ("differ in everything random" in caption) is (unit == "seed")
-        assert "95 % t-interval" in caption or name == "accuracy-matrix"
+        kind = "simultaneous 95 % intervals" if name == "forest" else "95 % t-interval"
+        assert kind in caption or name == "accuracy-matrix"
         assert caption.endswith(".")
     assert f"6 {plural}" in picture(analysis, "paired-seeds").caption
 
 
 def test_captions_name_the_level():
     caption = picture(analysis_of(alpha=0.1), "forest").caption
-    assert "90 % t-intervals" in caption
+    assert "simultaneous 90 % intervals" in caption
 
 
 # --- edge cases -----------------------------------------------------------------------------------
@@ -281,7 +286,7 @@ def test_few_seeds_give_points_and_no_band(seeds):
     hollow = [line(axes, c.method).get_markerfacecolor() for c in analysis.comparisons]
     assert set(hollow) == {"none"}
     assert "Hollow: fewer than 3 seeds" in picture(analysis, "forest").caption
-    assert "t-interval" not in picture(analysis, "forest").caption
+    assert "simultaneous" not in picture(analysis, "forest").caption
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 4, 5])
@@ -346,7 +351,7 @@ def test_the_same_difference_on_every_seed_is_drawn_without_an_interval():
     point = line(axes, "method_01")
     assert point.get_xdata()[0] == pytest.approx(0.05)
     assert point.get_markerfacecolor() == "none"
-    assert "better and\npractically" in texts(drawn(analysis, "forest"))
+    assert "better by more than\nthe margin" in texts(drawn(analysis, "forest"))
     assert "or the same difference on every seed, no int" in picture(analysis, "forest").caption
 
 

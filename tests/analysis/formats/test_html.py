@@ -151,7 +151,7 @@ def test_no_p_is_zero_and_no_verdict_is_weight_alone(whole):
     text, page, _ = whole
     assert not re.search(r"[pq] (= )?0\.000", text)
     assert not {"b", "strong", "em"} & {tag for tag, _, _ in page.found}
-    assert "worse and practically" in " ".join(page.texts("td"))
+    assert "worse by more than the margin" in " ".join(page.texts("td"))
 
 
 def test_dark_and_print_are_kept_apart(whole):

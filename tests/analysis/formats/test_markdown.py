@@ -32,9 +32,9 @@ def test_the_page_has_every_section_in_order(make_study):
 
 def test_verdict_sentence(make_study):
     assert (
-        "- finetune against replay: worse and practically. Difference -0.1000, 95 % CI -0.1075 to "
-        "-0.0925, 10 seeds. Reason: Holm-adjusted exact p = 0.004; the whole interval lies beyond "
-        "the practical margin."
+        "- finetune against replay: worse by more than the margin. Difference -0.1000, "
+        "simultaneous 95 % interval -0.1100 to -0.0900, 10 seeds. Reason: adjusted p = 0.004 "
+        "(sign-flip test); the interval lies beyond the margin."
     ) in text_of(make_study())
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import CLOSE, FAR
 
 from analysis.metrics import ReadoutMetric
 from analysis.one_study.analyse import TuningRecord, analyse
@@ -34,9 +35,9 @@ def test_a_study_in_order(make_study):
     assert rows["replay"].n == 10
     assert rows["replay"].mean == pytest.approx(0.803)
     assert set(compared) == {"ewc", "finetune"}
-    assert compared["finetune"].verdict == "worse and practically"
-    assert compared["ewc"].verdict == "equivalent"
-    assert compared["finetune"].p_holm == 2 * compared["finetune"].p_exact == 2 / 512
+    assert compared["finetune"].verdict == "worse by more than the margin"
+    assert compared["ewc"].verdict == "equivalent within the margin"
+    assert compared["finetune"].p_adjusted == 2 * compared["finetune"].p_exact == 2 / 512
     assert noted(found, "Power: with 10 seeds")
     assert not noted(found, "cannot go below")
     assert not noted(found, "added")
@@ -50,13 +51,36 @@ def test_differences_are_those_of_the_scores_but_for_round_off(make_method, make
     assert found.difference == pytest.approx(1 / 242, abs=1e-9)
 
 
-def test_a_method_left_out_after_planning_keeps_its_place_in_holm(make_study):
+def test_a_method_left_out_after_planning_keeps_its_place_in_the_family(make_study):
     record = make_study()
-    planned = tuple(m.method for m in record.methods)
-    shorter = replace(record, methods=record.methods[:2], planned_methods=planned)
+    shorter = replace(record, methods=record.methods[:2], planned_comparisons=record.family)
     assert analyse(shorter).rules.family_size == analyse(record).rules.family_size == 2
     changed = replace(shorter, changes=("methods left out: finetune",))
     assert "methods left out: finetune" in analyse(changed).notes[0]
+
+
+PAIRS = (("ewc", "finetune"), ("replay", "ewc"))
+
+
+def test_a_study_may_name_its_comparisons(make_study):
+    found = analyse(make_study(comparisons=PAIRS))
+    assert [(c.method, c.reference) for c in found.comparisons] == list(PAIRS)
+    assert found.rules.family_size == 2
+    assert found.common_reference is None
+    better, equal = found.comparisons
+    assert better.difference == pytest.approx(np.mean(CLOSE) - np.mean(FAR))
+    assert better.verdict == "better by more than the margin"
+    assert equal.verdict == "equivalent within the margin"
+    assert [found.label(c) for c in found.comparisons] == [
+        "ewc against finetune",
+        "replay against ewc",
+    ]
+
+
+def test_a_comparison_with_a_method_without_results_counts_in_the_family(make_study):
+    found = analyse(make_study(comparisons=(*PAIRS, ("si", "ewc"))))
+    assert len(found.comparisons) == 2
+    assert found.rules.family_size == 3
 
 
 def test_seeds_that_failed_leave_no_secondary_mean_of_the_survivors(make_method, make_study):
@@ -103,7 +127,7 @@ def test_a_method_whose_seeds_all_agree_is_compared_all_the_same(make_method, ma
     methods = [make_method("replay", REFERENCE), make_method("ewc", [0.1] * 7)]
     found = analyse(make_study(methods))
     (comparison,) = found.comparisons
-    assert comparison.verdict == "worse and practically"
+    assert comparison.verdict == "worse by more than the margin"
     assert (comparison.rho, comparison.identical) == (None, False)
     row = by_method(found.methods)["ewc"]
     assert (row.mean, row.sd, row.ci_low, row.ci_high) == (0.1, 0.0, None, None)
@@ -116,7 +140,7 @@ def test_a_method_whose_seeds_all_agree_is_compared_all_the_same(make_method, ma
 def test_a_metric_where_lower_is_better(make_study):
     found = analyse(make_study(metric="forgetting"))
     compared = by_method(found.comparisons)
-    assert compared["finetune"].verdict == "better and practically"
+    assert compared["finetune"].verdict == "better by more than the margin"
     assert compared["finetune"].difference < 0
 
 
@@ -149,8 +173,8 @@ def test_few_seeds(make_study, n):
     few = [replace(m, scores=dict(list(m.scores.items())[:n])) for m in whole.methods]
     found = analyse(replace(whole, methods=few, planned_seeds=list(range(100, 100 + n))))
     verdict = by_method(found.comparisons)["finetune"].verdict
-    expected = {1: "no verdict", 2: "no verdict", 5: "suggestive worse"}
-    assert verdict == expected.get(n, "inconclusive")
+    suggested = "suggestive: worse by more than the margin"
+    assert verdict == ("no verdict" if n < 3 else suggested)
     assert (found.methods[0].ci_low is None) == (n < 3)
     assert noted(found, "Run 7 or more seeds for 2 comparisons")
     assert noted(found, "cannot go below p = 0.0625 with 5 seeds") == (n == 5)
@@ -175,8 +199,8 @@ def test_a_failed_seed_is_not_averaged_away(make_method, make_study):
     assert (row.n, row.failed, row.mean, row.sd, row.ci_low) == (8, 2, None, None, None)
     assert compared["ewc"].verdict == "no verdict"
     assert compared["ewc"].difference is None
-    assert compared["finetune"].verdict == "worse and practically"
-    assert compared["finetune"].p_holm == 2 * compared["finetune"].p_exact
+    assert compared["finetune"].verdict == "worse by more than the margin"
+    assert compared["finetune"].p_adjusted == 2 * compared["finetune"].p_exact
     assert [(f.seed, f.reason) for f in found.failures] == [(100, "diverged"), (109, "killed")]
     assert noted(found, "2 seeds failed")
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.metrics import ReadoutMetric
 from analysis.one_study.analyse import analyse
@@ -122,7 +125,26 @@ def test_an_offline_bound_is_called_one(with_bound):
     assert "upper: an offline bound" in table.caption
 
 
-def test_an_offline_bound_is_not_compared_by_a_metric_of_transfer(with_bound):
-    (comparison,) = analyse(with_bound(metric="forgetting")).comparisons
-    assert comparison.verdict == "no verdict"
-    assert "upper is an offline bound, of which forgetting says nothing" in comparison.reason
+def test_an_offline_bound_is_no_competitor(with_bound):
+    found = analyse(with_bound())
+    assert found.comparisons == ()
+    assert found.rules.family_size == 1
+    named = analyse(with_bound(comparisons=(("upper", "replay"),)))
+    assert [c.method for c in named.comparisons] == ["upper"]  # unless the study file says so
+
+
+def test_the_distance_from_a_bound_is_an_estimate_of_its_own(make_method, make_study):
+    upper, lower = np.linspace(0.9, 0.97, 8), np.linspace(0.5, 0.64, 8)
+    methods = [make_method("replay", lower), make_method("joint", upper, offline=True)]
+    (gap,) = analyse(make_study(methods)).gaps
+    assert (gap.bound, gap.method, gap.n) == ("joint", "replay", 8)
+    mean = stats.ttest_rel(upper, lower).confidence_interval(0.95)
+    assert gap.difference == pytest.approx((upper - lower).mean())
+    assert (gap.ci_low, gap.ci_high) == pytest.approx((mean.low, mean.high))
+    failed = [methods[0], replace(methods[1], failures={100: "boom"})]
+    assert analyse(make_study(failed)).gaps[0].difference is None
+
+
+def test_an_offline_bound_has_no_distance_by_a_metric_of_transfer(with_bound):
+    (gap,) = analyse(with_bound(metric="forgetting")).gaps
+    assert (gap.n, gap.difference) == (0, None)

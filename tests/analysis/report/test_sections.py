@@ -191,7 +191,7 @@ def test_an_option_shows_what_was_published_and_what_was_chosen():
         (0, "There are no confirmation scores yet"),
         (1, "With 1 seed there is neither interval nor test"),
         (2, "With 2 seeds there is neither interval nor test"),
-        (3, "With 3 seeds there is an interval and no test."),
+        (3, "With 3 seeds there is an interval, which assumes normal differences, and no test;"),
         (5, "The exact paired test cannot go below p = 0.0625 with 5 seeds"),
     ],
 )

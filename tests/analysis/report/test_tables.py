@@ -25,8 +25,8 @@ from analysis.report.tuning_tables import importance_table, quantity, tuning_tab
 
 METHOD_KEYS = {"method", "n", "mean", "sd", "ci_low", "ci_high", "configuration", "footprint"}
 COMPARISON_KEYS = {
-    *("method", "reference", "difference", "ci_low", "ci_high", "p_exact", "p_holm", "p_t"),
-    *("hedges_g", "p_win", "verdict"),
+    *("method", "reference", "difference", "ci_low", "ci_high", "p_exact", "p_adjusted", "p_t"),
+    *("t_low", "t_high", "hedges_g", "p_win", "verdict"),
 }
 TUNING_KEYS = {"method", "trials", "failed", "pruned", "seconds", "samples"}
 
@@ -77,7 +77,7 @@ def test_json_shows_no_p_where_the_rules_show_none(make_method, make_study, n):
     rng = np.random.default_rng(0)
     methods = [make_method(m, rng.normal(0.8, 0.1, n)) for m in ("replay", "ewc")]
     (compared,) = loaded(make_study(methods))["comparisons"]
-    shown = [compared[key] is not None for key in ("p_exact", "p_holm", "p_t")]
+    shown = [compared[key] is not None for key in ("p_exact", "p_adjusted", "p_t")]
     assert shown == [n == 5] * 3
 
 
@@ -94,7 +94,7 @@ def test_csv_holds_what_json_holds(make_study):
     assert set(methods[0]) == METHOD_KEYS | {"learner", "failed"}
     assert set(compared[0]) == COMPARISON_KEYS | {"n", "reason"}
     assert float(compared[1]["p_exact"]) == 2 / 1024
-    assert compared[1]["verdict"] == "worse and practically"
+    assert compared[1]["verdict"] == "worse by more than the margin"
 
 
 FORMULAS = ["=SUM(A1)", "+1-2", "-1+2", "@now", "\t=1", "\n=1"]
@@ -242,19 +242,20 @@ def test_golden_comparison_row(make_study):
     found = dict(zip(*_comparison(make_study(), "finetune"), strict=True))
     assert found == {
         "method": "finetune",
-        "reference": "replay",
+        "against": "replay",
         "n": "10",
         "difference": "-0.1000",
-        "95 % CI": "-0.1075 to -0.0925",
+        "simultaneous 95 % interval": "-0.1100 to -0.0900",
         "p exact": "0.002",
-        "p exact, Holm (m = 2)": "0.004",
-        "t (assumes normal differences)": "p < 0.001",
+        "p adjusted": "0.004",
+        "p of the t test": "p < 0.001",
+        "95 % t-interval": "-0.1075 to -0.0925",
         "Hedges g_z (95 % CI)": "-8.67 (-12.64 to -4.70)",
         "P(win) (95 % CI)": "0.00 (0.00 to 0.28)",
         "won / tied / lost": "0 / 0 / 10",
         "rho": "0.71",
         "MDE": "0.0120",
-        "verdict": "worse and practically",
+        "verdict": "worse by more than the margin",
     }
 
 

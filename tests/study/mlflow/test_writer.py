@@ -262,7 +262,7 @@ def test_parents_carry_sortable_summaries_and_verdicts(study):
     assert runs["method/replay"].data.metrics["tune_failed"] == 2
     assert runs["method/replay"].data.metrics["tune_pruned"] == 1
     [comparison] = study.analysis.comparisons
-    assert runs["method/finetune"].data.tags["verdict"] == comparison.verdict
+    assert runs["method/finetune"].data.tags["verdict"] == f"{comparison.verdict} (against replay)"
     assert "verdict" not in runs["method/replay"].data.tags
 
 

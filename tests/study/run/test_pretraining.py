@@ -193,7 +193,7 @@ def test_what_iterates_over_trials_does_not_see_it(done):
     assert changes(study) == []
     record = study_record(study)
     assert [method.method for method in record.methods] == list(study.methods)
-    assert record.planned_methods == tuple(study.methods)
+    assert record.planned_comparisons == record.family == study.design.comparisons
     assert [row["tuned"] for row in status(done.place)] == ["3/3"] * 2
 
 

@@ -237,7 +237,7 @@ def test_the_differences_seen_are_those_of_the_confirmation_or_else_the_best_tri
         for name in spec.methods:
             Tune(make_sweep(spec, name, ledger), learn).run()
     (found,) = seen_differences(make_study(spec, folder.ledger())).items()
-    assert (found[0], found[1].source) == ("finetune", "the tuning seeds")
+    assert (found[0], found[1].source) == (("finetune", "replay"), "the tuning seeds")
     assert found[1].differences == pytest.approx((-0.2, -0.18, -0.16))
     for name in spec.methods:
         outcome = make_outcome(spec.confirm_seeds, 0.5 if name == "finetune" else 0.6)
