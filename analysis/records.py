@@ -23,6 +23,7 @@ class TrialRecord:
     state: str  # complete, pruned, diverged or failed
     params: dict[str, Any]
     values: tuple[float, ...] = ()  # of the objectives
+    feasible: bool = True  # whether the trial keeps what the study file requires
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class OptionRecord:
     log: bool | None = None  # whether the scale of the search is logarithmic
     step: float | None = None  # of a range; None: every number, or every whole number
     choices: list[Any] | None = None  # of a categorical option; the single value of a fixed one
+    limits: tuple[float | None, float | None] = (None, None)  # of the option, whatever the range
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ class TuningRecord:
     asked_trials: int = 0  # trials that the study file asks for now
     unused_trials: int = 0  # trials that ran while the study file asked for more
     space: tuple[OptionRecord, ...] = ()  # of the study file now; empty without tuning
+    favourites: dict[int, int] = field(default_factory=dict)  # seed -> its best of the top trials
+    validation_samples: int = 0  # of the task with the fewest; 0: unknown
+    unmet: bool = False  # whether the confirmed trial misses what the study file requires
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ class MethodRecord:
     offline: bool = False  # an offline bound: trained on all tasks at once
     bound: str | None = None  # "upper" or "lower" end of the metric `cl_gap`
     readouts: tuple[str, ...] = ()  # the primary readout first
+    fewest_steps: int | None = None  # of a task; None: the method has no mini-batches
 
     @property
     def failed_seeds(self) -> dict[int, str]:
@@ -175,6 +181,7 @@ class StudyRecord:
     methods: list[MethodRecord]
     provenance: dict[str, str] = field(default_factory=dict)
     objectives: tuple[str, ...] = ()  # of the sweeps; the primary metric first
+    required: dict[str, float] = field(default_factory=dict)  # metric -> limit that trials have
     directions: tuple[Direction, ...] = ()  # of the objectives
     published: tuple[PublishedRecord, ...] = ()
     # (method, method to compare with) as the study file names them; empty: see `family`

@@ -137,6 +137,9 @@ def _check_tune(spec: Spec) -> None:
             f"tune.objectives: the first must be the primary metric, '{spec.study.metric}', which "
             "chooses the configuration that is confirmed."
         )
+    for name in tune.require:
+        if name not in PRIMARY:
+            raise InputError(f"tune.require: {unknown('metric', name, PRIMARY)}")
     if len(spec.objectives) > 1 and tune.pruner == "asha":
         raise InputError("tune.pruner: asha needs a single objective. Set tune.pruner = 'none'.")
     undefined = [name for name in spec.objectives if name in PRIMARY and _needs_two_tasks(name)]

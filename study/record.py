@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +29,13 @@ from study.changes import changes, kept_seeds, planned_comparisons
 from study.design import Design, Method
 from study.ledger import Entry
 from study.run_notes import circumstances
-from study.scores import all_scores
+from study.scores import all_scores, seed_scores
 from study.search import importances
-from study.state import Study
+from study.state import Study, Sweep, violation
 from trainables import Map
 from trainables.engine.outcome import Array, Outcome
 
+FAVOURED = 5  # best trials of a sweep among which the tuning seeds choose
 # diagnostic -> label -> seed -> values after each task: [I], or [I, R, C] for a map
 Labels = dict[str, dict[str, dict[int, Array]]]
 
@@ -68,6 +71,7 @@ def _seed_record(study: Study) -> StudyRecord:
         methods=[_method_record(study, method) for method in study.methods.values()],
         provenance=_provenance(study, [*changed, *_note_on_kept_seeds(kept)]),
         objectives=tuple(spec.objectives),
+        required=dict(spec.tune.require),
         directions=tuple(design.directions),
         published=tuple(_published(design)),
         comparisons=design.comparisons,
@@ -145,7 +149,15 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
         offline=method.kind.offline,
         bound=method.kind.bound,
         readouts=method.kind.readouts,
+        fewest_steps=_fewest_steps(confirmation.configuration or {}, outcomes.values()),
     )
+
+
+def _fewest_steps(configuration: Mapping[str, Any], outcomes: Iterable[Outcome]) -> int | None:
+    """Return the number of steps in the task with the fewest; None without mini-batches."""
+    samples = [int(outcome.samples.min()) for outcome in outcomes]
+    size = configuration.get("batch_size")
+    return math.ceil(min(samples) / size) if samples and size else None
 
 
 def _by_label(extras: Mapping[str, dict[int, Array]]) -> Labels:
@@ -222,26 +234,57 @@ def _tuning_record(study: Study, method: Method) -> TuningRecord:
         sampler=spec.tune.sampler,
         has_default=_has_default(method, entries),
         history=tuple(
-            TrialRecord(e.number, e.state, e.params, tuple(e.values))
+            TrialRecord(e.number, e.state, e.params, tuple(e.values), violation(e) == 0)
             for e in entries
             if e.number is not None
         ),
         importance=importances(entries, study.design.directions[0]),
         asked_trials=sweep.budget,
         unused_trials=len(sweep.over_budget),
+        favourites=_favourites(study, sweep),
+        validation_samples=_fewest_samples(study.ledger.outcome(best)) if best else 0,
+        unmet=best is not None and violation(best) > 0,
         space=_searched(method) if sweep.budget else (),
     )
+
+
+def _favourites(study: Study, sweep: Sweep) -> dict[int, int]:
+    """Return, for each tuning seed, the number of the trial that it scores best among the best."""
+    top = sweep.ranked[:FAVOURED]
+    metric, sign = study.spec.study.metric, 1 if study.design.directions[0] == "maximize" else -1
+    scores = {
+        entry.number: dict(
+            zip(entry.seeds, seed_scores(study.ledger.outcome(entry), metric), strict=True)
+        )
+        for entry in top
+        if entry.number is not None
+    }
+    return {
+        seed: max(scores, key=lambda number: sign * scores[number][seed])
+        for seed in (top[0].seeds if len(top) > 1 else ())
+    }
+
+
+def _fewest_samples(outcome: Outcome) -> int:
+    """Return the number of samples on which the task with the fewest is scored."""
+    counts = next(iter(outcome.counts.values()))
+    return int(counts[0, outcome.rows - 1, : outcome.rows].sum(axis=(1, 2)).min())
 
 
 def _searched(method: Method) -> tuple[OptionRecord, ...]:
     """Return the options that a method's sweep searches, and those that the study file fixes."""
     kinds, defaults = method.kind.Config.kinds(), method.configuration({})
     searched = [
-        OptionRecord(name, **as_plain(distribution, kinds[name]))
+        OptionRecord(name, **as_plain(distribution, kinds[name]), limits=_limits(method, name))
         for name, distribution in method.space.items()
     ]
     fixed = [OptionRecord(name, "fixed", choices=[defaults[name]]) for name in method.fixed]
     return (*searched, *fixed)
+
+
+def _limits(method: Method, option: str) -> tuple[float | None, float | None]:
+    limits = method.kind.Config.fields()[option].metadata
+    return limits["low"], limits["high"]
 
 
 def _has_default(method: Method, entries: Sequence[Entry]) -> bool:

@@ -23,6 +23,7 @@ from study.spec import Spec
 from trainables.engine.assignment import seedless_key
 from trainables.errors import InputError
 
+CONSTRAINT = "constraints:"  # Optuna's prefix for how much a trial misses a requirement
 NOTHING_TO_CONFIRM = "no trial of the sweep gave a configuration to confirm"
 DIVERGED = "a loss or an output was not finite"
 
@@ -153,7 +154,7 @@ class Sweep:
         self.design, self.method = design, method
         self.budget = design.spec.tune.trials
         self.best: Entry | None = (
-            None  # the complete trial with the best value; the first of equals
+            None  # the complete trial that keeps the requirements best, then has the best value
         )
         self.over_budget: set[str] = set()  # folders of trials whose number exceeds the budget
         self._entries: dict[str, Entry] = {}
@@ -194,6 +195,11 @@ class Sweep:
         configuration = self.method.configuration(params)
         return entry.computes(self.design.assignment(self.method, configuration, "tune"))
 
+    @property
+    def ranked(self) -> list[Entry]:
+        """The complete trials, the best first."""
+        return sorted(filter(_has_value, self._entries.values()), key=self._rank)
+
     def take(self, entry: Entry) -> None:
         """Account for a trial that has ended."""
         if entry.number is None or not self.includes(entry):
@@ -202,12 +208,22 @@ class Sweep:
             self.over_budget.add(entry.folder)
             return
         self._entries[entry.folder] = entry
-        if entry.state == "complete" and math.isfinite(entry.values[0]):
-            ranked = [entry, self.best] if self.best else [entry]
-            self.best = min(ranked, key=self._rank)
+        if _has_value(entry):
+            both = [entry, self.best] if self.best else [entry]
+            self.best = min(both, key=self._rank)
 
-    def _rank(self, entry: Entry) -> tuple[float, int, str]:
-        return self._sign * entry.values[0], entry.number or 0, entry.folder
+    def _rank(self, entry: Entry) -> tuple[float, float, int, str]:
+        return violation(entry), self._sign * entry.values[0], entry.number or 0, entry.folder
+
+
+def violation(entry: Entry) -> float:
+    """Return by how much a trial misses the requirements of its study; 0 if it keeps them."""
+    misses = (v for name, v in entry.attributes.items() if name.startswith(CONSTRAINT))
+    return float(sum(max(miss, 0.0) for miss in misses))
+
+
+def _has_value(entry: Entry) -> bool:
+    return entry.state == "complete" and math.isfinite(entry.values[0])
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ def _document(analysis: Analysis) -> dict[str, Any]:
         "margin": record.margin,
         "alpha": record.alpha,
         "reasons": {analysis.label(c): c.reason for c in analysis.comparisons},
+        "cautions": [asdict(caution) for caution in analysis.cautions],
         "notes": list(analysis.notes),
         "published": _records(tables.published_table(analysis)),
         "fronts": [asdict(front) for front in analysis.fronts],

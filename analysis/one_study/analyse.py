@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.metrics import Metric, ReadoutMetric, find_metric
 from analysis.one_study import bounds, notes, pairing, published, sweeps, trajectories
+from analysis.one_study.cautions import Caution, cautions_of
 from analysis.one_study.published import PublishedRow
 from analysis.one_study.sweeps import SweepHistory, TuningRow
 from analysis.one_study.trajectories import Diagnostic, MapPanel, Trajectory
@@ -145,6 +146,7 @@ class Analysis:
     secondary: tuple[SecondaryRow, ...]
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
+    cautions: tuple[Caution, ...] = ()
     trajectories: tuple[Trajectory, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     maps: tuple[MapPanel, ...] = ()
@@ -204,6 +206,7 @@ def analyse(record: StudyRecord) -> Analysis:
         secondary=_secondary(record, comparisons),
         failures=tuple(_failures(record)),
         notes=tuple(notes.notes_of(record, comparisons, rules)),
+        cautions=cautions_of(record),
         trajectories=_without_none(
             trajectories.trajectory(m, rules.confidence) for m in record.methods
         ),
@@ -265,7 +268,7 @@ def _fronts(record: StudyRecord) -> tuple[Front, ...]:
         method.method: [
             Point(trial.number, trial.values)
             for trial in method.tuning.history
-            if trial.state == "complete"
+            if trial.state == "complete" and trial.feasible
         ]
         for method in record.methods
     }

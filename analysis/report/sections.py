@@ -13,6 +13,7 @@ from analysis.one_study.analyse import Analysis, Comparison, StudyRecord
 from analysis.report import captions, comparison_tables, search_spaces, tables, tuning_tables
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
 
+CAUTIONS = "Before you believe this"  # title of the section
 MOST_WITHOUT_SUMMARY = 6  # comparisons that need no summary of the verdicts
 _FRONT = (
     Paragraph(
@@ -33,6 +34,7 @@ def sections(analysis: Analysis, pictures: Sequence[Picture] = ()) -> tuple[Sect
     shelf = Shelf(pictures)
     all_sections = [
         _question(analysis),
+        section(CAUTIONS, *bullets(caution_sentences(analysis))),
         _verdicts(analysis),
         *_evidence(analysis, shelf),
         *_along_the_stream(analysis, shelf),
@@ -95,6 +97,11 @@ def with_rows(*tables: Table) -> tuple[Table, ...]:
 def bullets(lines: Sequence[str]) -> tuple[Bullets, ...]:
     """Return a list of the lines; nothing for no lines."""
     return (Bullets(tuple(lines)),) if lines else ()
+
+
+def caution_sentences(analysis: Analysis) -> list[str]:
+    """Return each caution with its remedy."""
+    return [f"{caution.text} Remedy: {caution.remedy}" for caution in analysis.cautions]
 
 
 def verdict_sentences(analysis: Analysis) -> list[str]:

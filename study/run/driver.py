@@ -187,8 +187,12 @@ class Source(Searcher, ABC):  # type: ignore[misc]
     def after_task(self, entry: Entry, task: int, score: float) -> None:
         """Take note of a finished task and its score."""
 
-    def before_write(self, entry: Entry) -> Entry:
-        """Return the entry of an ended trial as it will be written to the ledger."""
+    def before_write(self, entry: Entry, outcome: bytes) -> Entry:
+        """Return the entry of an ended trial as it will be written to the ledger.
+
+        Args:
+            outcome: of the trial; empty for a failed one.
+        """
         return entry
 
     def after_write(self, entry: Entry) -> None:
@@ -250,7 +254,7 @@ class Source(Searcher, ABC):  # type: ignore[misc]
 
     def _write(self, entry: Entry, outcome: bytes = b"", foundation: bytes = b"") -> None:
         with _halting():
-            written = self.ledger.finish(self.before_write(entry), outcome, foundation)
+            written = self.ledger.finish(self.before_write(entry, outcome), outcome, foundation)
         if written.state == "failed":
             self.console.say(self._failure_message(written))
         self.after_write(written)

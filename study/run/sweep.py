@@ -9,12 +9,15 @@ from typing import Any
 
 import optuna
 
+from analysis.metrics import METRICS
 from study.data import Data
 from study.ledger import Entry
 from study.run.context import RunContext
 from study.run.driver import Source, TrialSettings
 from study.search import SweepSearch, entry_fields
 from trainables.engine.foundation import Foundation
+from trainables.engine.outcome import Outcome
+from trainables.engine.trial import objective_values
 
 
 class SweepTrials(Source):
@@ -58,7 +61,7 @@ class SweepTrials(Source):
             attributes=entry.attributes,
         )
         outcome = self.ledger.outcome_bytes(equal)
-        self.after_write(self.ledger.finish(self.before_write(adopted), outcome))
+        self.after_write(self.ledger.finish(self.before_write(adopted, outcome), outcome))
 
     def _ask(self, number: int) -> Entry:
         earlier = self.earlier.get(number)
@@ -84,16 +87,31 @@ class SweepTrials(Source):
             if spec.tune.pruner != "none" and trial.should_prune():
                 self.pruned.add(entry.number)
 
-    def before_write(self, entry: Entry) -> Entry:
+    def before_write(self, entry: Entry, outcome: bytes) -> Entry:
+        trial, required = self.asked[entry.number], self.study.spec.tune.require
+        if required and outcome:
+            for metric, miss in misses(Outcome.from_bytes(outcome), required).items():
+                trial.set_constraint(metric, miss)
         # keep the notes of samplers, such as the generation of NSGA-II
-        return dataclasses.replace(
-            entry, attributes=entry_fields(self.asked[entry.number])["attributes"]
-        )
+        return dataclasses.replace(entry, attributes=entry_fields(trial)["attributes"])
 
     def after_write(self, entry: Entry) -> None:
         self.search.tell(self.asked.pop(entry.number), entry.state, entry.values)
         best = self.study.sweep(self.method.name).best
         self.console.trial_done(entry, best.values[0] if best else None)
+
+
+def misses(outcome: Outcome, required: Mapping[str, float]) -> dict[str, float]:
+    """Return by how much each required metric misses its limit; 0 or less where it does not.
+
+    A metric without a value, such as one that needs two tasks, misses its limit by 1.
+    """
+    values = objective_values(outcome, list(required), outcome.rows)
+    found = {
+        metric: limit - value if METRICS[metric].higher_is_better else value - limit
+        for (metric, limit), value in zip(required.items(), values, strict=True)
+    }
+    return {metric: 1.0 if math.isnan(miss) else miss for metric, miss in found.items()}
 
 
 def run_sweep(

@@ -86,6 +86,10 @@ def test_a_configuration_is_whole():
             ["study.reference", "'replai'", "Did you mean 'replay'?", "finetune"],
         ),
         (
+            {"tune.require": {"learning_acuracy": 0.8}},
+            ["tune.require", "'learning_acuracy'", "Did you mean 'learning_accuracy'?"],
+        ),
+        (
             {"study.comparisons": [["finetune", "replai"]]},
             ["study.comparisons", '["finetune", "replai"]', "Did you mean 'replay'?"],
         ),

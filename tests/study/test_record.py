@@ -30,7 +30,7 @@ from study.ledger import Ledger
 from study.record import analyse_folder, study_record
 from study.report import write_report
 from study.scores import all_scores, seed_scores
-from trainables import find_learner
+from trainables import LEARNERS, find_learner
 from trainables.engine.trial import objective_values
 from trainables.errors import InputError
 
@@ -316,7 +316,8 @@ def test_the_tuning_block_has_what_was_searched_and_what_was_fixed(tmp_path):
     section = {"fixed": {"hidden": [64], "momentum": 0}, "space": {"epochs": {"low": 1, "high": 9}}}
     changes = {"methods.replay": section}
     record = record_of(tmp_path, changes, lambda ledger, spec: None)
-    assert [dataclasses.asdict(option) for option in method(record).tuning.space] == [
+    space = [dataclasses.replace(o, limits=(None, None)) for o in method(record).tuning.space]
+    assert [dataclasses.asdict(option) for option in space] == [
         option("lr", "float", low=1e-4, high=1e-2, log=True),
         option("replay_ratio", "float", low=0.25, high=2.0, log=True),
         option("epochs", "int", low=1, high=9, log=False),
@@ -327,7 +328,7 @@ def test_the_tuning_block_has_what_was_searched_and_what_was_fixed(tmp_path):
 
 def option(name, kind, **given):
     nothing = dict.fromkeys(("low", "high", "log", "step", "choices"))
-    return {"option": name, "kind": kind} | nothing | given
+    return {"option": name, "kind": kind} | nothing | {"limits": (None, None)} | given
 
 
 def test_a_study_that_is_not_tuned_has_no_search_space(tmp_path):
@@ -492,3 +493,31 @@ def test_analysing_leaves_a_damaged_ledger_as_it_is(tmp_path, capsys):
 def test_a_folder_of_no_study_is_not_analysed(tmp_path):
     with pytest.raises(InputError, match="not the folder of a study"):
         analyse_folder(tmp_path)
+
+
+def test_what_the_cautions_rest_on_comes_from_the_ledger(tmp_path):
+    lr = {"choices": [1e-3, 2e-3]}
+    chosen = {"space": {"lr": lr}, "fixed": {"batch_size": 16, "replay_ratio": 1.0}}
+    changes = {"methods.replay": chosen, "tune.trials": 4, "tune.require": {"forgetting": -0.1}}
+    by_seed = {1e-3: [0.6, 0.9], 2e-3: [0.8, 0.6]}
+
+    def learn(work):
+        return Run(np.array(by_seed[work["configuration"]["lr"]])[:, None, None])
+
+    def fill(ledger, spec):
+        Tune(make_sweep(spec, "replay", ledger), learn).run()
+        params = make_study(spec, ledger).sweep("replay").best.params
+        outcome = make_outcome(spec.confirm_seeds, 0.7)
+        add(ledger, spec, "replay", params=params, outcome=outcome)
+
+    found = method(record_of(tmp_path, changes, fill))
+    numbers = {t.params["lr"]: t.number for t in reversed(found.tuning.history)}
+    assert found.tuning.best_number == numbers[1e-3]  # 0.75 against 0.7
+    assert found.tuning.favourites == {0: numbers[2e-3], 1: numbers[1e-3]}
+    assert found.tuning.validation_samples == 1000
+    assert found.tuning.unmet  # no forgetting where a gain is asked for
+    assert not any(trial.feasible for trial in found.tuning.history)
+    assert found.fewest_steps == 7  # 100 samples in mini-batches of 16
+    limits = LEARNERS["replay"].Config.fields()["lr"].metadata
+    by_option = {option.option: option for option in found.tuning.space}
+    assert by_option["lr"].limits == (limits["low"], limits["high"])

@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 import pytest
 from factory import (
+    TASKS,
     Run,
     Tune,
     add,
@@ -34,6 +35,7 @@ from search_spaces.space import values_within
 from study.ledger import Ledger
 from study.run.driver import SourceScheduler
 from study.search import SweepSearch, entry_fields, optuna_trial
+from study.state import violation
 from trainables import LEARNERS
 from trainables.methods.spiking.base import SpikingLearner
 
@@ -927,3 +929,70 @@ def test_a_trial_that_goes_on_from_a_checkpoint_reports_the_tasks_before_it(tmp_
         "completed_rung_0",
         "completed_rung_1",
     }
+
+
+# -- requirements
+
+
+def keeps_its_first_task(work):
+    """Learning rates above 1e-3 end well and learn nothing new; smaller ones learn every task."""
+    learns = work["configuration"]["lr"] <= 1e-3
+    matrix = np.tril(np.full((TASKS, TASKS), 0.5 if learns else 0.9))
+    if not learns:
+        matrix[np.diag_indices(TASKS)] = [0.9, *[0.05] * (TASKS - 1)]
+        matrix[-1] = 0.9
+        matrix[-1, -1] = 0.05
+    return Run(matrix)
+
+
+REQUIRED = {"tune.trials": 12, "tune.require": {"learning_accuracy": 0.4}}
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
+def test_a_configuration_that_misses_a_requirement_is_not_chosen(sampler, tmp_path):
+    free, tune = sweep_of(tmp_path / "free", {"tune.trials": 12, "tune.sampler": sampler})
+    tune.learn = keeps_its_first_task
+    tune.run()
+    assert free.study.sweep("replay").best.work["configuration"]["lr"] > 1e-3
+    sweep, tune = sweep_of(tmp_path / "bound", REQUIRED | {"tune.sampler": sampler})
+    tune.learn = keeps_its_first_task
+    tune.run()
+    best = sweep.study.sweep("replay").best
+    assert best.work["configuration"]["lr"] <= 1e-3
+    assert violation(best) == 0
+    # (0.9 + 4 * 0.05) / 5 = 0.22 where 0.4 is required
+    missed = {round(violation(entry), 9) for entry in sweep.study.sweep("replay").entries}
+    assert missed == {0.0, 0.18}
+
+
+def test_where_no_trial_keeps_a_requirement_the_nearest_is_chosen(tmp_path):
+    sweep, tune = sweep_of(tmp_path, REQUIRED | {"tune.require": {"learning_accuracy": 0.7}})
+    tune.learn = keeps_its_first_task
+    tune.run()
+    assert violation(sweep.study.sweep("replay").best) == pytest.approx(0.2)  # 0.5 for 0.7
+
+
+def test_a_metric_where_lower_is_better_is_required_to_stay_below(tmp_path):
+    sweep, tune = sweep_of(tmp_path, REQUIRED | {"tune.require": {"forgetting": 0.2}})
+    tune.learn = lambda work: Run(np.tril(np.linspace(1, 0.6, TASKS)[:, None].repeat(TASKS, 1)))
+    tune.run(1)
+    [entry] = sweep.study.sweep("replay").entries
+    # each earlier task falls from its first accuracy to 0.6: by 0.4, 0.3, 0.2 and 0.1
+    assert violation(entry) == pytest.approx(0.25 - 0.2)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_a_sampler_is_told_of_the_requirement_and_a_resumed_one_too(sampler, tmp_path):
+    changes = REQUIRED | {"tune.trials": 16, "tune.sampler": sampler}
+    whole = sweep_of(tmp_path / "whole", changes)[1]
+    whole.learn = keeps_its_first_task
+    asked = [c["lr"] for c in whole.run()]
+    free = sweep_of(tmp_path / "free", changes | {"tune.require": {}})[1]
+    free.learn = keeps_its_first_task
+    assert asked != [c["lr"] for c in free.run()]
+    part = sweep_of(tmp_path / "part", changes)[1]
+    part.learn = keeps_its_first_task
+    first = [c["lr"] for c in part.run(11)]
+    rest = sweep_of(tmp_path / "part", changes)[1]
+    rest.learn = keeps_its_first_task
+    assert first + [c["lr"] for c in rest.run()] == asked

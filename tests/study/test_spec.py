@@ -41,6 +41,7 @@ pruner = "none"
 protocol = "first_tasks"
 tasks = 3
 objectives = ["forgetting", "memory_bytes"]
+require = { learning_accuracy = 0.8 }
 seed = 11
 
 [confirm]
@@ -108,6 +109,7 @@ def test_every_key_is_read(write):
         "tasks": 3,
         "stream": None,
         "objectives": ["forgetting", "memory_bytes"],
+        "require": {"learning_accuracy": 0.8},
         "seed": 11,
     }
     assert spec.objectives == ["forgetting", "memory_bytes"]

@@ -17,6 +17,7 @@ from analysis.report.sections import sections
 
 TITLES = [
     "Question",
+    "Before you believe this",
     "Verdicts",
     "Comparisons",
     "Paired seeds",

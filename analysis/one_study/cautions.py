@@ -1,0 +1,202 @@
+"""What to know before believing a study: weak points of its tuning and training, by fixed rules.
+
+Each caution has a remedy. No caution changes a verdict: a verdict is about the networks that were
+trained, and a caution says why other networks could give another one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import numbers
+from analysis.records import MethodRecord, OptionRecord, StudyRecord
+from analysis.statistics.estimates import Array
+
+TRIALS_PER_OPTION = 10
+FEWEST_STEPS = 50  # of a task
+FEWEST_VALIDATION_SAMPLES = 100  # of a task: one more right answer is one point of accuracy
+SHARE_OF_BOUND = 0.8  # of the offline bound's accuracy, to be reached right after learning a task
+SHARE_OF_RANGE = 0.05  # from an end of a range; nearer, the best value may lie beyond
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A reason for doubt, and what to do about it."""
+
+    text: str
+    remedy: str
+
+
+def cautions_of(record: StudyRecord) -> tuple[Caution, ...]:
+    """Return the cautions of a study, those on training before those on tuning."""
+    rules = (
+        _never_learnt,
+        _far_from_bound,
+        _few_steps,
+        _at_an_end,
+        _few_trials,
+        _seeds_disagree,
+        _few_validation_samples,
+        _requirement_not_met,
+    )
+    return tuple(caution for rule in rules for caution in rule(record))
+
+
+def learning_accuracies(method: MethodRecord) -> Array:
+    """Return the accuracy on each task right after learning the task, [seeds, T]."""
+    return np.array([np.diagonal(matrix) for matrix in method.matrices.values()])
+
+
+def _competitors(record: StudyRecord) -> list[MethodRecord]:
+    return [m for m in record.methods if not m.offline and m.matrices]
+
+
+def _never_learnt(record: StudyRecord) -> Iterator[Caution]:
+    """Yield a caution if any network is at or below chance right after learning a task."""
+    found = []
+    for method in _competitors(record):
+        accuracies = learning_accuracies(method)
+        failed = (accuracies <= record.chance) & np.isfinite(accuracies)
+        if failed.any():
+            tasks = ", ".join(str(task + 1) for task in np.flatnonzero(failed.any(axis=0)))
+            noun = "task" if failed.any(axis=0).sum() == 1 else "tasks"
+            seeds = f"{failed.any(axis=1).sum()} of {numbers.count(len(failed), record.unit)}"
+            found.append(f"{method.method} {noun} {tasks} ({seeds})")
+    if found:
+        yield Caution(
+            f"Tasks that were not learnt, at or below chance ({record.chance:.3g}) right after "
+            f"training: {'; '.join(found)}.",
+            "Train longer, search larger learning rates, or let tuning require learning: "
+            "--set 'tune.require={ learning_accuracy = 0.8 }'.",
+        )
+
+
+def _far_from_bound(record: StudyRecord) -> Iterator[Caution]:
+    """Yield a caution if networks learn new tasks far worse than joint training does."""
+    bounds = [m for m in record.methods if m.bound == "upper" and m.matrices]
+    if not bounds:
+        return
+    bound = float(np.nanmean([matrix[-1] for matrix in bounds[0].matrices.values()]))
+    learnt = {m.method: float(np.nanmean(learning_accuracies(m))) for m in _competitors(record)}
+    low = [f"{name} {x:.3f}" for name, x in learnt.items() if x < SHARE_OF_BOUND * bound]
+    if low:
+        yield Caution(
+            f"Learning accuracy (on each task right after learning it) far below the "
+            f"{bound:.3f} of {bounds[0].method}: {', '.join(low)}. What is never learnt cannot be "
+            "forgotten.",
+            "Train longer, or search weaker penalties and larger learning rates.",
+        )
+
+
+def _few_steps(record: StudyRecord) -> Iterator[Caution]:
+    steps = {m.method: m.fewest_steps for m in record.methods if m.fewest_steps is not None}
+    few = [f"{name} {count}" for name, count in steps.items() if count < FEWEST_STEPS]
+    if few:
+        yield Caution(
+            f"Fewer than {FEWEST_STEPS} steps in a task: {', '.join(few)}.",
+            "More epochs or smaller batches (options epochs and batch_size).",
+        )
+
+
+def _at_an_end(record: StudyRecord) -> Iterator[Caution]:
+    """Yield a caution for each chosen value near an end of its range that could be widened."""
+    for method in record.methods:
+        for option in method.tuning.space:
+            value = method.configuration.get(option.option)
+            wider = _wider(option, value) if isinstance(value, int | float) else None
+            if wider is not None:
+                key = f"methods.{method.method}.space.{option.option}"
+                yield Caution(
+                    f"{method.method}: the chosen {option.option} = {value:.4g} lies at an end of "
+                    f"its range, {option.low:g} to {option.high:g}; the best value may lie beyond.",
+                    f"In a study of another name: --set '{key}={wider}'.",
+                )
+
+
+def _wider(option: OptionRecord, value: float) -> str | None:
+    """Return a wider range, in TOML, if a value lies near an end that could move; else None."""
+    low, high = option.low, option.high
+    if low is None or high is None or not low < high:
+        return None
+    if option.log:
+        place, reach = math.log(value / low) / math.log(high / low), 10.0
+        ends = low / reach, high * reach
+    else:
+        place, reach = (value - low) / (high - low), (high - low) / 2
+        ends = low - reach, high + reach
+    least, most = option.limits
+    below = place <= SHARE_OF_RANGE and (least is None or low > least)
+    above = place >= 1 - SHARE_OF_RANGE and (most is None or high < most)
+    if not below and not above:
+        return None
+    lowest = low if not below else ends[0] if least is None else max(ends[0], least)
+    highest = high if not above else ends[1] if most is None else min(ends[1], most)
+    shown = [f"{end:.0f}" if option.kind == "int" else f"{end:.4g}" for end in (lowest, highest)]
+    log = ", log = true" if option.log else ""
+    return f"{{ low = {shown[0]}, high = {shown[1]}{log} }}"
+
+
+def _few_trials(record: StudyRecord) -> Iterator[Caution]:
+    searched = {
+        m.method: (m.tuning.trials, sum(o.kind != "fixed" for o in m.tuning.space))
+        for m in record.methods
+        if m.tuning.trials
+    }
+    few = {
+        name: (trials, options)
+        for name, (trials, options) in searched.items()
+        if trials < TRIALS_PER_OPTION * options
+    }
+    if few:
+        listed = ", ".join(f"{name} {t} for {options}" for name, (t, options) in few.items())
+        most = max(options for _, options in few.values())
+        yield Caution(
+            f"Fewer than {TRIALS_PER_OPTION} trials for each searched option: {listed}.",
+            f"--set tune.trials={TRIALS_PER_OPTION * most}, or fix options of little importance.",
+        )
+
+
+def _seeds_disagree(record: StudyRecord) -> Iterator[Caution]:
+    """Yield a caution if most tuning seeds would have chosen another trial."""
+    found = []
+    for method in record.methods:
+        favourites, best = method.tuning.favourites, method.tuning.best_number
+        agreeing = Counter(favourites.values())[best] if best is not None else 0
+        if len(favourites) > 1 and 2 * agreeing <= len(favourites):
+            found.append(f"{method.method} {agreeing} of {len(favourites)}")
+    if found:
+        yield Caution(
+            f"Tuning seeds that favour the chosen configuration: {', '.join(found)}. Others of the "
+            "best five trials are as good a choice.",
+            "More tuning seeds: --set 'tune.seeds=[0, 1, 2, 3, 4, 5]'.",
+        )
+
+
+def _few_validation_samples(record: StudyRecord) -> Iterator[Caution]:
+    counts = [m.tuning.validation_samples for m in record.methods if m.tuning.validation_samples]
+    if counts and min(counts) < FEWEST_VALIDATION_SAMPLES:
+        yield Caution(
+            f"Tuning is scored on {min(counts)} validation samples of a task: one of them is "
+            f"{100 / min(counts):.1f} points of the task's accuracy.",
+            "More tuning seeds; differences between good trials are noise.",
+        )
+
+
+def _requirement_not_met(record: StudyRecord) -> Iterator[Caution]:
+    unmet = [m.method for m in record.methods if m.tuning.unmet]
+    if unmet:
+        yield Caution(
+            f"No trial met tune.require ({_requirement(record.required)}): {', '.join(unmet)}. The "
+            "trial that came nearest was confirmed.",
+            "More trials, a wider search space, or a weaker requirement.",
+        )
+
+
+def _requirement(required: Mapping[str, float]) -> str:
+    return json.dumps(dict(required)).strip("{}").replace('"', "")
