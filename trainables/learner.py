@@ -160,10 +160,19 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
-        """Return the published values that depend on the stream, by option; they replace the
-        defaults of ``Config``.
+        """Return the values that depend on the stream, by option; they replace the defaults of
+        ``Config``.
+
+        By default these are the stream's own values for those options of :class:`Training` for
+        which the method has no value of its own. A method that adds published values calls
+        ``super().published(stream)``.
         """
-        return {}
+        fields, inherited = cls.Config.fields(), Training.fields()
+        return {
+            name: value
+            for name, value in stream.training
+            if name in fields and fields[name].default == inherited[name].default
+        }
 
     @classmethod
     def check(cls, config: ConfigT, stream: StreamInfo) -> None:

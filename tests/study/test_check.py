@@ -63,7 +63,23 @@ def test_a_configuration_is_whole():
     method = resolve(replay(fixed={"lr": 0.5})).methods["replay"]
     whole = method.configuration({"replay_ratio": 2})
     assert set(whole) == set(find_learner("replay").Config.fields())
-    assert (whole["lr"], whole["replay_ratio"], whole["hidden"]) == (0.5, 2.0, [400, 400])
+    assert (whole["lr"], whole["replay_ratio"], whole["hidden"]) == (0.5, 2.0, [100])
+
+
+@pytest.mark.parametrize(
+    ("stream", "learner", "hidden", "batch_size"),
+    [
+        ("split_digits", "ewc", [100], 16),  # what fits its 230 to 290 images a task
+        ("split_mnist", "ewc", [400, 400], 128),  # as in the literature
+        ("split_digits", "fssg", [128, 64, 128, 64], 64),  # the method's own values
+    ],
+)
+def test_defaults_fit_the_stream_where_the_method_has_none_of_its_own(
+    stream, learner, hidden, batch_size
+):
+    methods = resolve({"study.stream": stream, f"methods.{learner}": {}}).methods
+    configuration = methods[learner].configuration({})
+    assert (configuration["hidden"], configuration["batch_size"]) == (hidden, batch_size)
 
 
 @pytest.mark.parametrize(

@@ -101,10 +101,10 @@ def test_a_default_within_a_replaced_range_or_choice_is_the_first_trial(tmp_path
     space = {
         "lr": {"low": 1e-4, "high": 1.0},
         "optimiser": {"choices": ["sgd", "adam"]},
-        "epochs": {"low": 1, "high": 9},
+        "epochs": {"low": 1, "high": 12},
     }
     [first, *_] = sweep_of(tmp_path, {"methods.replay": {"space": space}})[1].run(1)
-    assert (first["lr"], first["optimiser"], first["epochs"]) == (1e-3, "adam", 4)
+    assert (first["lr"], first["optimiser"], first["epochs"]) == (1e-3, "adam", 10)
 
 
 def test_a_default_that_is_none_of_the_choices_is_left_out_and_the_others_are_kept(tmp_path):
@@ -484,7 +484,7 @@ CHANGES = [
     ({}, {"stream.active_classes": "all"}, True),
     ({}, {"methods.replay": {"learner": "replay"}}, True),
     ({}, {"tune.sampler": "tpe"}, True),
-    ({}, {"methods.replay": {"fixed": {"epochs": 4}}}, True),  # the default, written out
+    ({}, {"methods.replay": {"fixed": {"epochs": 10}}}, True),  # the default, written out
     ({}, {"tune.seeds": [5, 6]}, False),
     ({}, {"study.scenario": "task"}, False),
     ({}, {"stream.class_order": "shuffled"}, False),
@@ -551,11 +551,11 @@ def test_a_trial_of_an_option_the_learner_no_longer_has_is_not_adopted(tmp_path)
 def test_a_trial_of_a_space_that_had_fewer_options_is_not_adopted(tmp_path, monkeypatch):
     sweep_of(tmp_path)[1].run(1)
     [entry] = Ledger(tmp_path).entries()
-    space = SPACES["replay"] | {"epochs": IntDistribution(1, 9)}
+    space = SPACES["replay"] | {"epochs": IntDistribution(1, 12)}
     monkeypatch.setitem(SPACES, "replay", space)
     found = swept(tmp_path)
     assert not found.includes(entry)  # although it computed what the defaults compute
-    assert found.includes(replace(entry, params={**entry.params, "epochs": 4}))
+    assert found.includes(replace(entry, params={**entry.params, "epochs": 10}))
 
 
 def test_a_trial_of_another_version_is_not_adopted(tmp_path, monkeypatch):
@@ -597,7 +597,7 @@ def test_an_interrupted_trial_is_not_disturbed_by_one_that_computes_the_same(tmp
 
 # -- values that are lists
 
-WIDTHS = {"choices": [[64], [400, 400], [128, 128]]}
+WIDTHS = {"choices": [[64], [100], [128, 128]]}
 LISTS = {"methods.replay": {"space": {"hidden": WIDTHS}}, "tune.trials": 9}
 
 
@@ -605,7 +605,7 @@ LISTS = {"methods.replay": {"space": {"hidden": WIDTHS}}, "tune.trials": 9}
 def test_lists_are_searched_and_stay_lists(sampler, tmp_path):
     changes = {**LISTS, "tune.sampler": sampler}
     found = sweep_of(tmp_path / "whole", changes)[1].run()
-    assert found[0]["hidden"] == [400, 400]  # the published value
+    assert found[0]["hidden"] == [100]  # what fits the stream
     widths = [c["hidden"] for c in found]
     assert all(width in WIDTHS["choices"] for width in widths)
     assert len({tuple(width) for width in widths}) > 1
@@ -625,11 +625,11 @@ def test_a_published_list_that_is_no_choice_is_left_out(tmp_path):
 
 
 def test_a_space_may_have_lists(tmp_path, monkeypatch):
-    monkeypatch.setitem(SPACES, "finetune", {"hidden": one_of([[8], [400, 400], [16, 16]])})
+    monkeypatch.setitem(SPACES, "finetune", {"hidden": one_of([[8], [100], [16, 16]])})
     changes = {"tune.trials": 6}
     found = sweep_of(tmp_path, changes, "finetune")[1].run()
-    assert found[0]["hidden"] == [400, 400]
-    assert all(c["hidden"] in ([8], [400, 400], [16, 16]) for c in found)
+    assert found[0]["hidden"] == [100]
+    assert all(c["hidden"] in ([8], [100], [16, 16]) for c in found)
     assert len(swept(tmp_path, changes, "finetune").finished) == 6
 
 

@@ -65,7 +65,8 @@ class EWC(Learner["EWC.Config"]):
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
         """Return the penalty weight of van de Ven et al. (2022) for Split-MNIST."""
-        return {"lam": {"task": 1e5, "domain": 1e10}.get(stream.scenario, 1e9)}
+        lam = {"task": 1e5, "domain": 1e10}.get(stream.scenario, 1e9)
+        return super().published(stream) | {"lam": lam}
 
     def observe(self, batch: Batch) -> Tensor:
         mask = batch.task.loss_mask(batch.labels)

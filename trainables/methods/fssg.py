@@ -154,7 +154,7 @@ class FSSG(Rehearsal["FSSG.Config"]):
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
         """Return the published memory: 200 samples per task."""
-        return {"memory_total": 200 * (stream.tasks or 5)}
+        return super().published(stream) | {"memory_total": 200 * (stream.tasks or 5)}
 
     @classmethod
     def check(cls, config: Config, stream: StreamInfo) -> None:

@@ -87,7 +87,8 @@ class GDumb(Rehearsal["GDumb.Config"]):
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
         """Return more epochs, with CutMix, for colour images."""
-        return {"passes": 256, "cutmix": 0.5} if stream.shape[2:] == (3,) else {}
+        coloured = {"passes": 256, "cutmix": 0.5} if stream.shape[2:] == (3,) else {}
+        return super().published(stream) | coloured
 
     @classmethod
     def check(cls, config: Config, stream: StreamInfo) -> None:

@@ -66,9 +66,10 @@ class SI(Learner["SI.Config"]):
         """Return the penalty weight of van de Ven et al. (2022) for Split-MNIST or Permuted
         MNIST.
         """
+        c = {"task": 10.0, "domain": 5e4}.get(stream.scenario, 5e3)
         if stream.name.startswith("permuted"):
-            return {"c": 5.0 if stream.scenario == "class" else 10.0}
-        return {"c": {"task": 10.0, "domain": 5e4}.get(stream.scenario, 5e3)}
+            c = 5.0 if stream.scenario == "class" else 10.0
+        return super().published(stream) | {"c": c}
 
     def observe(self, batch: Batch) -> Tensor:
         mask = batch.task.loss_mask(batch.labels)

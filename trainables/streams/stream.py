@@ -69,6 +69,7 @@ class StreamInfo:
     augmentation: str = "none"  # one of `AUGMENTATIONS`
     steps: int | None = None  # time steps per sample, the first axis of `shape`; None: no sequence
     bits: int = 8  # bits per feature
+    training: tuple[tuple[str, Any], ...] = ()  # options of training that fit the stream
 
     @property
     def sample_bytes(self) -> int:
@@ -107,6 +108,10 @@ class Stream(ABC):
             ``datasets.load`` or :meth:`prepare`.
         options: an instance of the class's ``Options``.
 
+    Attributes:
+        training: options of training, such as the widths of the network, that fit the stream where
+            a method has no value of its own.
+
     Raises:
         InputError: a class of a task has no sample to learn or to score.
     """
@@ -116,6 +121,7 @@ class Stream(ABC):
     tasks: int  # number of tasks: of the class, the default
     scenarios: ClassVar[tuple[str, ...]]
     Options: ClassVar[type[StreamOptions]] = StreamOptions
+    training: ClassVar[Mapping[str, Any]] = {}
     # increase when results change: the ledger then runs every trial again
     version: ClassVar[int] = 1
 
@@ -206,6 +212,7 @@ class Stream(ABC):
             mean=dataset.mean,
             std=dataset.std,
             augmentation=options.augmentation,
+            training=tuple(cls.training.items()),
         )
 
     @abstractmethod
