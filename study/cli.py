@@ -24,6 +24,7 @@ from trainables.errors import InputError, MachineError, check_text, machine_erro
 
 if TYPE_CHECKING:
     from analysis.one_study.analyse import Analysis
+    from study.spec import Spec
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +36,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 app.add_typer(data_app, name="data")
 
 Study = Annotated[
-    str, typer.Argument(metavar="[PRESET|FILE]", help="Name of a preset, or a study file.")
+    str, typer.Argument(metavar="PRESET|FILE", help="Name of a preset, or a study file.")
 ]
 Sets = Annotated[
     list[str] | None,
@@ -99,19 +100,20 @@ def run(
     tracking_uri: Uri = None,
     address: Address = None,
 ) -> None:
-    """Tune, confirm and compare the methods of a study. Run again to resume, or to add trials or
-    seeds.
-    """
+    """Tune, confirm and compare the methods of a study; run again to resume or extend it."""
     spec, source = _read(study, sets, address)
-    from study.check import resolve, try_sweeps
     from study.console import Console, print_results, shell, warn, warn_of_unprinted
     from study.interruption import Interrupted, stopping_in_order
-    from study.mlflow.store import chosen_uri, printable_uri
-    from study.run.phases import run_study
 
     place = dir / spec.study.name
     try:
         with stopping_in_order(), Console() as console:
+            console.say(f"{place}: {_size(spec)}")
+            console.step("loading libraries")
+            from study.check import resolve, try_sweeps
+            from study.mlflow.store import chosen_uri, printable_uri
+            from study.run.phases import run_study
+
             design = resolve(spec, source)
             try_sweeps(design, source)
             uri = chosen_uri(tracking_uri)
@@ -146,14 +148,15 @@ def plan(
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a study will take, without running it: trials, seeds, time, smallest detectable
-    effect.
-    """
-    from study.console import print_table
-    from study.plan import plan as plan_of
-
+    """Estimate the trials, the time and the smallest detectable effect, without running a study."""
     spec, source = _read(study, sets, address)
-    found = plan_of(spec, source, dir / spec.study.name, data_root(data))
+    from study.console import Console, print_table, print_text
+
+    with Console() as console:
+        console.step("loading libraries")
+        from study.plan import plan as plan_of
+
+        found = plan_of(spec, source, dir / spec.study.name, data_root(data), console.step)
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -166,22 +169,17 @@ def plan(
         ["method", "tuning trials", "confirmation seeds", "stack", "seconds on one device"],
         rows,
     )
-    for line in found["notes"]:
-        print(line)
+    for sentence in found["notes"]:
+        print_text(sentence)
 
 
 @app.command()
 def status(folder: OneFolder, as_json: AsJson = False) -> None:
     """Show the progress of a study: finished, failed and missing trials and seeds."""
-    from study.console import print_table
     from study.status import status as status_of
 
-    found = status_of(folder)
-    if as_json:
-        print(json.dumps(found, indent=2))
-        return
     columns = ["method", "tuned", "best", "confirmed", "failed", "unfinished"]
-    print_table(str(folder), columns, [[row[c] for c in columns] for row in found])
+    _print_rows(status_of(folder), columns, as_json, title=str(folder))
 
 
 @app.command()
@@ -265,7 +263,7 @@ def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None
 
     from analysis.one_study.planning import plans
     from analysis.report.tables import power_table
-    from study.console import print_block
+    from study.console import print_block, print_text
     from study.seen_differences import differences_of
 
     found = {
@@ -283,7 +281,7 @@ def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None
         for method, plan_ in by_method.items():
             print_block(power_table(method, plan_))
             for sentence in plan_.sentences:
-                print(f"{study}, {method}: {sentence}")
+                print_text(f"{study}, {method}: {sentence}")
 
 
 @app.command()
@@ -300,13 +298,13 @@ def front(folder: OneFolder) -> None:
 @app.command()
 def track(folder: OneFolder, tracking_uri: Uri = None) -> None:
     """Bring MLflow up to date with the ledger of a study."""
-    from study.console import warn_of_unprinted
+    from study.console import print_text, warn_of_unprinted
     from study.mlflow.store import chosen_uri, default_uri, printable_uri
     from study.mlflow.writer import rebuild
 
     uri = chosen_uri(tracking_uri) or default_uri(folder)
     rebuild(folder, uri)
-    print(f"MLflow at {printable_uri(uri)} is up to date.")
+    print_text(f"MLflow at {printable_uri(uri)} is up to date.")
     warn_of_unprinted()  # not a failure: MLflow holds everything
 
 
@@ -336,14 +334,15 @@ def presets(as_json: AsJson = False) -> None:
     from study.spec import first_sentence
     from study.spec import presets as shipped
 
-    rows = [[name, first_sentence(text)] for name, text in shipped().items()]
-    _list(["preset", "what it is"], rows, as_json)
+    found = shipped().items()
+    rows = [{"preset": name, "what it is": first_sentence(text)} for name, text in found]
+    _print_rows(rows, ["preset", "what it is"], as_json)
 
 
 @app.command()
 def methods(as_json: AsJson = False) -> None:
     """List the learners: sources and scenarios; with --json, options and search spaces."""
-    from study.console import warn
+    from study.console import print_table, warn
     from trainables import LEARNERS, learners, plugged_learners
 
     plugged, unusable = plugged_learners()
@@ -357,10 +356,10 @@ def methods(as_json: AsJson = False) -> None:
     shipped = {name: [LEARNERS.declared(name, key) for key in keys] for name in LEARNERS}
     others = {name: [getattr(kind, key) for key in keys] for name, kind in plugged.items()}
     rows = [
-        [name + (" (offline bound)" if offline else ""), reference, ", ".join(scenarios)]
+        [name + (" (offline bound)" if offline else ""), ", ".join(scenarios), reference]
         for name, (offline, reference, scenarios) in (shipped | others).items()
     ]
-    _list(["method", "source", "scenarios"], rows, False)
+    print_table("", ["method", "scenarios", "source"], rows)
 
 
 @app.command()
@@ -372,10 +371,15 @@ def streams(as_json: AsJson = False) -> None:
     keys = ("tasks", "dataset", "scenarios")
     found = {name: [STREAMS.declared(name, key) for key in keys] for name in STREAMS}
     rows = [
-        [name, str(tasks), DATASETS[dataset].source, ", ".join(scenarios)]
+        {
+            "stream": name,
+            "tasks": str(tasks),
+            "data": DATASETS[dataset].source,
+            "scenarios": ", ".join(scenarios),
+        }
         for name, (tasks, dataset, scenarios) in found.items()
     ]
-    _list(["stream", "tasks", "data", "scenarios"], rows, as_json)
+    _print_rows(rows, ["stream", "tasks", "scenarios", "data"], as_json)
 
 
 @data_app.command("prepare")
@@ -398,10 +402,16 @@ def data_prepare(
 @app.command()
 def doctor(data: DataRoot = None, address: Address = None, as_json: AsJson = False) -> None:
     """Check whether a study can run here: versions, devices, Ray, data, MLflow."""
-    from study.doctor import examine
+    from study.console import Console
 
-    rows, healthy = examine(data_root(data), address or "local")
-    _list(["what", "state"], rows, as_json)
+    root = data_root(data)
+    with Console() as console:
+        console.step("checking versions, devices, Ray, data and MLflow")
+        from study.doctor import examine
+
+        found, healthy = examine(root, address or "local")
+    rows = [{"what": name, "state": state} for name, state in found]
+    _print_rows(rows, ["what", "state"], as_json)
     raise typer.Exit(0 if healthy else 1)
 
 
@@ -423,7 +433,7 @@ def data_root(given: Path | None) -> Path:
     return root
 
 
-def _read(study: str, sets: list[str] | None, address: str | None) -> tuple[Any, str]:
+def _read(study: str, sets: list[str] | None, address: str | None) -> tuple[Spec, str]:
     from study.spec import read
 
     overrides = list(sets or [])
@@ -432,17 +442,29 @@ def _read(study: str, sets: list[str] | None, address: str | None) -> tuple[Any,
     return read(study, overrides)
 
 
+def _size(spec: Spec) -> str:
+    """Return how many methods, trials and seeds a study asks for, in words."""
+    from analysis.numbers import count
+
+    methods = count(len(spec.methods), "method")
+    trials = count(spec.tune.trials, "tuning trial")
+    return f"{methods}, {trials} and {count(len(spec.confirm_seeds), 'confirmation seed')} each"
+
+
 def _command() -> str:
     return shlex.join(["python", "-m", "study", *sys.argv[1:]])
 
 
-def _list(columns: list[str], rows: list[list[str]], as_json: bool) -> None:
+def _print_rows(
+    rows: list[dict[str, Any]], columns: list[str], as_json: bool, title: str = ""
+) -> None:
+    """Print rows on stdout: as JSON, or the columns as a table."""
     from study.console import print_table
 
     if as_json:
-        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+        print(json.dumps(rows, indent=2))
     else:
-        print_table("", columns, rows)
+        print_table(title, columns, [[row[name] for name in columns] for row in rows])
 
 
 def _describe(kind: Any) -> dict[str, Any]:

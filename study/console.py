@@ -1,4 +1,4 @@
-"""Progress on stderr: a live line per phase in a terminal, plain lines elsewhere."""
+"""What a user sees: tables and sentences on stdout, progress and warnings on stderr."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console as Rich
-from rich.live import Live
-from rich.markup import escape
+from rich.console import Group
+from rich.padding import Padding
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -27,6 +31,11 @@ if TYPE_CHECKING:
     from study.ledger import Entry
 
 PLAIN_SECONDS = 2.0  # least time between two plain lines of a phase
+
+MARGINS, GAP = 4, 3  # characters: both margins of a table, and the space between two cells
+INDENT = 4  # of the further lines of a row
+READABLE = 40  # characters that a cell needs beside others to go on in its next line
+UNBOUNDED = 100_000  # width of a table that no terminal shows
 
 
 class TerminalStream(io.TextIOWrapper):
@@ -94,11 +103,15 @@ def warn_of_unprinted() -> bool:
 
 
 class Console:
-    """The progress that a user sees while a study runs."""
+    """The progress that a user sees while a command works.
+
+    A terminal shows the present activity in a live line, with the time since its start. Elsewhere
+    each activity is a line of its own.
+    """
 
     def __init__(self) -> None:
-        self.rich = Rich(stderr=True, highlight=False, soft_wrap=True)
-        self.live = Live(console=self.rich, refresh_per_second=4) if sys.stderr.isatty() else None
+        self.rich = Rich(stderr=True, highlight=False)
+        self.live = _live_line(self.rich) if sys.stderr.isatty() else None
         self._name, self._total, self._done, self._done_before = "", 0, 0, 0
         self._failed, self._best = 0, ""
         self._started = self._printed = 0.0
@@ -106,6 +119,7 @@ class Console:
     def __enter__(self) -> Self:
         if self.live:
             self.live.start()
+            self.rich.show_cursor()  # Ray may end the program, and it would stay hidden
         return self
 
     def __exit__(
@@ -115,12 +129,18 @@ class Console:
         trace: TracebackType | None,
     ) -> None:
         if self.live:
-            self.live.update(Text(""))
             self.live.stop()
 
     def say(self, text: str) -> None:
-        """Print a line."""
-        self.rich.print(text, markup=False)
+        """Print a text that stays on the screen."""
+        self.rich.print(wrapped(text, sys.stderr), markup=False, soft_wrap=True)
+
+    def step(self, text: str) -> None:
+        """Show the present activity, such as `starting Ray`."""
+        if self.live:
+            self._show(text)
+        else:
+            self.say(text)
 
     def phase(self, name: str, total: int, done: int) -> None:
         """Begin a phase of ``total`` trials, of which the ledger already has ``done``."""
@@ -131,10 +151,8 @@ class Console:
             return
         if done == total:
             self.say(f"{name}: {total}/{total} trials, all in the ledger")
-        elif self.live:
-            self.live.update(Text(self._line()))
         else:
-            self.say(self._line())
+            self.step(self._line())
 
     def trial_done(self, entry: Entry, best: float | None) -> None:
         """Count a finished trial."""
@@ -142,11 +160,18 @@ class Console:
         self._failed += entry.state in ("failed", "diverged")
         self._best = f", best {best:.4f}" if best is not None else ""
         last = self._done >= self._total
+        if last:
+            self._show(f"{self._name}: ending the workers")
+        elif self.live:
+            self.live.update(self.live.task_ids[0], description=self._line())
         if last or (self.live is None and time.monotonic() - self._printed > PLAIN_SECONDS):
             self._printed = time.monotonic()
             self.say(self._line())
+
+    def _show(self, text: str) -> None:
+        """Begin a new live line, where there is one."""
         if self.live:
-            self.live.update(Text("" if last else self._line()))
+            self.live.reset(self.live.task_ids[0], description=text)
 
     def _line(self) -> str:
         spent = time.monotonic() - self._started
@@ -158,6 +183,17 @@ class Console:
         return f"{self._name}: {self._done}/{self._total} trials{self._best}{failed}{time_}"
 
 
+def _live_line(screen: Rich) -> Progress | None:
+    """Return a line that is replaced in place; None for a terminal that cannot move its cursor."""
+    if not screen.is_interactive:
+        return None
+    text = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold"))
+    columns = (SpinnerColumn("line"), text, TimeElapsedColumn())
+    live = Progress(*columns, console=screen, transient=True, refresh_per_second=4)
+    live.add_task("", total=None)
+    return live
+
+
 def shell(*arguments: str) -> str:
     """Return a command of this program as a user would type it in this folder."""
     here = os.path.relpath(sys.executable)  # `.venv/bin/python` after `make run`
@@ -165,10 +201,28 @@ def shell(*arguments: str) -> str:
     return shlex.join([python, "-m", "study", *arguments])
 
 
+def wrapped(text: str, stream: TextIO) -> str:
+    """Return a text with line ends between words where a terminal needs them, else unchanged.
+
+    A word longer than a line, such as a path, stays whole: the terminal breaks it, and a copy of it
+    has no line end.
+    """
+    if not stream.isatty():
+        return text
+    width = Rich(file=stream).width
+    fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(fill, text.splitlines()))
+
+
+def print_text(text: str) -> None:
+    """Print a text on stdout, with line ends between words."""
+    print(wrapped(text, sys.stdout))
+
+
 def warn(text: str) -> None:
-    """Print a message on one line of stderr; for use while no live line is shown."""
+    """Print a message on stderr: one line, or as many as a terminal needs."""
     line = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: repr(control[0])[1:-1], text)
-    print(line, file=sys.stderr)
+    print(wrapped(line, sys.stderr), file=sys.stderr)
 
 
 def duration(seconds: float) -> str:
@@ -187,26 +241,83 @@ def duration(seconds: float) -> str:
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = ""
 ) -> None:
-    """Print a table on stdout, as wide as its content if stdout is not a terminal.
+    """Print a table on stdout. No text is cut, and no name is broken.
 
-    No text is cut: long cells continue on the next line, and names in the first column are broken
-    only if they would take half of the screen.
+    A row is one line. Where a terminal is too narrow for that, the cells that do not fit follow
+    below, and long texts go on in their next line.
     """
-    screen = Rich(highlight=False, width=None if sys.stdout.isatty() else 400)
-    cells = [["" if cell is None else escape(str(cell)) for cell in row] for row in rows]
-    names_fit = max((len(row[0]) for row in cells), default=0) < screen.width / 2
-    table = Table(
-        *(Column(escape(name), overflow="fold") for name in columns),
-        title=escape(title) or None,
-        caption=escape(caption) or None,
-        box=box.SIMPLE,
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.columns[0].no_wrap = names_fit
+    screen = Rich(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED)
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    lines = _lines_of_a_row([columns, *cells], screen.width - MARGINS)
+    table = Table(Column(_row(columns, lines)), box=box.SIMPLE)
     for row in cells:
-        table.add_row(*row)
+        table.add_row(_row(row, lines))
+    if title:
+        screen.print(Text(wrapped(title, sys.stdout), "table.title"), soft_wrap=True)
     screen.print(table)
+    if caption:
+        screen.print(Text(wrapped(caption, sys.stdout), "table.caption"), soft_wrap=True)
+
+
+def _lines_of_a_row(rows: Sequence[Sequence[str]], room: int) -> list[dict[int, int]]:
+    """Return the width of each cell in a row by its number, for each line of the row.
+
+    Args:
+        rows: the headings, and the rows of cells.
+        room: width of a line.
+    """
+    by_column = list(zip(*rows, strict=True))
+    natural = [max(map(cell_len, texts)) for texts in by_column]
+    if sum(natural) + GAP * (len(natural) - 1) <= room:
+        return [dict(enumerate(natural))]
+    longest_words = [max(map(_longest_word, texts)) for texts in by_column]
+    widths = _least_widths(by_column, longest_words, room)
+    lines: list[dict[int, int]] = [{}]
+    left = room
+    for number, (word, width) in enumerate(zip(longest_words, widths, strict=True)):
+        if width > left >= max(READABLE, word):
+            width = left
+        elif width > left:
+            lines.append({})
+            left = room - INDENT
+            width = min(width, left)
+        lines[-1][number] = width
+        left -= width + GAP
+    return lines
+
+
+def _least_widths(
+    by_column: Sequence[Sequence[str]], longest_words: Sequence[int], room: int
+) -> list[int]:
+    """Return the widths that columns need if headings take several lines, and if the first cells do
+    so too where they have several words.
+    """
+    widths = [
+        max([word, *map(cell_len, texts)])
+        for word, (_, *texts) in zip(longest_words, by_column, strict=True)
+    ]
+    beside_others = room - sum(width + GAP for width in widths[1:])
+    if beside_others < longest_words[0]:
+        beside_others = max(longest_words[0], room // 2)
+    return [min(widths[0], beside_others, room), *widths[1:]]
+
+
+def _longest_word(text: str) -> int:
+    """Return the width of the longest word."""
+    return max(map(cell_len, text.split()), default=0)
+
+
+def _row(cells: Sequence[str], lines: Sequence[dict[int, int]]) -> Group:
+    """Return the lines of a row, one below the other."""
+    first, *others = [_line(cells, widths) for widths in lines]
+    return Group(first, *(Padding(line, (0, 0, 0, INDENT), style="dim") for line in others))
+
+
+def _line(cells: Sequence[str], widths: dict[int, int]) -> Table:
+    columns = (Column(width=width, overflow="fold") for width in widths.values())
+    line = Table.grid(*columns, padding=(0, GAP, 0, 0), pad_edge=False)
+    line.add_row(*(Text(cells[number]) for number in widths))
+    return line
 
 
 def print_results(analysis: Analysis) -> None:
@@ -219,7 +330,7 @@ def print_results(analysis: Analysis) -> None:
     for table in (method_table(analysis), comparison_table(analysis), tuning_table(analysis)):
         print_block(table)
     for line in [*verdict_sentences(analysis), *analysis.notes]:
-        print(line)
+        print_text(line)
 
 
 def print_sections(sections: Iterable[Section]) -> None:
@@ -235,7 +346,10 @@ def print_block(block: Block) -> None:
 
     if isinstance(block, Table) and block.rows:
         print_table(block.title, block.headings, block.texts, block.caption)
-    elif isinstance(block, Paragraph | Code):
+    elif isinstance(block, Code):
         print(block.text)
+    elif isinstance(block, Paragraph):
+        print_text(block.text)
     elif isinstance(block, Bullets):
-        print("\n".join(block.lines))
+        for line in block.lines:
+            print_text(line)

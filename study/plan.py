@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,17 @@ from study.state import Study
 from trainables.engine.course import Course
 
 
-def plan(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
+def plan(
+    spec: Spec,
+    source: str,
+    place: Path,
+    root: Path,
+    notify: Callable[[str], None] = lambda activity: None,
+) -> dict[str, Any]:
     """Resolve a study and time a pilot of each method on this machine, without writing anything.
+
+    Args:
+        notify: called with the name of each activity as it begins.
 
     Returns:
         plain values: a row per method and shared first task, total seconds, and notes.
@@ -40,7 +49,10 @@ def plan(spec: Spec, source: str, place: Path, root: Path) -> dict[str, Any]:
     torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))
     device = "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
     methods = design.methods.values()
-    pilots = {method.name: _time_method(method, data, device) for method in methods}
+    pilots = {}
+    for method in methods:
+        notify(f"pilot: timing {method.name}")
+        pilots[method.name] = _time_method(method, data, device)
     shared = {phase: first_tasks_of_phase(design, phase) for phase in PHASES}
     rows = [_row(method, pilots[method.name], shared, data) for method in methods]
     rows += [

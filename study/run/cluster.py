@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -117,7 +118,8 @@ def _few_tries() -> Iterator[None]:
 def _printing_to(log: Path | None, notify: Callable[[str], None]) -> Iterator[None]:
     """Keep Ray's output off the terminal.
 
-    Ray's Python code prints to stdout and to logs, its C++ code to file descriptor 2.
+    Ray's Python code prints to stdout, to logs and through `warnings`, its C++ code to file
+    descriptor 2.
     """
     before = _size(log)
     try:
@@ -125,6 +127,7 @@ def _printing_to(log: Path | None, notify: Callable[[str], None]) -> Iterator[No
             TerminalStream(open(log or os.devnull, "ab"), "utf-8", line_buffering=True) as stream,
             contextlib.redirect_stdout(stream),
             _logging_to(stream),
+            _warnings_to(stream),
             _descriptor_2_to(stream),
         ):
             yield
@@ -148,6 +151,23 @@ def _logging_to(stream: TerminalStream) -> Iterator[None]:
         yield
     finally:
         logger.handlers = handlers
+
+
+@contextlib.contextmanager
+def _warnings_to(stream: TextIO) -> Iterator[None]:
+    def write(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        stream.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = write
+        yield
 
 
 @contextlib.contextmanager

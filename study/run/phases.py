@@ -64,8 +64,10 @@ def run_study(
         study = Study(design, folder, ledger)
         with Mirror(study, tracking_uri, console.say) as mirror:
             _run_phases(study, root, console, mirror)
+            console.step("writing the report")
             analysis = analyse(study_record(study))
             unwritten = _write_report(analysis, place / "report")
+            console.step("bringing MLflow up to date")
             mirror.finish(analysis)
     return FinishedStudy(analysis, study.failures(), unwritten)
 
@@ -80,6 +82,7 @@ def _write_report(analysis: Analysis, place: Path) -> str:
 
 
 def _run_phases(study: Study, root: Path, console: Console, mirror: Mirror) -> None:
+    console.step("reading the data")
     loaded = StudyData.load(study.design, root)
     _use_data(loaded, study, console)
     if study.complete:
@@ -91,6 +94,8 @@ def _run_phases(study: Study, root: Path, console: Console, mirror: Mirror) -> N
     for text in data.suspicions():
         console.say(text)
     resources, log = study.spec.resources, study.folder.path / "ray.log"
+    is_local = resources.address == "local"
+    console.step("starting Ray" if is_local else f"joining Ray at {resources.address}")
     with connected(resources, log, console.say) as available, stopping_in_order():
         stacks = _stack_sizes(study, {"train": data.confirm["train"]}, console)
         run = RunContext(study, console, slots(resources, available), stacks)
@@ -133,7 +138,7 @@ def _stack_sizes(study: Study, data: Data, console: Console) -> dict[str, int]:
     }
     unknown = [method for name, method in study.methods.items() if name not in known]
     if unknown:
-        console.say(f"pilot: timing stack sizes of {', '.join(method.name for method in unknown)}")
+        console.step(f"pilot: timing stack sizes of {', '.join(method.name for method in unknown)}")
     pilots = _run_pilots(study, unknown, data, device, console)
     for name, pilot in pilots.items():
         if not pilot.rates:

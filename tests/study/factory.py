@@ -219,10 +219,14 @@ class Silent:
     """A console that keeps what it is told."""
 
     said: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
     done: list[tuple[Entry, float | None]] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         self.said.append(text)
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
 
     def phase(self, name: str, total: int, done: int) -> None:
         self.said.append(f"{name}: {done}/{total}")

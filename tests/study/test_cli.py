@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import forked
 import pytest
 from factory import build_study, make_spec
+from screens import printed
 
+from study import cli
 from study.cli import data_root
 from study.spec import first_sentence, presets
 from trainables import LEARNERS, STREAMS, InputError
@@ -113,6 +116,23 @@ def test_streams_are_listed_with_data_and_scenarios(study):
     found = json.loads(study("streams", "--json").stdout)
     assert [row["stream"] for row in found] == list(STREAMS)
     assert set(found[0]) == {"stream", "tasks", "data", "scenarios"}
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("listed", ["presets", "methods", "streams"])
+def test_lists_fit_a_terminal_with_whole_names(listed, columns, monkeypatch):
+    name = "a_name_of_64_characters_" + "x" * 40
+    long = SimpleNamespace(
+        offline=True, reference="a source of many words, " * 9, scenarios=("task", "domain")
+    )
+    shipped = presets() | {name: "# A first sentence of many words" + ", and more" * 20 + "."}
+    monkeypatch.setattr("study.spec.presets", lambda: shipped)
+    monkeypatch.setattr("trainables.plugged_learners", lambda: ({name: long}, []))
+    names = {"presets": [*shipped], "methods": [*LEARNERS, name], "streams": [*STREAMS]}
+    shown = printed(getattr(cli, listed), columns)
+    assert max(map(len, shown)) <= columns
+    assert {*names[listed]} <= {line.split()[0] for line in shown if line.strip()}
+    assert "…" not in "".join(shown)
 
 
 # -- help
@@ -265,17 +285,19 @@ BAD = {
 
 
 def assert_answered(study, commands):
-    """Check that each command ends with two and one line that says this."""
+    """Check that each command ends with two, and with one line that says this."""
     given = json.dumps([command.split(" ") for command in commands])
     found = subprocess.run(
         [sys.executable, "-c", MANY, given], cwd=study.work, capture_output=True, text=True
     )
     assert found.stdout == ""
-    lines = found.stderr.splitlines()
-    assert lines[1::2] == ["exit 2"] * len(commands)
-    for (command, wanted), line in zip(commands.items(), lines[::2], strict=True):
+    *answers, rest = found.stderr.split("exit 2\n")
+    assert rest == ""
+    for (command, wanted), answer in zip(commands.items(), answers, strict=True):
+        *progress, line = answer.splitlines()
         assert line.startswith("error: "), command
         assert wanted in line
+        assert progress[-1:] in ([], ["loading libraries"]), command
 
 
 def test_every_command_answers_bad_input_in_one_line_and_with_two(study):
@@ -446,6 +468,28 @@ def test_a_full_disk_under_stdout_is_told_and_no_report_is_a_failure(study, fini
     assert (place / "tables" / "index.html").exists()
 
 
+# the first library that takes seconds to load ends the program
+ENDED = """
+import os, sys
+from study.cli import main
+class End:
+    def find_spec(self, name, *rest):
+        if name in ("torch", "ray"):
+            os._exit(7)
+sys.meta_path.insert(0, End())
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "doctor"])
+def test_progress_is_shown_before_libraries_that_take_seconds_to_load(study, command):
+    words = [sys.executable, "-c", ENDED, command]
+    done = subprocess.run(words, cwd=study.work, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (7, "")
+    *_, last = done.stderr.splitlines()
+    assert last.startswith(("loading", "checking"))
+
+
 # a study that has run: what is tested is how it ends
 RUN = """
 import sys
@@ -464,7 +508,7 @@ def test_a_study_that_has_run_is_no_failure_though_its_terminal_takes_nothing(st
     with open("/dev/full", "w") as full:
         told = subprocess.run(words, cwd=study.work, stdout=full, stderr=subprocess.PIPE, text=True)
         mute = subprocess.run(words, cwd=study.work, stdout=full, stderr=full)
-    assert (told.returncode, told.stderr) == (0, f"{FULL}\n")
+    assert (told.returncode, told.stderr.splitlines()[1:]) == (0, ["loading libraries", FULL])
     assert mute.returncode == 0
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
-import pty
-import re
 import subprocess
 import sys
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 from factory import build_study, make_spec
+from hypothesis import given
+from hypothesis import strategies as st
+from screens import Screen, on_terminal, plain, printed
 
 from study import console as module
 from study.console import (
@@ -21,8 +24,10 @@ from study.console import (
     duration,
     print_results,
     print_table,
+    print_text,
     warn,
     warn_of_unprinted,
+    wrapped,
 )
 from study.record import analyse_folder
 
@@ -167,47 +172,154 @@ def test_results_are_on_stdout(tmp_path, capsys):
     assert "\x1b" not in out
 
 
-def on_terminal(code, stream, columns):
-    """What some code shows on a terminal that is one of its streams."""
-    main, other = pty.openpty()
-    terminal = {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "30"}
-    child = subprocess.Popen(
-        [sys.executable, "-c", code], env={**os.environ, **terminal}, **{stream: other}
-    )
-    os.close(other)
-    shown = b""
-    try:
-        while part := os.read(main, 4096):
-            shown += part
-    except OSError:  # how a pseudo-terminal says that the other end is closed
-        pass
-    os.close(main)
-    assert child.wait(30) == 0
-    return shown.decode()
-
-
 def test_a_terminal_has_one_live_line_that_is_replaced():
     shown = on_terminal(LIVE, "stderr", 100)
     assert "\x1b[" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is to be seen, ...
+    assert shown.index("\x1b[?25h") < shown.index("tune replay")  # ... whatever ends the program
     assert "tune replay: 1/3 trials, best 0.5000" in shown
     assert shown.count("tune replay: 3/3 trials, best 0.5000, took") == 1
+    assert shown.index("tune replay: 3/3") < shown.rindex("tune replay: ending the workers")
     assert "the end" in shown
 
 
-NARROW = """
-from study.console import print_table
-names = ["class_incremental_one_spoken_digits", "digits"]
-print_table("", ["stream", "of", "data"], [[name, "x y", "whole" * 30] for name in names])
+LONG = """
+import time
+from types import SimpleNamespace
+from study.console import Console, warn
+with Console() as console:
+    console.step("starting Ray")
+    console.phase("tune " + "m" * 64, 20, 10)
+    console.trial_done(SimpleNamespace(state="failed"), 0.5)
+    time.sleep(0.5)
+    warn("the machine 10.0.0.7 has left the cluster: its trials continue on the other machines")
+    console.say("finished trials are kept in " + "/long" * 20 + " and the same command continues")
 """
 
 
-def test_a_narrow_terminal_cuts_nothing_and_breaks_no_name():
-    shown = on_terminal(NARROW, "stdout", 80)
-    assert "class_incremental_one_spoken_digits" in shown
-    assert shown.count("w") == 60
-    assert "…" not in shown
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    assert max(map(len, plain.splitlines())) <= 80
+def test_progress_fits_a_terminal_of_80_columns_and_breaks_no_name():
+    shown = plain(on_terminal(LONG, "stderr", 80))
+    path = "/long" * 20
+    assert max(len(line) for line in shown if line != path) <= 80
+    for part in ("starting Ray", "m" * 64 + ":", "11/20 trials, best 0.5000, 1 failed"):
+        assert any(part in line for line in shown), part
+    warned = "the machine 10.0.0.7 has left the cluster: its trials continue on the other"
+    assert {warned, "machines", path, "and the same command continues"} <= {*shown}
+
+
+def test_an_activity_is_a_line_where_there_is_no_terminal(capsys):
+    with Console() as console:
+        console.step("starting Ray")
+        console.step("writing the report")
+    assert lines(capsys) == ["starting Ray", "writing the report"]
+
+
+# -- tables and sentences on terminals
+
+HEADINGS = ("method", "tuned", "confirmed", "source")
+ROWS = (
+    ("replay", "8/8", "10/10", "On tiny episodic memories in continual learning, in their words"),
+    ("a_method_whose_name_is_of_60_characters_and_stays_in_one_part", "8/8", "0/10", None),
+)
+# by hand: the name takes 61 of 76 characters, a source 63 of the 72 below it
+AT_80 = """
+  method                                                          tuned
+      confirmed   source
+ ──────────────────────────────────────────────────────────────────────────────
+  replay                                                          8/8
+      10/10       On tiny episodic memories in continual learning, in their
+                  words
+  a_method_whose_name_is_of_60_characters_and_stays_in_one_part   8/8
+      0/10
+"""
+AT_120 = """
+  method                                                          tuned   confirmed
+      source
+ ───────────────────────────────────────────────────────────────────────────────────
+  replay                                                          8/8     10/10
+      On tiny episodic memories in continual learning, in their words
+  a_method_whose_name_is_of_60_characters_and_stays_in_one_part   8/8     0/10
+"""
+
+
+@pytest.mark.parametrize(("columns", "wanted"), [(80, AT_80), (120, AT_120)])
+def test_a_row_that_is_wider_than_the_terminal_goes_on_below(columns, wanted):
+    shown = printed(lambda: print_table("", HEADINGS, ROWS), columns)
+    assert [line.rstrip() for line in shown if line.strip()] == wanted.strip("\n").splitlines()
+
+
+def test_a_long_last_cell_goes_on_in_its_column_where_there_is_room():
+    state = "digits, mnist and fashion_mnist are ready; others are built or downloaded on first use"
+    rows = [["python", "3.11"], ["data root", state]]
+    shown = printed(lambda: print_table("", ["what", "state"], rows), 80)
+    start = next(n for n, line in enumerate(shown) if "data root" in line)
+    assert shown[start][:14] == "  data root   "
+    assert shown[start + 1][:14].strip() == ""
+    assert " ".join(line[14:].strip() for line in shown[start : start + 2]) == state
+
+
+def test_a_first_cell_of_several_words_leaves_room_for_the_others():
+    rows = [["first task of " + ", ".join(f"latent_replay_{n}x" for n in range(9)), *range(4)]]
+    headings = ["method", "tuning trials", "confirmation seeds", "stack", "seconds on one device"]
+    shown = printed(lambda: print_table("", headings, rows), 80)
+    [line] = [line for line in shown if "first task" in line]
+    assert line.split()[-4:] == ["0", "1", "2", "3"]
+
+
+words = st.text("abcdefgh_", min_size=1, max_size=64)
+phrases = st.lists(words, max_size=12).map(" ".join)
+rows = st.integers(1, 6).flatmap(
+    lambda width: st.lists(
+        st.tuples(words, *[phrases | st.integers(0, 10**6).map(str)] * width), min_size=2
+    )
+)
+
+
+@given(rows=rows, columns=st.sampled_from([80, 100, 200]))
+def test_no_terminal_cuts_a_text_or_breaks_a_word(rows, columns):
+    shown = printed(lambda: print_table("", rows[0], rows[1:]), columns)
+    assert max(map(len, shown)) <= columns
+    found = Counter(word for line in shown if "─" not in line for word in line.split())
+    assert found == Counter(word for row in rows for cell in row for word in cell.split())
+
+
+def test_a_word_that_is_wider_than_the_terminal_is_broken_and_not_cut():
+    shown = printed(lambda: print_table("", ["of"], [["w" * 200]]), 80)
+    assert "".join(shown).count("w") == 200
+    assert max(map(len, shown)) <= 80
+
+
+def test_a_row_is_a_line_where_there_is_no_terminal(capsys):
+    rows = [["one", "a " * 400, "end"], ["two", "b " * 1000, "end"]]
+    print_table("", ["name", "text", "more"], rows)
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in out if line.split()[-1:] == ["end"]] == ["one", "two"]
+
+
+@given(text=st.lists(words, min_size=1).map(" ".join), columns=st.sampled_from([80, 100]))
+def test_a_sentence_ends_its_lines_between_words_on_a_terminal_only(text, columns):
+    shown = printed(lambda: print_text(text), columns)
+    assert max(map(len, shown)) <= columns
+    assert " ".join(shown) == text
+    assert wrapped(text, io.StringIO()) == text
+
+
+@pytest.mark.parametrize("columns", [None, 80])
+def test_a_title_and_a_caption_may_be_wider_than_their_table(columns, capsys):
+    path, caption = "/folder" * 20, "Each of many words stands in this caption."
+    if columns:
+        shown = printed(lambda: print_table(path, ["a"], [["b"]], caption), columns)
+    else:
+        print_table(path, ["a"], [["b"]], caption)
+        shown = capsys.readouterr().out.splitlines()
+    assert (shown[0], shown[-1]) == (path, caption)
+
+
+def test_a_path_longer_than_a_line_is_left_to_the_terminal_to_break(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    path = "/folder" * 20
+    assert wrapped(f"it is in {path} now", Screen()) == f"it is in\n{path}\nnow"
+    assert wrapped("  digits: failed\n\nthe end", Screen()) == "  digits: failed\n\nthe end"
 
 
 # -- streams that cannot be written

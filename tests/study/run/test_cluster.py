@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -165,8 +166,10 @@ def say_much():
     print("(raylet) a node died")
     os.write(2, b"[rpc_client.h:204] from C++\n")
     logging.getLogger("ray.tune.execution").error("a traceback of Tune's")
+    warnings.warn("an option of Ray is old", stacklevel=1)
 
 
+@pytest.mark.filterwarnings("always:an option of Ray")
 def test_what_ray_prints_is_kept_off_the_terminal(fake_ray, tmp_path, capfd):
     fake_ray.init = lambda **options: say_much()
     log, told = tmp_path / "ray.log", []
@@ -186,7 +189,8 @@ def test_what_ray_prints_is_kept_off_the_terminal(fake_ray, tmp_path, capfd):
     assert said[0] == "of an earlier run"
     for line in ("(raylet) a node died", "[rpc_client.h:204] from C++"):
         assert said.count(line) == 2
-    assert sum("a traceback of Tune's" in line for line in said) == 2
+    for part in ("a traceback of Tune's", "UserWarning: an option of Ray is old"):
+        assert sum(part in line for line in said) == 2
     assert told == [f"the output of Ray is in {log}"]
 
 

@@ -24,6 +24,13 @@ def test_a_study_ends_with_tables_verdicts_and_the_way_to_mlflow(whole):
     for text in ("finetune against replay: worse", "average_accuracy (mean ± sd)", "study ui"):
         assert text in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
+    assert [line for line in done.stderr.splitlines() if "/" not in line] == [
+        "loading libraries",
+        "reading the data",
+        "starting Ray",
+        "writing the report",
+        "bringing MLflow up to date",
+    ]
     assert "tune finetune: 4/4 trials" in done.stderr
     report = json.loads((place / "small" / "report" / "report.json").read_text())
     assert [row["n"] for row in report["methods"]] == [6, 6]

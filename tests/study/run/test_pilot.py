@@ -203,7 +203,7 @@ def chosen_sizes(folder, spec, found):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "_run_pilots", pilots)
         sizes = runner._stack_sizes(Study(resolve(spec, "x"), folder, folder.ledger()), {}, console)
-    return sizes, timed, console.said
+    return sizes, timed, [*console.steps, *console.said]
 
 
 BOTH = {"finetune": Pilot({1: 1.0, 2: 3.0, 5: 2.0}), "replay": Pilot({1: 1.0, 2: 0.5})}
