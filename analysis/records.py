@@ -188,6 +188,7 @@ class StudyRecord:
     comparisons: tuple[tuple[str, str], ...] = ()
     # asked for since before the first confirmation; they stay in the family
     planned_comparisons: tuple[tuple[str, str], ...] = ()
+    number: str = "percent"  # form of accuracies in the table of results, or "fraction"
     changes: tuple[str, ...] = ()  # of the question, after the first confirmation
     asked_seeds: tuple[int, ...] = ()  # confirmation seeds in the study file now
     kept_seeds: tuple[int, ...] = ()  # planned seeds no longer in the study file, still reported

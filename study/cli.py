@@ -186,6 +186,7 @@ def status(folder: OneFolder, as_json: AsJson = False) -> None:
 def report(
     folders: Folders,
     as_json: AsJson = False,
+    full: Annotated[bool, typer.Option("--full", help="Print every table of the report.")] = False,
     power: Annotated[
         bool, typer.Option("--power", help="Show the effects that more or fewer seeds can detect.")
     ] = False,
@@ -202,7 +203,7 @@ def report(
         typer.Option("--out", help="Folder of the report; default: beside the study."),
     ] = None,
 ) -> None:
-    """Print the tables of one study, or of several side by side, and write them in every format."""
+    """Print the results of one study, or of several side by side, and write their reports."""
     from study.record import analyse_folder
 
     if seed is not None and (power or len(folders) > 1):
@@ -213,20 +214,28 @@ def report(
     if power:
         _power(folders, analyses, as_json)
     elif len(folders) == 1:
-        _report_one(analyses[0], out or folders[0] / "report", as_json, seed)
+        _report_one(analyses[0], out or folders[0] / "report", as_json, seed, full)
     else:
         place = out or folders[0].absolute().parent / "report"
         _report_many(folders, analyses, place, as_json)
 
 
-def _report_one(analysis: Analysis, place: Path, as_json: bool, seed: int | None = None) -> None:
+def _report_one(
+    analysis: Analysis, place: Path, as_json: bool, seed: int | None, full: bool
+) -> None:
     from analysis.formats.data import to_json
-    from study.console import print_results
+    from analysis.report.sections import sections
+    from study.console import print_results, print_sections
     from study.report import check_seed, write_report
 
     if seed is not None:
         check_seed(analysis, seed)
-    print(to_json(analysis), end="") if as_json else print_results(analysis)
+    if as_json:
+        print(to_json(analysis), end="")
+    elif full:
+        print_sections(sections(analysis))
+    else:
+        print_results(analysis)
     _write_report(lambda: write_report(analysis, place, seed), place, as_json)
 
 

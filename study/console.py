@@ -28,6 +28,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from analysis.one_study.analyse import Analysis
     from analysis.report.blocks import Block, Section
+    from analysis.report.blocks import Table as TextTable
     from study.ledger import Entry
 
 PLAIN_SECONDS = 2.0  # least time between two plain lines of a phase
@@ -211,7 +212,9 @@ def wrapped(text: str, stream: TextIO) -> str:
         return text
     width = Rich(file=stream).width
     fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(map(fill, text.splitlines()))
+    indents = ("  " if line.startswith("- ") else "" for line in text.splitlines())
+    lines = zip(text.splitlines(), indents, strict=True)
+    return "\n".join(fill(line, subsequent_indent=indent) for line, indent in lines)
 
 
 def print_text(text: str) -> None:
@@ -321,21 +324,38 @@ def _line(cells: Sequence[str], widths: dict[int, int]) -> Table:
 
 
 def print_results(analysis: Analysis) -> None:
-    """Print a study's comparison tables, verdicts and notes on stdout."""
-    from analysis.report.comparison_tables import comparison_table
-    from analysis.report.sections import verdict_sentences
-    from analysis.report.tables import method_table
-    from analysis.report.tuning_tables import tuning_table
+    """Print a study's answer on stdout: the table of results, then cautions and notes."""
+    from analysis.report.results import result_table
+    from analysis.report.sections import CAUTIONS, refusals, verdict_sentences
 
-    for table in (method_table(analysis), comparison_table(analysis), tuning_table(analysis)):
-        print_block(table)
-    for line in [*verdict_sentences(analysis), *analysis.notes]:
-        print_text(line)
+    table = result_table(analysis)
+    print_block(table if _fits(table) else result_table(analysis, with_intervals=False))
+    reasons = refusals(analysis) if analysis.common_reference else verdict_sentences(analysis)
+    for line in reasons:
+        print_text(f"- {line}")
+    if analysis.cautions:
+        print_text(f"\n{CAUTIONS}")
+    for caution in analysis.cautions:
+        print_text(f"- {caution.text} Remedy: {caution.remedy}")
+        if caution.setting:
+            print(f"  {caution.setting}")  # on one line, to be copied
+    print_text("\nNotes")
+    for line in analysis.notes:
+        print_text(f"- {line}")
+    print()
+
+
+def _fits(table: TextTable) -> bool:
+    """Return whether each row of a table fits one line of the screen."""
+    screen = Rich(width=None if sys.stdout.isatty() else UNBOUNDED)
+    rows = [table.headings, *table.texts]
+    return len(_lines_of_a_row(rows, screen.width - MARGINS)) == 1
 
 
 def print_sections(sections: Iterable[Section]) -> None:
     """Print the tables and sentences of a report on stdout."""
     for section in sections:
+        print_text(f"\n{section.title}")
         for block in section.blocks:
             print_block(block)
 

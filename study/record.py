@@ -65,6 +65,7 @@ def _seed_record(study: Study) -> StudyRecord:
         failed_rule=spec.study.failed,
         protocol=spec.tune.protocol,
         phase="confirm",
+        number=spec.study.number,
         planned_seeds=planned.seeds,
         tune_seeds=design.chosen_on,
         chance=chance(spec.study.scenario, *classes),

@@ -67,6 +67,8 @@ class StudySection(FileSection):
     """family-wise error rate"""
     failed: Literal["error", "worst"] = "error"
     """treatment of a failed seed: no verdict, or counted at chance level"""
+    number: Literal["percent", "fraction"] = "percent"
+    """form of accuracies in the table of results"""
 
 
 class Range(FileSection):

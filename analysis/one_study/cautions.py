@@ -27,10 +27,11 @@ SHARE_OF_RANGE = 0.05  # from an end of a range; nearer, the best value may lie 
 
 @dataclass(frozen=True)
 class Caution:
-    """A reason for doubt, and what to do about it."""
+    """A reason for doubt, what to do about it, and a setting of the study file that does it."""
 
     text: str
     remedy: str
+    setting: str = ""  # on the command line, such as `--set tune.trials=20`
 
 
 def cautions_of(record: StudyRecord) -> tuple[Caution, ...]:
@@ -72,8 +73,8 @@ def _never_learnt(record: StudyRecord) -> Iterator[Caution]:
         yield Caution(
             f"Tasks that were not learnt, at or below chance ({record.chance:.3g}) right after "
             f"training: {'; '.join(found)}.",
-            "Train longer, search larger learning rates, or let tuning require learning: "
-            "--set 'tune.require={ learning_accuracy = 0.8 }'.",
+            "Train longer, search larger learning rates, or let tuning require learning.",
+            "--set 'tune.require={ learning_accuracy = 0.8 }'",
         )
 
 
@@ -115,7 +116,8 @@ def _at_an_end(record: StudyRecord) -> Iterator[Caution]:
                 yield Caution(
                     f"{method.method}: the chosen {option.option} = {value:.4g} lies at an end of "
                     f"its range, {option.low:g} to {option.high:g}; the best value may lie beyond.",
-                    f"In a study of another name: --set '{key}={wider}'.",
+                    "Search a wider range, in a study of another name.",
+                    f"--set '{key}={wider}'",
                 )
 
 
@@ -158,7 +160,8 @@ def _few_trials(record: StudyRecord) -> Iterator[Caution]:
         most = max(options for _, options in few.values())
         yield Caution(
             f"Fewer than {TRIALS_PER_OPTION} trials for each searched option: {listed}.",
-            f"--set tune.trials={TRIALS_PER_OPTION * most}, or fix options of little importance.",
+            "More trials, or fix options of little importance.",
+            f"--set tune.trials={TRIALS_PER_OPTION * most}",
         )
 
 
@@ -174,7 +177,8 @@ def _seeds_disagree(record: StudyRecord) -> Iterator[Caution]:
         yield Caution(
             f"Tuning seeds that favour the chosen configuration: {', '.join(found)}. Others of the "
             "best five trials are as good a choice.",
-            "More tuning seeds: --set 'tune.seeds=[0, 1, 2, 3, 4, 5]'.",
+            "More tuning seeds.",
+            "--set 'tune.seeds=[0, 1, 2, 3, 4, 5]'",
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from analysis import numbers
 from analysis.one_study.analyse import Analysis, Comparison, StudyRecord
+from analysis.one_study.verdicts import NO_VERDICT
 from analysis.report import captions, comparison_tables, search_spaces, tables, tuning_tables
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
 
@@ -101,12 +102,24 @@ def bullets(lines: Sequence[str]) -> tuple[Bullets, ...]:
 
 def caution_sentences(analysis: Analysis) -> list[str]:
     """Return each caution with its remedy."""
-    return [f"{caution.text} Remedy: {caution.remedy}" for caution in analysis.cautions]
+    return [f"{c.text} Remedy: {c.remedy} {c.setting}".rstrip() for c in analysis.cautions]
 
 
 def verdict_sentences(analysis: Analysis) -> list[str]:
     """Return the verdict, difference, interval and reason of each comparison as text."""
     return [_sentence(comparison, analysis) for comparison in analysis.comparisons]
+
+
+def refusals(analysis: Analysis) -> list[str]:
+    """Return a sentence for each reason against a verdict, with the comparisons concerned."""
+    labels_by_reason: dict[str, list[str]] = {}
+    for comparison in analysis.comparisons:
+        if comparison.verdict == NO_VERDICT:
+            labels_by_reason.setdefault(comparison.reason, []).append(analysis.label(comparison))
+    return [
+        f"No verdict for {', '.join(labels)}: {reason}."
+        for reason, labels in labels_by_reason.items()
+    ]
 
 
 def _sentence(c: Comparison, analysis: Analysis) -> str:

@@ -348,8 +348,11 @@ def test_status_says_what_a_study_has(study, finished):
 
 def test_a_report_is_printed_and_written(study, finished):
     out = study("report", finished).stdout
-    for part in ("replay (reference)", "finetune against replay", "Tuning"):
+    for part in ("average accuracy (%)", "Before you believe this", "Notes"):
         assert part in out
+    full = study("report", finished, "--full").stdout
+    for part in ("replay (reference)", "finetune against replay", "Tuning", "Provenance"):
+        assert part in full
     assert (finished / "report" / "report.md").exists()
 
 

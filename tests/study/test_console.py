@@ -167,7 +167,8 @@ def test_results_are_on_stdout(tmp_path, capsys):
     print_results(analysis)
     out, err = capsys.readouterr()
     assert err == ""
-    for part in ("replay (reference)", "finetune against replay", "Tuning", *analysis.notes):
+    cautions = [caution.text for caution in analysis.cautions]
+    for part in ("average accuracy (%)", "reference", "finetune", *cautions, *analysis.notes):
         assert part in out
     assert "\x1b" not in out
 

@@ -21,6 +21,7 @@ comparisons = [["ewc", "replay"], ["ewc_online", "ewc"]]
 margin = 0.02
 alpha = 0.1
 failed = "worst"
+number = "fraction"
 
 [stream]
 class_order = "shuffled"
@@ -92,6 +93,7 @@ def test_every_key_is_read(write):
         "margin": 0.02,
         "alpha": 0.1,
         "failed": "worst",
+        "number": "fraction",
     }
     assert spec.stream == {"class_order": "shuffled"}
     assert list(spec.methods) == ["finetune", "replay", "ewc_online", "ewc"]

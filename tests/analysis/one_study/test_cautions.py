@@ -18,7 +18,7 @@ GOOD = np.array([[0.9, 0.1], [0.5, 0.8]])  # [task learnt, task scored]
 
 @pytest.fixture
 def texts(make_method, make_study):
-    """The texts and remedies of the cautions on one method beside a good reference."""
+    """The texts and settings of the cautions on one method beside a good reference."""
 
     def of(tuning=None, matrices=None, study=None, bound=None, **fields):
         scores = [0.8] * 3
@@ -32,7 +32,7 @@ def texts(make_method, make_study):
             kinds = {"bound": "upper", "offline": True, "tuning": TuningRecord()}
             reached = {100: np.array([[bound, bound]])}
             methods.append(make_method("joint", scores, matrices=reached, **kinds))
-        return [(c.text, c.remedy) for c in cautions_of(make_study(methods, **(study or {})))]
+        return [(c.text, c.setting) for c in cautions_of(make_study(methods, **(study or {})))]
 
     return of
 
@@ -95,7 +95,7 @@ LAM = OptionRecord("lam", "float", 1.0, 1e10, log=True)
 def test_a_value_at_an_end_of_its_range_comes_with_a_wider_range(texts, option, value, wider):
     found = texts(**ranged(option, value))
     assert [remedy for _, remedy in found] == (
-        [f"In a study of another name: --set 'methods.ewc.space.{wider}'."] if wider else []
+        [f"--set 'methods.ewc.space.{wider}'"] if wider else []
     )
 
 

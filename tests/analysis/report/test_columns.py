@@ -16,7 +16,8 @@ from analysis.many_studies.compare import compare_streams, streams_of
 from analysis.one_study.analyse import analyse
 from analysis.report import comparison_tables, many_tables, tables, tuning_tables
 from analysis.report.columns import Column, interval, item_of, merged, number_column, plus_minus
-from study.console import print_results
+from analysis.report.sections import sections
+from study.console import print_sections
 
 ROW = SimpleNamespace(low=0.125, high=None, name="ewc", sizes={"memory": 7}, values=(1, 2))
 MADE_UP = number_column("made_up", "made-up heading", lambda row: 1 / 3)
@@ -97,7 +98,7 @@ def test_a_column_of_the_comparisons_is_in_every_format(monkeypatch, capsys):
     texts = files(analysis, (), svg)
     assert_everywhere(texts, "comparisons")
     assert {row["made_up"] for row in json.loads(texts["report.json"])["comparisons"]} == {1 / 3}
-    print_results(analysis)
+    print_sections(sections(analysis))
     assert "made-up heading" in capsys.readouterr().out
 
 

@@ -21,7 +21,7 @@ def whole(tmp_path_factory):
 def test_a_study_ends_with_tables_verdicts_and_the_way_to_mlflow(whole):
     place, done, _ = whole
     assert done.returncode == 0, done.stderr
-    for text in ("finetune against replay: worse", "average_accuracy (mean ± sd)", "study ui"):
+    for text in ("worse by more than the margin", "average accuracy (%)", "study ui"):
         assert text in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
     assert [line for line in done.stderr.splitlines() if "/" not in line] == [
