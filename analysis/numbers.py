@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MISSING = "-"
 MOST_SEEDS_LISTED = 12
@@ -54,6 +54,16 @@ def plural(noun: str) -> str:
     if noun.endswith("ry"):
         return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def enumeration(items: Sequence[str]) -> str:
+    """Return items in a sentence.
+
+    >>> enumeration(["weights", "batches", "memory"])
+    'weights, batches and memory'
+    """
+    *others, last = items
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def begin(text: str) -> str:

@@ -188,6 +188,8 @@ class StudyRecord:
     comparisons: tuple[tuple[str, str], ...] = ()
     # asked for since before the first confirmation; they stay in the family
     planned_comparisons: tuple[tuple[str, str], ...] = ()
+    varied: tuple[str, ...] = ("initial weights", "batches")  # between seeds
+    unvaried: tuple[str, ...] = ("data split",)  # the same for all seeds
     number: str = "percent"  # form of accuracies in the table of results, or "fraction"
     changes: tuple[str, ...] = ()  # of the question, after the first confirmation
     asked_seeds: tuple[int, ...] = ()  # confirmation seeds in the study file now

@@ -54,6 +54,7 @@ def _seed_record(study: Study) -> StudyRecord:
     classes = stream.kind.class_counts(stream.scenario, stream.options)
     planned = study.folder.facts.planned
     changed, kept = changes(study), kept_seeds(spec, planned)
+    varied, unvaried = _variation(study)
     return StudyRecord(
         study=spec.study.name,
         stream=stream.name,
@@ -66,6 +67,8 @@ def _seed_record(study: Study) -> StudyRecord:
         protocol=spec.tune.protocol,
         phase="confirm",
         number=spec.study.number,
+        varied=varied,
+        unvaried=unvaried,
         planned_seeds=planned.seeds,
         tune_seeds=design.chosen_on,
         chance=chance(spec.study.scenario, *classes),
@@ -84,6 +87,19 @@ def _seed_record(study: Study) -> StudyRecord:
         circumstances=tuple(circumstances(study)),
         dataset=stream.dataset,
         sample_bytes=stream.info.sample_bytes + 1,
+    )
+
+
+def _variation(study: Study) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what differs between the confirmation seeds of a study, and what is the same."""
+    stream, methods = study.design.stream, study.methods.values()
+    drawn = stream.kind.varies(stream.options)
+    remembers = any("memory" in name for m in methods for name in m.kind.Config.fields())
+    varied = [name for name, differs in drawn.items() if differs]
+    unvaried = [name for name, differs in drawn.items() if not differs]
+    return (
+        (*varied, "initial weights", "batches", *(["memory"] if remembers else [])),
+        (*unvaried, "data split", *(["tuning"] if study.spec.tune.trials else [])),
     )
 
 

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from analysis import numbers
 from analysis.records import StudyRecord
 from analysis.report.blocks import Picture
-from analysis.report.captions import SEED_VARIES
+from analysis.report.captions import seeds_vary
 
 Arguments = ParamSpec("Arguments")
 Dashes = str | tuple[int, tuple[int, ...]]
@@ -197,7 +197,7 @@ def variation(record: StudyRecord) -> str:
     """Return a clause on the difference between two units."""
     if record.unit != "seed":
         return f"the {record.unit} varies"
-    return SEED_VARIES
+    return seeds_vary(record)
 
 
 def t_interval(record: StudyRecord, counts: Collection[int]) -> str:

@@ -242,7 +242,13 @@ def _unused_trials(record: StudyRecord) -> list[str]:
 def _scope(record: StudyRecord, comparisons: Sequence[Comparison]) -> list[str]:
     if not comparisons:
         return []
+    trials = {m.tuning.trials for m in record.methods if m.tuning.trials}
+    found = ""
+    if trials:
+        few, many = min(trials), max(trials)
+        counted = f"{few} to {many}" if few < many else f"{few}"
+        found = f", and about the configurations that {counted} trials of each method found"
     return [
-        f"Verdicts are about {record.stream} over {numbers.plural(record.unit)}; one stream "
+        f"Verdicts are about {record.stream} over {numbers.plural(record.unit)}{found}; one stream "
         "supports no ranking of methods across streams."
     ]

@@ -6,12 +6,7 @@ from collections.abc import Iterable
 
 from analysis import numbers
 from analysis.metrics import METRICS, ReadoutMetric
-from analysis.one_study.analyse import END_OF_STREAM, Analysis
-
-SEED_VARIES = (
-    "seeds differ in everything random (class order or permutation, initial weights, batches, "
-    "memory, spikes)"
-)
+from analysis.one_study.analyse import END_OF_STREAM, Analysis, StudyRecord
 
 NOT_TUNED = "No method was tuned."
 CHOSEN_BEFORE = (
@@ -30,9 +25,17 @@ def units(analysis: Analysis) -> str:
     return numbers.plural(analysis.record.unit)
 
 
+def seeds_vary(record: StudyRecord) -> str:
+    """Return a clause on what differs between seeds, and what does not."""
+    return (
+        f"seeds differ in {numbers.enumeration(record.varied)}, and not in "
+        f"{numbers.enumeration(record.unvaried)}"
+    )
+
+
 def spread(analysis: Analysis) -> str:
     """Return a sentence on ±: the standard deviation, over which units, and what a unit varies."""
-    varies = f"; {SEED_VARIES}" if analysis.record.unit == "seed" else ""
+    varies = f"; {seeds_vary(analysis.record)}" if analysis.record.unit == "seed" else ""
     return (
         "± is the sample standard deviation (ddof 1) over n confirmation "
         f"{units(analysis)}{varies}."

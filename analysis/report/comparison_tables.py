@@ -23,10 +23,10 @@ _DIFFERENCES = (
     "probability of outperforming {reference} (ties count half), with the Wilson interval of "
     "each comparison by itself. "
 )
-_FROM_SIGN_FLIPS = "It holds every difference that the sign-flip test does not reject."
+_FROM_SIGN_FLIPS = "The interval holds every difference that the sign-flip test does not reject."
 _FROM_T = (
-    "Here it is a t-interval, which assumes normal differences: the exact test cannot decide with "
-    "so few {units}."
+    "The interval is a t-interval, which assumes normal differences: the exact test cannot decide "
+    "with so few {units}."
 )
 _EVIDENCE = (
     "The t test and the t-interval assume normal differences. Hedges g_z: mean difference in "

@@ -237,6 +237,10 @@ class ClassIncrementalOne(OneLeftOutStream, ClassStream):
     scenarios = ("class",)
     kind = "class"
 
+    @classmethod
+    def varies(cls, options: Any) -> dict[str, bool]:
+        return {"class order": options.left_out is None}
+
     @property
     def fixed_order(self) -> bool:
         return self.options.left_out is not None

@@ -41,6 +41,10 @@ class PhotographOptions(SplitOptions):
 class ClassStream(Stream):
     """A stream that splits the classes of the data over the tasks, as in ``task_classes``."""
 
+    @classmethod
+    def varies(cls, options: Any) -> dict[str, bool]:
+        return {**super().varies(options), "class order": options.class_order != "fixed"}
+
     @property
     def fixed_order(self) -> bool:
         """Whether the order of the classes is the same for all seeds."""

@@ -197,6 +197,12 @@ class Stream(ABC):
         """Number of classes to distinguish over all tasks, and within one task."""
 
     @classmethod
+    def varies(cls, options: Any) -> dict[str, bool]:
+        """Return the parts of the stream that seeds may draw, and whether they differ by seed."""
+        augmented = {"augmentation": True} if options.augmentation != "none" else {}
+        return {"class order": False, **augmented}
+
+    @classmethod
     def describe(cls, scenario: str, options: Any) -> StreamInfo:
         """Return the facts that a learner may know; needs no data."""
         dataset = DATASETS[cls.dataset]

@@ -97,6 +97,10 @@ class PermutedStream(TransformedStream):
     tasks = 10
     Options = PermutedOptions
 
+    @classmethod
+    def varies(cls, options: Any) -> dict[str, bool]:
+        return {**super().varies(options), "pixel permutation": True}
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         permutations = torch.stack([self._draw(seed) for seed in self.seeds])  # [S, T, D]

@@ -258,7 +258,9 @@ def test_captions_say_what_a_band_is(unit):
     for name in IN_ORDER[1:5]:
         caption = picture(analysis, name).caption
         assert f"6 {plural}" in caption
-        assert ("differ in everything random" in caption) is (unit == "seed")
+        assert ("seeds differ in initial weights and batches, and not in" in caption) is (
+            unit == "seed"
+        )
         kind = "simultaneous 95 % intervals" if name == "forest" else "95 % t-interval"
         assert kind in caption or name == "accuracy-matrix"
         assert caption.endswith(".")

@@ -1107,3 +1107,18 @@ def test_split_mnist_is_tuned_on_ninety_percent(mnist):
         fit, validation = found.task(index).size, found.scored(index)[1].sum().item()
         assert validation / (fit + validation) == pytest.approx(0.1, abs=1e-3)
         assert not learnt_rows(found, index)[0] & scored_rows(found, index)[0]
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_every_stream_says_what_its_seeds_vary(name):
+    kind = STREAMS[name]
+    varies = kind.varies(kind.Options.parse({}))
+    assert varies["class order"] == (name.startswith("class_incremental"))
+    assert varies.get("pixel permutation", False) == (name == "permuted_mnist")
+
+
+def test_what_varies_follows_the_options_of_the_stream():
+    digits, photographs = STREAMS["split_digits"], STREAMS["split_cifar10"]
+    assert digits.varies(digits.Options.parse({"class_order": "shuffled"}))["class order"]
+    augmented = photographs.Options.parse({"augmentation": "crop_flip"})
+    assert photographs.varies(augmented) == {"class order": False, "augmentation": True}
