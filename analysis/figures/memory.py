@@ -1,10 +1,11 @@
-"""The memory of past data against the primary metric."""
+"""The bytes that methods hold, and the past data among them, against the primary metric."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from operator import attrgetter
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,28 +14,40 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
-from analysis.one_study.analyse import Analysis, MemoryPoint
+from analysis.one_study.analyse import ON_THE_FRONT, Analysis, MemoryPoint
 from analysis.report.blocks import Picture
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
-    """Yield a figure with one point per method with a mean, if any method keeps data."""
+    """Yield a figure of all bytes held and one of past data alone, with one point per method with a
+    mean, if any method holds anything.
+    """
+    if any(point.held > 0 for point in analysis.memory):
+        draw = partial(_draw, analysis, attrgetter("held"))
+        yield Picture("held-accuracy", "Bytes held and accuracy", _held_caption(analysis), draw)
     if any(point.memory > 0 for point in analysis.memory):
-        yield Picture(
-            "memory-accuracy", "Memory and accuracy", _caption(analysis), partial(_draw, analysis)
+        draw = partial(_draw, analysis, attrgetter("memory"), of_past_data=True)
+        text = (
+            f"Mean {common.words(analysis.record.metric)} against the bytes of past data alone, "
+            "without importances, teachers and features. Markers as before."
         )
+        caption = text + _points_caption(analysis)
+        yield Picture("memory-accuracy", "Past data and accuracy", caption, draw)
 
 
-def _caption(analysis: Analysis) -> str:
+def _held_caption(analysis: Analysis) -> str:
+    return (
+        f"Mean {common.words(analysis.record.metric)} against the bytes that a method holds beside "
+        "its network: past data, importances, teachers, features. Filled markers, joined by a "
+        "line: the front, whose intervals are better than those of all methods that hold as much "
+        "or less. Hollow: dominated, or undecided because intervals overlap."
+    ) + _points_caption(analysis)
+
+
+def _points_caption(analysis: Analysis) -> str:
     record, points = analysis.record, analysis.memory
     counts = {row.n for row in analysis.methods if row.ci_low is not None}
-    text = (
-        f"Mean {common.words(record.metric)} against the bytes of past data that a method keeps. "
-        "Filled markers, joined by a line: the front, where no method has less memory and a "
-        "better mean. Hollow: dominated. Only the means decide, even where intervals overlap."
-    )
-    if counts:
-        text += f" Bars: {common.t_interval(record, counts)}."
+    text = f" Bars: {common.t_interval(record, counts)}." if counts else ""
     text += common.no_interval(record, [p.method for p in points if p.ci_low is None])
     offline = [row.method for row in analysis.methods if row.is_offline]
     if offline:
@@ -44,30 +57,35 @@ def _caption(analysis: Analysis) -> str:
 
 
 @common.styled
-def _draw(analysis: Analysis) -> Figure:
+def _draw(
+    analysis: Analysis, size: Callable[[MemoryPoint], int], of_past_data: bool = False
+) -> Figure:
     points = analysis.memory
     names = [point.method for point in points]
     grid = Grid(1, 1, 2.3, top=0.1, bottom=0.5 + layout.key_height(names), right=0.2)
     figure = grid.sheet()
     (axes,) = grid.panels(figure)
     looks = common.method_looks(analysis.record)
-    _front(axes, [point for point in points if point.on_front])
+    if not of_past_data:  # the front is that of all bytes held
+        _front(axes, [point for point in points if point.place == ON_THE_FRONT])
     for point in points:
-        _point(axes, point, looks[point.method])
-    _bytes_axis(axes, [point.memory for point in points])
+        _point(axes, point, size(point), looks[point.method])
+    _bytes_axis(axes, [size(point) for point in points])
     axes.set_ylim(layout.limits([x for p in points for x in (p.mean, p.ci_low, p.ci_high)]))
     layout.simple_ticks(axes.yaxis, 5)
     layout.light_grid(axes)
     layout.side_label(figure, grid, common.words(analysis.record.metric))
-    layout.below_label(figure, grid, "memory of past data")
-    layout.draw_key(figure, [(p.method, looks[p.method].point(p.on_front)) for p in points])
+    label = "past data (bytes)" if of_past_data else "held beside the network (bytes)"
+    layout.below_label(figure, grid, label)
+    entries = [(p.method, looks[p.method].point(p.place == ON_THE_FRONT)) for p in points]
+    layout.draw_key(figure, entries)
     return figure
 
 
 def _front(axes: Axes, points: list[MemoryPoint]) -> None:
-    ordered = sorted(points, key=lambda p: p.memory)
+    ordered = sorted(points, key=lambda p: p.held)
     axes.plot(
-        [p.memory for p in ordered],
+        [p.held for p in ordered],
         [p.mean for p in ordered],
         color=common.GREY,
         linewidth=0.8,
@@ -76,12 +94,11 @@ def _front(axes: Axes, points: list[MemoryPoint]) -> None:
     )
 
 
-def _point(axes: Axes, point: MemoryPoint, look: Look) -> None:
+def _point(axes: Axes, point: MemoryPoint, size: int, look: Look) -> None:
     if point.ci_low is not None and point.ci_high is not None:
-        ends = [point.ci_low, point.ci_high]
-        axes.plot([point.memory] * 2, ends, color=look.colour, linewidth=0.9)
-    marker = look.point(filled=point.on_front)
-    axes.plot(point.memory, point.mean, label=point.method, markersize=5.5, **marker)
+        axes.plot([size] * 2, [point.ci_low, point.ci_high], color=look.colour, linewidth=0.9)
+    marker = look.point(filled=point.place == ON_THE_FRONT)
+    axes.plot(size, point.mean, label=point.method, markersize=5.5, **marker)
 
 
 def _bytes_axis(axes: Axes, sizes: list[int]) -> None:

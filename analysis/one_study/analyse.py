@@ -6,7 +6,7 @@ Tables, reports and figures read the `Analysis` and compute nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -24,6 +24,10 @@ from analysis.statistics import estimates, paired, pareto
 from analysis.statistics.pareto import Front, Point
 
 Item = TypeVar("Item")
+# places of a method's mean among those of methods that hold as many bytes or fewer
+ON_THE_FRONT = "on the front"  # its interval is better than each of theirs
+DOMINATED = "dominated"  # one of their intervals is better
+UNDECIDED = "undecided"
 END_OF_STREAM = "end_of_stream"  # the protocol that tunes on the whole stream of the study
 EXPLORATORY_RESAMPLES = 9_999  # fewer, because a large study has hundreds of exploratory tests
 
@@ -68,6 +72,13 @@ class MethodRow:
     footprint: dict[str, int]
     memory_samples: float | None
     is_offline: bool = False  # an offline bound
+
+    @property
+    def held(self) -> int | None:
+        """Bytes that the method holds beside its network; None if they are not known."""
+        if "memory" not in self.footprint:
+            return None
+        return sum(size for kind, size in self.footprint.items() if kind != "parameters")
 
 
 @dataclass(frozen=True)
@@ -118,18 +129,21 @@ class Gap:
 
 @dataclass(frozen=True)
 class MemoryPoint:
-    """A method's memory, in bytes and raw samples, and its mean primary metric.
+    """What a method holds beside its network at the end of the stream, and its mean primary metric.
 
-    `on_front`: no other method has less memory and a better mean (Pareto front).
+    `held` counts everything, in bytes: past data, importances, teachers, features. `memory` is the
+    part of past data, `samples` the number of raw samples of the same size. `place` is the method's
+    place among those that hold as much or less.
     """
 
     method: str
+    held: int
     memory: int
     samples: float | None
     mean: float
     ci_low: float | None
     ci_high: float | None
-    on_front: bool
+    place: str
 
 
 @dataclass(frozen=True)
@@ -243,22 +257,41 @@ def _gaps(record: StudyRecord, rules: Rules) -> Iterator[Gap]:
 
 
 def _memory(rows: tuple[MethodRow, ...], rules: Rules) -> tuple[MemoryPoint, ...]:
-    """Return memory and mean of each method; the offline bound, which holds all data, included."""
-    known = [(row, row.mean) for row in rows if row.mean is not None and "memory" in row.footprint]
-    losses = [[row.footprint["memory"], -rules.sign * mean] for row, mean in known]
-    dominated = pareto.dominated(np.array(losses, dtype=float).reshape(len(known), 2))
-    return tuple(
+    """Return what each method holds and its mean; the offline bound, which holds all data, too."""
+    known = [
+        (row, row.mean, row.held) for row in rows if row.mean is not None and row.held is not None
+    ]
+    points = [
         MemoryPoint(
             method=row.method,
+            held=held,
             memory=row.footprint["memory"],
             samples=row.memory_samples,
             mean=mean,
             ci_low=row.ci_low,
             ci_high=row.ci_high,
-            on_front=not is_dominated,
+            place=UNDECIDED,
         )
-        for (row, mean), is_dominated in zip(known, dominated, strict=True)
-    )
+        for row, mean, held in known
+    ]
+    return tuple(replace(point, place=_place(point, points, rules.sign)) for point in points)
+
+
+def _place(point: MemoryPoint, points: Sequence[MemoryPoint], sign: int) -> str:
+    """Return a point's place: only intervals that do not overlap decide."""
+    others = [p for p in points if p is not point and p.held <= point.held]
+    clear = [_is_better(point, other, sign) for other in others]
+    if any(_is_better(other, point, sign) for other in others):
+        return DOMINATED
+    return ON_THE_FRONT if all(clear) else UNDECIDED
+
+
+def _is_better(one: MemoryPoint, other: MemoryPoint, sign: int) -> bool:
+    """Return whether the whole interval of one mean is better than the other's."""
+    if None in (one.ci_low, one.ci_high, other.ci_low, other.ci_high):
+        return False
+    ends = [sorted(sign * end for end in (p.ci_low or 0.0, p.ci_high or 0.0)) for p in (one, other)]
+    return ends[0][0] > ends[1][1]
 
 
 def _fronts(record: StudyRecord) -> tuple[Front, ...]:

@@ -40,8 +40,8 @@ def sections(analysis: Analysis, pictures: Sequence[Picture] = ()) -> tuple[Sect
         *_evidence(analysis, shelf),
         *_along_the_stream(analysis, shelf),
         section(
-            "Memory and accuracy",
-            *shelf.take("memory-accuracy"),
+            "Bytes held and accuracy",
+            *shelf.take("held-accuracy", "memory-accuracy"),
             *with_rows(tables.memory_table(analysis)),
         ),
         section("Notes", *bullets(analysis.notes)),

@@ -80,26 +80,28 @@ def per_task_table(analysis: Analysis) -> Table:
 
 
 def memory_table(analysis: Analysis) -> Table:
-    """Return the memory of past data beside the primary metric."""
-    front = {point.method: point.on_front for point in analysis.memory}
+    """Return what each method holds beside its network, with the primary metric."""
+    places = {point.method: point.place for point in analysis.memory}
     ends = [end for point in analysis.memory for end in (point.ci_low, point.ci_high)]
-    placed = tuple(row for row in analysis.methods if row.method in front)
-    absent = [row for row in analysis.methods if row.method not in front and (row.n or row.failed)]
+    placed = tuple(row for row in analysis.methods if row.method in places)
+    absent = [row for row in analysis.methods if row.method not in places and (row.n or row.failed)]
     return Table(
-        "Memory and accuracy",
+        "Bytes held and accuracy",
         (
             Column("method", "method"),
-            number_column("memory", "memory (bytes)", item_of("footprint", "memory"), thousands),
-            number_column("samples", "memory (samples)", attrgetter("memory_samples"), _samples),
+            number_column("held", "held (bytes)", format=thousands),
+            number_column("memory", "past data (bytes)", item_of("footprint", "memory"), thousands),
+            number_column("samples", "past data (samples)", attrgetter("memory_samples"), _samples),
             number_column("mean", analysis.metric.name),
             *merged(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
-            Column("on_front", "front", lambda row: front.get(row.method), _front_word),
+            Column("place", "place", lambda row: places.get(row.method)),
         ),
         (*placed, *absent) if placed else (),
-        "Memory: past data that a method keeps at the end of the stream. "
-        f"{_sample_size(analysis)} The mean is over confirmation {units(analysis)}, with its "
-        "t-interval. Dominated: another method is at least as good in memory and mean, and better "
-        f"in one of the two; the intervals may overlap. {captions.no_interval(analysis, ends)} "
+        "Held: everything beside the network at the end of the stream (past data, importances, "
+        f"teachers, features). {_sample_size(analysis)} The mean is over confirmation "
+        f"{units(analysis)}, with its t-interval. On the front: the interval is better than that "
+        "of each method that holds as much or less; dominated: one of theirs is better; otherwise "
+        f"undecided. {captions.no_interval(analysis, ends)} "
         f"{captions.out_of_range(analysis, ends)}",
         "memory",
         file_rows=placed,
@@ -280,10 +282,6 @@ def _marked_method(row: MethodRow) -> str:
 def _on_task(task: int, row: Trajectory) -> tuple[float | None, float | None]:
     tasks = zip(row.tasks.mean, row.tasks.sd, strict=True)
     return next(islice(tasks, task, None), (None, None))
-
-
-def _front_word(on_front: bool) -> str:
-    return "on the front" if on_front else "dominated"
 
 
 def _published_readouts(analysis: Analysis) -> str:

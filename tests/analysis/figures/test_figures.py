@@ -34,6 +34,7 @@ IN_ORDER = [
     "forest",
     "accuracy-after-each-task",
     "accuracy-matrix",
+    "held-accuracy",
     "memory-accuracy",
     "search-history",
     "importance",
@@ -48,7 +49,7 @@ IN_ORDER = [
 def test_all_figures_in_report_order():
     assert names(analysis_of()) == IN_ORDER
     both = names(analysis_of(objectives=2))
-    assert both == [*IN_ORDER[:6], "pareto", *IN_ORDER[6:]]
+    assert both == [*IN_ORDER[:7], "pareto", *IN_ORDER[7:]]
 
 
 def test_nothing_to_show():
@@ -184,18 +185,19 @@ def test_no_numbers_in_small_cells():
 
 def test_memory():
     analysis = analysis_of()
-    (axes,) = drawn(analysis, "memory-accuracy").axes
-    for point in analysis.memory:
-        marker = line(axes, point.method)
-        assert marker.get_xydata().tolist() == [[point.memory, point.mean]]
-        assert (marker.get_markerfacecolor() != "none") is point.on_front
-        bars = [x for x in axes.get_lines() if list(x.get_xdata()) == [point.memory] * 2]
-        assert [point.ci_low, point.ci_high] in [list(bar.get_ydata()) for bar in bars]
+    for name, size in (("memory-accuracy", "memory"), ("held-accuracy", "held")):
+        (axes,) = drawn(analysis, name).axes
+        for point in analysis.memory:
+            marker, place = line(axes, point.method), getattr(point, size)
+            assert marker.get_xydata().tolist() == [[place, point.mean]]
+            assert (marker.get_markerfacecolor() != "none") is (point.place == "on the front")
+            bars = [x for x in axes.get_lines() if list(x.get_xdata()) == [place] * 2]
+            assert [point.ci_low, point.ci_high] in [list(bar.get_ydata()) for bar in bars]
     learning = picture(analysis, "accuracy-after-each-task").caption
     assert "method_02: an offline bound; before the last task its line is the learning" in learning
     assert axes.get_xscale() == "symlog"
     front = line(axes, "front").get_xydata().tolist()
-    assert front == sorted([p.memory, p.mean] for p in analysis.memory if p.on_front)
+    assert front == sorted([p.held, p.mean] for p in analysis.memory if p.place == "on the front")
     assert "method_02: the offline bound" in picture(analysis, "memory-accuracy").caption
 
 

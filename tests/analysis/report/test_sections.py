@@ -25,7 +25,7 @@ TITLES = [
     "Accuracy after each task",
     "Accuracy matrix",
     "Single tasks",
-    "Memory and accuracy",
+    "Bytes held and accuracy",
     "Notes",
     "Seeds",
     "Tuning",
@@ -83,7 +83,7 @@ def test_every_picture_appears_once_where_it_belongs():
 
 def test_empty_sections_do_not_appear(make_study):
     parts = report(make_study())
-    absent = {"Paired seeds", "Single tasks", "Memory and accuracy", "Pareto fronts"}
+    absent = {"Paired seeds", "Single tasks", "Bytes held and accuracy", "Pareto fronts"}
     absent |= {"Published against measured", "Footprint", "Method diagnostics"}
     assert not absent & set(parts)
     assert all(parts.values())

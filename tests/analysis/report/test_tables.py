@@ -287,16 +287,36 @@ def test_memory_is_shown_in_bytes_and_samples_also_where_it_is_nothing(make_meth
         "broken": ("130", "2"),
     }
     rows = tables.memory_table(analysis).texts
-    assert {row[0]: row[1:3] for row in rows} == held
-    assert rows[-1] == ("broken", "130", "2", "-", "-", "-")
+    assert {row[0]: row[2:4] for row in rows} == held
+    assert rows[-1] == ("broken", "130", "130", "2", "-", "-", "-")
     for found in (tables.footprint_table(analysis), tables.memory_table(analysis)):
         assert "65 bytes each" in found.caption
+
+
+def test_what_is_held_counts_all_and_only_clear_intervals_decide(make_method, make_study):
+    def bytes_of(memory, auxiliary):
+        return {"parameters": 99, "memory": memory, "auxiliary": auxiliary}
+
+    methods = [
+        make_method("finetune", [0.20, 0.21, 0.22], footprint=bytes_of(0, 0)),
+        make_method("ewc", [0.30, 0.31, 0.32], footprint=bytes_of(0, 600)),  # Fisher information
+        make_method("replay", [0.80, 0.81, 0.82], footprint=bytes_of(100, 0)),
+        make_method("der", [0.81, 0.82, 0.83], footprint=bytes_of(100, 20)),
+    ]
+    analysis = analyse(make_study(methods))
+    rows = {row[0]: (row[1], row[2], row[6]) for row in tables.memory_table(analysis).texts}
+    assert rows == {
+        "finetune": ("0", "0", "on the front"),
+        "ewc": ("600", "0", "dominated"),  # by replay, with a sixth of the bytes
+        "replay": ("100", "100", "on the front"),
+        "der": ("120", "100", "undecided"),  # better on average, with overlapping intervals
+    }
 
 
 def test_without_the_size_of_a_sample_memory_is_in_bytes_alone(make_method, make_study):
     study = make_study([make_method("replay", (0.8, 0.9, 0.7), footprint={"memory": 6500})])
     table = tables.memory_table(analyse(study))
-    assert table.texts[0][1:3] == ("6,500", "-")
+    assert table.texts[0][1:4] == ("6,500", "6,500", "-")
     assert "not known" in table.caption
 
 
