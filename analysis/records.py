@@ -67,6 +67,9 @@ class TuningRecord:
     favourites: dict[int, int] = field(default_factory=dict)  # seed -> its best of the top trials
     validation_samples: int = 0  # of the task with the fewest; 0: unknown
     unmet: bool = False  # whether the confirmed trial misses what the study file requires
+    # fresh seed -> first objective of the best configuration, trained and scored as in the sweep;
+    # NaN: failed
+    recheck: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -160,15 +160,16 @@ def plan(
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    rows = [
-        [row["method"], row["tune_trials"], row["confirm_seeds"], row["stack"], row["seconds"]]
-        for row in found["methods"]
-    ]
-    print_table(
-        "",
-        ["method", "tuning trials", "confirmation seeds", "stack", "seconds on one device"],
-        rows,
-    )
+    headings = {
+        "method": "method",
+        "tune_trials": "tuning trials",
+        "confirm_seeds": "confirmation seeds",
+        "recheck_seeds": "recheck seeds",
+        "stack": "stack",
+        "seconds": "seconds on one device",
+    }
+    rows = [[row[key] for key in headings] for row in found["methods"]]
+    print_table("", [*headings.values()], rows)
     for sentence in found["notes"]:
         print_text(sentence)
 
@@ -178,7 +179,7 @@ def status(folder: OneFolder, as_json: AsJson = False) -> None:
     """Show the progress of a study: finished, failed and missing trials and seeds."""
     from study.status import status as status_of
 
-    columns = ["method", "tuned", "best", "confirmed", "failed", "unfinished"]
+    columns = ["method", "tuned", "best", "confirmed", "rechecked", "failed", "unfinished"]
     _print_rows(status_of(folder), columns, as_json, title=str(folder))
 
 

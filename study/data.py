@@ -35,7 +35,7 @@ class StudyData:
 
     def of(self, phase: str) -> Data:
         """Return the data that trials of a phase may read."""
-        return self.tune if phase == "tune" else self.confirm
+        return self.confirm if phase == "confirm" else self.tune
 
     def prepared(self) -> StudyData:
         """Return the data in the form that the streams keep: computed once for all trials."""
@@ -47,12 +47,13 @@ class StudyData:
 
     def try_streams(self) -> None:
         """Build the streams of the study, to refuse unusable data before any trial begins."""
-        self._try_stream("confirm")
-        if self.design.spec.tune.trials:
-            self._try_stream("tune")
+        design = self.design
+        self._try_stream("confirm", design.seeds("confirm"))
+        if design.spec.tune.trials:
+            self._try_stream("tune", (*design.seeds("tune"), *design.seeds("recheck")))
 
-    def _try_stream(self, phase: str) -> None:
-        stream, seeds = self.design.streams[phase], self.design.seeds(phase)
+    def _try_stream(self, phase: str, seeds: tuple[int, ...]) -> None:
+        stream = self.design.streams[phase]
         # one seed per unit is enough: the seeds of a unit are refused together
         by_unit = {stream.unit_of(seed): seed for seed in seeds}
         sample: Sequence[int] = seeds[:1] if stream.unit == "seed" else list(by_unit.values())

@@ -21,8 +21,15 @@ from trainables.streams.datasets import Split
 
 Direction = Literal["minimize", "maximize"]
 
-PHASES = ("tune", "confirm")
+FRESH_PHASES = ("confirm", "recheck")  # the best configuration on fresh seeds
+PHASES = ("tune", *FRESH_PHASES)
+MOST_RECHECKED = 10  # seeds; with more, the few tuning seeds still limit what a recheck can tell
 OBJECTIVES: dict[str, Direction] = {"memory_bytes": "minimize"}  # besides the metrics
+
+
+def data_phase(phase: str) -> str:
+    """Return the phase whose data the trials of a phase read: a recheck has those of the sweep."""
+    return "tune" if phase == "recheck" else phase
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,12 @@ class PhaseStream:
         """
         kind = find_stream(spec.study.stream)
         options = kind.Options.parse(spec.stream, "stream")
-        tune = spec.tune
-        if phase == "tune" and tune.protocol == "held_out_stream" and tune.stream:
+        tune, on_tuning_data = spec.tune, data_phase(phase) == "tune"
+        if on_tuning_data and tune.protocol == "held_out_stream" and tune.stream:
             kind = find_stream(tune.stream)
             shared = {k: v for k, v in spec.stream.items() if k in kind.Options.fields()}
             options = kind.Options.parse(shared, "stream")
-        limited = phase == "tune" and tune.protocol == "first_tasks"
+        limited = on_tuning_data and tune.protocol == "first_tasks"
         return cls(kind, spec.study.scenario, options, tune.tasks if limited else None)
 
     @property
@@ -156,7 +163,12 @@ class Design:
         return sorted({*tuning, *expand(self.spec.confirm.chosen_on)})
 
     def seeds(self, phase: str) -> tuple[int, ...]:
-        """Return the seeds of a phase."""
+        """Return the seeds of a phase.
+
+        A recheck repeats the first seeds of the confirmation, so that both can be paired.
+        """
+        if phase == "recheck":
+            return self.spec.confirm_seeds[:MOST_RECHECKED] if self.spec.tune.trials else ()
         return self.spec.tune_seeds if phase == "tune" else self.spec.confirm_seeds
 
     def assignment(
@@ -174,10 +186,10 @@ class Design:
             stream=stream.name,
             scenario=stream.scenario,
             options=stream.options.plain(),
-            phase=phase,
+            phase=data_phase(phase),
             seeds=tuple(self.seeds(phase) if seeds is None else seeds),
             tasks=stream.task_limit,
-            evaluate_every=0 if phase == "tune" else self.spec.confirm.evaluate_every,
+            evaluate_every=self.spec.confirm.evaluate_every if phase == "confirm" else 0,
         )
 
 

@@ -55,15 +55,13 @@ def first_tasks_of_sweeps(study: Study) -> list[SharedTask]:
     )
 
 
-def first_tasks_of_confirmation(study: Study) -> list[SharedTask]:
-    """Return the first tasks of the seeds that have yet to be confirmed."""
+def first_tasks_of_fresh_seeds(study: Study, phase: str) -> list[SharedTask]:
+    """Return the first tasks of the seeds that have yet to be confirmed, or rechecked."""
     found: list[tuple[str, Assignment | None]] = []
     for name, method in study.methods.items():
-        confirmation = study.confirmation(name)
-        if confirmation.configuration is not None and confirmation.missing:
-            work = study.design.assignment(
-                method, confirmation.configuration, "confirm", confirmation.missing
-            )
+        state = study.fresh_seeds(name, phase)
+        if state.configuration is not None and state.missing:
+            work = study.design.assignment(method, state.configuration, phase, state.missing)
             found.append((name, pretraining_of(work)))
     return _merged(found)
 
@@ -71,14 +69,13 @@ def first_tasks_of_confirmation(study: Study) -> list[SharedTask]:
 def first_tasks_of_phase(design: Design, phase: str) -> list[SharedTask]:
     """Return the first tasks of a whole phase, predicted before any trial has run.
 
-    The confirmation is taken to be of the published values.
+    Confirmation and recheck are taken to be of the published values.
     """
-    methods = design.methods.values()
+    methods = design.methods.values() if design.spec.tune.trials or phase == "confirm" else ()
     if phase == "tune":
-        tuned = methods if design.spec.tune.trials else ()
-        return _merged((method.name, _common_pretraining(design, method)) for method in tuned)
-    works = (design.assignment(m, m.configuration({}), phase) for m in methods)
-    return _merged(zip(design.methods, map(pretraining_of, works), strict=True))
+        return _merged((method.name, _common_pretraining(design, method)) for method in methods)
+    works = {m.name: design.assignment(m, m.configuration({}), phase) for m in methods}
+    return _merged((name, pretraining_of(work)) for name, work in works.items())
 
 
 def _common_pretraining(design: Design, method: Method) -> Assignment | None:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from study import software
+from study.design import PHASES
 from trainables import find_stream
 from trainables.engine.assignment import Assignment, key_of
 from trainables.engine.foundation import Foundation
@@ -56,7 +57,7 @@ class Entry:
 
     Attributes:
         work: the fields of the assignment; their hash, with the versions, is the ``key``.
-        number: number of the trial in the sweep; None in a confirmation.
+        number: number of the trial in the sweep; None outside of a sweep.
         state: ``complete``; ``pruned`` between tasks; ``diverged``: an output was not finite;
             ``failed``: the learner raised.
         values: the objectives at the end of the trial, means over seeds.
@@ -107,7 +108,10 @@ class Entry:
 
     @property
     def phase(self) -> str:
-        return str(self.work["phase"])
+        """``tune``, ``confirm``, or ``recheck``: on the data of the sweep, but not part of it."""
+        phase = str(self.work["phase"])
+        in_sweep = self.number is not None or self.method == PRETRAINING
+        return "recheck" if phase == "tune" and not in_sweep else phase
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -287,7 +291,7 @@ class Ledger:
             for partial in (self.folder / "running").glob(f"{PARTIAL}*"):
                 partial.unlink(missing_ok=True)
         for place in sorted(self.folder.glob("*/*/*")):
-            if place.parts[-3] not in ("tune", "confirm"):
+            if place.parts[-3] not in PHASES:
                 continue
             problem, entry = _inspect(place)
             if entry is None:

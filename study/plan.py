@@ -56,7 +56,7 @@ def plan(
     shared = {phase: first_tasks_of_phase(design, phase) for phase in PHASES}
     rows = [_row(method, pilots[method.name], shared, data) for method in methods]
     rows += [
-        _shared_row(each, pilots[each.methods[0]].stack, data, device)
+        _shared_row(phase, each, pilots[each.methods[0]].stack, data, device)
         for phase in PHASES
         for each in shared[phase]
     ]
@@ -98,10 +98,10 @@ def _time_method(method: Method, data: StudyData, device: str) -> PilotTimes:
     stack = pilot.fastest
     if not pilot.rates:
         return PilotTimes(stack, {}, problem=pilot.problem)
-    rates = {"confirm": pilot.rates[stack], "tune": pilot.rates[stack]}
+    rates = dict.fromkeys(PHASES, pilot.rates[stack])
     if design.streams["tune"].name != design.stream.name:
         held_out = run_pilot(pilot_work(design, method, "tune"), [stack], data.tune, device)
-        rates["tune"] = held_out.rates.get(stack, rates["tune"])
+        rates["tune"] = rates["recheck"] = held_out.rates.get(stack, rates["tune"])
     return PilotTimes(stack, rates, pilot.end_seconds.get(stack, 0.0))
 
 
@@ -109,12 +109,12 @@ def _row(
     method: Method, pilots: PilotTimes, shared: Mapping[str, list[SharedTask]], data: StudyData
 ) -> dict[str, Any]:
     """Return the cost of a method, without shared first tasks; no time if the pilot failed."""
-    spec = data.design.spec
+    trials = data.design.spec.tune.trials
+    seeds = {phase: len(data.design.seeds(phase)) for phase in PHASES}
     row = {
         "method": method.name,
-        "tune_trials": spec.tune.trials,
-        "tune_seeds": len(spec.tune_seeds),
-        "confirm_seeds": len(spec.confirm_seeds),
+        "tune_trials": trials,
+        **{f"{phase}_seeds": count for phase, count in seeds.items()},
         "stack": pilots.stack,
         "seconds": None,
         "problem": pilots.problem,
@@ -122,7 +122,7 @@ def _row(
     }
     if not pilots.rates:
         return row
-    runs = {"tune": spec.tune.trials * len(spec.tune_seeds), "confirm": len(spec.confirm_seeds)}
+    runs = {**seeds, "tune": trials * seeds["tune"]}
     seconds = 0.0
     for phase in (phase for phase in runs if runs[phase]):
         course = _course(method, phase, data)
@@ -140,20 +140,20 @@ def _course(method: Method, phase: str, data: StudyData) -> Course:
     return Course(work, seeds, data.of(phase))
 
 
-def _shared_row(shared: SharedTask, stack: int, data: StudyData, device: str) -> dict[str, Any]:
+def _shared_row(
+    phase: str, shared: SharedTask, stack: int, data: StudyData, device: str
+) -> dict[str, Any]:
     """Return the cost of a shared first task, which is learnt once."""
-    work, tuning = shared.work, shared.work.phase == "tune"
-    phase_data = data.of(work.phase)
+    work, phase_data = shared.work, data.of(phase)
     pilot = run_pilot(dataclasses.replace(work, phase="tune"), [stack], phase_data, device)
     seconds = None
     if pilot.rates:
         steps = steps_per_trial(Course(work, work.seeds[:1], phase_data))
         seconds = round(len(work.seeds) * steps / pilot.rates[stack], 1)
     return {
-        "method": f"first task of {', '.join(shared.methods)} ({work.phase})",
-        "tune_trials": int(tuning),
-        "tune_seeds": len(work.seeds) if tuning else 0,
-        "confirm_seeds": 0 if tuning else len(work.seeds),
+        "method": f"first task of {', '.join(shared.methods)} ({phase})",
+        "tune_trials": int(phase == "tune"),
+        **{f"{each}_seeds": len(work.seeds) * (each == phase) for each in PHASES},
         "stack": stack,
         "seconds": seconds,
         "problem": pilot.problem if not pilot.rates else "",

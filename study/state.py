@@ -16,7 +16,7 @@ from typing import Any
 from search_spaces.space import values_within
 from study import installed
 from study.check import resolve
-from study.design import Design, Method
+from study.design import FRESH_PHASES, Design, Method
 from study.folder import Folder
 from study.ledger import Entry, Ledger
 from study.spec import Spec
@@ -42,9 +42,12 @@ class Study:
 
     def _reset(self) -> None:
         self._sweeps = {name: Sweep(self.design, m) for name, m in self.methods.items()}
-        self._confirmations = {
-            name: Confirmation(self.design, sweep, self.ledger)
-            for name, sweep in self._sweeps.items()
+        self._fresh = {
+            phase: {
+                name: FreshSeeds(self.design, sweep, self.ledger, phase)
+                for name, sweep in self._sweeps.items()
+            }
+            for phase in FRESH_PHASES
         }
         self._taken = 0  # number of entries of the ledger's history that are accounted for
 
@@ -91,18 +94,26 @@ class Study:
         self._take_new_entries()
         return self._sweeps[method]
 
-    def confirmation(self, method: str) -> Confirmation:
+    def confirmation(self, method: str) -> FreshSeeds:
         """Return the state of a method's confirmation."""
+        return self.fresh_seeds(method, "confirm")
+
+    def recheck(self, method: str) -> FreshSeeds:
+        """Return the state of a method's recheck."""
+        return self.fresh_seeds(method, "recheck")
+
+    def fresh_seeds(self, method: str, phase: str) -> FreshSeeds:
+        """Return the state of a method's confirmation or recheck."""
         self._take_new_entries()
-        return self._confirmations[method]
+        return self._fresh[phase][method]
 
     def _take_new_entries(self) -> None:
         new = self.ledger.history[self._taken :]
         self._taken += len(new)
         for entry in new:
             if entry.method in self.methods and self.ledger.learnt_study_data(entry):
-                states: Mapping[str, Sweep | Confirmation]
-                states = self._sweeps if entry.phase == "tune" else self._confirmations
+                states: Mapping[str, Sweep | FreshSeeds]
+                states = self._sweeps if entry.phase == "tune" else self._fresh[entry.phase]
                 states[entry.method].take(entry)
 
     def entry(
@@ -121,14 +132,16 @@ class Study:
     def complete(self) -> bool:
         """Whether no trial is missing."""
         return not any(
-            self.sweep(name).missing or self.confirmation(name).missing for name in self.methods
+            self.sweep(name).missing
+            or any(self.fresh_seeds(name, phase).missing for phase in FRESH_PHASES)
+            for name in self.methods
         )
 
     def failures(self) -> dict[str, str]:
         """Return the trials and seeds that failed, each with the reason.
 
         A failure is a learner that raised, a trial given up after losing its workers, or a seed of
-        the confirmation that diverged. A diverged configuration of a sweep is a result.
+        a confirmation or recheck that diverged. A diverged configuration of a sweep is a result.
         """
         found: dict[str, str] = {}
         for name in self.methods:
@@ -141,10 +154,10 @@ class Study:
         found = {entry.folder: reason_of(entry) for entry in sweep.failed}
         if confirmation.configuration is None and not sweep.missing:
             found[f"confirm/{method}"] = confirmation.obstacle
-        reasons = confirmation.places().failures | confirmation.diverged()
-        return found | {
-            f"confirm/{method} seed {seed}": reason for seed, reason in sorted(reasons.items())
-        }
+        for phase in FRESH_PHASES:
+            reasons = self.fresh_seeds(method, phase).failures()
+            found |= {f"{phase}/{method} seed {seed}": reasons[seed] for seed in sorted(reasons)}
+        return found
 
 
 class Sweep:
@@ -251,11 +264,15 @@ class Places:
         )
 
 
-class Confirmation:
-    """The state of a method's confirmation: the seeds of its best configuration."""
+class FreshSeeds:
+    """The state of a method's best configuration on fresh seeds.
 
-    def __init__(self, design: Design, sweep: Sweep, ledger: Ledger) -> None:
-        self.design, self.sweep, self.ledger = design, sweep, ledger
+    Args:
+        phase: ``confirm``, or ``recheck``, which repeats the conditions of the sweep.
+    """
+
+    def __init__(self, design: Design, sweep: Sweep, ledger: Ledger, phase: str) -> None:
+        self.design, self.sweep, self.ledger, self.phase = design, sweep, ledger, phase
         self._entries: dict[str, dict[str, Entry]] = {}  # by key without seeds
 
     def take(self, entry: Entry) -> None:
@@ -279,7 +296,7 @@ class Confirmation:
         if self.configuration is None:
             return []
         found = self.places().found
-        return [seed for seed in self.design.spec.confirm_seeds if seed not in found]
+        return [seed for seed in self.design.seeds(self.phase) if seed not in found]
 
     @property
     def obstacle(self) -> str:
@@ -296,15 +313,19 @@ class Confirmation:
         return "; ".join([NOTHING_TO_CONFIRM, *reasons])
 
     def includes(self, entry: Entry) -> bool:
-        """Whether a trial confirms the current configuration."""
-        of_method = (entry.phase, entry.method) == ("confirm", self.sweep.method.name)
+        """Whether a trial trains the current configuration in this phase."""
+        of_method = (entry.phase, entry.method) == (self.phase, self.sweep.method.name)
         return of_method and _seedless_key_of(entry) == self._key()
 
     def places(self, seeds: Iterable[int] | None = None) -> Places:
-        """Return the places of seeds; default: the confirmation seeds of the study file."""
+        """Return the places of seeds; default: the seeds of the phase in the study file."""
         entries = self._entries.get(self._key(), {})
         places = _places(entries[folder] for folder in sorted(entries))
-        return places.of(self.design.spec.confirm_seeds if seeds is None else seeds)
+        return places.of(self.design.seeds(self.phase) if seeds is None else seeds)
+
+    def failures(self) -> dict[int, str]:
+        """Return the seeds that failed or diverged, each with the reason."""
+        return self.places().failures | self.diverged()
 
     def diverged(self) -> dict[int, str]:
         """Return the seeds whose training diverged, each with the reason."""
@@ -315,10 +336,10 @@ class Confirmation:
         }
 
     def _key(self) -> str:
-        """Return the key of the confirmed work without its seeds; empty if there is none."""
+        """Return the key of the work without its seeds; empty if there is none."""
         if self.configuration is None:
             return ""
-        work = self.design.assignment(self.sweep.method, self.configuration, "confirm")
+        work = self.design.assignment(self.sweep.method, self.configuration, self.phase)
         return seedless_key(dataclasses.asdict(work), work.versions())
 
 

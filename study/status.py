@@ -19,13 +19,14 @@ def status(place: Path) -> list[dict[str, Any]]:
     unfinished = study.ledger.unfinished()
     rows: list[dict[str, Any]] = []
     for name in study.methods:
-        sweep, confirmation = study.sweep(name), study.confirmation(name)
+        sweep = study.sweep(name)
         rows.append(
             {
                 "method": name,
                 "tuned": f"{len(sweep.finished)}/{sweep.budget}",
                 "best": round(sweep.best.values[0], 4) if sweep.best else None,
-                "confirmed": f"{len(confirmation.places().found)}/{len(study.spec.confirm_seeds)}",
+                "confirmed": _seeds_done(study, name, "confirm"),
+                "rechecked": _seeds_done(study, name, "recheck"),
                 "failed": len(study.failures_of(name)),
                 "unfinished": sum(entry.method == name for entry in unfinished),
             }
@@ -38,8 +39,14 @@ def status(place: Path) -> list[dict[str, Any]]:
                 "tuned": None,
                 "best": None,
                 "confirmed": None,
+                "rechecked": None,
                 "failed": 0,
                 "unfinished": under_way,
             }
         )
     return rows
+
+
+def _seeds_done(study: Study, method: str, phase: str) -> str:
+    done = study.fresh_seeds(method, phase).places().found
+    return f"{len(done)}/{len(study.design.seeds(phase))}"

@@ -27,7 +27,10 @@ NOT_IN_JSON = (  # columns of the tuning table that only the CSV file has
     "configurations",
     "default_value",
     "best_value",
-    "optimism",
+    "selection",
+    "selection_error",
+    "shift",
+    "shift_error",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\n")  # a spreadsheet takes a text with this start as one
 

@@ -214,8 +214,8 @@ def analyse(record: StudyRecord) -> Analysis:
         comparisons=comparisons,
         gaps=tuple(_gaps(record, rules)),
         tuning=tuple(
-            sweeps.tuning_row(m, row.mean if _tuned_as_confirmed(record) else None, rules.sign)
-            for m, row in zip(record.methods, rows, strict=True)
+            sweeps.tuning_row(m, rules.sign, record.protocol == END_OF_STREAM)
+            for m in record.methods
         ),
         secondary=_secondary(record, comparisons),
         failures=tuple(_failures(record)),
@@ -233,11 +233,6 @@ def analyse(record: StudyRecord) -> Analysis:
         fronts=_fronts(record),
         published=published.compare(record),
     )
-
-
-def _tuned_as_confirmed(record: StudyRecord) -> bool:
-    """Return whether the objective of tuning is the metric of the confirmation."""
-    return record.protocol == END_OF_STREAM
 
 
 def _without_none(items: Iterable[Item | None]) -> tuple[Item, ...]:

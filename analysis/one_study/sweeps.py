@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from analysis.records import MethodRecord, TrialRecord, TuningRecord
+from analysis.statistics.estimates import Estimate, estimate
 
 
 @dataclass(frozen=True)
 class TuningRow:
     """Cost and result of one method's sweep.
 
-    `optimism` is the selection optimism: the best tuning value minus the confirmation mean, with
-    the opposite sign for a metric where lower is better. A positive value means that the
-    configuration looked better in tuning than on fresh seeds.
+    `selection` is the best tuning value minus the mean of the recheck, `shift` the mean of the
+    recheck minus that of the confirmation on the same seeds; both with the opposite sign for a
+    metric where lower is better. A positive selection means that the best configuration was lucky
+    in its tuning seeds, a positive shift that it scored better on the data of tuning.
     """
 
     method: str
@@ -33,7 +37,10 @@ class TuningRow:
     samples: int
     default_value: float | None
     best_value: float | None
-    optimism: float | None
+    selection: float | None
+    selection_error: float | None  # standard error
+    shift: float | None
+    shift_error: float | None  # standard error
     values: tuple[float | None, ...]
     configurations: int  # number of distinct configurations among the trials
 
@@ -74,20 +81,19 @@ def has_search_space(tuning: TuningRecord) -> bool:
     return any(trial.params for trial in tuning.history)
 
 
-def tuning_row(method: MethodRecord, confirmed_mean: float | None, sign: int) -> TuningRow:
+def tuning_row(method: MethodRecord, sign: int, has_shift: bool) -> TuningRow:
     """Return the row of a method's sweep.
 
     Args:
         method: the record of the method.
-        confirmed_mean: mean of the tuned metric in the confirmation; None where the confirmation
-            measures something else.
         sign: +1 where higher is better, -1 where lower is better.
+        has_shift: whether tuning and confirmation are scored on the same tasks.
     """
     tuning = method.tuning
     best = _value_of(tuning, tuning.best_number)
-    optimism = None
-    if best is not None and confirmed_mean is not None:
-        optimism = sign * (best - confirmed_mean)
+    selection, selection_error = _selection(tuning, best, sign)
+    confirmed = method.scores if has_shift and not method.failed_seeds else {}
+    shift, shift_error = _shift(tuning.recheck, confirmed, sign)
     return TuningRow(
         method=method.method,
         sampler=tuning.sampler,
@@ -99,10 +105,45 @@ def tuning_row(method: MethodRecord, confirmed_mean: float | None, sign: int) ->
         samples=tuning.samples,
         default_value=_value_of(tuning, 0) if tuning.has_default else None,
         best_value=best,
-        optimism=optimism,
+        selection=selection,
+        selection_error=selection_error,
+        shift=shift,
+        shift_error=shift_error,
         values=tuple(_value_of(tuning, i) for i in range(len(tuning.values))),
         configurations=len({json.dumps(t.params, sort_keys=True) for t in tuning.history}),
     )
+
+
+def _selection(
+    tuning: TuningRecord, best: float | None, sign: int
+) -> tuple[float | None, float | None]:
+    """Return by how much the best tuning value exceeds the mean of the recheck, and the error.
+
+    The standard error is that of a sweep of a single trial: the best value is then a mean over the
+    tuning seeds of the same law as the recheck, s sqrt(1/k + 1/n).
+    """
+    fresh = _estimate(tuning.recheck.values())
+    if best is None or fresh.mean is None:
+        return None, None
+    seeds = tuning.seeds_per_trial
+    error = None if fresh.sd is None else fresh.sd * math.sqrt(1 / seeds + 1 / fresh.n)
+    return sign * (best - fresh.mean), error
+
+
+def _shift(
+    recheck: Mapping[int, float], confirmed: Mapping[int, float], sign: int
+) -> tuple[float | None, float | None]:
+    """Return by how much the recheck exceeds the confirmation on the same seeds, and the error."""
+    d = _estimate(recheck[seed] - confirmed[seed] for seed in recheck.keys() & confirmed.keys())
+    if d.mean is None:
+        return None, None
+    return sign * d.mean, None if d.sd is None else d.sd / math.sqrt(d.n)
+
+
+def _estimate(values: Iterable[float]) -> Estimate:
+    """Return the estimate of the seeds; an empty one if a seed failed."""
+    scores = np.array([*values], dtype=float)
+    return estimate(scores if np.all(np.isfinite(scores)) else scores[:0])
 
 
 def sweep_history(method: MethodRecord, sign: int) -> SweepHistory | None:

@@ -72,7 +72,14 @@ def _method(method: MethodRecord, units: Units) -> MethodRecord:
         matrices=_mean_arrays(method.matrices, intact),
         diagnostics=tuple(_diagnostic(record, intact) for record in method.diagnostics),
         maps=tuple(_map(record, intact) for record in method.maps),
+        tuning=replace(method.tuning, recheck=_recheck(method.tuning.recheck, units)),
     )
+
+
+def _recheck(scores: Mapping[int, float], units: Units) -> dict[int, float]:
+    """Return the mean of each unit over those of its seeds that are in the recheck."""
+    rechecked = {unit: tuple(scores.keys() & seeds) for unit, seeds in units.items()}
+    return unit_means(scores, {unit: seeds for unit, seeds in rechecked.items() if seeds})
 
 
 def _failure(failed: Mapping[int, str], seeds: tuple[int, ...]) -> str:

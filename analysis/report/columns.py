@@ -95,6 +95,18 @@ def plus_minus(pair: tuple[float | None, float | None]) -> str | None:
     return numbers.number(mean) + ("" if sd is None else f" ± {numbers.number(sd)}")
 
 
+def with_error(pair: tuple[float | None, float | None]) -> str | None:
+    """Return `value (standard error)` of a pair; only the value without an error.
+
+    >>> with_error((0.0123, 0.004))
+    '0.0123 (0.0040)'
+    """
+    value, error = pair
+    if value is None:
+        return None
+    return numbers.number(value) + ("" if error is None else f" ({numbers.number(error)})")
+
+
 def as_json(value: Any) -> str:
     """Return the value as JSON on one line."""
     return json.dumps(plain(value), ensure_ascii=False)

@@ -10,7 +10,7 @@ from analysis import numbers
 from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis
 from analysis.report.blocks import Table
-from analysis.report.captions import optimism, protocol, units
+from analysis.report.captions import protocol, selection_and_shift, units
 from analysis.report.columns import (
     Column,
     as_json,
@@ -19,6 +19,7 @@ from analysis.report.columns import (
     number_column,
     thousands,
     two_decimals,
+    with_error,
 )
 
 BUDGETS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100, 200, 500)  # columns of the expected best
@@ -48,13 +49,14 @@ def tuning_table(analysis: Analysis) -> Table:
             *map(Column, ("sampler", "seeds_per_trial", "configurations")),
             number_column("default_value", "defaults"),
             number_column("best_value", "best"),
-            number_column("optimism", "selection optimism"),
+            *merged("selection", with_error, "selection", "selection_error"),
+            *merged("shift", with_error, "shift", "shift_error"),
         ),
         analysis.tuning if analysis.was_tuned else (),
         f"{_sweeps(analysis)} distinct: number of different configurations. defaults (the first "
         "trial, if it has the published values) and best are means over the tuning seeds on "
         "validation data. "
-        f"{optimism(analysis)} {protocol(analysis)}",
+        f"{selection_and_shift(analysis)} {protocol(analysis)}",
         "tuning",
         file_rows=analysis.tuning,
     )

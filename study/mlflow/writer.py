@@ -214,6 +214,8 @@ class Writer:
                 "tune_failed": tuning.failed,
                 "tune_pruned": tuning.pruned,
                 "tune_seconds": tuning.seconds,
+                "selection": tuning.selection,
+                "shift": tuning.shift,
             }
             present = {name: float(value) for name, value in summary.items() if value is not None}
             self._client.log_batch(

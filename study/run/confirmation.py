@@ -1,4 +1,4 @@
-"""Run the best configuration of every method on fresh seeds."""
+"""Run the best configuration of every method on fresh seeds: its confirmation and its recheck."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from study.data import Data
 from study.ledger import Entry
 from study.run.context import RunContext
 from study.run.driver import Source, TrialSettings
-from study.state import Study
+from study.state import FreshSeeds, Study
 from trainables.engine.foundation import Foundation
 
 
-class ConfirmationTrials(Source):
+class FreshSeedTrials(Source):
     """The trials of a queue, each with the stack size of its method."""
 
-    def __init__(self, run: RunContext, queue: Iterable[Entry]) -> None:
-        tasks, limit = run.study.design.stream.tasks, run.study.spec.resources.task_minutes
-        super().__init__(run.study.ledger, run.settings("confirm"), tasks, run.console, limit)
+    def __init__(self, run: RunContext, phase: str, queue: Iterable[Entry]) -> None:
+        tasks = run.study.design.streams[phase].tasks
+        limit = run.study.spec.resources.task_minutes
+        super().__init__(run.study.ledger, run.settings(phase), tasks, run.console, limit)
         self.stacks, self.queue = run.stacks, list(queue)
-        for entry in self.queue:  # a resumed confirmation then keeps the same trials
+        for entry in self.queue:  # a resumed run then keeps the same trials
             self.ledger.begin(entry)
 
     def propose(self) -> Entry | None:
@@ -30,67 +31,67 @@ class ConfirmationTrials(Source):
         return {**self.settings, "stack": self.stacks[entry.method]}
 
 
-def confirmation_queue(study: Study, slots: int) -> list[Entry]:
-    """Return the missing trials.
+def fresh_seed_queue(study: Study, phase: str, slots: int) -> list[Entry]:
+    """Return the missing trials of a phase.
 
     Interrupted trials keep their seeds. Seeds of failed trials get a trial each. The other seeds of
     a method are spread over the slots.
     """
     queue: list[Entry] = []
-    spread_out: dict[str, list[int]] = {}  # seeds by method
+    spread_out: list[tuple[FreshSeeds, list[int]]] = []
     for name in study.methods:
-        interrupted = _interrupted(study, name)
+        state = study.fresh_seeds(name, phase)
+        interrupted = _interrupted(state)
         queue += interrupted
         begun = {seed for entry in interrupted for seed in entry.seeds}
-        missing = [seed for seed in study.confirmation(name).missing if seed not in begun]
-        places = study.confirmation(name).places()
+        missing = [seed for seed in state.missing if seed not in begun]
+        places = state.places()
         single = [seed for seed in missing if seed in places.isolated or seed in places.failures]
-        queue += [_entry(study, name, (seed,)) for seed in single]
+        queue += [_entry(study, state, (seed,)) for seed in single]
         if rest := [seed for seed in missing if seed not in single]:
-            spread_out[name] = rest
+            spread_out.append((state, rest))
     counts = part_counts(len(spread_out), slots)
-    for (name, missing), parts in zip(spread_out.items(), counts, strict=True):
-        queue += [
-            _entry(study, name, seeds) for seeds in split_evenly(missing, min(len(missing), parts))
-        ]
+    for (state, missing), parts in zip(spread_out, counts, strict=True):
+        groups = split_evenly(missing, min(len(missing), parts))
+        queue += [_entry(study, state, seeds) for seeds in groups]
     return queue
 
 
-def _interrupted(study: Study, method: str) -> list[Entry]:
+def _interrupted(state: FreshSeeds) -> list[Entry]:
     """Return the started trials of a method whose seeds are all missing."""
-    confirmation, interrupted = study.confirmation(method), []
-    missing = set(confirmation.missing)
-    for entry in study.ledger.unfinished():
-        if set(entry.seeds) <= missing and confirmation.includes(entry):
+    interrupted, missing = [], set(state.missing)
+    for entry in state.ledger.unfinished():
+        if set(entry.seeds) <= missing and state.includes(entry):
             interrupted.append(entry)
             missing -= set(entry.seeds)
     return interrupted
 
 
-def run_confirmation(run: RunContext, data: Data, foundations: Mapping[str, Foundation]) -> None:
-    """Run the missing trials of the confirmation.
+def run_fresh_seeds(
+    run: RunContext, phase: str, data: Data, foundations: Mapping[str, Foundation]
+) -> None:
+    """Run the missing trials of the confirmation, or of the recheck.
 
     If a trial of several seeds fails, each of its seeds runs again at once in a trial of its own. A
     seed that failed in a trial of its own is tried once per run.
     """
-    for queue in confirmation_rounds(run.study, run.slots):
-        run.console.phase("confirm", len(queue), 0)
-        run.fit(ConfirmationTrials(run, queue), "confirm", data, foundations)
+    for queue in fresh_seed_rounds(run.study, phase, run.slots):
+        run.console.phase(phase, len(queue), 0)
+        run.fit(FreshSeedTrials(run, phase, queue), phase, data, foundations)
 
 
-def confirmation_rounds(study: Study, slots: int) -> Iterator[list[Entry]]:
+def fresh_seed_rounds(study: Study, phase: str, slots: int) -> Iterator[list[Entry]]:
     """Yield the missing trials in rounds, until there are none; no trial is in two rounds."""
     queued: set[str] = set()
     while queue := [
-        entry for entry in confirmation_queue(study, slots) if entry.folder not in queued
+        entry for entry in fresh_seed_queue(study, phase, slots) if entry.folder not in queued
     ]:
         queued |= {entry.folder for entry in queue}
         yield queue
 
 
-def _entry(study: Study, method: str, seeds: tuple[int, ...]) -> Entry:
-    configuration = study.confirmation(method).configuration
-    return study.entry(method, configuration or {}, "confirm", seeds)
+def _entry(study: Study, state: FreshSeeds, seeds: tuple[int, ...]) -> Entry:
+    return study.entry(state.sweep.method.name, state.configuration or {}, state.phase, seeds)
 
 
 def part_counts(count: int, slots: int) -> list[int]:

@@ -28,6 +28,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from study.console import Console, duration
+from study.design import FRESH_PHASES
 from study.interruption import Interrupted, handle_signals
 from study.ledger import Entry, Ledger, WorkerLoss
 from study.run.lost_workers import (
@@ -285,7 +286,7 @@ class Source(Searcher, ABC):  # type: ignore[misc]
         running = self.trials.pop(trial_id)
         losses = [*running.entry.losses, loss]
         entry = dataclasses.replace(running.entry, losses=losses, steps=running.steps)
-        divisible = entry.phase == "confirm" and len(entry.seeds) > 1
+        divisible = entry.phase in FRESH_PHASES and len(entry.seeds) > 1
         if not is_given_up(entry.losses, divisible):
             self.ledger.begin(entry)
             self.retries.append(entry)

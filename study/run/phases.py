@@ -1,4 +1,4 @@
-"""Run a study from end to end: pilots, sweeps, confirmation, report."""
+"""Run a study from end to end: pilots, sweeps, confirmation, recheck, report."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from analysis import numbers
 from analysis.one_study.analyse import Analysis, analyse
 from study.console import Console, duration
 from study.data import Data, StudyData
-from study.design import Design, Method
-from study.first_tasks import first_tasks_of_confirmation, first_tasks_of_sweeps
+from study.design import FRESH_PHASES, Design, Method
+from study.first_tasks import first_tasks_of_fresh_seeds, first_tasks_of_sweeps
 from study.folder import Folder, StackSize
 from study.interruption import stopping_in_order
 from study.mlflow.mirror import Mirror
 from study.record import study_record
 from study.report import write_report
 from study.run.cluster import connected, slots
-from study.run.confirmation import run_confirmation
+from study.run.confirmation import run_fresh_seeds
 from study.run.context import RunContext
 from study.run.driver import QUIET_UNKNOWN
 from study.run.pilot import Pilot, pilot_work, run_pilot, stack_sizes
@@ -99,13 +99,15 @@ def _run_phases(study: Study, root: Path, console: Console, mirror: Mirror) -> N
     with connected(resources, log, console.say) as available, stopping_in_order():
         stacks = _stack_sizes(study, {"train": data.confirm["train"]}, console)
         run = RunContext(study, console, slots(resources, available), stacks)
-        foundations = run_pretraining(run, first_tasks_of_sweeps(study), data.tune)
+        foundations = run_pretraining(run, "tune", first_tasks_of_sweeps(study), data.tune)
         for name in study.methods:
             run_sweep(run, name, data.tune, foundations)
             mirror.poke()
-        foundations = run_pretraining(run, first_tasks_of_confirmation(study), data.confirm)
-        run_confirmation(run, data.confirm, foundations)
-        mirror.poke()
+        for phase in FRESH_PHASES:
+            shared = first_tasks_of_fresh_seeds(study, phase)
+            foundations = run_pretraining(run, phase, shared, data.of(phase))
+            run_fresh_seeds(run, phase, data.of(phase), foundations)
+            mirror.poke()
     _forget_unfinished(study)
 
 

@@ -57,7 +57,7 @@ def pretraining_queue(run: RunContext, tasks: Sequence[SharedTask]) -> list[tupl
 
 
 def run_pretraining(
-    run: RunContext, tasks: Sequence[SharedTask], data: Data
+    run: RunContext, phase: str, tasks: Sequence[SharedTask], data: Data
 ) -> dict[str, Foundation]:
     """Run the missing pre-trainings; return the foundations of all shared first tasks, by key.
 
@@ -65,7 +65,7 @@ def run_pretraining(
     """
     if not tasks:
         return {}
-    ledger, phase = run.study.ledger, tasks[0].work.phase
+    ledger = run.study.ledger
     queue = pretraining_queue(run, tasks)
     done = sum(len(shared.finished(ledger)) for shared in tasks)
     run.console.phase(f"pretrain {phase}", done + len(queue), done)

@@ -143,7 +143,8 @@ def _tuning(level: float, rng: np.random.Generator) -> TuningRecord:
     values: list[float | None] = [trial.values[0] for trial in history]
     importance = {"lr": 0.75, "optimiser": 0.25}
     tuning = TuningRecord(5, 0, 0, 61.5, 123456, 3, values, 2, "random", history, importance)
-    return replace(tuning, space=SPACE)
+    recheck = {seed: level + 0.01 * (seed % 4) for seed in range(100, 106)}
+    return replace(tuning, space=SPACE, recheck=recheck)
 
 
 def hostile_study(**fields: Any) -> StudyRecord:

@@ -16,10 +16,10 @@ from ray.tune.schedulers import TrialScheduler
 
 from search_spaces.space import values_within
 from study.check import resolve
-from study.design import Design, Method
+from study.design import FRESH_PHASES, Design, Method
 from study.folder import Folder, StackSize
 from study.ledger import Entry, Ledger, entry_for
-from study.run.confirmation import ConfirmationTrials, confirmation_queue
+from study.run.confirmation import FreshSeedTrials, fresh_seed_queue
 from study.run.context import RunContext
 from study.run.driver import Source, SourceScheduler
 from study.run.sweep import SweepTrials
@@ -240,10 +240,12 @@ def make_sweep(spec: Spec, name: str, ledger: Ledger) -> SweepTrials:
     return SweepTrials(make_run(spec, ledger, stack=1), name)
 
 
-def make_confirmation(spec: Spec, ledger: Ledger, slots: int = 2) -> ConfirmationTrials:
-    """Return the confirmation of all methods."""
+def make_confirmation(
+    spec: Spec, ledger: Ledger, slots: int = 2, phase: str = "confirm"
+) -> FreshSeedTrials:
+    """Return the confirmation of all methods, or their recheck."""
     run = make_run(spec, ledger, slots)
-    return ConfirmationTrials(run, confirmation_queue(run.study, slots))
+    return FreshSeedTrials(run, phase, fresh_seed_queue(run.study, phase, slots))
 
 
 def add(
@@ -320,5 +322,6 @@ def build_study(place: Path, spec: Spec, learn: Learn | None = None) -> Ledger:
                     name, StackSize(size=2, device="cpu", seed_steps_per_second=rates)
                 )
             Tune(make_sweep(spec, name, ledger), learn).run()
-        Tune(make_confirmation(spec, ledger), learn).run()
+        for phase in FRESH_PHASES:
+            Tune(make_confirmation(spec, ledger, phase=phase), learn).run()
     return ledger

@@ -208,7 +208,8 @@ def test_a_plan_resolves_everything_and_writes_nothing(study):
     assert found["folder"] == "elsewhere/own"
     assert [row["method"] for row in found["methods"]] == ["finetune", "replay"]
     for row in found["methods"]:
-        assert (row["tune_trials"], row["tune_seeds"], row["confirm_seeds"]) == (3, 2, 4)
+        assert (row["tune_trials"], row["tune_seeds"]) == (3, 2)
+        assert (row["confirm_seeds"], row["recheck_seeds"]) == (4, 4)
         assert row["stack"] == 2
         assert row["seconds"] > 0
     assert found["seconds"] == pytest.approx(sum(row["seconds"] for row in found["methods"]))
@@ -341,7 +342,7 @@ def test_status_says_what_a_study_has(study, finished):
     found = json.loads(study("status", finished, "--json").stdout)
     assert [row["method"] for row in found] == ["finetune", "replay"]
     for row in found:
-        assert (row["tuned"], row["confirmed"]) == ("4/4", "4/4")
+        assert (row["tuned"], row["confirmed"], row["rechecked"]) == ("4/4", "4/4", "4/4")
         assert (row["failed"], row["unfinished"]) == (0, 0)
         assert 0 < row["best"] < 1
 

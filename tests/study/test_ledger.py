@@ -125,6 +125,8 @@ def test_entries_come_in_the_order_of_their_numbers_and_by_phase_and_method(fill
 def test_folders_say_what_they_hold(seeds, label):
     entry = make_entry(SPEC, "replay", seeds=seeds)
     assert entry.folder == f"confirm/replay/{label}-{entry.key[:12]}"
+    rechecked = make_entry(SPEC, "replay", "recheck", seeds=seeds)
+    assert rechecked.folder == f"recheck/replay/{label}-{rechecked.key[:12]}"
     assert make_entry(SPEC, "replay", "tune", number=3).folder.startswith("tune/replay/0003-")
 
 

@@ -46,10 +46,12 @@ def steps(tasks, phase):
     return sum(3 * -(-sum(part) // 10) for part in np.split(sizes, tasks))
 
 
-def test_the_time_is_that_of_the_sweep_and_of_the_confirmation(timed):
-    found = estimated({**ALONE, "tune.trials": 6, "confirm.seeds": {"first": 100, "count": 9}})
+@pytest.mark.parametrize(("seeds", "rechecked"), [(9, 9), (12, 10)])
+def test_the_time_is_that_of_sweep_confirmation_and_recheck(timed, seeds, rechecked):
+    found = estimated({**ALONE, "tune.trials": 6, "confirm.seeds": {"first": 100, "count": seeds}})
     [row] = found["methods"]
-    seed_steps = 6 * 2 * steps(5, "tune") + 9 * steps(5, "confirm")
+    seed_steps = (6 * 2 + rechecked) * steps(5, "tune") + seeds * steps(5, "confirm")
+    assert (row["confirm_seeds"], row["recheck_seeds"]) == (seeds, rechecked)
     assert row["seconds"] == round(seed_steps / 40.0, 1)
     assert row["stack"] == 2
     assert found["seconds"] == row["seconds"]
@@ -64,7 +66,7 @@ def test_a_held_out_stream_is_timed_beside_the_studys_own(timed, halves):
     assert sorted(held_out_data) == ["train"]
     assert sorted(own_data) == ["test", "train"]
     [row] = found["methods"]
-    seconds = 6 * 2 * steps(2, "tune") / 5.0 + 4 * steps(5, "confirm") / 40.0
+    seconds = (6 * 2 + 4) * steps(2, "tune") / 5.0 + 4 * steps(5, "confirm") / 40.0
     assert row["seconds"] == round(seconds, 1)
 
 
@@ -149,7 +151,7 @@ def test_progress_counts_what_is_asked_for_and_no_more(tmp_path):
     build_study(tmp_path, make_spec())
     admit(tmp_path, {"tune.trials": 3, "confirm.seeds": [100, 101, 7]})
     for row in status(tmp_path):
-        assert (row["tuned"], row["confirmed"]) == ("3/3", "2/3")
+        assert (row["tuned"], row["confirmed"], row["rechecked"]) == ("3/3", "2/3", "2/3")
         assert (row["failed"], row["unfinished"]) == (0, 0)
 
 

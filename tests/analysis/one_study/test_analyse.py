@@ -237,16 +237,19 @@ def test_tuning_block(make_study):
     row = analyse(make_study()).tuning[0]
     assert (row.trials, row.failed, row.pruned, row.seconds) == (12, 1, 2, 60.0)
     assert (row.default_value, row.best_value) == (0.7, 0.85)
-    assert row.optimism == pytest.approx(0.85 - 0.803)
+    assert row.selection == pytest.approx(0.85 - 0.82)
+    assert row.shift == pytest.approx(0.82 - 0.80)  # of the first three seeds: 0.80, 0.81, 0.79
     lower = analyse(make_study(metric="forgetting")).tuning[0]
-    assert lower.optimism == pytest.approx(0.803 - 0.85)
+    assert lower.selection == pytest.approx(0.82 - 0.85)
+    assert lower.shift == pytest.approx(0.80 - 0.82)
 
 
 def test_no_tuning(make_method, make_study):
     untuned = [make_method(m, [0.8] * 6, tuning=TuningRecord()) for m in ("replay", "ewc")]
     found = analyse(make_study(untuned))
     assert found.tuning[0].best_value is None
-    assert found.tuning[0].optimism is None
+    assert found.tuning[0].selection is None
+    assert found.tuning[0].shift is None
     assert not noted(found, "budgets")
 
 

@@ -136,6 +136,16 @@ def test_a_map_of_speakers(averaged, expected):
     assert (alone in picture.caption) is not averaged
 
 
+def test_a_recheck_of_speakers_covers_the_seeds_that_it_has():
+    recheck = dict(zip(range(100, 105), (0.1, 0.3, 0.5, 0.7, 0.9), strict=True))
+    study = whole_study(NAMES[:1])
+    [method] = study.methods
+    tuning = replace(method.tuning, recheck=recheck)
+    study = replace(study, methods=[replace(method, tuning=tuning)])
+    found = by_unit(study, "speaker", lambda seed: seed // 2)
+    assert found.methods[0].tuning.recheck == pytest.approx({50: 0.2, 51: 0.6, 52: 0.9})
+
+
 def test_units_of_one_seed_are_the_seeds_under_other_numbers():
     study = whole_study()
     found = by_unit(study, "speaker", lambda seed: seed - 100)

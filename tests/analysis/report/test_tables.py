@@ -145,7 +145,8 @@ def test_every_table_of_the_report_has_a_file_with_unrounded_numbers():
     assert float(texts["per_task.csv"][1]["sd"]) == trajectory.tasks.sd[1]
     assert float(texts["accuracy-after-each-task.csv"][2]["mean"]) == trajectory.curve.mean[2]
     assert float(texts["accuracy-matrix.csv"][3]["mean"]) == trajectory.matrix[1][0]
-    assert float(texts["tuning.csv"][1]["optimism"]) == tuned.optimism
+    for key in ("selection", "selection_error", "shift", "shift_error"):
+        assert float(texts["tuning.csv"][1][key]) == getattr(tuned, key)
     assert float(texts["seeds.csv"][0]["score"]) == analysis.methods[0].scores[100]
     assert float(texts["secondary.csv"][5]["difference"]) == analysis.secondary[5].difference
     assert texts["published.csv"][1]["published_sd"] == ""
@@ -350,18 +351,30 @@ def test_what_was_not_tuned_is_said_and_not_counted(make_method, make_study):
 @pytest.mark.parametrize(
     ("protocol", "shown", "said"),
     [
-        ("end_of_stream", "-0.3000", "Selection optimism: by how much"),
-        ("first_tasks", "-", "No selection optimism: under this protocol"),
-        ("held_out_stream", "-", "No selection optimism: under this protocol"),
+        ("end_of_stream", "-0.1500 (0.0500)", "shift: by how much the recheck is better than"),
+        ("first_tasks", "-", "No shift: under this protocol"),
+        ("held_out_stream", "-", "No shift: under this protocol"),
     ],
 )
-def test_optimism_needs_sweeps_that_score_what_is_confirmed(
+def test_shift_needs_sweeps_that_score_what_is_confirmed(
     protocol, shown, said, make_method, make_study
 ):
-    study = make_study([tuned(make_method, {"lr": 0.1})], protocol=protocol)
-    table = tuning_table(analyse(study))
-    assert table.texts[0][-1] == shown
+    """The best trial has 0.5; the first two of the confirmation's seeds have 0.8 and 0.9."""
+    one = tuned(make_method, {"lr": 0.1}, recheck={100: 0.6, 101: 0.8}, seeds_per_trial=2)
+    table = tuning_table(analyse(make_study([one], protocol=protocol)))
+    assert table.headings[-2:] == ("selection", "shift")
+    assert table.texts[0][-2:] == ("-0.2000 (0.1414)", shown)
     assert said in table.caption
+    assert "No selection for" not in table.caption
+
+
+@pytest.mark.parametrize("recheck", [{}, {100: 0.6, 101: float("nan")}], ids=["not run", "failed"])
+def test_a_missing_recheck_is_told(recheck, make_method, make_study):
+    table = tuning_table(analyse(make_study([tuned(make_method, {"lr": 0.1}, recheck=recheck)])))
+    assert table.texts[0][-2:] == ("-", "-")
+    assert (
+        "No selection for replay: the recheck has not run, or part of it failed." in table.caption
+    )
 
 
 def test_a_method_without_a_search_space_is_told(make_method, make_study):

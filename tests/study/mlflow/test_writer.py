@@ -57,6 +57,8 @@ def learn(work):
         return Run(np.stack(accuracy), diverged=(103,) if 103 in work["seeds"] else ())
     if work["learner"] == "finetune":
         return Run(0.4)
+    if 100 in work["seeds"]:  # the recheck
+        return Run(0.65)
     kind = learn.calls = learn.calls + 1
     return [Run(0.7), Run(0.6, rows=2), Run(diverged=(1,)), Run(failure="Traceback\nboom")][kind]
 
@@ -180,13 +182,14 @@ def test_runs_form_the_tree_study_method_trial_seed(study):
                 assert parents[f"{entry.folder}/seed{seed}"] == ids[entry.folder]
     roles = [run.data.tags["role"] for run in runs.values()]
     counts = {role: roles.count(role) for role in set(roles)}
-    # finetune and replay: 4 trials each, 4 seeds each in one trial
-    wanted = {"study": 1, "method": 2, "tune-trial": 8, "confirm-trial": 2, "seed": 8}
-    assert counts == wanted
+    # finetune and replay: 4 trials each, 4 seeds each in one trial, and the same once more
+    trials = {"tune-trial": 8, "confirm-trial": 2, "recheck-trial": 2}
+    assert counts == {"study": 1, "method": 2, **trials, "seed": 8}
 
 
 def test_seeds_have_runs_in_the_confirmation_only(study):
-    assert not any("/seed" in key for key in by_key(study.uri) if key.startswith("tune"))
+    phases = {key.split("/")[0] for key in by_key(study.uri) if "/seed" in key.rpartition("-")[2]}
+    assert phases == {"confirm"}
 
 
 def test_states_and_statuses_are_those_of_the_ledger(study):
@@ -259,6 +262,9 @@ def test_parents_carry_sortable_summaries_and_verdicts(study):
         assert ("confirm_mean" in data.metrics) == (row.mean is not None)
         assert data.metrics["tune_best"] == pytest.approx(tuning.best_value)
         assert data.metrics["tune_trials"] == 4
+        assert data.metrics["selection"] == pytest.approx(tuning.selection)
+    assert runs["method/replay"].data.metrics["selection"] == pytest.approx(0.7 - 0.65)
+    assert "shift" not in runs["method/replay"].data.metrics  # a seed of the confirmation diverged
     assert runs["method/replay"].data.metrics["tune_failed"] == 2
     assert runs["method/replay"].data.metrics["tune_pruned"] == 1
     [comparison] = study.analysis.comparisons

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from study.ledger import Ledger
 from study.run.confirmation import (
-    ConfirmationTrials,
-    confirmation_queue,
-    confirmation_rounds,
+    FreshSeedTrials,
+    fresh_seed_queue,
+    fresh_seed_rounds,
     part_counts,
     split_evenly,
 )
@@ -40,7 +40,7 @@ def places_of(spec, ledger, name="replay"):
 
 
 def waiting(spec, ledger, slots=2):
-    return confirmation_queue(make_study(spec, ledger), slots)
+    return fresh_seed_queue(make_study(spec, ledger), "confirm", slots)
 
 
 def groups(entries, method="replay"):
@@ -268,9 +268,9 @@ def hot(work):
 def confirm_all(spec, ledger, slots, learn):
     """Run a confirmation as a run does, round by round; return the seeds of each trial."""
     asked, run = [], make_run(spec, ledger, slots)
-    for queue in confirmation_rounds(run.study, slots):
+    for queue in fresh_seed_rounds(run.study, "confirm", slots):
         asked += [entry.seeds for entry in queue]
-        Tune(ConfirmationTrials(run, queue), learn).run()
+        Tune(FreshSeedTrials(run, "confirm", queue), learn).run()
     return asked
 
 

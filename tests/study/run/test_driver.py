@@ -13,7 +13,7 @@ from ray.exceptions import OutOfMemoryError, RayTaskError
 from study.check import resolve
 from study.interruption import Interrupted
 from study.ledger import Ledger
-from study.run.confirmation import confirmation_queue
+from study.run.confirmation import fresh_seed_queue
 from study.run.driver import Halt, SourceScheduler, fit, system_error
 from study.spec import ResourcesSection
 from trainables.errors import MachineError
@@ -71,7 +71,7 @@ def test_seeds_of_a_trial_that_is_lost_twice_run_one_by_one(tmp_path):
     assert (entry.state, entry.seeds) == ("failed", tuple(spec.confirm_seeds))
     assert entry.reason == "lost 2 times without finishing a task: it was killed"
     assert make_study(spec, source.ledger).confirmation("replay").places().failures == {}
-    queue = confirmation_queue(make_study(spec, source.ledger), slots=1)
+    queue = fresh_seed_queue(make_study(spec, source.ledger), "confirm", slots=1)
     assert [e.seeds for e in queue] == [(seed,) for seed in spec.confirm_seeds]
 
 
@@ -164,7 +164,7 @@ def test_seeds_run_one_by_one_at_once_where_memory_ran_out(tmp_path):
     spec, source, tune = confirmation(tmp_path)
     lose(tune, tune.ask(), kind="memory", reason="out of memory")
     assert tune.ask() is None
-    assert len(confirmation_queue(make_study(spec, source.ledger), slots=1)) == 4
+    assert len(fresh_seed_queue(make_study(spec, source.ledger), "confirm", slots=1)) == 4
 
 
 def test_a_disk_that_stays_full_ends_the_run_and_fails_nobody(tmp_path):

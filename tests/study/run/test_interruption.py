@@ -65,6 +65,7 @@ STOPS = [
     ("tune 2", signal.SIGUSR1),
     ("tune 3", signal.SIGKILL),
     ("confirm 1", signal.SIGTERM),
+    ("recheck 1", signal.SIGHUP),
 ]
 
 
@@ -173,7 +174,7 @@ def test_a_study_that_is_stopped_again_and_again_loses_nothing_and_changes_no_di
     undisturbed = run_here(place / "undisturbed", *options("replay"))
     assert undisturbed.returncode == 0, undisturbed.stderr
     assert results(place) == results(place / "undisturbed")
-    assert len(results(place)) == len(entries(place)) == 6
+    assert len(results(place)) == len(entries(place)) == 8
 
 
 def test_a_study_may_end_before_ray_has_started(place):

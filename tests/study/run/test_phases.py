@@ -64,6 +64,20 @@ def test_the_confirmation_uses_the_best_configuration_on_every_fresh_seed(whole)
         assert all(e.work["configuration"] == best.work["configuration"] for e in confirmed)
 
 
+def test_the_recheck_repeats_the_sweep_with_the_seeds_and_configuration_of_the_confirmation(whole):
+    place, _, _ = whole
+    for method in ("finetune", "replay"):
+        confirmed = [e for e in entries(place, "confirm") if e.method == method]
+        rechecked = [e for e in entries(place, "recheck") if e.method == method]
+        assert sorted(seed for e in rechecked for seed in e.seeds) == list(range(100, 106))
+        assert len({str(e.work["configuration"]) for e in confirmed + rechecked}) == 1
+        tuned = [e for e in entries(place, "tune") if e.method == method]
+        # as many samples a seed as in the sweep: the validation data are not learnt
+        assert {e.samples // len(e.seeds) for e in rechecked} == {
+            e.samples // len(e.seeds) for e in tuned
+        }
+
+
 def test_mlflow_shows_study_method_trial_and_seed(whole):
     from mlflow import MlflowClient
 
@@ -72,7 +86,8 @@ def test_mlflow_shows_study_method_trial_and_seed(whole):
     experiment = client.get_experiment_by_name("small")
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     parent = {r.info.run_id: r.data.tags.get("mlflow.parentRunId") for r in runs}
-    depth = {"study": 0, "method": 1, "tune-trial": 2, "confirm-trial": 2, "seed": 3}
+    trials = {f"{phase}-trial": 2 for phase in ("tune", "confirm", "recheck")}
+    depth = {"study": 0, "method": 1, **trials, "seed": 3}
     counted = dict.fromkeys(depth, 0)
     for r in runs:
         role, above = r.data.tags["role"], 0

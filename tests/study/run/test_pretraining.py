@@ -21,7 +21,7 @@ from without_ray import fit_here, without_ray
 from search_spaces import SPACES
 from study.changes import changes
 from study.check import resolve
-from study.first_tasks import first_tasks_of_confirmation, first_tasks_of_sweeps
+from study.first_tasks import first_tasks_of_fresh_seeds, first_tasks_of_sweeps
 from study.folder import Folder
 from study.ledger import PRETRAINING, Ledger
 from study.plan import plan
@@ -140,7 +140,7 @@ def done(once, tmp_path):
 
 
 def test_trials_of_a_sweep_and_methods_share_one_pretraining(done):
-    found = done.pretrainings("tune")
+    found = done.pretrainings("tune")[:2]
     assert [entry.seeds for entry in found] == [(0,), (1,)]
     assert {entry.state for entry in found} == {"complete"}
     assert done.own("tune") == {"founded": [0.0] * 6, "twice": [0.0] * 6}
@@ -154,9 +154,16 @@ def test_the_confirmation_shares_another(done):
     assert {e.work["tasks"] for e in found} == {1}
 
 
+def test_the_recheck_shares_a_third_on_the_data_of_the_sweep(done):
+    found = done.pretrainings("tune")[2:]
+    assert [entry.seeds for entry in found] == [(100,), (101,), (102,)]
+    assert done.own("recheck") == {"founded": [0.0] * 3, "twice": [0.0] * 3}
+
+
 def test_each_phase_is_told_in_a_line(done):
     told = [line.partition(":")[0] for line in done.said]
-    expected = ["pretrain tune", "tune founded", "tune twice", "pretrain confirm"]
+    expected = ["pretrain tune", "tune founded", "tune twice", "pretrain confirm", "confirm"]
+    expected += ["pretrain recheck", "recheck"]
     assert [line for line in told if line in expected] == expected
 
 
@@ -210,9 +217,9 @@ def test_how_far_a_study_is_tells_of_first_tasks_under_way(done):
 def test_a_pretraining_alone_settles_nothing_of_a_study(done):
     for entry in done.ledger.entries():
         shutil.rmtree(done.place / "ledger" / entry.folder)
-    assert len(done.ledger.entries(method=PRETRAINING)) == 5
+    assert len(done.ledger.entries(method=PRETRAINING)) == 8
     changed = run(done.place, {"stream": {"samples_per_task": 70}})
-    assert len(changed.pretrainings("tune")) == 4
+    assert len(changed.pretrainings("tune")) == 10
 
 
 # -- again
@@ -233,8 +240,8 @@ def test_a_pretraining_that_is_lost_runs_again_for_what_is_missing_only(done):
         shutil.rmtree(path)
     assert run(done.place).said == ["all trials of founded, twice are in the ledger"]
     more = run(done.place, {"confirm.seeds": {"first": 100, "count": 4}})
-    assert more.pretrainings("tune") == []
-    assert [entry.seeds for entry in more.pretrainings("confirm")] == [(103,)]
+    for phase in ("tune", "confirm"):  # in phase `tune`: of the recheck
+        assert [entry.seeds for entry in more.pretrainings(phase)] == [(103,)]
 
 
 def test_more_trials_take_the_pretraining_that_is_there(done):
@@ -265,14 +272,14 @@ def test_an_interrupted_pretraining_goes_on_with_the_seeds_it_lacks(tmp_path, mo
     kept = sums(tmp_path / "small")
     again = run(tmp_path / "small")
     assert "pretrain tune: 1/2" in again.said
-    assert [entry.seeds for entry in again.pretrainings("tune")] == [(0,), (1,)]
+    assert [entry.seeds for entry in again.pretrainings("tune")][:2] == [(0,), (1,)]
     assert kept.items() <= sums(tmp_path / "small").items()
     assert again.ledger.unfinished() == []
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
 def test_a_damaged_foundation_is_set_aside_and_made_again(damage, done):
-    (first, other) = done.pretrainings("tune")
+    first, *others = done.pretrainings("tune")
     file = done.place / "ledger" / first.folder / "foundation.h5"
     content = file.read_bytes()
     if damage == "gone":
@@ -280,12 +287,12 @@ def test_a_damaged_foundation_is_set_aside_and_made_again(damage, done):
     else:
         file.write_bytes(content[:-9] if damage == "cut" else content[:-1] + b"?")
     read_only = Ledger(done.place / "ledger", repair=False)
-    assert read_only.entries("tune", PRETRAINING) == [other]
+    assert read_only.entries("tune", PRETRAINING) == others
     assert read_only.damaged == []  # the report lacks nothing
     again = run(done.place, {"tune.trials": 4})
     assert any("foundation.h5" in line and "set aside" in line for line in again.said)
-    made, kept = again.pretrainings("tune")
-    assert (made.folder, kept) == (first.folder, other)
+    made, *kept = again.pretrainings("tune")
+    assert (made.folder, kept) == (first.folder, others)
     assert made.foundation == first.foundation
     assert again.own("tune")["founded"] == [0.0] * 8
 
@@ -299,7 +306,7 @@ def test_a_pretraining_that_fails_or_diverges_leaves_trials_to_themselves(
 ):
     monkeypatch.setitem(LEARNERS, "founded", kind)
     ran = run(tmp_path / "small")
-    states = {entry.seeds: entry.state for entry in ran.pretrainings("tune")}
+    states = {entry.seeds: entry.state for entry in ran.pretrainings("tune")[:2]}
     if kind is Faulty:
         assert states == {(0,): "failed", (1,): "failed"}
         assert "first axis must be that of the 1 seeds" in ran.pretrainings("tune")[0].reason
@@ -321,7 +328,7 @@ def test_a_pretraining_that_is_searched_is_left_to_each_trial(tmp_path):
         "searched": {"learner": "founded", "fixed": QUICK, "space": searched},
     }
     ran = run(tmp_path / "small", {"methods": methods})
-    assert len(ran.pretrainings("tune")) == 2
+    assert len(ran.pretrainings("tune")) == 2 + 3 * 2  # the best values may differ
     # its published values come first, and are those of the other
     assert ran.own("tune") == {"founded": [0.0] * 6, "searched": [0.0] * 2 + [1.0] * 4}
     assert set(ran.own("confirm")["searched"]) == {0.0}
@@ -381,7 +388,7 @@ def test_of_three_pretrainings_on_two_slots_the_last_is_cut(tmp_path):
 
 def test_a_plan_counts_a_shared_first_task_once(tmp_path, monkeypatch):
     """Tasks of five steps an epoch. Each trial: four of them, one epoch each or two; shared: two
-    epochs of the first, for two tuning seeds and for three of the confirmation.
+    epochs of the first, for two tuning seeds, and for three seeds of confirmation and recheck.
     """
     asked = []
 
@@ -392,21 +399,22 @@ def test_a_plan_counts_a_shared_first_task_once(tmp_path, monkeypatch):
     monkeypatch.setattr("study.plan.run_pilot", run_pilot)
     found = plan(make_spec(STUDY), "own.toml", tmp_path / "small", Path())
     assert [(row["method"], row["seconds"]) for row in found["methods"]] == [
-        ("founded", (3 * 2 + 3) * 4 * 5 / 10.0),
-        ("twice", (3 * 2 + 3) * 4 * 5 * 2 / 10.0),
+        ("founded", (3 * 2 + 3 + 3) * 4 * 5 / 10.0),
+        ("twice", (3 * 2 + 3 + 3) * 4 * 5 * 2 / 10.0),
         ("first task of founded, twice (tune)", 2 * 2 * 5 / 2.0),
         ("first task of founded, twice (confirm)", 3 * 2 * 5 / 2.0),
+        ("first task of founded, twice (recheck)", 3 * 2 * 5 / 2.0),
     ]
     assert {work.phase for work in asked} == {"tune"}  # a pilot sees no test set
     monkeypatch.setitem(LEARNERS, "founded", Alone)
     alone = plan(make_spec(STUDY), "own.toml", tmp_path / "small", Path())
     assert [row["seconds"] for row in alone["methods"]] == [
-        (3 * 2 + 3) * (4 * 5 * epochs + 2 * 5) / 10.0 for epochs in (1, 2)
+        (3 * 2 + 3 + 3) * (4 * 5 * epochs + 2 * 5) / 10.0 for epochs in (1, 2)
     ]
 
 
 def test_a_plan_leaves_first_tasks_to_a_method_that_searches_them(tmp_path, monkeypatch):
-    """Six of its own in the sweep; the confirmation is planned as if published values were best."""
+    """Six of its own in the sweep; the rest is planned as if published values were best."""
     monkeypatch.setattr("study.plan.run_pilot", lambda *given: Pilot({1: 10.0}))
     space = {"pretrain_lr": {"low": 1e-3, "high": 1e-2, "log": True}}
     methods = {
@@ -416,10 +424,11 @@ def test_a_plan_leaves_first_tasks_to_a_method_that_searches_them(tmp_path, monk
     spec = make_spec({**STUDY, "methods": methods})
     found = plan(spec, "own.toml", tmp_path / "small", Path())
     assert {row["method"]: row["seconds"] for row in found["methods"]} == {
-        "founded": 9 * 4 * 5 / 10.0,
-        "searched": (9 * 4 * 5 + 6 * 2 * 5) / 10.0,
+        "founded": 12 * 4 * 5 / 10.0,
+        "searched": (12 * 4 * 5 + 6 * 2 * 5) / 10.0,
         "first task of founded (tune)": 2 * 2 * 5 / 10.0,
         "first task of founded, searched (confirm)": 3 * 2 * 5 / 10.0,
+        "first task of founded, searched (recheck)": 3 * 2 * 5 / 10.0,
     }
 
 
@@ -456,7 +465,7 @@ def test_data_are_prepared_once_for_all_trials(tmp_path, monkeypatch):
 def test_nothing_is_wanted_of_a_study_that_is_not_tuned(tmp_path):
     spec = make_spec({**STUDY, "tune.trials": 0})
     assert first_tasks_of_sweeps(make_study(spec, Ledger(tmp_path))) == []
-    (shared,) = first_tasks_of_confirmation(make_study(spec, Ledger(tmp_path)))
+    (shared,) = first_tasks_of_fresh_seeds(make_study(spec, Ledger(tmp_path)), "confirm")
     assert shared.work.seeds == (100, 101, 102)
 
 
