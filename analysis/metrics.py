@@ -32,8 +32,6 @@ Function = TypeVar("Function", bound=Callable[..., Array])
 ACCURACY = "accuracy, 0 to 1"
 CHANGE = "accuracy difference, -1 to 1"
 SHARE = "share, 0 to 1"
-RATIO_FLOOR = 1e-6  # keeps the retention ratio of a task that was never learnt finite
-RATIO_LIMITS = (0.0, 1.5)
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,8 @@ def accuracy_curve(matrix: Array) -> Array:
 
 @metric(ACCURACY, transfer=True)
 def average_incremental_accuracy(matrix: Array) -> Array:
-    """Mean over the stream of the accuracy on the tasks learnt so far: (1/T) sum_i A_i.
+    """Mean over the stream of the accuracy on the tasks learnt so far:
+    (1/T) sum_i ((1/i) sum_{j<=i} R[i,j]).
 
     As reported for iCaRL (Rebuffi et al. 2017).
     """
@@ -178,9 +177,9 @@ def retention_old(matrix: Array) -> Array:
 
 @metric(ACCURACY)
 def retention_first(matrix: Array) -> Array:
-    """Final accuracy on the first task: R[T,1].
+    """Final accuracy on the first task: R[T,1], for T > 1.
 
-    NaN for T = 1.
+    NaN for T = 1, where no task is old.
     """
     final = _final_row(matrix)
     return final[:, 0].copy() if final.shape[-1] > 1 else np.full(len(final), np.nan)
@@ -188,14 +187,13 @@ def retention_first(matrix: Array) -> Array:
 
 @metric("ratio, 0 to 1.5", worst=0.0, transfer=True)
 def retention_ratio(matrix: Array) -> Array:
-    """Final accuracy on the old tasks, relative to the accuracy just after learning each task:
-    (1/(T-1)) sum_{j<T} R[T,j]/R[j,j].
+    """Final accuracy on the old tasks, relative to the accuracy just after learning each task, at
+    most 1.5 for a task: (1/(T-1)) sum_{j<T} min(1.5, R[T,j] / max(R[j,j], 1e-6)).
 
-    The denominator is max(R[j,j], 1e-6), and each ratio is clipped to [0, 1.5], so that a task that
-    was hardly learnt does not dominate the mean. NaN for T = 1.
+    The limit keeps a task that was hardly learnt from dominating the mean. NaN for T = 1.
     """
-    ratio = _final_row(matrix) / np.maximum(_diagonal(matrix), RATIO_FLOOR)
-    return _mean(np.clip(ratio, *RATIO_LIMITS)[:, :-1])
+    ratio = _final_row(matrix) / np.maximum(_diagonal(matrix), 1e-6)
+    return _mean(np.minimum(1.5, ratio)[:, :-1])
 
 
 @metric(ACCURACY, transfer=True)
@@ -238,8 +236,8 @@ def forgetting(matrix: Array) -> Array:
 
 @metric(CHANGE, transfer=True)
 def forward_transfer(matrix: Array, initial: Array) -> Array:
-    """Accuracy on a task before it is learnt, above that of the untrained network:
-    (1/(T-1)) sum_{j>1} (R[j-1,j] - b_j).
+    """Accuracy on each task just before it is learnt, above the accuracy b_j of the untrained
+    network: (1/(T-1)) sum_{j>1} (R[j-1,j] - b_j).
 
     Args:
         matrix: R, the accuracy matrix [S, T, T], with the entries just above the diagonal.
@@ -255,7 +253,8 @@ def forward_transfer(matrix: Array, initial: Array) -> Array:
 
 @metric(SHARE, higher_is_better=False)
 def recency_bias(counts: Counts, task_classes: NDArray[np.bool_]) -> Array:
-    """Share of the old tasks' test samples predicted as a class of the newest task, at the end.
+    """Share of the old tasks' test samples that are predicted as a class of the newest task, at the
+    end of the stream: sum_{j<T} m_j / sum_{j<T} n_j, m_j of the n_j samples of task j.
 
     Args:
         counts: confusion counts [S, I, T, C, C].
@@ -273,11 +272,10 @@ def recency_bias(counts: Counts, task_classes: NDArray[np.bool_]) -> Array:
 
 @metric(ACCURACY, transfer=True)
 def min_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> Array:
-    """Lowest accuracy on each old task at any evaluation since the task was learnt, as the mean
-    over the old tasks (De Lange et al. 2023).
+    """Mean over the old tasks of l_j, the lowest accuracy on task j at the end of that task or at
+    any later evaluation: (1/(T-1)) sum_{j<T} l_j (De Lange et al. 2023).
 
-    (1/(k-1)) sum_{j<k} min_n A(j, n), where k is the task being learnt at the last evaluation, and
-    n runs over the last evaluation while task j was being learnt and all later evaluations.
+    T is the task being learnt at the last evaluation.
 
     Args:
         accuracies: A [S, N, T], accuracy on each task at each evaluation.
@@ -293,11 +291,11 @@ def min_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> 
 
 @metric(ACCURACY, transfer=True)
 def worst_case_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.integer]) -> Array:
-    """Mean of min_accuracy and the accuracy on the newest task, weighted by the number of tasks (De
-    Lange et al. 2023).
+    """Mean over all tasks of the accuracy on the newest task and, on each old task, of the lowest
+    accuracy l_j of `min_accuracy`: (1/T) (R[T,T] + sum_{j<T} l_j) (De Lange et al. 2023).
 
-    (1/k) A(k, now) + (1 - 1/k) min_accuracy at the last evaluation; A(1, now) while the first task
-    is being learnt. Arguments as for `min_accuracy`.
+    That is (1/T) R[T,T] + (1 - 1/T) min_accuracy, or R[1,1] while the first task is being learnt.
+    Arguments as for `min_accuracy`.
     """
     values, starts = _continual(accuracies, task_of_evaluation)
     k = len(starts)
@@ -309,7 +307,7 @@ def worst_case_accuracy(accuracies: Array, task_of_evaluation: NDArray[np.intege
 
 @metric(SHARE, higher_is_better=False)
 def cl_gap(accuracy: Array, upper: Array, lower: Array) -> Array:
-    """Share of the way from joint training (0) to naive fine-tuning (1):
+    """Share of the way from joint training (0) to naive fine-tuning (1), in average accuracy ACC:
     (ACC_joint - ACC) / (ACC_joint - ACC_finetune); no mean if the two bounds agree on a seed.
 
     Args:
@@ -322,6 +320,26 @@ def cl_gap(accuracy: Array, upper: Array, lower: Array) -> Array:
 
 # the metrics that a study file may name as primary metric or objective
 PRIMARY = {name: entry for name, entry in METRICS.items() if entry.needs <= {"counts", "matrix"}}
+
+# the metrics that are tested beside the primary one, the most important first; the order is fixed,
+# so that no data choose what is tested
+SECONDARY = (
+    "average_accuracy",
+    "learning_accuracy",
+    "forgetting",
+    "average_incremental_accuracy",
+    "retention_old",
+)
+MOST_SECONDARY_TESTS = 4  # metrics
+
+
+def tested_metrics(primary: str) -> tuple[str, ...]:
+    """Return the secondary metrics that are tested: the first four without the primary metric.
+
+    >>> tested_metrics("forgetting")[:2]
+    ('average_accuracy', 'learning_accuracy')
+    """
+    return tuple(name for name in SECONDARY if name != primary)[:MOST_SECONDARY_TESTS]
 
 
 def chance(scenario: str, classes_total: int, classes_per_task: int) -> float:

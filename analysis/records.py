@@ -124,7 +124,8 @@ class MethodRecord:
     learner: str
     configuration: dict[str, Any]
     scores: dict[int, float]  # seed -> primary metric on confirmation data; NaN: diverged
-    failures: dict[int, str] = field(default_factory=dict)  # seed -> reason
+    failures: dict[int, str] = field(default_factory=dict)  # seed -> reason of a crash
+    diverged: dict[int, str] = field(default_factory=dict)  # seed -> "diverged on task 3"
     other_metrics: dict[ReadoutMetric, dict[int, float]] = field(default_factory=dict)
     footprint: dict[str, int] = field(default_factory=dict)  # bytes by kind
     tuning: TuningRecord = field(default_factory=TuningRecord)
@@ -141,12 +142,12 @@ class MethodRecord:
     def failed_seeds(self) -> dict[int, str]:
         """The reason by seed, for every seed that failed or diverged."""
         diverged = {s: "diverged" for s, x in self.scores.items() if not math.isfinite(x)}
-        return dict(sorted((diverged | self.failures).items()))
+        return dict(sorted((diverged | self.diverged | self.failures).items()))
 
     @property
     def attempted_seeds(self) -> set[int]:
         """The seeds that ran, failed seeds included."""
-        return set(self.scores) | set(self.failures)
+        return set(self.scores) | set(self.diverged) | set(self.failures)
 
 
 def against_reference(reference: str, offline: Mapping[str, bool]) -> tuple[tuple[str, str], ...]:

@@ -99,6 +99,14 @@ def run(
     data: DataRoot = None,
     tracking_uri: Uri = None,
     address: Address = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Run again the trials and seeds that crashed (a killed worker, memory, a time "
+            "limit, an error); not those that diverged, which would diverge again.",
+        ),
+    ] = False,
 ) -> None:
     """Tune, confirm and compare the methods of a study; run again to resume or extend it."""
     spec, source = _read(study, sets, address)
@@ -112,12 +120,13 @@ def run(
             console.step("loading libraries")
             from study.check import resolve, try_sweeps
             from study.mlflow.store import chosen_uri, printable_uri
-            from study.run.phases import run_study
+            from study.run.phases import RunOptions, run_study
 
             design = resolve(spec, source)
             try_sweeps(design, source)
             uri = chosen_uri(tracking_uri)
-            finished = run_study(design, place, data_root(data), console, _command(), uri)
+            options = RunOptions(data_root(data), _command(), uri, retry_failed)
+            finished = run_study(design, place, options, console)
     except Interrupted as end:
         warn(f"interrupted{end}: finished trials are kept; run the same command to continue")
         raise typer.Exit(end.status) from None
@@ -136,6 +145,9 @@ def run(
             warn(f"  {name}: {reason}")
         if (more := len(finished.failed) - FAILURES_SHOWN) > 0:
             warn(f"  and {more} more: the report lists all of them")
+        if finished.crashed:
+            crashed = f"the {finished.crashed} that crashed"
+            warn(f"run the same command with --retry-failed to run {crashed} again")
         raise typer.Exit(SOME_FAILED)
 
 

@@ -59,7 +59,7 @@ class Entry:
         work: the fields of the assignment; their hash, with the versions, is the ``key``.
         number: number of the trial in the sweep; None outside of a sweep.
         state: ``complete``; ``pruned`` between tasks; ``diverged``: an output was not finite;
-            ``failed``: the learner raised.
+            ``failed``: the learner raised, or the trial was given up after losing its workers.
         values: the objectives at the end of the trial, means over seeds.
         params, distributions, attributes, steps: the trial as Optuna knows it; steps hold the first
             objective after each task.

@@ -135,6 +135,7 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
     scores: dict[str, dict[ReadoutMetric, list[float]]] = {}  # by folder of the entry
     footprint: dict[str, int] = {}
     matrices: dict[int, Array] = {}
+    diverged: dict[int, str] = {}
     extras: dict[str, dict[int, Array]] = {}
     for seed, (entry, position) in sorted(places.found.items()):
         if entry.folder not in outcomes:
@@ -145,6 +146,8 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
             scores[entry.folder] = all_scores(outcome, spec.study.scenario)
         for metric, values in scores[entry.folder].items():
             table.setdefault(metric, {})[seed] = values[position]
+        if task := outcome.diverged_on(position):
+            diverged[seed] = f"diverged on task {task}"
         counts = next(iter(outcome.counts.values()))[position : position + 1]
         matrices[seed] = accuracy_matrix(counts)[0]
         for name, column in outcome.extras.items():
@@ -156,6 +159,7 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
         configuration=confirmation.configuration or {},
         scores=table.pop(ReadoutMetric(spec.study.metric)),
         failures=places.failures,
+        diverged=diverged,
         other_metrics=table,
         footprint=footprint,
         tuning=_tuning_record(study, method),

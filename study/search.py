@@ -1,6 +1,6 @@
 """Optuna's ask and tell for one sweep, whose only state is the ledger.
 
-At the start every finished trial is added to a fresh Optuna study, and interrupted trials are asked
+At the start every ended trial is added to a fresh Optuna study, and interrupted trials are asked
 again with their parameters. The sampler of each trial is seeded from the sweep's seed, the method
 and the trial's number. A resumed search therefore asks for the same trials as an uninterrupted one:
 always with ``random``, and with the other samplers if trials run one at a time.
@@ -35,7 +35,7 @@ class SweepSearch:
         directions: ``maximize`` or ``minimize``, for each objective.
         sampler: ``random``, ``tpe``, ``gp`` or ``nsga2``.
         seed: name of the search; the sampler of trial n is seeded from this name and n.
-        finished: finished trials; their scores by task count for the pruner too.
+        ended: trials that do not run again; their scores by task count for the pruner too.
         pruner: ``none`` or ``asha``.
 
     >>> from optuna.distributions import FloatDistribution
@@ -51,20 +51,20 @@ class SweepSearch:
         directions: list[Direction],
         sampler: str,
         seed: str,
-        finished: Iterable[Entry] = (),
+        ended: Iterable[Entry] = (),
         pruner: str = "none",
     ) -> None:
         self._space, self._sampler, self._seed = space, sampler, seed
         self.study = new_study(directions, make_pruner(pruner))
-        for entry in sorted(finished, key=lambda entry: entry.number or 0):
+        for entry in sorted(ended, key=lambda entry: entry.number or 0):
             self.study.add_trial(optuna_trial(entry))
 
     @classmethod
-    def of(cls, design: Design, method: Method, finished: Iterable[Entry] = ()) -> SweepSearch:
-        """Return the search of a method's sweep, with the trials that have finished."""
+    def of(cls, design: Design, method: Method, ended: Iterable[Entry] = ()) -> SweepSearch:
+        """Return the search of a method's sweep, with the trials that do not run again."""
         tune = design.spec.tune
         seed = f"{tune.seed}/{method.name}"
-        return cls(method.space, design.directions, tune.sampler, seed, finished, tune.pruner)
+        return cls(method.space, design.directions, tune.sampler, seed, ended, tune.pruner)
 
     def ask(
         self,

@@ -66,7 +66,7 @@ class StudySection(FileSection):
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """family-wise error rate"""
     failed: Literal["error", "worst"] = "error"
-    """treatment of a failed seed: no verdict, or counted at chance level"""
+    """treatment of a failed seed: no verdict, or counted as the worst score (chance level)"""
     number: Literal["percent", "fraction"] = "percent"
     """form of accuracies in the table of results"""
 

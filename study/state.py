@@ -31,17 +31,26 @@ DIVERGED = "a loss or an output was not finite"
 class Study:
     """One study: its design, its folder and its ledger.
 
+    A trial that failed has ended, like any other. With ``retry_failed`` it is missing instead, and
+    runs again.
+
     >>> study = Study(design, folder, ledger)
     >>> study.sweep("ewc").best.values, study.confirmation("ewc").missing
     ([0.8731], [107, 108, 109])
     """
 
-    def __init__(self, design: Design, folder: Folder, ledger: Ledger) -> None:
+    def __init__(
+        self, design: Design, folder: Folder, ledger: Ledger, retry_failed: bool = False
+    ) -> None:
         self.design, self.folder, self.ledger = design, folder, ledger
+        self.retry_failed = retry_failed
         self._reset()
 
     def _reset(self) -> None:
-        self._sweeps = {name: Sweep(self.design, m) for name, m in self.methods.items()}
+        self._sweeps = {
+            name: Sweep(self.design, method, self.retry_failed)
+            for name, method in self.methods.items()
+        }
         self._fresh = {
             phase: {
                 name: FreshSeeds(self.design, sweep, self.ledger, phase)
@@ -152,19 +161,26 @@ class Study:
         """Return the trials and seeds of one method that failed, each with the reason."""
         sweep, confirmation = self.sweep(method), self.confirmation(method)
         found = {entry.folder: reason_of(entry) for entry in sweep.failed}
-        if confirmation.configuration is None and not sweep.missing:
+        if confirmation.configuration is None and sweep.has_ended:
             found[f"confirm/{method}"] = confirmation.obstacle
         for phase in FRESH_PHASES:
             reasons = self.fresh_seeds(method, phase).failures()
             found |= {f"{phase}/{method} seed {seed}": reasons[seed] for seed in sorted(reasons)}
         return found
 
+    @property
+    def crashed(self) -> int:
+        """The number of trials and seeds that `retry_failed` runs again."""
+        trials = sum(len(self.sweep(name).failed) for name in self.methods)
+        fresh = (self.fresh_seeds(name, p) for name in self.methods for p in FRESH_PHASES)
+        return trials + sum(len(state.places().failures) for state in fresh)
+
 
 class Sweep:
     """The state of a method's sweep: the trials of the current space, protocol and budget."""
 
-    def __init__(self, design: Design, method: Method) -> None:
-        self.design, self.method = design, method
+    def __init__(self, design: Design, method: Method, retry_failed: bool = False) -> None:
+        self.design, self.method, self.retry_failed = design, method, retry_failed
         self.budget = design.spec.tune.trials
         self.best: Entry | None = (
             None  # the complete trial that keeps the requirements best, then has the best value
@@ -180,19 +196,24 @@ class Sweep:
 
     @property
     def finished(self) -> list[Entry]:
-        """Trials that need not run again."""
+        """Trials that gave a result."""
         return [entry for entry in self.entries if entry.state != "failed"]
 
     @property
     def failed(self) -> list[Entry]:
-        """Trials that failed and run again."""
+        """Trials that failed."""
         return [entry for entry in self.entries if entry.state == "failed"]
 
     @property
     def missing(self) -> list[int]:
         """Numbers of the trials that have to run."""
-        finished = {entry.number for entry in self.finished}
-        return [number for number in range(self.budget) if number not in finished]
+        done = {entry.number for entry in (self.finished if self.retry_failed else self.entries)}
+        return [number for number in range(self.budget) if number not in done]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every trial has ended, failed ones included."""
+        return len({entry.number for entry in self.entries}) >= self.budget
 
     def includes(self, entry: Entry) -> bool:
         """Whether a trial belongs to this sweep, whatever its number.
@@ -295,8 +316,9 @@ class FreshSeeds:
         """Seeds that have to run; empty if there is no configuration to confirm."""
         if self.configuration is None:
             return []
-        found = self.places().found
-        return [seed for seed in self.design.seeds(self.phase) if seed not in found]
+        places = self.places()
+        done = {*places.found} if self.sweep.retry_failed else {*places.found, *places.failures}
+        return [seed for seed in self.design.seeds(self.phase) if seed not in done]
 
     @property
     def obstacle(self) -> str:
@@ -304,7 +326,7 @@ class FreshSeeds:
         if self.configuration is not None:
             return ""
         trials = self.sweep.entries
-        if len(trials) < self.sweep.budget:
+        if not self.sweep.has_ended:
             return "the sweep has not ended"
         reasons = dict.fromkeys(reason_of(entry) for entry in self.sweep.failed)
         diverged = sum(entry.state == "diverged" for entry in trials)
@@ -329,10 +351,13 @@ class FreshSeeds:
 
     def diverged(self) -> dict[int, str]:
         """Return the seeds whose training diverged, each with the reason."""
-        return {
-            seed: DIVERGED
+        on_task = {
+            seed: self.ledger.outcome(entry).diverged_on(position)
             for seed, (entry, position) in self.places().found.items()
-            if entry.state == "diverged" and not self.ledger.outcome(entry).finite[position].all()
+            if entry.state == "diverged"
+        }
+        return {
+            seed: f"diverged on task {task}: {DIVERGED}" for seed, task in on_task.items() if task
         }
 
     def _key(self) -> str:

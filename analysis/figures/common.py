@@ -213,6 +213,8 @@ def no_interval(record: StudyRecord, methods: Collection[str]) -> str:
         return ""
     units = numbers.plural(record.unit)
     reason = f"fewer than 3 {units} or identical values"
+    if record.failed_rule == "worst" and any(method.failed_seeds for method in record.methods):
+        reason += f" or failed {units} that count as a score"
     return f" No interval, because of {reason}: {name_list(methods)}."
 
 

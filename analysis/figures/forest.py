@@ -91,9 +91,11 @@ def _caption(analysis: Analysis) -> str:
     if record.margin > 0:
         text += f" Grey band: the margin, ±{record.margin:g}."
     if len(with_interval) < len(measured):
+        imputed = any(c.imputed for c in measured)
+        counted = f" or failed {numbers.plural(unit)} that count as a score" if imputed else ""
         text += (
-            f" Hollow: fewer than 3 {numbers.plural(unit)} or the same difference on every {unit}, "
-            "no interval."
+            f" Hollow: fewer than 3 {numbers.plural(unit)} or the same difference on every {unit}"
+            f"{counted}, no interval."
         )
     return f"{text} The verdicts are at the right."
 

@@ -15,7 +15,6 @@ from analysis.figures.common import Look
 from analysis.figures.layout import Grid
 from analysis.many_studies.compare import Interval, ManyStudies, Ranking
 from analysis.report.blocks import Picture
-from analysis.statistics.estimates import MEANINGFUL_SHARE
 
 ROW = 0.24  # inches of a strip
 LEVEL = 0.2  # inches between two methods of the diagram
@@ -65,10 +64,7 @@ def _win_caption(across: ManyStudies) -> str:
     )
     method = "stratified bootstrap, or Wilson's where every resample gives the same value"
     text += _lines(across, [c.p_win for c in across.contrasts], method)
-    return (
-        f"{text} Solid line: 0.5, no difference; dotted: {MEANINGFUL_SHARE:g}. Meaningful where "
-        f"the interval excludes 0.5 and reaches beyond {MEANINGFUL_SHARE:g}."
-    )
+    return f"{text} Solid line: 0.5, no difference."
 
 
 def _lines(across: ManyStudies, intervals: Sequence[Interval], method: str) -> str:
@@ -101,9 +97,6 @@ def _draw_wins(across: ManyStudies) -> Figure:
     strips = [(contrast.method, contrast.p_win) for contrast in across.contrasts]
     figure, axes = _strips(strips, across, f"P(win) against {across.reference}")
     axes.axvline(0.5, color=common.INK, linewidth=0.7, label="no difference")
-    axes.axvline(
-        MEANINGFUL_SHARE, color=common.GREY, linewidth=0.7, linestyle=":", label="meaningful"
-    )
     axes.set_xlim(-0.03, 1.03)
     axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
     return figure

@@ -40,11 +40,13 @@ def _caption(analysis: Analysis, shown: list[Comparison]) -> str:
         if analysis.common_reference
         else "the two methods named above the panel, the second at the left"
     )
+    counted_as = next((c.counted_as for c in shown if c.imputed), None)
+    failed = "" if counted_as is None else f" Failed {units} are drawn at {counted_as:.4g}."
     return (
         f"{common.words(record.metric).capitalize()} of {sides}, "
         f"over {count}; {common.variation(record)}. A line joins the two "
         f"scores of one {unit}. Bars beside the points: means over the same {units}. Each panel "
-        f"has its own scale{scale}."
+        f"has its own scale{scale}.{failed}"
     )
 
 

@@ -93,11 +93,6 @@ class Contrast:
     streams: tuple[StreamContrast, ...]
     identical: bool  # whether all seeds of a stream differ by the same amount, on every stream
 
-    @property
-    def meaningful(self) -> bool:
-        """Whether the mean P(win) is meaningfully above 1/2."""
-        return estimates.is_meaningful(self.p_win.low, self.p_win.high)
-
 
 @dataclass(frozen=True)
 class ManyStudies:
@@ -150,6 +145,7 @@ def _stream_scores(name: str, analysis: Analysis) -> StreamScores:
         alpha=record.alpha,
         unit=record.unit,
         dataset=record.dataset or record.stream,
+        imputed={row.method: row.failed for row in analysis.methods if row.counted_as is not None},
     )
 
 

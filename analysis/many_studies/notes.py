@@ -35,6 +35,7 @@ def notes_of(
         _scope(bootstrap, seed),
         *_seeds(bootstrap),
         *_shared_data(bootstrap),
+        *_imputed(bootstrap, methods),
         *_missing_intervals(bootstrap, methods, contrasts),
         _directions(bootstrap, contrasts),
     ]
@@ -109,6 +110,22 @@ def _shared_data(bootstrap: Bootstrap) -> list[str]:
         f"averages and ranks over streams count the data {len(streams)} times."
         for dataset, streams in streams_by_dataset.items()
         if len(streams) > 1
+    ]
+
+
+def _imputed(bootstrap: Bootstrap, methods: tuple[str, ...]) -> list[str]:
+    """Return a note on the failed seeds that count as the worst score."""
+    counts = [
+        f"{method} {s.source.imputed[method]} on {s.source.stream}"
+        for method in methods
+        for s in bootstrap.strata
+        if method in s.source.imputed
+    ]
+    if not counts:
+        return []
+    return [
+        f"Failed {numbers.plural(bootstrap.unit)} that count as the worst score: "
+        f"{', '.join(counts)}. All averages and intervals of these methods contain that score."
     ]
 
 

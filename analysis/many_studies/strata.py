@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class StreamScores:
         alpha: two-sided level of the study's tests and intervals.
         unit: of pairing: a seed, a speaker, a class.
         dataset: data set behind the stream; streams of one data set are not independent.
+        imputed: method -> number of failed seeds that count as the worst score.
     """
 
     stream: str
@@ -44,6 +45,7 @@ class StreamScores:
     alpha: float = 0.05
     unit: str = "seed"
     dataset: str = ""
+    imputed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def best(self) -> float:
@@ -137,8 +139,8 @@ def _absence_reason(method: str, streams: Sequence[StreamScores]) -> str:
     reasons = [f"{method} has no complete scores on {', '.join(missing)}."] if missing else []
     reasons += [
         f"{method} failed on {s.stream} ({numbers.plural(s.unit)} "
-        f"{numbers.seed_list(s.failed[method])}); run them again, or declare "
-        'failed = "worst" in that study.'
+        f"{numbers.seed_list(s.failed[method])}); that study's report says which may run again "
+        'and how failed = "worst" counts them.'
         for s in streams
         if method in s.failed
     ]

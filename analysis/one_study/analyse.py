@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from analysis.metrics import Metric, ReadoutMetric, find_metric
+from analysis.metrics import Metric, ReadoutMetric, find_metric, tested_metrics
 from analysis.one_study import bounds, notes, pairing, published, sweeps, trajectories
 from analysis.one_study.cautions import Caution, cautions_of
 from analysis.one_study.published import PublishedRow
@@ -53,7 +53,9 @@ class MethodRow:
     """One method's primary metric over its confirmation seeds.
 
     `n` is the number of seeds in `scores`. Under the rule `error` a method with a failed seed has
-    no mean and no interval: a mean over the surviving seeds would flatter the method.
+    no mean and no interval: a mean over the surviving seeds would flatter the method. Under the
+    rule `worst` each failed seed counts as `counted_as`: the method has a mean, which ranks it, and
+    no standard deviation and no interval, because both would describe that number.
     `memory_samples` is the number of raw samples with labels that take as many bytes as the memory
     (None: unknown).
     """
@@ -63,6 +65,7 @@ class MethodRow:
     is_reference: bool
     n: int
     failed: int
+    counted_as: float | None  # None: no failed seed, or the failed seeds block the verdict
     mean: float | None
     sd: float | None
     ci_low: float | None
@@ -83,9 +86,10 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class SecondaryRow:
-    """A secondary metric of one method: exploratory, with a false-discovery-rate q, no verdict.
+    """A secondary metric of one method: exploratory, without a verdict.
 
-    `difference` is method - reference on the shared seeds; `q` needs 6 seeds.
+    `difference` is method - reference on the shared seeds. `q` is a false-discovery-rate q of the
+    metrics in `tested_metrics`; it needs 6 seeds. All other metrics are listed without a test.
     """
 
     method: str
@@ -108,6 +112,7 @@ class Failure:
     method: str
     seed: int | None
     reason: str
+    configuration: dict[str, Any]  # empty without one
     counted_as: float | None
 
 
@@ -116,7 +121,8 @@ class Gap:
     """The distance of a method from an offline bound: bound - method, with its t-interval.
 
     A gap is an estimate and no claim: nothing is tested, and the interval is that of this gap by
-    itself. `difference` is None if the seeds of the two cannot be compared.
+    itself. `difference` is None if the seeds of the two cannot be compared. There is no interval
+    where failed seeds count as the worst score.
     """
 
     bound: str
@@ -248,7 +254,8 @@ def _gaps(record: StudyRecord, rules: Rules) -> Iterator[Gap]:
                 np.array(pair.method_scores), np.array(pair.reference_scores)
             )
             gap = estimates.estimate(d if not pair.refusal else d[:0], rules.confidence)
-            yield Gap(bound.method, method.method, gap.n, gap.mean, gap.ci_low, gap.ci_high)
+            low, high = (None, None) if pair.imputed else (gap.ci_low, gap.ci_high)
+            yield Gap(bound.method, method.method, gap.n, gap.mean, low, high)
 
 
 def _memory(rows: tuple[MethodRow, ...], rules: Rules) -> tuple[MemoryPoint, ...]:
@@ -305,8 +312,8 @@ def _fronts(record: StudyRecord) -> tuple[Front, ...]:
 
 def _method_row(record: StudyRecord, method: MethodRecord) -> MethodRow:
     scores = pairing.usable_scores(record, method)
-    failed = len(method.failed_seeds)
-    complete = record.failed_rule == "worst" or not failed
+    failed, counted_as = len(method.failed_seeds), pairing.imputed_score(record, method)
+    is_ranked = not failed or counted_as is not None
     size = record.sample_bytes
     has_size = size > 0 and "memory" in method.footprint
     estimate = estimates.estimate(np.array(list(scores.values()), dtype=float), 1 - record.alpha)
@@ -316,10 +323,11 @@ def _method_row(record: StudyRecord, method: MethodRecord) -> MethodRow:
         is_reference=method.method == record.reference,
         n=len(scores),
         failed=failed,
-        mean=estimate.mean if complete else None,
-        sd=estimate.sd if complete else None,
-        ci_low=estimate.ci_low if complete else None,
-        ci_high=estimate.ci_high if complete else None,
+        counted_as=counted_as,
+        mean=estimate.mean if is_ranked else None,
+        sd=None if failed else estimate.sd,
+        ci_low=None if failed else estimate.ci_low,
+        ci_high=None if failed else estimate.ci_high,
         scores=scores,
         configuration=method.configuration,
         footprint=method.footprint,
@@ -329,14 +337,13 @@ def _method_row(record: StudyRecord, method: MethodRecord) -> MethodRow:
 
 
 def _failures(record: StudyRecord) -> list[Failure]:
-    counted_as = pairing.worst_score(record) if record.failed_rule == "worst" else None
     failed_seeds = [
-        Failure(method.method, seed, reason, counted_as)
-        for method in record.methods
-        for seed, reason in method.failed_seeds.items()
+        Failure(m.method, seed, reason, m.configuration, pairing.imputed_score(record, m))
+        for m in record.methods
+        for seed, reason in m.failed_seeds.items()
     ]
     failed_methods = [
-        Failure(method.method, None, method.unconfirmed, None)
+        Failure(method.method, None, method.unconfirmed, {}, None)
         for method in record.methods
         if method.unconfirmed and method.tuning.trials >= method.tuning.asked_trials
     ]
@@ -348,8 +355,11 @@ def _secondary(
 ) -> tuple[SecondaryRow, ...]:
     reference = next((m for m in record.methods if m.method == record.reference), None)
     judged = {c.method for c in comparisons if c.reference == record.reference and not c.refusal}
+    tested = set(map(ReadoutMetric, tested_metrics(record.metric)))
     rows = [
-        _secondary_row(method, metric, reference if method.method in judged else None)
+        _secondary_row(
+            method, metric, reference if method.method in judged else None, metric in tested
+        )
         for method in record.methods
         for metric in method.other_metrics
         if metric != ReadoutMetric(record.metric)
@@ -359,7 +369,7 @@ def _secondary(
 
 
 def _secondary_row(
-    method: MethodRecord, metric: ReadoutMetric, reference: MethodRecord | None
+    method: MethodRecord, metric: ReadoutMetric, reference: MethodRecord | None, is_tested: bool
 ) -> SecondaryRow:
     scores = method.other_metrics[metric]
     reference_scores = reference.other_metrics.get(metric, {}) if reference else {}
@@ -376,7 +386,7 @@ def _secondary_row(
     usable = comparable and len(d) > 0 and bool(np.all(np.isfinite(d)))
     enough = usable and len(d) >= FEWEST_FOR_VERDICT and bool(d.any())
     # the same hypothesis must not count twice
-    testable = enough and reference and not _is_repeated(metric, (method, reference))
+    testable = is_tested and enough and reference and not _is_primary(metric, (method, reference))
     return SecondaryRow(
         method=method.method,
         metric=metric,
@@ -389,21 +399,12 @@ def _secondary_row(
     )
 
 
-def _is_repeated(metric: ReadoutMetric, methods: tuple[MethodRecord, MethodRecord]) -> bool:
-    """Return whether both methods have the scores of the primary or of an earlier metric.
+def _is_primary(metric: ReadoutMetric, methods: tuple[MethodRecord, MethodRecord]) -> bool:
+    """Return whether both methods have the scores of the primary metric under another name.
 
-    `cl_gap` is average accuracy on another scale. Pooled accuracy equals average accuracy where all
-    tasks have the same size.
+    Pooled accuracy equals average accuracy where all tasks have the same size, for example.
     """
-    if metric == bounds.GAP:
-        return True
-    names = list(methods[0].other_metrics)
-    scores = [_rounded(m.other_metrics.get(metric, {})) for m in methods]
-    earlier_scores = [[_rounded(m.scores) for m in methods]] + [
-        [_rounded(m.other_metrics.get(name, {})) for m in methods]
-        for name in names[: names.index(metric)]
-    ]
-    return scores in earlier_scores
+    return all(_rounded(m.other_metrics.get(metric, {})) == _rounded(m.scores) for m in methods)
 
 
 def _rounded(scores: Mapping[int, float]) -> dict[int, float]:

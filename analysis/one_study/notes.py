@@ -196,14 +196,23 @@ def _reused_seeds(record: StudyRecord) -> list[str]:
 
 
 def _failed_seeds(record: StudyRecord) -> list[str]:
-    failed = sum(len(m.failed_seeds) for m in record.methods)
+    failed = [m for m in record.methods if m.failed_seeds]
     if not failed:
         return []
-    lost = f"{numbers.count(failed, record.unit)} failed in the confirmation"
+    counts = ", ".join(
+        f"{m.method} {len(m.failed_seeds)} of {len(m.attempted_seeds)}" for m in failed
+    )
+    lost = f"{numbers.begin(numbers.plural(record.unit))} that failed in the confirmation: {counts}"
     if record.failed_rule == "worst":
         value = numbers.number(pairing.worst_score(record))
-        return [f'{lost}; each counts as {value} (failed = "worst").']
-    return [f'{lost}; the methods concerned have no mean and no verdict (failed = "error").']
+        consequence = (
+            f'each counts as {value} (failed = "worst"), so these methods are ranked and tested, '
+            "without sd, interval or effect size"
+        )
+    else:
+        consequence = 'these methods have no mean and no verdict (failed = "error")'
+    advice = numbers.begin(pairing.remedy(failed, record.unit))
+    return [f"{lost}; {consequence}. {advice}."]
 
 
 def _budgets(record: StudyRecord) -> list[str]:

@@ -10,6 +10,7 @@ the verdict under both rules.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analysis import numbers
@@ -24,7 +25,8 @@ NO_SCORES = "no confirmation scores yet"
 class Pairs:
     """The shared seeds of a method and the reference, and the scores of both.
 
-    `refusal` is the reason against a comparison; None: the scores may be compared.
+    `refusal` is the reason against a comparison; None: the scores may be compared. `imputed` are
+    the seeds on which at least one of the two failed and counts as `counted_as`.
     """
 
     method: str
@@ -33,17 +35,27 @@ class Pairs:
     method_scores: tuple[float, ...]
     reference_scores: tuple[float, ...]
     refusal: str | None = None
+    imputed: tuple[int, ...] = ()
+    counted_as: float | None = None
 
 
 def usable_scores(study: StudyRecord, method: MethodRecord) -> dict[int, float]:
     """Return the scores by seed, with failed seeds left out or replaced, as the rule says."""
     if study.failed_rule not in FAILED_RULES:
         raise ValueError(unknown_name("rule `failed`", study.failed_rule, list(FAILED_RULES)))
-    failed = method.failed_seeds
+    failed, counted_as = method.failed_seeds, imputed_score(study, method)
     scores = {seed: x for seed, x in method.scores.items() if seed not in failed}
-    if study.failed_rule == "worst" and failed:
-        scores |= dict.fromkeys(failed, worst_score(study))
+    if counted_as is not None:
+        scores |= dict.fromkeys(failed, counted_as)
     return dict(sorted(scores.items()))
+
+
+def imputed_score(study: StudyRecord, *methods: MethodRecord) -> float | None:
+    """Return the score that each failed seed of the methods counts as; None if no failed seed
+    counts.
+    """
+    counts = study.failed_rule == "worst" and any(method.failed_seeds for method in methods)
+    return worst_score(study) if counts else None
 
 
 def worst_score(study: StudyRecord) -> float:
@@ -66,6 +78,8 @@ def pair(study: StudyRecord, method: MethodRecord, reference: MethodRecord) -> P
     """Return the shared seeds of two methods in ascending order, and the refusal, if any."""
     scores, reference_scores = usable_scores(study, method), usable_scores(study, reference)
     seeds = tuple(seed for seed in scores if seed in reference_scores)
+    counted_as = imputed_score(study, method, reference)
+    failed = {} if counted_as is None else {**method.failed_seeds, **reference.failed_seeds}
     return Pairs(
         method=method.method,
         reference=reference.method,
@@ -73,7 +87,18 @@ def pair(study: StudyRecord, method: MethodRecord, reference: MethodRecord) -> P
         method_scores=tuple(scores[seed] for seed in seeds),
         reference_scores=tuple(reference_scores[seed] for seed in seeds),
         refusal=_refusal(study, method, reference),
+        imputed=tuple(seed for seed in seeds if seed in failed),
+        counted_as=counted_as,
     )
+
+
+def remedy(methods: Iterable[MethodRecord], unit: str) -> str:
+    """Return what to do about failed seeds: only a crash may end otherwise if it runs again."""
+    crashed = any(method.failures for method in methods)
+    diverged = any(method.failed_seeds.keys() - method.failures.keys() for method in methods)
+    advice = ["`run --retry-failed` runs again what crashed"] if crashed else []
+    advice += [f"a diverged {unit} would diverge again in this configuration"] if diverged else []
+    return "; ".join(advice)
 
 
 def _refusal(study: StudyRecord, method: MethodRecord, reference: MethodRecord) -> str | None:
@@ -103,7 +128,7 @@ def _failed_clause(study: StudyRecord, method: MethodRecord) -> str:
     causes = ", ".join(sorted(set(failed.values())))
     return (
         f"failed {numbers.plural(study.unit)} of {method.method}: {numbers.seed_list(failed)} "
-        f'({causes}); run them again, or declare failed = "worst"'
+        f'({causes}); {remedy([method], study.unit)}; to count them: study.failed = "worst"'
     )
 
 

@@ -38,12 +38,13 @@ class Spread:
 class Detectable:
     """The smallest true difference that n seeds show with the target power.
 
-    `size` is in standard deviations of the differences, at alpha / m. `difference` is in metric
-    units for the spread seen, `difference_upper` for the upper limit of the spread.
+    `size` is in standard deviations of the differences, at alpha / m; None where the exact test
+    cannot decide. `difference` is in metric units for the spread seen, `difference_upper` for the
+    upper limit of the spread.
     """
 
     n: int
-    size: float
+    size: float | None
     difference: float | None
     difference_upper: float | None
     attainable: bool  # whether n seeds allow a verdict stronger than a suggestion
@@ -215,13 +216,14 @@ class _Rule:
 
 
 def _detectable(n: int, planned: bool, spread: Spread | None, rule: _Rule) -> Detectable:
-    size = power.visible_effect(n, rule.level)
+    attainable = rule.allows_verdict(n)
+    size = power.visible_effect(n, rule.level) if attainable else None
     return Detectable(
         n=n,
         size=size,
-        difference=size * spread.sd if spread else None,
-        difference_upper=size * spread.sd_upper if spread else None,
-        attainable=rule.allows_verdict(n),
+        difference=size * spread.sd if spread and size else None,
+        difference_upper=size * spread.sd_upper if spread and size else None,
+        attainable=attainable,
         planned=planned,
     )
 
@@ -248,16 +250,16 @@ def _planned_sentences(planned: int, table: Sequence[Detectable], rule: _Rule) -
     if planned < 2:
         return [f"{numbers.count(planned, rule.unit)}: differences are listed, nothing is tested."]
     row = next(row for row in table if row.planned)
+    if not row.attainable:
+        return [
+            f"Whatever the difference, {planned} {rule.units} allow no verdict stronger than a "
+            f"suggestion for {rule.family}; {rule.fewest} {rule.units} do."
+        ]
     sentences = [
         f"With {planned} {rule.units} and {rule.family} (at {rule.alpha:g}/"
         f"{rule.comparisons}), a true difference of {_difference(row)} is seen with "
         f"{numbers.percent(TARGET_POWER)} power."
     ]
-    if not row.attainable:
-        sentences.append(
-            f"Whatever the difference, {planned} {rule.units} allow no verdict stronger than a "
-            f"suggestion for {rule.family}; {rule.fewest} {rule.units} do."
-        )
     if power.unanimous_effect(planned, rule.level) is not None:
         sentences.append(
             f"The exact test rejects only if all {planned} {rule.units} agree in sign."
@@ -267,7 +269,7 @@ def _planned_sentences(planned: int, table: Sequence[Detectable], rule: _Rule) -
 
 def _difference(row: Detectable) -> str:
     if row.difference is None or row.difference_upper is None:
-        return f"{row.size:.2f} sd"
+        return f"{numbers.number(row.size, 2)} sd"
     return (
         f"{_size(row.difference)} ({_size(row.difference_upper)} at the upper limit of the spread)"
     )

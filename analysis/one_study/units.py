@@ -60,12 +60,13 @@ def unit_means(values: Mapping[int, float], units: Units) -> dict[int, float]:
 def _method(method: MethodRecord, units: Units) -> MethodRecord:
     failed = method.failed_seeds
     intact = {unit: seeds for unit, seeds in units.items() if not set(seeds) & set(failed)}
+    reasons = {unit: _failure(failed, units[unit]) for unit in units if unit not in intact}
+    crashed = {unit for unit in reasons if set(units[unit]) & set(method.failures)}
     return replace(
         method,
         scores=unit_means(method.scores, units),
-        failures={
-            unit: _failure(failed, seeds) for unit, seeds in units.items() if unit not in intact
-        },
+        failures={unit: reason for unit, reason in reasons.items() if unit in crashed},
+        diverged={unit: reason for unit, reason in reasons.items() if unit not in crashed},
         other_metrics={
             metric: unit_means(scores, units) for metric, scores in method.other_metrics.items()
         },

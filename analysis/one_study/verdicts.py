@@ -81,10 +81,15 @@ class Comparison:
     the t test. `t_low` and `t_high` are the t-interval of this comparison by itself.
 
     `sd` is the standard deviation of the differences, `mde` the minimum detectable effect (the
-    smallest true difference seen with 80 % power at alpha/m), `seeds_needed` the number of seeds
-    that would show the observed difference, `p_floor` the smallest attainable exact p, `rho` the
-    correlation of the paired scores. p-values named adjusted are m times p. For `identical`
-    differences the intervals, the t test, g_z and `mde` are not defined, because all need a spread.
+    smallest true difference seen with 80 % power at alpha/m; None where the exact test cannot
+    decide), `seeds_needed` the number of seeds that would show the observed difference, `p_floor`
+    the smallest attainable exact p, `rho` the correlation of the paired scores. p-values named
+    adjusted are m times p. For `identical` differences the intervals, the t test, g_z and `mde` are
+    not defined, because all need a spread.
+
+    `imputed` are the seeds on which one of the two methods failed and counts as `counted_as`, the
+    worst score. Such a comparison has the exact test and P(win) only: whatever else is printed
+    would be a statement about that score.
     """
 
     method: str
@@ -93,6 +98,8 @@ class Comparison:
     method_scores: tuple[float, ...]
     reference_scores: tuple[float, ...]
     refusal: str | None = None
+    imputed: tuple[int, ...] = ()
+    counted_as: float | None = None
     differences: tuple[float, ...] = ()
     difference: float | None = None
     sd: float | None = None
@@ -141,6 +148,13 @@ def compare_family(pairs: Sequence[Pairs], rules: Rules) -> tuple[Comparison, ..
         inconclusive: everything else. Always where the exact test cannot reach alpha and identical
             differences leave the t-interval undefined. If every seed differs by the same amount,
             that amount stands for the interval.
+
+    Where failed seeds count as the worst score, there is no interval, and the words are better,
+    worse and inconclusive, by the exact test alone. The test asks whether the two methods are
+    exchangeable within a seed, failures included, and has the level alpha/m whatever a failure
+    counts as. An interval shifts all differences by one amount until the test no longer rejects. A
+    failure does not shift: the ends of the interval, and any word on the margin, would depend on
+    the score that stands for a failure.
     """
     return tuple(_judge(_compare(pair, rules), rules) for pair in pairs)
 
@@ -158,22 +172,38 @@ def _compare(pairs: Pairs, rules: Rules) -> Comparison:
         listed,
         differences=tuple(d.tolist()),
         difference=estimate.mean,
-        sd=estimate.sd,
+        sd=None if listed.imputed else estimate.sd,
         identical=estimates.all_identical(d),
     )
     if listed.n < estimates.FEWEST_FOR_INTERVAL:
         return estimated
+    wins = estimates.probability_of_outperforming(rules.sign * d, rules.confidence)
+    tested = _with_exact_test(replace(estimated, wins=wins), d, rules)
+    if listed.imputed:
+        return tested
     low, high = _interval(d, rules)
     with_intervals = replace(
-        estimated,
+        tested,
         ci_low=low,
         ci_high=high,
         t_low=estimate.ci_low,
         t_high=estimate.ci_high,
-        wins=estimates.probability_of_outperforming(rules.sign * d, rules.confidence),
         rho=estimates.correlation(scores, reference_scores),
     )
-    return _with_tests(with_intervals, d, rules) if d.any() else with_intervals
+    return with_intervals if tested.identical else _with_effect_sizes(with_intervals, d, rules)
+
+
+def _with_exact_test(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
+    """Return the comparison with the sign-flip test, if there are differences and enough seeds."""
+    if len(d) < FEWEST_FOR_TEST or not d.any():
+        return comparison
+    p = paired.sign_flip_p(d)
+    return replace(
+        comparison,
+        p_floor=paired.exact_floor(len(d)),
+        p_exact=p,
+        p_adjusted=paired.bonferroni(p, rules.family_size),
+    )
 
 
 def _interval(d: estimates.Array, rules: Rules) -> tuple[float | None, float | None]:
@@ -187,35 +217,22 @@ def _interval(d: estimates.Array, rules: Rules) -> tuple[float | None, float | N
     return normal.ci_low, normal.ci_high
 
 
-def _with_tests(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
-    """Return the comparison with effect sizes and p-values, as far as the differences allow."""
-    n, has_spread = len(d), not comparison.identical
-    if has_spread:
-        comparison = _with_effect_sizes(comparison, d, rules)
-    if n < FEWEST_FOR_TEST:
-        return comparison
-    exact, normal = paired.sign_flip_p(d), paired.paired_t_p(d) if has_spread else None
-    return replace(
-        comparison,
-        p_floor=paired.exact_floor(n),
-        p_exact=exact,
-        p_adjusted=paired.bonferroni(exact, rules.family_size),
-        p_t=normal,
-        p_t_adjusted=paired.bonferroni(normal, rules.family_size),
-    )
-
-
 def _with_effect_sizes(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
-    """Return the comparison with the effect size and the power of its number of seeds."""
+    """Return the comparison with the statistics that rest on the spread of the differences: effect
+    size, t test, power.
+    """
     n, mean, sd = len(d), float(np.mean(d)), float(np.std(d, ddof=1))
     effect = estimates.hedges_g(d, rules.confidence)
+    p = paired.paired_t_p(d) if n >= FEWEST_FOR_TEST else None
     seeds_needed = power.seeds_for_difference(mean, sd, n, rules.level)
     return replace(
         comparison,
         hedges_g=effect.g,
         g_low=effect.low,
         g_high=effect.high,
-        mde=power.visible_effect(n, rules.level) * sd,
+        p_t=p,
+        p_t_adjusted=paired.bonferroni(p, rules.family_size),
+        mde=None if rules.capped(n) else power.visible_effect(n, rules.level) * sd,
         seeds_needed=None if seeds_needed is None else max(seeds_needed, rules.fewest_seeds),
     )
 
@@ -236,8 +253,11 @@ def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
         return NO_VERDICT, f"{numbers.count(c.n, rules.unit)}: listed, not tested"
     if c.identical and not c.difference:
         return IDENTICAL, f"every {rules.unit} scores the same, so there is nothing to test"
-    if c.identical and rules.capped(c.n):
-        return INCONCLUSIVE, f"{_no_spread_clause(c, rules)}; {_exact_test_clause(rules)}"
+    if (c.imputed or c.identical) and rules.capped(c.n):
+        clause = _imputed_clause(c, rules) if c.imputed else _no_spread_clause(c, rules)
+        return INCONCLUSIVE, f"{clause}; {_exact_test_clause(rules)}"
+    if c.imputed:
+        return _by_the_exact_test(c, rules)
     word, clause = _read(_gains(c, rules), rules.margin)
     if word == INCONCLUSIVE:
         return INCONCLUSIVE, clause + _prospect(c, rules)
@@ -248,6 +268,14 @@ def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
     if rules.capped(c.n):
         return SUGGESTIVE + word, f"{clause}; {_exact_test_clause(rules)}"
     return word, clause
+
+
+def _by_the_exact_test(c: Comparison, rules: Rules) -> tuple[str, str]:
+    """Return the verdict of a comparison without an interval, because seeds failed."""
+    is_different = _required(c.p_adjusted) <= rules.alpha
+    is_gain = rules.sign * _required(c.difference) > 0
+    word = (BETTER if is_gain else WORSE) if is_different else INCONCLUSIVE
+    return word, f"{_test_clause(c, rules)}; {_imputed_clause(c, rules)}"
 
 
 def _gains(c: Comparison, rules: Rules) -> tuple[float, float]:
@@ -302,12 +330,19 @@ def _no_spread_clause(c: Comparison, rules: Rules) -> str:
     return f"{amount}, which leaves no spread, t test or effect size"
 
 
+def _imputed_clause(c: Comparison, rules: Rules) -> str:
+    failed = f"{len(c.imputed)} of {numbers.count(c.n, rules.unit)} failed"
+    return f"{failed}, each counted as {numbers.number(c.counted_as)}, so there is no interval"
+
+
 def _prospect(c: Comparison, rules: Rules) -> str:
     """Return a clause on the power of these seeds and on the seeds that the difference needs."""
     needed = f"; no feasible number of {rules.units} would show the observed difference"
     if c.seeds_needed is not None:
         needed = f"; about {c.seeds_needed} {rules.units} would show the observed difference"
         needed = needed if c.seeds_needed > c.n else ""
+    if c.mde is None:
+        return f"; {_exact_test_clause(rules)}{needed}"
     return f"; a true difference of {numbers.number(c.mde)} would be seen with 80 % power{needed}"
 
 

@@ -46,7 +46,10 @@ def no_interval(analysis: Analysis, ends: Iterable[float | None]) -> str:
     """Return a sentence on missing intervals; empty if every interval has both ends."""
     if None not in ends:
         return ""
-    return f"No interval for fewer than 3 {units(analysis)} or for identical values."
+    reasons = f"fewer than 3 {units(analysis)} or for identical values"
+    if any(row.counted_as is not None for row in analysis.methods):
+        reasons += f", nor sd or interval where failed {units(analysis)} count as a score"
+    return f"No interval for {reasons}."
 
 
 def offline_bounds(analysis: Analysis) -> str:

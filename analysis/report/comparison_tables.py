@@ -159,7 +159,7 @@ def _differences(analysis: Analysis) -> str:
         reference=analysis.common_reference or "the other method",
         source=" ".join(sorted(sources)).format(units=units(analysis)),
     )
-    return text + _no_spread(analysis)
+    return text + _no_spread(analysis) + _imputed(analysis)
 
 
 def _no_spread(analysis: Analysis) -> str:
@@ -168,3 +168,13 @@ def _no_spread(analysis: Analysis) -> str:
         return ""
     unit = analysis.record.unit
     return f"The same difference on every {unit}: no interval, t test, g_z or MDE. "
+
+
+def _imputed(analysis: Analysis) -> str:
+    """Return a sentence on comparisons in which failed seeds count as a score."""
+    if not any(c.imputed for c in analysis.comparisons):
+        return ""
+    return (
+        f"Where failed {units(analysis)} count as a score: no interval, t test, g_z or MDE; the "
+        "verdict is read off p adjusted. "
+    )

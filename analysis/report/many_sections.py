@@ -81,8 +81,6 @@ def _sentences(across: ManyStudies) -> list[str]:
 
 def _sentence(c: Contrast, label: str) -> str:
     text = f"{c.method} against {c.reference}: P(win) {with_interval(c.p_win, 2, label)}"
-    if c.meaningful:
-        text += ", meaningful"
     if c.difference:
         text += f"; mean difference {with_interval(c.difference, 4, label)}"
     return f"{text}."

@@ -22,7 +22,6 @@ from analysis.one_study.analyse import Analysis, Comparison, MethodRow
 from analysis.report.blocks import Table
 from analysis.report.columns import Column, interval, number_column, plus_minus, two_decimals
 from analysis.report.comparison_tables import comparison_table, won_share, won_tied_lost
-from analysis.statistics import estimates
 
 
 class StudyComparison(NamedTuple):
@@ -50,23 +49,22 @@ def with_interval(estimate: Interval, decimals: int = 4, label: str = "") -> str
 
 def contrast_table(across: ManyStudies) -> Table:
     """Return each method against the reference, averaged over the streams."""
-    level = numbers.percent(across.confidence)
+    level, share = numbers.percent(across.confidence), partial(with_interval, decimals=2)
     return Table(
         f"Comparisons with {across.reference}, averaged over streams",
         (
             Column("method", "method"),
             Column("reference"),
-            *_estimate("p_win", f"P(win) ({level} CI)", attrgetter("p_win"), _won_share),
+            *_estimate("p_win", f"P(win) ({level} CI)", attrgetter("p_win"), share),
             Column("", "interval by", lambda c: c.p_win_by or None),
             *_estimate("difference", f"difference ({level} CI)", attrgetter("difference")),
             *_estimate("iqm", f"difference of IQMs ({level} CI)", attrgetter("iqm_difference")),
-            *map(Column, ("p_win_by", "meaningful", "identical")),
+            *map(Column, ("p_win_by", "identical")),
         ),
         across.contrasts,
         "P(win): paired probability of outperforming the reference, mean over streams (ties count "
-        "half); meaningful where the interval excludes 0.5 and reaches beyond 0.75. difference: "
-        "method - reference in metric units, mean over streams. IQM: interquartile mean of "
-        f"normalised scores, positive is better. {_bootstrap(across)}",
+        "half). difference: method - reference in metric units, mean over streams. IQM: "
+        f"interquartile mean of normalised scores, positive is better. {_bootstrap(across)}",
         "contrasts",
     )
 
@@ -181,11 +179,6 @@ def left_out_table(across: ManyStudies) -> Table:
         "Not averaged.",
         "left_out",
     )
-
-
-def _won_share(p_win: Interval) -> str:
-    meaningful = estimates.is_meaningful(p_win.low, p_win.high)
-    return with_interval(p_win, 2) + (", meaningful" if meaningful else "")
 
 
 def _estimate(

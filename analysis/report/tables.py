@@ -11,10 +11,9 @@ from itertools import islice
 from operator import attrgetter
 
 from analysis import numbers
-from analysis.metrics import METRICS
+from analysis.metrics import METRICS, MOST_SECONDARY_TESTS, SECONDARY, tested_metrics
 from analysis.one_study.analyse import Analysis, Failure, MethodRow
 from analysis.one_study.planning import Plan
-from analysis.one_study.published import NOT_COMPARABLE
 from analysis.one_study.trajectories import Trajectory
 from analysis.report import captions
 from analysis.report.blocks import Table
@@ -43,7 +42,7 @@ def method_table(analysis: Analysis) -> Table:
             Column("method"),
             Column("", "method", _marked_method),
             number_column("n", "n", format=str),
-            number_column("", "failed", attrgetter("failed"), str),  # the last in files
+            number_column("", "failed", attrgetter("failed", "n", "counted_as"), _failed),
             *merged(f"{analysis.metric.name} (mean ± sd)", plus_minus, "mean", "sd"),
             *merged(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
             *map(Column, ("configuration", "footprint", "learner", "failed")),
@@ -124,7 +123,7 @@ def secondary_table(analysis: Analysis) -> Table:
         tuple(row for row in analysis.secondary if row.n),
         f"Exploratory. {spread(analysis)} q: sign-flip p against the reference (from 14 "
         f"{units(analysis)} on by 9,999 random flips) after Benjamini-Hochberg over this table. "
-        f"{_directions(analysis)} {captions.readouts(analysis)} "
+        f"{_tested(analysis)} {_directions(analysis)} {captions.readouts(analysis)} "
         + ("An offline bound has no metrics of transfer." if _has_offline_bound(analysis) else ""),
         "secondary",
         file_rows=analysis.secondary,
@@ -194,10 +193,15 @@ def failure_table(analysis: Analysis) -> Table:
             Column("seed"),
             Column("", analysis.record.unit, _failed_seed, is_number=only_seeds),
             Column("reason", "reason"),
+            Column(
+                "configuration", "configuration", lambda row: row.configuration or None, as_json
+            ),
             number_column("counted_as", "counted as"),
         ),
         analysis.failures,
-        "A failure without a score in the last column blocks the verdict.",
+        "A failure without a score in the last column blocks the verdict. What crashed may end "
+        "otherwise: `run --retry-failed` runs it again. What diverged would diverge again in the "
+        "same configuration.",
         "failures",
     )
 
@@ -221,22 +225,25 @@ def seed_table(analysis: Analysis) -> Table:
 def published_table(analysis: Analysis) -> Table:
     """Return published results beside the measured results."""
     published = ("published", "published_sd", "published_n")
+    ends = attrgetter("low", "high")
     return Table(
         "Published against measured",
         (
             Column("method", "method"),
             Column("metric", "metric", lambda row: str(row.metric)),
             *merged("published (mean ± sd)", _with_runs, *published),
-            *map(Column, ("source", "n", "mean", "sd", "low", "high", "verdict", "reason")),
+            *map(Column, ("source", "n", "mean", "sd", "difference", "low", "high", "tolerance")),
+            *map(Column, ("verdict", "reason")),
             number_column("", "measured (mean ± sd)", attrgetter("mean", "sd", "n"), _with_runs),
-            Column("", "verdict", attrgetter("verdict", "reason"), _with_reason),
-            number_column("", "widened interval", attrgetter("low", "high"), interval),
+            number_column("", f"measured - published, {_level(analysis)} interval", ends, interval),
+            Column("", "verdict", attrgetter("verdict", "reason"), ": ".join),
             Column("", "source", attrgetter("source")),
         ),
         analysis.published,
-        "n: number of runs. Reproduced: the published mean lies in the measured "
-        f"{_level(analysis)} t-interval, widened on both sides by half the published interval if "
-        f"that is known. {' '.join(definitions(row.metric for row in analysis.published))} "
+        "n: number of runs. Reproduced: the t-interval of the difference, with the published "
+        "error if that is known, lies within the tolerance; not reproduced: it lies beyond; "
+        "everything else cannot be told with these "
+        f"{units(analysis)}. {' '.join(definitions(row.metric for row in analysis.published))} "
         f"{_published_readouts(analysis)}",
         "published",
     )
@@ -269,6 +276,12 @@ def _level(analysis: Analysis) -> str:
     return numbers.percent(analysis.rules.confidence)
 
 
+def _failed(counts: tuple[int, int, float | None]) -> str:
+    """Return the number of failed seeds, and where they count: of how many, and as which score."""
+    failed, n, counted_as = counts
+    return str(failed) if counted_as is None else f"{failed} of {n}, as {counted_as:.4g} each"
+
+
 def _failed_seed(failure: Failure) -> int | str:
     return "none ran" if failure.seed is None else failure.seed
 
@@ -296,9 +309,13 @@ def _with_runs(result: tuple[float | None, float | None, int | None]) -> str | N
     return f"{text} (n = {n})" if n and text else text
 
 
-def _with_reason(verdict: tuple[str, str]) -> str:
-    word, reason = verdict
-    return f"{word}: {reason}" if word == NOT_COMPARABLE else word
+def _tested(analysis: Analysis) -> str:
+    """Return a sentence on the secondary metrics that are tested."""
+    tested = ", ".join(tested_metrics(analysis.metric.name))
+    return (
+        f"Tested are {tested}: the first {MOST_SECONDARY_TESTS} metrics, without the primary one, "
+        f"of a fixed order ({', '.join(SECONDARY)}). The others are listed without a test."
+    )
 
 
 def _directions(analysis: Analysis) -> str:

@@ -22,7 +22,6 @@ SMALLEST_DIFFERENCE = 0.5 * 10.0**-DECIMALS  # scores closer than this are equal
 
 LARGE_EFFECT = 1000.0  # d_z beyond which only the uncertainty of the standard deviation matters
 FEWEST_FOR_INTERVAL = 3  # fewer seeds are listed, without an interval
-MEANINGFUL_SHARE = 0.75  # share of won seeds, Bouthillier et al. 2021
 SPREAD_LEVEL = 0.8  # of the upper limit of a standard deviation
 
 
@@ -56,16 +55,6 @@ class Wins:
     share: float  # P(win)
     low: float
     high: float
-
-    @property
-    def meaningful(self) -> bool:
-        """Whether P(win) is meaningfully above 1/2."""
-        return is_meaningful(self.low, self.high)
-
-
-def is_meaningful(low: float | None, high: float | None) -> bool:
-    """Return whether the interval of a P(win) lies above 1/2 and reaches beyond 3/4."""
-    return low is not None and high is not None and low > 0.5 and high > MEANINGFUL_SHARE
 
 
 def estimate(values: Array, confidence: float = 0.95) -> Estimate:

@@ -73,7 +73,7 @@ def run_fresh_seeds(
     """Run the missing trials of the confirmation, or of the recheck.
 
     If a trial of several seeds fails, each of its seeds runs again at once in a trial of its own. A
-    seed that failed in a trial of its own is tried once per run.
+    seed that fails in a trial of its own has failed; a run with `--retry-failed` tries it once.
     """
     for queue in fresh_seed_rounds(run.study, phase, run.slots):
         run.console.phase(phase, len(queue), 0)

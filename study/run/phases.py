@@ -38,38 +38,42 @@ class FinishedStudy:
 
     analysis: Analysis
     failed: dict[str, str]  # reasons by trial or seed
+    crashed: int = 0  # trials and seeds that may end otherwise if they run again
     unwritten: str = ""  # why the report could not be written
 
 
-def run_study(
-    design: Design,
-    place: Path,
-    root: Path,
-    console: Console,
-    command: str,
-    tracking_uri: str | None,
-) -> FinishedStudy:
-    """Run the missing trials of a study and write its report.
+@dataclass(frozen=True)
+class RunOptions:
+    """The settings of a run that are no part of the study.
 
-    Args:
-        place: folder of the study.
+    Attributes:
         root: folder of the data sets.
         command: command line of the run, for the report.
         tracking_uri: URI of MLflow; None: SQLite in the study's folder.
+        retry_failed: whether to run again the trials and seeds that crashed.
     """
+
+    root: Path
+    command: str
+    tracking_uri: str | None = None
+    retry_failed: bool = False
+
+
+def run_study(design: Design, place: Path, options: RunOptions, console: Console) -> FinishedStudy:
+    """Run the missing trials of a study and write its report; ``place``: folder of the study."""
     folder = Folder(place)
     with folder.claim():
         ledger = folder.ledger(console.say, repair=True)
-        folder.admit(design.spec, command, ledger)
-        study = Study(design, folder, ledger)
-        with Mirror(study, tracking_uri, console.say) as mirror:
-            _run_phases(study, root, console, mirror)
+        folder.admit(design.spec, options.command, ledger)
+        study = Study(design, folder, ledger, options.retry_failed)
+        with Mirror(study, options.tracking_uri, console.say) as mirror:
+            _run_phases(study, options.root, console, mirror)
             console.step("writing the report")
             analysis = analyse(study_record(study))
             unwritten = _write_report(analysis, place / "report")
             console.step("bringing MLflow up to date")
             mirror.finish(analysis)
-    return FinishedStudy(analysis, study.failures(), unwritten)
+    return FinishedStudy(analysis, study.failures(), study.crashed, unwritten)
 
 
 def _write_report(analysis: Analysis, place: Path) -> str:

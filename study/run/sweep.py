@@ -35,7 +35,8 @@ class SweepTrials(Source):
         earlier = [*self.ledger.entries("tune", method), *self.ledger.unfinished()]
         self.earlier = {entry.number: entry for entry in earlier if sweep.includes(entry)}
         self.missing = sweep.missing
-        self.search = SweepSearch.of(design, self.method, sweep.finished)
+        ended = [entry for entry in sweep.entries if entry.number not in self.missing]
+        self.search = SweepSearch.of(design, self.method, ended)
         self.asked: dict[int | None, optuna.Trial] = {}  # Optuna's trials by number
         self.pruned: set[int | None] = set()  # numbers
 

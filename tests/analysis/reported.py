@@ -102,7 +102,7 @@ def whole_study(
 def _published(names: Sequence[str]) -> tuple[PublishedRecord, ...]:
     accuracy, slow = ReadoutMetric("average_accuracy"), ReadoutMetric("retention_old", "slow")
     return (
-        PublishedRecord(names[0], accuracy, 0.79, 0.05, 5, "Smith 2020, Table 2", ""),
+        PublishedRecord(names[0], accuracy, 0.79, 0.05, 10, "Smith 2020, Table 2", ""),
         PublishedRecord(names[-1], slow, 0.7, None, None, "Doe 2021", "no split"),
     )
 

@@ -96,50 +96,87 @@ def test_forgetting_is_negative_where_the_last_task_helps():
     assert metrics.forgetting(np.array([[[0.5, 0.0], [0.7, 1.0]]])) == pytest.approx([-0.2])
 
 
-def brute(matrix, name):
-    """Each metric with plain loops, indices as in the formulas (from 1)."""
-    tasks = matrix.shape[0]
+# The formulas that reports print, evaluated by loops; indices run from 1, and a sum or a maximum
+# reaches over the product behind it.
+FORMULAS = {
+    "average_accuracy": "(1/T) sum_j R[T,j]",
+    "pooled_accuracy": "sum_j n_j R[T,j] / sum_j n_j",
+    "average_incremental_accuracy": "(1/T) sum_i ((1/i) sum_{j<=i} R[i,j])",
+    "retention_old": "(1/(T-1)) sum_{j<T} R[T,j]",
+    "retention_first": "R[T,1]",
+    "retention_ratio": "(1/(T-1)) sum_{j<T} min(1.5, R[T,j] / max(R[j,j], 1e-6))",
+    "learning_accuracy": "(1/T) sum_j R[j,j]",
+    "newest_accuracy": "R[T,T]",
+    "backward_transfer": "(1/(T-1)) sum_{j<T} (R[T,j] - R[j,j])",
+    "forgetting": "(1/(T-1)) sum_{j<T} (max_{j<=i<T} R[i,j] - R[T,j])",
+    "forward_transfer": "(1/(T-1)) sum_{j>1} (R[j-1,j] - b_j)",
+    "recency_bias": "sum_{j<T} m_j / sum_{j<T} n_j",
+    "min_accuracy": "(1/(T-1)) sum_{j<T} l_j",
+    "worst_case_accuracy": "(1/T) (R[T,T] + sum_{j<T} l_j)",
+    "cl_gap": "(ACC_joint - ACC) / (ACC_joint - ACC_finetune)",
+}
+_INSIDE = r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*"  # brackets in brackets in brackets
+_FACTOR = rf"(?:(?:min|max)?\({_INSIDE}\)|R\[[^]]*\]|[a-z]_j)"
+_BIG = re.compile(rf"(sum|max)_(?:\{{(.+?)\}}|([ij])) ({_FACTOR}(?: \* {_FACTOR})*)")
 
-    def r(i, j):
-        return matrix[i - 1, j - 1]
 
-    curve = [sum(r(i, j) for j in range(1, i + 1)) / i for i in range(1, tasks + 1)]
-    old = range(1, tasks)
-    return {
-        "average_accuracy": sum(r(tasks, j) for j in range(1, tasks + 1)) / tasks,
-        "pooled_accuracy": sum(j * r(tasks, j) for j in range(1, tasks + 1))
-        / sum(range(1, tasks + 1)),
-        "average_incremental_accuracy": sum(curve) / tasks,
-        "retention_old": sum(r(tasks, j) for j in old) / (tasks - 1),
-        "retention_first": r(tasks, 1),
-        "retention_ratio": sum(min(max(r(tasks, j) / max(r(j, j), 1e-6), 0), 1.5) for j in old)
-        / (tasks - 1),
-        "newest_accuracy": r(tasks, tasks),
-        "learning_accuracy": sum(r(j, j) for j in range(1, tasks + 1)) / tasks,
-        "backward_transfer": sum(r(tasks, j) - r(j, j) for j in old) / (tasks - 1),
-        "forgetting": sum(max(r(i, j) for i in range(j, tasks)) - r(tasks, j) for j in old)
-        / (tasks - 1),
-    }[name]
+def python_of(formula, outer=""):
+    """A printed formula as an expression of Python; `outer` is the index that is bound already."""
+
+    def loop(found):
+        operator, condition, index, body = found.groups()
+        index = index or next(letter for letter in "ij" if letter in condition and letter != outer)
+        loops = f"for {index} in range(1, T + 1) if {condition or True}"
+        return f"{operator}({python_of(body, index)} {loops})"
+
+    product = re.sub(r"(?<=[])]) (?=[(\w])|(?<=n_j) (?=R)", " * ", formula)
+    return re.sub(r"\b([a-z])_j", r"\1[j]", _BIG.sub(loop, product))
+
+
+class FromOne:
+    """An array whose indices run from 1, as in the formulas."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __getitem__(self, index):
+        return self.values[tuple(i - 1 for i in np.atleast_1d(index))]
+
+
+def printed(name, tasks, **arrays):
+    """The value of the formula that a metric's description prints."""
+    assert FORMULAS[name] in metrics.METRICS[name].description
+    known = {key: FromOne(np.asarray(values)) for key, values in arrays.items()}
+    return eval(python_of(FORMULAS[name]), {"T": tasks, **known})
+
+
+def test_every_metric_prints_a_formula_and_loops_evaluate_it():
+    assert set(FORMULAS) == set(metrics.METRICS)
+    assert python_of("(1/T) sum_i ((1/i) sum_{j<=i} R[i,j])") == (
+        "(1/T) * sum(((1/i) * sum(R[i,j] for j in range(1, T + 1) if j<=i))"
+        " for i in range(1, T + 1) if True)"
+    )
 
 
 @pytest.mark.parametrize("name", metrics.PRIMARY)
 @settings(max_examples=40, deadline=None)
 @given(matrix=matrices())
-def test_brute_force_agrees(name, matrix):
-    expected = [brute(matrix, name) for matrix in matrix]
+def test_the_printed_formula_is_computed(name, matrix):
+    tasks = matrix.shape[-1]
+    expected = [printed(name, tasks, R=of_seed, n=np.arange(1, tasks + 1)) for of_seed in matrix]
     assert metrics.PRIMARY[name](counts_with(matrix)) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=40, deadline=None)
 @given(matrix=matrices(), data=st.data())
-def test_brute_force_agrees_with_further_arguments(matrix, data):
+def test_the_printed_formula_of_forward_transfer_is_computed(matrix, data):
     seeds, tasks, _ = matrix.shape
-    more = data.draw(arrays(np.float64, (seeds, tasks), elements=st.floats(0, 1, width=32)))
-    ahead = [
-        sum(matrix[s, j - 1, j] - more[s, j] for j in range(1, tasks)) / (tasks - 1)
-        for s in range(seeds)
+    initial = data.draw(arrays(np.float64, (seeds, tasks), elements=st.floats(0, 1, width=32)))
+    expected = [
+        printed("forward_transfer", tasks, R=of_seed, b=b)
+        for of_seed, b in zip(matrix, initial, strict=True)
     ]
-    assert metrics.forward_transfer(matrix, more) == pytest.approx(ahead, abs=1e-12)
+    assert metrics.forward_transfer(matrix, initial) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -263,13 +300,14 @@ def test_recency_bias_counts_one_by_one():
     counts = counts_of(rng)
     classes = rng.random((SEEDS, TASKS, 4)) < 0.5
     for s in range(SEEDS):
-        hits = total = 0
-        for j in range(TASKS - 1):
+        hits, totals = [0] * TASKS, [0] * TASKS
+        for j in range(TASKS):
             for true in range(4):
                 for predicted in range(4):
-                    total += counts[s, -1, j, true, predicted]
-                    hits += counts[s, -1, j, true, predicted] * classes[s, -1, predicted]
-        assert metrics.recency_bias(counts, classes)[s] == pytest.approx(hits / total)
+                    totals[j] += counts[s, -1, j, true, predicted]
+                    hits[j] += counts[s, -1, j, true, predicted] * classes[s, -1, predicted]
+        expected = printed("recency_bias", TASKS, m=hits, n=totals)
+        assert metrics.recency_bias(counts, classes)[s] == pytest.approx(expected)
 
 
 def test_recency_bias_by_hand():
@@ -282,13 +320,13 @@ def test_recency_bias_by_hand():
 
 
 def worst_case_by_loops(accuracies, order):
-    k = max(order) + 1
-    lows = []
-    for j in range(k - 1):
+    tasks, lows = max(order) + 1, []
+    for j in range(tasks - 1):
         end = max(n for n, task in enumerate(order) if task == j)
         lows.append(min(accuracies[n, j] for n in range(end, len(order))))
-    lowest = sum(lows) / (k - 1)
-    return lowest, accuracies[-1, k - 1] / k + (1 - 1 / k) * lowest
+    final = np.zeros((tasks, tasks))
+    final[-1] = accuracies[-1, :tasks]
+    return [printed(n, tasks, R=final, l=lows) for n in ("min_accuracy", "worst_case_accuracy")]
 
 
 @settings(max_examples=60, deadline=None)
@@ -377,6 +415,19 @@ def test_the_gap_between_the_bounds_by_hand():
     accuracy, upper, lower = np.array([[0.6, 0.9, 0.5], [0.8, 0.9, 0.7], [0.4, 0.5, 0.7]])
     gaps = metrics.cl_gap(accuracy, upper, lower)
     assert gaps == pytest.approx([0.5, 0.0, np.nan], nan_ok=True)
+    formula = FORMULAS["cl_gap"]
+    assert formula in metrics.METRICS["cl_gap"].description
+    for gap, *bounds in zip(gaps[:2], accuracy, upper, lower, strict=False):
+        names = ("ACC", "ACC_joint", "ACC_finetune")
+        assert gap == pytest.approx(eval(formula, dict(zip(names, bounds, strict=True))))
+
+
+def test_the_secondary_metrics_to_test_are_four_of_a_fixed_order_without_the_primary_one():
+    first = ("learning_accuracy", "forgetting", "average_incremental_accuracy", "retention_old")
+    assert metrics.tested_metrics("average_accuracy") == first
+    assert metrics.tested_metrics("forgetting") == ("average_accuracy", first[0], *first[2:])
+    assert metrics.tested_metrics("pooled_accuracy") == ("average_accuracy", *first[:3])
+    assert set(metrics.SECONDARY) <= set(metrics.PRIMARY)  # measured in every study
 
 
 def test_a_readout_is_in_brackets_unless_it_is_the_primary_one():

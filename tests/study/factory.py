@@ -68,19 +68,24 @@ def make_method(
     return design, design.methods[name]
 
 
-def make_study(spec: Spec, ledger: Ledger) -> Study:
+def make_study(spec: Spec, ledger: Ledger, retry_failed: bool = False) -> Study:
     """Return a study with a ledger that lies where a study's own would."""
     place = ledger.folder.parent
     known = (place / "study.json").exists()
     folder = Folder.open(place)[0] if known else Folder(place)
-    return Study(resolve(spec, "small.toml"), folder, ledger)
+    return Study(resolve(spec, "small.toml"), folder, ledger, retry_failed)
 
 
 def make_run(
-    spec: Spec, ledger: Ledger, slots: int = 2, stack: int = 2, console: Any = None
+    spec: Spec,
+    ledger: Ledger,
+    slots: int = 2,
+    stack: int = 2,
+    console: Any = None,
+    retry_failed: bool = False,
 ) -> RunContext:
     """Return a study and what runs it."""
-    study = make_study(spec, ledger)
+    study = make_study(spec, ledger, retry_failed)
     return RunContext(study, console or Silent(), slots, dict.fromkeys(study.methods, stack))
 
 
@@ -235,16 +240,20 @@ class Silent:
         self.done.append((entry, best))
 
 
-def make_sweep(spec: Spec, name: str, ledger: Ledger) -> SweepTrials:
+def make_sweep(spec: Spec, name: str, ledger: Ledger, retry_failed: bool = False) -> SweepTrials:
     """Return the trials of one method's sweep."""
-    return SweepTrials(make_run(spec, ledger, stack=1), name)
+    return SweepTrials(make_run(spec, ledger, stack=1, retry_failed=retry_failed), name)
 
 
 def make_confirmation(
-    spec: Spec, ledger: Ledger, slots: int = 2, phase: str = "confirm"
+    spec: Spec,
+    ledger: Ledger,
+    slots: int = 2,
+    phase: str = "confirm",
+    retry_failed: bool = False,
 ) -> FreshSeedTrials:
     """Return the confirmation of all methods, or their recheck."""
-    run = make_run(spec, ledger, slots)
+    run = make_run(spec, ledger, slots, retry_failed=retry_failed)
     return FreshSeedTrials(run, phase, fresh_seed_queue(run.study, phase, slots))
 
 

@@ -214,7 +214,7 @@ def test_a_plan_resolves_everything_and_writes_nothing(study):
         assert row["seconds"] > 0
     assert found["seconds"] == pytest.approx(sum(row["seconds"] for row in found["methods"]))
     notes = "\n".join(found["notes"])
-    assert "With 4 seeds and 1 comparison " in notes
+    assert "4 seeds allow no verdict stronger than a suggestion for 1 comparison" in notes
     assert "standard deviations" in notes
     assert "4 seeds allow no verdict" in notes  # at best 2/16
     assert "6 seeds do" in notes

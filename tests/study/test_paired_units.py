@@ -119,13 +119,16 @@ def test_a_class_with_a_failed_seed_is_failed_and_names_the_seed(tmp_path):
     assert found.scores[1] == pytest.approx(0.6)
     assert math.isnan(found.scores[2])
     assert set(found.scores) == {1, 2}
-    assert found.failures == {0: "seed 102: ValueError: too hot", 2: "seed 101: diverged"}
+    assert found.failures == {0: "seed 102: ValueError: too hot"}
+    assert found.diverged == {2: "seed 101: diverged on task 5"}
     assert set(found.matrices) == {1}
     analysis = analyse(record)
-    assert [(f.seed, f.reason) for f in analysis.failures] == [*found.failures.items()]
+    assert [(f.seed, f.reason) for f in analysis.failures] == [*found.failed_seeds.items()]
     [comparison] = analysis.comparisons
     assert comparison.verdict == "no verdict"
-    assert comparison.reason.startswith("failed classes of replay: 0, 2 (seed 101: diverged, seed")
+    assert comparison.reason.startswith(
+        "failed classes of replay: 0, 2 (seed 101: diverged on task"
+    )
 
 
 def test_a_class_of_which_a_seed_has_not_run_is_a_gap(tmp_path):
@@ -237,4 +240,4 @@ def test_the_power_is_that_of_the_classes(monkeypatch):
     monkeypatch.setattr(module, "run_pilot", lambda *of: Pilot({1: 10.0}))
     found = plan(make_spec(changes(9)), "own.toml", Path("studies/small"), Path())
     assert found["methods"][0]["confirm_seeds"] == 9
-    assert any(note.startswith("With 3 classes and 1 comparison") for note in found["notes"])
+    assert any("3 classes allow no verdict stronger than a" in note for note in found["notes"])

@@ -133,8 +133,9 @@ def test_a_method_whose_pilot_failed_has_no_time_and_a_note(monkeypatch):
     ],
 )
 def test_comparisons_are_counted_as_people_count(timed, methods, family):
-    found = estimated({"methods": {name: {} for name in methods}})
-    assert any(note.startswith(f"With 4 seeds and {family}") for note in found["notes"])
+    enough = {"first": 100, "count": 8}
+    found = estimated({"methods": {name: {} for name in methods}, "confirm.seeds": enough})
+    assert any(note.startswith(f"With 8 seeds and {family}") for note in found["notes"])
 
 
 def test_a_study_for_gpus_says_that_it_was_timed_without(timed, monkeypatch):

@@ -89,6 +89,7 @@ def test_a_seed_that_diverged_early_has_no_score_even_if_it_came_back():
     outcome = make_outcome((100, 101), MATRIX)
     outcome.finite[0, 2] = False
     assert math.isnan(seed_scores(outcome, "average_accuracy")[0])
+    assert [outcome.diverged_on(position) for position in (0, 1)] == [3, None]
 
 
 def test_a_shorter_stream_is_scored_on_the_tasks_learnt():
@@ -214,7 +215,8 @@ def test_a_learner_made_from_a_bound_is_none():
 
 def test_a_diverged_seed_is_nan_and_a_failed_one_has_a_reason(tmp_path):
     def fill(ledger, spec):
-        diverged = make_outcome((100, 101), MATRIX, diverged=(101,))
+        diverged = make_outcome((100, 101), MATRIX)
+        diverged.finite[1, 2:] = False
         add(ledger, spec, "replay", seeds=(100, 101), state="diverged", outcome=diverged)
         trace = "Traceback\nValueError: too hot"
         for seed in (102, 103):
@@ -226,8 +228,12 @@ def test_a_diverged_seed_is_nan_and_a_failed_one_has_a_reason(tmp_path):
     assert found.scores[100] == pytest.approx(0.7)
     assert math.isnan(found.scores[101])
     assert found.failures == {102: "ValueError: too hot", 103: "ValueError: too hot"}
-    assert set(found.failed_seeds) == {101, 102, 103}
-    assert [f.seed for f in analyse(record).failures] == [101, 102, 103]
+    assert found.diverged == {101: "diverged on task 3"}
+    assert found.failed_seeds == found.diverged | found.failures
+    failures = analyse(record).failures
+    assert [f.seed for f in failures] == [101, 102, 103]
+    assert failures[0].reason == "diverged on task 3"
+    assert failures[0].configuration == found.configuration
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ from trainables.methods.spiking.base import SpikingLearner
 TWO = ["average_accuracy", "memory_bytes"]
 
 
-def sweep_of(folder, changes=None, method="replay", learn=None):
+def sweep_of(folder, changes=None, method="replay", learn=None, retry_failed=False):
     """Return a sweep over the ledger in a folder, and what runs it."""
-    sweep = make_sweep(make_spec(changes), method, Ledger(folder))
+    sweep = make_sweep(make_spec(changes), method, Ledger(folder), retry_failed)
     return sweep, Tune(sweep, learn)
 
 
@@ -431,7 +431,7 @@ def test_a_finished_sweep_asks_nothing(tmp_path):
     assert tune.ask() is None
 
 
-def test_failed_trials_run_again_with_the_same_parameters_on_the_next_start(tmp_path):
+def test_failed_trials_run_again_with_the_same_parameters_if_that_is_asked_for(tmp_path):
     calls = itertools.count()
 
     def breaks_twice(work):
@@ -443,7 +443,8 @@ def test_failed_trials_run_again_with_the_same_parameters_on_the_next_start(tmp_
     assert len(first) == 9  # not again in the same run
     states = [e.state for e in sweep.ledger.entries()]
     assert [i for i, state in enumerate(states) if state == "failed"] == [0, 6]
-    again, retry = sweep_of(tmp_path, changes)
+    assert sweep_of(tmp_path, changes)[1].run() == []
+    again, retry = sweep_of(tmp_path, changes, retry_failed=True)
     assert again.missing == [0, 6]
     assert retry.run() == [first[0], first[6]]
     assert [e.state for e in Ledger(tmp_path).entries()] == ["complete"] * 9
@@ -453,7 +454,7 @@ def test_failed_trials_run_again_with_the_same_parameters_on_the_next_start(tmp_
 def test_diverged_and_pruned_trials_do_not_run_again(tmp_path):
     runs = iter([Run(diverged=(1,)), Run(rows=1), Run(), Run()])
     sweep_of(tmp_path, learn=lambda work: next(runs))[1].run()
-    assert sweep_of(tmp_path)[1].run() == []
+    assert sweep_of(tmp_path, retry_failed=True)[1].run() == []
 
 
 def test_a_configuration_asked_twice_is_not_run_twice(tmp_path):
@@ -654,7 +655,9 @@ def test_states_reach_optuna_as_what_they_were(tmp_path):
     assert [e.state for e in sweep.ledger.entries()] == states
     assert [t.state for t in sweep.search.study.trials] == optuna
     reopened, _ = sweep_of(tmp_path)
-    assert [t.state for t in reopened.search.study.trials] == optuna[:3]
+    assert [t.state for t in reopened.search.study.trials] == optuna
+    retried, _ = sweep_of(tmp_path, retry_failed=True)
+    assert [t.state for t in retried.search.study.trials] == optuna[:3]
     assert reopened.search.study.trials[0].values == [0.5]
 
 

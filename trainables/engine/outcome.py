@@ -101,6 +101,11 @@ class Outcome(Stored):
         """Number of tasks learnt so far."""
         return len(self.seconds)
 
+    def diverged_on(self, position: int) -> int | None:
+        """Return the number, from 1, of the first task on which a seed diverged; None if none."""
+        diverged = np.flatnonzero(~self.finite[position])
+        return int(diverged[0]) + 1 if len(diverged) else None
+
     def seeds_from(self, first: int, last: int) -> Self:
         """Return the outcome of the seeds at positions ``first`` to ``last`` - 1."""
         part = slice(first, last)

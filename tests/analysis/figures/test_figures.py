@@ -293,6 +293,23 @@ def test_few_seeds_give_points_and_no_band(seeds):
     assert "simultaneous" not in picture(analysis, "forest").caption
 
 
+def test_failed_seeds_that_count_are_drawn_where_they_count_and_without_an_interval():
+    sound = analysis_of().record
+    reference, broken, *others = sound.methods
+    broken = replace(broken, failures={min(broken.scores): "killed"})
+    record = replace(sound, methods=[reference, broken, *others], failed_rule="worst")
+    analysis = analyse(record)
+    (axes,) = drawn(analysis, "forest").axes
+    assert line(axes, broken.method).get_markerfacecolor() == "none"
+    assert (
+        "or failed seeds that count as a score, no interval" in picture(analysis, "forest").caption
+    )
+    counted_as = next(row.counted_as for row in analysis.methods if row.counted_as is not None)
+    told = f"Failed seeds are drawn at {counted_as:.4g}."
+    assert told in picture(analysis, "paired-seeds").caption
+    assert "Failed" not in picture(analysis_of(), "paired-seeds").caption
+
+
 @pytest.mark.parametrize("seeds", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("tasks", [1, 2])
 def test_small_studies_can_be_drawn(seeds, tasks):

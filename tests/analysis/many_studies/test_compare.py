@@ -18,7 +18,8 @@ from scipy import stats
 
 from analysis.many_studies import bootstrap, compare
 from analysis.many_studies import ranks as ranking
-from analysis.many_studies.compare import StreamScores, compare_streams
+from analysis.many_studies.compare import StreamScores, compare_streams, streams_of
+from analysis.one_study.analyse import analyse
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -253,17 +254,8 @@ def test_an_interval_without_width_is_not_shown_as_certainty():
     z = stats.norm.ppf(0.975)
     assert contrast.p_win.low == pytest.approx(6 / (6 + z**2))
     assert contrast.p_win.high == 1
-    assert contrast.meaningful
     assert any("not certainty" in note for note in found.notes)
     assert contrast.difference.low is not None
-
-
-def test_meaningful_needs_the_whole_interval_beyond_one_half():
-    contrast = compare_streams(random_streams(5, 20), resamples=50).contrasts[0]
-    for low, high, expected in ((0.6, 0.8, True), (0.5, 0.8, False), (0.6, 0.75, False)):
-        p_win = compare.Interval(0.7, low, high)
-        assert replace(contrast, p_win=p_win).meaningful is expected
-    assert not replace(contrast, p_win=compare.Interval(0.7, None, None)).meaningful
 
 
 # --- what takes part ------------------------------------------------------------------------------
@@ -305,6 +297,16 @@ def test_a_failed_seed_leaves_its_method_out():
     assert "ewc failed on stream_1 (seeds 3, 4)" in reasons(found)["method", "ewc"]
     assert 'failed = "worst"' in reasons(found)["method", "ewc"]
     assert found.seeds == (tuple(range(6)),) * 3
+
+
+def test_failed_seeds_that_count_as_a_score_are_told(make_method, make_study):
+    broken = make_method("ewc", [math.nan, 0.8, 0.7, math.nan, 0.75])
+    methods = [make_method("replay", [0.8, 0.7, 0.9, 0.85, 0.8]), broken]
+    studies = [make_study(methods, stream=name, failed_rule="worst") for name in ("one", "two")]
+    found = compare_streams(streams_of([analyse(study) for study in studies]), resamples=50)
+    told = "Failed seeds that count as the worst score: ewc 2 on one, ewc 2 on two. All averages"
+    assert any(note.startswith(told) for note in found.notes)
+    assert not any("Failed" in note for note in compare_streams(random_streams(), 50).notes)
 
 
 def test_seeds_are_cut_to_those_that_all_methods_share():
@@ -369,7 +371,6 @@ def test_few_seeds_have_estimates_and_no_intervals():
     assert found.standings[0].iqm.low is found.contrasts[0].p_win.high is None
     assert found.contrasts[0].p_win_by == ""
     assert "No intervals: fewer than 3 shared seeds on stream_0, stream_1." in found.notes
-    assert not compare_streams(random_streams(2, 1)).contrasts[0].meaningful
 
 
 def test_identical_scores_everywhere():

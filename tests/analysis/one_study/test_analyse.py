@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import CLOSE, FAR
+from statsmodels.stats.multitest import multipletests
 
-from analysis.metrics import ReadoutMetric
+from analysis.metrics import PRIMARY, ReadoutMetric
 from analysis.one_study.analyse import TuningRecord, analyse
 from analysis.report.tables import method_table
 from analysis.statistics import paired
@@ -202,14 +203,38 @@ def test_a_failed_seed_is_not_averaged_away(make_method, make_study):
     assert compared["finetune"].verdict == "worse by more than the margin"
     assert compared["finetune"].p_adjusted == 2 * compared["finetune"].p_exact
     assert [(f.seed, f.reason) for f in found.failures] == [(100, "diverged"), (109, "killed")]
-    assert noted(found, "2 seeds failed")
+    assert noted(found, "failed in the confirmation: ewc 2 of 10; these methods have no mean")
+    assert noted(found, "`run --retry-failed` runs again what crashed; a diverged seed would")
 
     counted = analyse(replace(whole, methods=methods, failed_rule="worst"))
     row = by_method(counted.methods)["ewc"]
     assert (row.n, row.failed) == (10, 2)
     assert row.mean == pytest.approx((8 * 0.9 + 2 * 0.1) / 10)
-    assert by_method(counted.comparisons)["ewc"].verdict != "no verdict"
+    assert (row.counted_as, row.sd, row.ci_low, row.ci_high) == (0.1, None, None, None)
+    compared = by_method(counted.comparisons)
+    assert compared["ewc"].verdict == "inconclusive"
+    assert (compared["ewc"].ci_low, compared["ewc"].hedges_g) == (None, None)
+    assert compared["finetune"].hedges_g is not None
     assert counted.failures[0].counted_as == 0.1
+    assert counted.failures[0].configuration == {"lr": 0.01}
+    told = "failed in the confirmation: ewc 2 of 10; each counts as 0.1000"
+    assert noted(counted, told)
+    table = method_table(counted)
+    shown = dict(zip(table.headings, table.texts[1], strict=True))
+    assert shown["failed"] == "2 of 10, as 0.1 each"
+    assert shown["average_accuracy (mean ± sd)"] == "0.7400"
+    assert shown["95 % CI of the mean"] == "-"
+    assert "nor sd or interval where failed seeds count as a score" in table.caption
+
+
+def test_the_distance_to_a_bound_with_failed_seeds_has_no_interval(make_method, make_study):
+    broken = make_method("ewc", [math.nan, *[0.7, 0.71, 0.72, 0.7, 0.73]])
+    methods = [make_method("replay", REFERENCE[:6]), broken]
+    methods.append(make_method("joint", [0.9, 0.91, 0.92, 0.9, 0.93, 0.9], offline=True))
+    replay, ewc = analyse(make_study(methods, failed_rule="worst")).gaps
+    assert ewc.difference > replay.difference
+    assert (ewc.ci_low, ewc.ci_high) == (None, None)
+    assert replay.ci_low is not None
 
 
 def test_seeds_added_after_looking(make_study):
@@ -291,28 +316,44 @@ def test_secondary_metrics_are_exploratory(make_method, make_study):
     assert (row.n, row.mean, row.difference, row.q) == (1, None, None, None)
 
 
-def test_a_metric_that_repeats_another_is_not_tested_twice(make_method, make_study):
-    def named(name, level, pooled=0.0, old=0.0):
-        scores = {100 + i: level * (1 + 0.01 * i * i) for i in range(8)}
+def test_at_most_four_metrics_are_tested_whatever_the_data(make_method, make_study):
+    rng, seeds = np.random.default_rng(0), range(100, 110)
+
+    def named(name, level):
         others = {
-            "pooled_accuracy": {seed: x + pooled * seed for seed, x in scores.items()},
-            "retention_old": {seed: x * x for seed, x in scores.items()},
-            "retention_first": {seed: x * x + old * seed for seed, x in scores.items()},
+            metric: {seed: float(rng.normal(level, 0.01)) for seed in seeds}
+            for metric in PRIMARY
+            if metric != "average_accuracy"
         }
-        return make_method(name, list(scores.values()), other_metrics=others)
+        slow = {ReadoutMetric("forgetting", "slow"): {s: float(rng.normal(level)) for s in seeds}}
+        return make_method(name, rng.normal(level, 0.01, 10), other_metrics={**others, **slow})
 
-    def tested(*methods):
-        rows = [row for row in analyse(make_study(methods)).secondary if row.method == "ewc"]
-        assert all(row.difference for row in rows)
-        return {str(row.metric) for row in rows if row.q is not None}
+    methods = [named("replay", 0.8), named("ewc", 0.5), named("si", 0.8)]
+    rows = analyse(make_study(methods)).secondary
+    tested = {(row.method, str(row.metric)) for row in rows if row.q is not None}
+    four = ("learning_accuracy", "forgetting", "average_incremental_accuracy", "retention_old")
+    assert tested == {(method, metric) for method in ("ewc", "si") for metric in four}
+    listed = [row for row in rows if row.method != "replay"]  # the reference
+    assert len(listed) == 2 * len(PRIMARY)
+    assert all(row.mean is not None and row.difference is not None for row in listed)
+    known = [row for row in rows if row.q is not None]
+    q_values = multipletests([row.p_exact for row in known], method="fdr_bh")[1]
+    assert [row.q for row in known] == pytest.approx(q_values.tolist())
 
-    assert tested(named("replay", 0.6), named("ewc", 0.5)) == {"retention_old"}
-    assert tested(named("replay", 0.6), named("ewc", 0.5, 1e-5)) == {
-        *("pooled_accuracy", "retention_old")
-    }
-    assert tested(named("replay", 0.6, old=1e-5), named("ewc", 0.5)) == {
-        *("retention_old", "retention_first")
-    }
+
+def test_the_primary_metric_under_another_name_is_not_tested_again(make_method, make_study):
+    def tested(step):
+        methods = []
+        for name, scores in (("replay", REFERENCE), ("ewc", REFERENCE[::-1])):
+            average = {100 + i: score + step * i for i, score in enumerate(scores)}
+            methods.append(make_method(name, scores, other_metrics={"average_accuracy": average}))
+        rows = analyse(make_study(methods, metric="pooled_accuracy")).secondary
+        (row,) = (row for row in rows if row.method == "ewc")
+        assert row.difference is not None
+        return row.p_exact is not None
+
+    assert not tested(0.0)  # all tasks have the same size
+    assert tested(1e-5)
 
 
 def test_unknown_metric(make_study):

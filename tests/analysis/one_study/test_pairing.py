@@ -37,7 +37,28 @@ def test_a_diverged_or_failed_seed_blocks_the_verdict(make_method, make_study, b
     methods = [make_method(m, s, failures=failures.get(m, {})) for m, s in scores.items()]
     text = refusal(make_study(methods))
     assert f"failed seeds of {broken}: 101, 103 (diverged, out of memory)" in text
-    assert "worst" in text  # the way out
+    assert text.endswith('; to count them: study.failed = "worst"')
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        ({"failures": {103: "killed"}}, "`run --retry-failed` runs again what crashed"),
+        (
+            {"diverged": {103: "diverged on task 2"}},
+            "a diverged seed would diverge again in this configuration",
+        ),
+    ],
+)
+def test_only_what_crashed_is_to_run_again(make_method, make_study, fields, advice):
+    broken = make_method("ewc", [0.7] * 7, **fields)
+    study = make_study([make_method("replay", [0.8] * 7), broken])
+    (cause,) = fields.values()
+    assert refusal(study) == (
+        f'failed seeds of ewc: 103 ({cause[103]}); {advice}; to count them: study.failed = "worst"'
+    )
+    both = replace(broken, diverged={101: "diverged on task 1"}, failures={102: "killed"})
+    assert "crashed; a diverged" in pairing.remedy([both], "seed")
 
 
 def test_a_seed_that_never_ran_blocks_under_either_rule(make_method, make_study):
@@ -70,6 +91,11 @@ def test_worst_gives_failed_seeds_the_chance_level(make_method, make_study):
     ewc = make_method("ewc", [0.7, NAN, 0.7], failures={104: "killed"})
     study = make_study([make_method("replay", [0.8] * 5), ewc], failed_rule="worst")
     assert pairing.usable_scores(study, ewc) == {100: 0.7, 101: 0.1, 102: 0.7, 104: 0.1}
+    found = pairing.pair(study, ewc, study.methods[0])
+    assert (found.imputed, found.counted_as) == ((101, 104), 0.1)
+    assert pairing.pair(study, study.methods[0], ewc).imputed == (101, 104)
+    sound = pairing.pair(study, study.methods[0], study.methods[0])
+    assert (sound.imputed, sound.counted_as) == ((), None)
 
 
 def test_failing_never_pays(make_method, make_study):

@@ -26,7 +26,7 @@ def row(plan, n):
 @pytest.mark.parametrize(
     ("n", "one", "five"),
     [
-        (6, 1.79, 2.11),  # the t test has 1.44; the exact one needs unanimous seeds
+        (6, 1.79, None),  # the t test has 1.44; the exact one needs unanimous seeds, or more
         (8, 1.16, 1.92),  # 1.60 likewise
         (10, 1.00, 1.33),
         (15, 0.78, 1.00),
@@ -38,7 +38,7 @@ def test_detectable_sizes_of_the_table(n, one, five):
     assert row(plan_seeds(10, 1), n).size == pytest.approx(one, abs=0.006)
     assert row(plan_seeds(10, 5), n).size == pytest.approx(five, abs=0.006)
     solved = TTestPower().solve_power(nobs=n, alpha=0.05 / 3, power=0.8)
-    assert row(plan_seeds(10, 3), n).size == pytest.approx(solved, rel=1e-5)
+    assert row(plan_seeds(10, 3), n).size == (pytest.approx(solved, rel=1e-5) if five else None)
 
 
 def test_the_table_includes_the_studys_own_seeds_once():
@@ -55,7 +55,7 @@ def test_differences_seen_give_metric_units_for_their_spread_and_its_upper_limit
     assert found.spread.n == 5
     assert found.spread.sd == pytest.approx(SD)
     assert found.spread.sd_upper == pytest.approx(factor * SD)
-    for r in found.detectable:
+    for r in found.detectable[1:]:  # 6 seeds do not decide 2 comparisons
         assert r.difference == pytest.approx(r.size * SD)
         assert r.difference_upper == pytest.approx(r.size * factor * SD)
 
@@ -174,8 +174,9 @@ def test_hardly_any_seed(planned):
 def test_seeds_too_few_for_a_verdict(planned):
     found = plan_seeds(planned, 4)
     assert not row(found, planned).attainable
-    assert "8 seeds do" in found.sentences[2]
-    assert math.isfinite(row(found, planned).size)
+    assert "8 seeds do" in found.sentences[1]
+    assert row(found, planned).size is None  # no test, no smallest difference that it sees
+    assert "80 % power" not in "".join(found.sentences)
 
 
 def test_five_seeds_give_no_verdict_even_where_the_exact_test_reaches_alpha():

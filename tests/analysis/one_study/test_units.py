@@ -159,8 +159,23 @@ def test_units_of_one_seed_are_the_seeds_under_other_numbers():
 def test_speakers_with_diverged_seeds_are_told_and_not_averaged_away():
     study = failing(whole_study())
     found = by_unit(study, "speaker", lambda seed: seed // 4)
-    assert found.methods[1].failures == {25: "seed 100: diverged"}
-    assert analyse(found).comparisons[0].verdict == "no verdict"
+    assert found.methods[1].diverged == {25: "seed 100: diverged"}
+    assert found.methods[1].failures == {}
+    reason = analyse(found).comparisons[0].reason
+    assert "a diverged speaker would diverge again" in reason
+    assert "--retry-failed" not in reason
+
+
+def test_a_speaker_with_a_seed_that_crashed_may_run_again():
+    first, second, *rest = whole_study().methods
+    failed = {"diverged": {100: "diverged on task 2"}, "failures": {101: "killed"}}
+    study = whole_study()
+    study = replace(study, methods=[first, replace(second, **failed), *rest])
+    found = by_unit(study, "speaker", lambda seed: seed // 4)
+    reason = "seed 100: diverged on task 2; seed 101: killed"
+    assert found.methods[1].failures == found.methods[1].failed_seeds == {25: reason}
+    assert found.methods[1].diverged == {}
+    assert "`run --retry-failed` runs again what crashed" in analyse(found).comparisons[0].reason
 
 
 def several(*studies, **fields):

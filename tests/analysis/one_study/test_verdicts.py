@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -128,7 +129,7 @@ def test_three_or_four_seeds_give_an_interval_and_no_p(n):
     found = one(STEADY[:n])
     assert found.verdict.startswith("suggestive: ")
     assert found.ci_low is not None
-    assert found.mde is not None
+    assert found.mde is None  # no test, no smallest effect that it detects
     assert (found.p_exact, found.p_adjusted, found.p_t, found.p_t_adjusted) == (None,) * 4
 
 
@@ -306,6 +307,18 @@ def test_test_dependent_where_the_two_tests_disagree():
     assert not one(outlier[1:], margin=0).test_dependent  # capped: the exact test cannot speak
 
 
+@pytest.mark.parametrize(("n", "comparisons"), [(3, 1), (5, 1), (6, 2), (8, 7)])
+def test_where_the_exact_test_cannot_decide_no_smallest_effect_is_told(n, comparisons):
+    found = one(NOISY[:n], comparisons=comparisons)
+    assert found.mde is None
+    assert found.verdict == "inconclusive"
+    assert "80 % power" not in found.reason
+    fewest = paired.seeds_for_exact_test(comparisons)
+    assert f"the exact test needs {fewest} seeds" in found.reason
+    needed = f"about {found.seeds_needed} seeds" if found.seeds_needed else "no feasible number"
+    assert needed in found.reason
+
+
 def test_inconclusive_says_how_many_seeds_would_do():
     found = one(np.array([0.05, -0.02, 0.03, 0.01, -0.01, 0.02]), margin=0)
     assert found.verdict == "inconclusive"
@@ -369,6 +382,66 @@ def test_no_printed_interval_contradicts_its_verdict(integers, comparisons, marg
     assert word.endswith("by more than the margin") == beyond
     inside = -edge < found.ci_low and found.ci_high < edge
     assert (word.endswith(", but by less than the margin") or "equivalent" in word) == inside
+
+
+# Failed seeds that count as the worst score: the exact test stands, numbers on the score do not.
+
+
+def with_failures(differences, failed, **fixed):
+    """A comparison in which seeds of the method failed and count as 0.1; the reference has 0.5."""
+    values = [-0.4 if seed in failed else x for seed, x in enumerate(differences)]
+    given = replace(pairs(values), imputed=tuple(failed), counted_as=0.1)
+    (found,) = verdicts.compare_family([given], rules(**fixed))
+    return found
+
+
+def test_failed_seeds_that_count_leave_the_exact_test_and_nothing_that_rests_on_their_score():
+    found = with_failures(-STEADY, [2, 5])
+    assert found.p_exact == paired.sign_flip_p(np.array(found.differences)) == 2 / 2**8
+    assert found.verdict == "worse"  # not "by more than the margin", though by at least 0.04
+    assert found.reason == (
+        "adjusted p = 0.008 (sign-flip test); 2 of 8 seeds failed, each counted as 0.1000, so "
+        "there is no interval"
+    )
+    assert (found.wins.losses, found.wins.ties) == (8, 0)
+    undefined = {
+        *("sd", "ci_low", "ci_high", "t_low", "t_high", "p_t", "p_t_adjusted", "hedges_g"),
+        *("g_low", "g_high", "rho", "mde", "seeds_needed"),
+    }
+    assert {getattr(found, name) for name in undefined} == {None}
+    assert not found.test_dependent
+
+
+def test_failures_weigh_against_a_method_that_is_better_otherwise():
+    assert one(STEADY).verdict == "better by more than the margin"
+    found = with_failures(STEADY, [2, 5])
+    assert found.verdict == "inconclusive"
+    assert "80 % power" not in found.reason
+
+
+@pytest.mark.parametrize(("n", "comparisons"), [(3, 1), (5, 1), (6, 2)])
+def test_failed_seeds_among_too_few_leave_no_suggestion(n, comparisons):
+    found = with_failures(-STEADY[:n], [1], comparisons=comparisons)
+    assert found.verdict == "inconclusive"
+    fewest = paired.seeds_for_exact_test(comparisons)
+    assert f"1 of {n} seeds failed, each counted as 0.1000" in found.reason
+    assert f"the exact test needs {fewest} seeds" in found.reason
+
+
+@pytest.mark.parametrize("counted_as", [0.1, -5.0])
+def test_a_word_on_better_or_worse_is_seldom_false_whatever_a_failure_counts_as(counted_as):
+    rng, studies, wrong = np.random.default_rng(3), 1000, 0
+    for _ in range(studies):
+        scores = rng.normal(0.5, 0.05, (2, 10))
+        failed = rng.random((2, 10)) < 0.15  # equally often in both methods
+        scores[failed] = counted_as
+        seeds = tuple(range(10))
+        of_both = [tuple(row.tolist()) for row in scores]
+        imputed = tuple(np.flatnonzero(failed.any(axis=0)).tolist())
+        given = Pairs("ewc", "replay", seeds, of_both[0], of_both[1], None, imputed, counted_as)
+        (found,) = verdicts.compare_family([given], rules())
+        wrong += found.verdict.startswith(("better", "worse"))
+    assert wrong / studies <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / studies)
 
 
 # How often verdicts are wrong, over a study's whole family. Where every method has the same law,

@@ -127,13 +127,19 @@ def test_a_failed_seed_is_named_where_the_method_is_missing():
     parts = report(replace(study, methods=[study.methods[0], first, study.methods[2]]))
     (table,) = parts["Single tasks"]
     assert "Not shown, because of a failed seed or a missing accuracy matrix: ewc." in table.caption
-    assert parts["Failures"][0].texts == (("ewc", "101", "out of memory", "-"),)
+    (failures,) = parts["Failures"]
+    chosen = '{"lr": 0.01, "name": "ewc"}'
+    assert failures.texts == (("ewc", "101", "out of memory", chosen, "-"),)
+    assert "What crashed may end otherwise: `run --retry-failed`" in failures.caption
 
 
 def test_published_figures_stand_beside_ours_with_their_definition():
     (table,) = report(whole_study())["Published against measured"]
-    assert cells(table, "published (mean ± sd)") == ["0.7900 ± 0.0500 (n = 5)", "0.7000"]
-    assert cells(table, "verdict") == ["reproduced", "not comparable: no split"]
+    assert cells(table, "published (mean ± sd)") == ["0.7900 ± 0.0500 (n = 10)", "0.7000"]
+    assert cells(table, "verdict") == [
+        "reproduced: tolerance 0.05, the published sd",
+        "not comparable: no split",
+    ]
     assert "retention_old: Final accuracy on all tasks but the newest" in table.caption
 
 

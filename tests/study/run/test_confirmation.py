@@ -39,8 +39,8 @@ def places_of(spec, ledger, name="replay"):
     return make_study(spec, ledger).confirmation(name).places()
 
 
-def waiting(spec, ledger, slots=2):
-    return fresh_seed_queue(make_study(spec, ledger), "confirm", slots)
+def waiting(spec, ledger, slots=2, retry_failed=False):
+    return fresh_seed_queue(make_study(spec, ledger, retry_failed), "confirm", slots)
 
 
 def groups(entries, method="replay"):
@@ -242,7 +242,7 @@ def test_a_place_is_the_entry_and_the_position_of_a_seed_in_it(tmp_path):
     assert found == {103: (late, 0), 101: (late, 1), 100: (early, 0)}
 
 
-def test_a_failed_seed_runs_again_and_is_reported_until_it_succeeds(tmp_path):
+def test_a_failed_seed_runs_again_if_that_is_asked_for_and_is_reported_until_it_succeeds(tmp_path):
     spec, ledger = make_spec(ALONE), Ledger(tmp_path)
     trace = "Traceback\n  deep\nValueError: too hot\n"
     for seed in (100, 101):
@@ -251,13 +251,14 @@ def test_a_failed_seed_runs_again_and_is_reported_until_it_succeeds(tmp_path):
     places = places_of(spec, ledger)
     assert places.failures == {100: "ValueError: too hot", 101: "ValueError: too hot"}
     assert sorted(places.found) == [102, 103]
-    assert groups(waiting(spec, ledger, slots=1)) == [(100,), (101,)]
+    assert waiting(spec, ledger) == []
+    assert groups(waiting(spec, ledger, slots=1, retry_failed=True)) == [(100,), (101,)]
     add(ledger, spec, "replay", seeds=(100,))
     add(ledger, spec, "replay", seeds=(101,))
     places = places_of(spec, ledger)
     assert places.failures == {}
     assert sorted(places.found) == [100, 101, 102, 103]
-    assert waiting(spec, ledger) == []
+    assert waiting(spec, ledger, retry_failed=True) == []
 
 
 def hot(work):
@@ -265,9 +266,9 @@ def hot(work):
     return Run(failure=TRACE) if 101 in work["seeds"] else Run()
 
 
-def confirm_all(spec, ledger, slots, learn):
+def confirm_all(spec, ledger, slots, learn, retry_failed=False):
     """Run a confirmation as a run does, round by round; return the seeds of each trial."""
-    asked, run = [], make_run(spec, ledger, slots)
+    asked, run = [], make_run(spec, ledger, slots, retry_failed=retry_failed)
     for queue in fresh_seed_rounds(run.study, "confirm", slots):
         asked += [entry.seeds for entry in queue]
         Tune(FreshSeedTrials(run, "confirm", queue), learn).run()
@@ -288,7 +289,9 @@ def test_a_failed_trial_of_several_seeds_is_taken_apart_at_once_and_only_once(tm
     spec, ledger = make_spec(ALONE), Ledger(tmp_path)
     apart = [(100,), (101,), (102,), (103,)]
     assert confirm_all(spec, ledger, 1, hot) == [(100, 101, 102, 103), *apart]
-    assert confirm_all(spec, ledger, 1, hot) == [(101,)]  # the next run tries it again
+    assert confirm_all(spec, ledger, 1, hot) == []
+    assert make_study(spec, ledger).complete
+    assert confirm_all(spec, ledger, 1, hot, retry_failed=True) == [(101,)]  # once
 
 
 def test_a_failed_trial_of_several_seeds_is_no_seeds_failure(tmp_path):
@@ -303,7 +306,7 @@ def test_a_diverged_seed_is_a_result_and_does_not_run_again(tmp_path):
     spec, ledger = make_spec(ALONE), Ledger(tmp_path)
     add(ledger, spec, "replay", state="diverged", values=[float("nan")])
     assert sorted(places_of(spec, ledger).found) == list(spec.confirm_seeds)
-    assert waiting(spec, ledger) == []
+    assert waiting(spec, ledger) == waiting(spec, ledger, retry_failed=True) == []
 
 
 def test_entries_of_another_method_configuration_or_phase_do_not_count(tmp_path):
@@ -332,6 +335,16 @@ def test_a_failed_trial_of_the_sweep_is_a_failure(tmp_path):
     entry = add(ledger, spec, "replay", "tune", number=3, **BROKEN)
     assert failed(spec, ledger) == [entry.folder]
     assert failed(spec, ledger, "finetune") == []
+
+
+def test_a_sweep_whose_trials_all_failed_has_ended_and_gives_nothing_to_confirm(tmp_path):
+    spec, ledger = make_spec({"tune.trials": 1}), Ledger(tmp_path)
+    entry = add(ledger, spec, "replay", "tune", number=0, **BROKEN)
+    assert failed(spec, ledger) == [entry.folder, "confirm/replay"]
+    assert make_study(spec, ledger).crashed == 1  # what to run again
+    study = make_study(spec, ledger, retry_failed=True)
+    assert list(study.failures_of("replay")) == [entry.folder, "confirm/replay"]
+    assert study.sweep("replay").missing == [0]
 
 
 @pytest.mark.parametrize("changes", [{"tune.trials": 3}, {"tune.seeds": [8, 9]}, OTHER_VALUE])
@@ -372,6 +385,7 @@ def test_failed_and_diverged_seeds_of_the_confirmation_are_failures(tmp_path):
     add(ledger, spec, "replay", seeds=(100,))
     add(ledger, spec, "replay", seeds=(101,), state="diverged", values=[float("nan")])
     assert failed(spec, ledger) == ["confirm/replay seed 101", "confirm/replay seed 103"]
+    assert make_study(spec, ledger).crashed == 1
     add(ledger, spec, "replay", seeds=(103,))
     assert failed(spec, ledger) == ["confirm/replay seed 101"]
 
@@ -380,7 +394,9 @@ def test_only_the_diverged_seeds_of_a_group_are_failures(tmp_path):
     spec, ledger = make_spec(ALONE), Ledger(tmp_path)
     outcome = make_outcome(spec.confirm_seeds, diverged=(102,))
     add(ledger, spec, "replay", state="diverged", values=[float("nan")], outcome=outcome)
-    assert failed(spec, ledger) == ["confirm/replay seed 102"]
+    told = {"confirm/replay seed 102": "diverged on task 5: a loss or an output was not finite"}
+    study = make_study(spec, ledger)
+    assert (study.failures_of("replay"), study.crashed) == (told, 0)
 
 
 @pytest.mark.parametrize("changes", [{"confirm.seeds": [200]}, OTHER_VALUE])

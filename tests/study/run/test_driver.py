@@ -22,9 +22,9 @@ NOT_TUNED = {"tune.trials": 0, "methods": {"replay": {}}}
 KILLED = {"kind": "worker", "reason": "it was killed", "tasks": 0}
 
 
-def confirmation(place, changes=None, slots=1):
+def confirmation(place, changes=None, slots=1, retry_failed=False):
     spec = make_spec({**NOT_TUNED, **(changes or {})})
-    source = make_confirmation(spec, Ledger(place), slots)
+    source = make_confirmation(spec, Ledger(place), slots, retry_failed)
     source.settings["storage"] = str(place)
     return spec, source, Tune(source)
 
@@ -82,8 +82,9 @@ def test_a_seed_that_kills_its_worker_alone_is_a_failed_seed_with_the_reason(tmp
     assert tune.ask() is None
     told = {"confirm/replay seed 100": "lost 3 times without finishing a task: it was killed"}
     assert make_study(spec, source.ledger).failures_of("replay") == told
-    # the next run tries it once, and not three times more
-    _, again, tune = confirmation(tmp_path, {"confirm.seeds": [100]})
+    assert confirmation(tmp_path, {"confirm.seeds": [100]})[2].ask() is None
+    # a run that is asked to retry it does so once, and not three times more
+    _, again, tune = confirmation(tmp_path, {"confirm.seeds": [100]}, retry_failed=True)
     lose(tune, tune.ask())
     assert tune.ask() is None
     assert len(again.ledger.entries()[0].losses) == 4

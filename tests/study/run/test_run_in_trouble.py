@@ -11,12 +11,13 @@ import forked
 import numpy as np
 import pytest
 from plugged import describe, on_path
-from runs import command, entries, run, run_here, sets, tables
+from runs import command, entries, run, run_here, sets, sums, tables
 
 from study.ledger import Ledger
 from study.status import status
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
+from trainables.methods.replay import Replay
 from trainables.streams import datasets
 
 # Replay whose process dies in the second task, once; the first task is long enough to be saved.
@@ -79,11 +80,39 @@ def test_a_diverged_seed_is_a_result_and_the_exit_code_says_so(tmp_path):
     assert {e.state for e in entries(tmp_path) if e.method == "finetune"} == {"diverged"}
     assert [row["failed"] for row in status(tmp_path / "small")] == [6, 0]
     assert "error: 6 failed:" in done.stderr
-    assert "confirm/finetune seed 100: a loss or an output was not finite" in done.stderr
+    told = "confirm/finetune seed 100: diverged on task 2: a loss or an output was not finite"
+    assert told in done.stderr
+    assert "--retry-failed" not in done.stderr
+    report = (tmp_path / "small" / "report" / "report.md").read_text()
+    assert "| finetune | 100 | diverged on task 2 | {" in report.replace("\\", "")
     counted = run_here(tmp_path, *bad, *sets("study.failed=worst"))
     assert counted.returncode == 3
     rows = list(csv.DictReader(tables(tmp_path)[1].splitlines()))
-    assert rows[0]["verdict"].startswith("worse")
+    assert rows[0]["verdict"] == "worse"  # by how much would depend on the score that is counted
+    assert (rows[0]["ci_low"], rows[0]["hedges_g"]) == ("", "")
+
+
+def test_what_crashed_runs_again_only_if_that_is_asked_for(tmp_path, monkeypatch):
+    def crash(self, task):
+        if 101 in self.seeds:
+            raise ValueError("too hot")
+
+    few = sets("tune.trials=0", "confirm.seeds.count=3", "methods={replay={fixed={hidden=[8]}}}")
+    with monkeypatch.context() as patch:
+        patch.setattr(Replay, "begin_task", crash)
+        done = run_here(tmp_path, *few)
+    assert done.returncode == 3
+    assert "confirm/replay seed 101: ValueError: too hot" in done.stderr
+    assert "with --retry-failed to run the 1 that crashed again" in done.stderr
+    before = sums(tmp_path)
+    again = run_here(tmp_path, *few)
+    assert (again.returncode, sums(tmp_path)) == (3, before)
+    mended = run_here(tmp_path, *few, "--retry-failed")
+    assert mended.returncode == 0, mended.stderr
+    kept = {name: digest for name, digest in before.items() if "seeds101-" not in name}
+    assert kept.items() <= sums(tmp_path).items()
+    states = [(e.seeds, e.state) for e in entries(tmp_path) if e.state != "failed"]
+    assert states == [((seed,), "complete") for seed in (100, 101, 102)]
 
 
 @pytest.fixture(scope="module")
