@@ -24,7 +24,7 @@ KILLED = {"kind": "worker", "reason": "it was killed", "tasks": 0}
 
 def confirmation(place, changes=None, slots=1, retry_failed=False):
     spec = make_spec({**NOT_TUNED, **(changes or {})})
-    source = make_confirmation(spec, Ledger(place), slots, retry_failed)
+    source = make_confirmation(spec, Ledger(place), slots, retry_failed=retry_failed)
     source.settings["storage"] = str(place)
     return spec, source, Tune(source)
 

@@ -43,12 +43,12 @@ def swept(folder, changes=None):
     return spec, ledger
 
 
-def waiting(spec, ledger, slots=1):
-    return fresh_seed_queue(make_study(spec, ledger), "recheck", slots)
+def waiting(spec, ledger, slots=1, retry_failed=False):
+    return fresh_seed_queue(make_study(spec, ledger, retry_failed), "recheck", slots)
 
 
-def recheck_all(spec, ledger, learn):
-    run = make_run(spec, ledger, slots=1)
+def recheck_all(spec, ledger, learn, retry_failed=False):
+    run = make_run(spec, ledger, slots=1, retry_failed=retry_failed)
     for queue in fresh_seed_rounds(run.study, "recheck", slots=1):
         Tune(FreshSeedTrials(run, "recheck", queue), learn).run()
 
@@ -143,7 +143,7 @@ def test_a_recheck_is_no_trial_of_the_sweep_and_no_confirmation(tmp_path):
     assert not study.recheck("replay").includes(other)
 
 
-def test_a_seed_that_fails_is_told_and_tried_again(tmp_path):
+def test_a_seed_that_fails_is_told_and_tried_again_if_that_is_asked_for(tmp_path):
     def hot(work):
         return Run(failure=TRACE) if 101 in work["seeds"] else Run()
 
@@ -152,13 +152,15 @@ def test_a_seed_that_fails_is_told_and_tried_again(tmp_path):
     recheck_all(spec, ledger, hot)
     study = make_study(spec, ledger)
     assert study.failures_of("replay") == {"recheck/replay seed 101": "ValueError: too hot"}
-    assert [entry.seeds for entry in waiting(spec, ledger)] == [(101,)]
+    assert study.crashed == 1
+    assert waiting(spec, ledger) == []
+    assert [entry.seeds for entry in waiting(spec, ledger, retry_failed=True)] == [(101,)]
     scores = study_record(study).methods[0].tuning.recheck
     assert {seed: score for seed, score in scores.items() if seed != 101} == pytest.approx(
         {100: 0.8, 102: 0.8, 103: 0.8}
     )
     assert np.isnan(scores[101])
-    recheck_all(spec, ledger, lambda work: Run())
+    recheck_all(spec, ledger, lambda work: Run(), retry_failed=True)
     assert make_study(spec, ledger).failures_of("replay") == {}
 
 
