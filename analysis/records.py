@@ -214,6 +214,12 @@ class StudyRecord:
         return self.comparisons or against_reference(self.reference, offline)
 
     @property
+    def common_reference(self) -> str | None:
+        """The method that all comparisons have in common; None if they differ."""
+        references = {reference for _, reference in self.family}
+        return references.pop() if len(references) == 1 else None
+
+    @property
     def tuned_on(self) -> set[int]:
         """The seeds used for tuning, or the units with a seed used for tuning.
 

@@ -16,7 +16,7 @@ from search_spaces import method_space, space_on
 from search_spaces.space import Distribution, Space, ends_or_choices, one_of
 from study.design import OBJECTIVES, PHASES, Design, Method, PhaseStream
 from study.search import SweepSearch
-from study.spec import MethodSection, Range, Spec, expand
+from study.spec import MOST_OF_A_METRIC, MethodSection, Range, Spec, expand
 from trainables import Learner, find_learner, find_stream
 from trainables.errors import InputError, unknown
 from trainables.learner import Training
@@ -85,6 +85,11 @@ def _check_study(spec: Spec) -> None:
         raise InputError(f"study.metric: {unknown('metric', study.metric, PRIMARY)}")
     if study.reference not in spec.methods:
         raise InputError(f"study.reference: {unknown('method', study.reference, spec.methods)}")
+    if find_learner(spec.learner_of(study.reference)).offline and not study.comparisons:
+        raise InputError(
+            f"study.reference: {study.reference} is an offline bound, from which methods have a "
+            "distance and no test. Name a method, or the pairs to test in study.comparisons."
+        )
     _check_comparisons(spec)
     options = PhaseStream.of(spec, "confirm").options
     if options.active_classes != "all" and study.scenario != "class":
@@ -137,9 +142,7 @@ def _check_tune(spec: Spec) -> None:
             f"tune.objectives: the first must be the primary metric, '{spec.study.metric}', which "
             "chooses the configuration that is confirmed."
         )
-    for name in tune.require:
-        if name not in PRIMARY:
-            raise InputError(f"tune.require: {unknown('metric', name, PRIMARY)}")
+    _check_required(spec)
     if len(spec.objectives) > 1 and tune.pruner == "asha":
         raise InputError("tune.pruner: asha needs a single objective. Set tune.pruner = 'none'.")
     undefined = [name for name in spec.objectives if name in PRIMARY and _needs_two_tasks(name)]
@@ -158,6 +161,24 @@ def _check_tune(spec: Spec) -> None:
     if tune.protocol == "first_tasks" and tune.tasks > PhaseStream.of(spec, "confirm").length:
         raise InputError(
             f"tune.tasks = {tune.tasks}: stream '{spec.study.stream}' has fewer tasks."
+        )
+
+
+def _check_required(spec: Spec) -> None:
+    tune = spec.tune
+    for name, limit in tune.require.items():
+        if name not in PRIMARY:
+            raise InputError(f"tune.require: {unknown('metric', name, PRIMARY)}")
+        if abs(limit) > MOST_OF_A_METRIC:
+            raise InputError(
+                f"tune.require.{name} = {limit:g}: metrics are fractions here; write 0.8 for 80 %."
+            )
+        if tune.protocol == "first_tasks" and tune.tasks == 1 and _needs_two_tasks(name):
+            raise InputError(f"tune.require.{name}: needs at least two tasks, tune.tasks is 1.")
+    if tune.require and tune.pruner == "asha":
+        raise InputError(
+            "tune.pruner: asha stops trials by their score alone, before it is known whether they "
+            "keep tune.require. Set tune.pruner = 'none'."
         )
 
 

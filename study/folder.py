@@ -178,6 +178,8 @@ class Folder:
         """
         facts, identity = self._facts, _identity(spec)
         settled = _settled_part(facts.identity, ledger) if facts else {}
+        if any(key.startswith("tune.") for key in settled):
+            settled.setdefault("tune.require", {})  # not in the folders of earlier versions
         changed = [key for key in identity if key in settled and settled[key] != identity[key]]
         if changed:
             key = changed[0]

@@ -18,7 +18,7 @@ from study import check
 from study.design import Method
 from study.ledger import Entry
 from study.spec import Spec
-from study.state import Study
+from study.state import Study, violation
 from trainables.errors import InputError
 
 Fronts = dict[str, list[Entry]]
@@ -58,7 +58,11 @@ def _fronts(study: Study) -> Iterator[tuple[str, list[Entry]]]:
     """
     trials = {name: study.sweep(name).finished for name in study.methods}
     complete = {
-        name: {e.number: e for e in entries if e.state == "complete" and e.number is not None}
+        name: {
+            e.number: e
+            for e in entries
+            if e.state == "complete" and e.number is not None and violation(e) == 0
+        }
         for name, entries in trials.items()
     }
     points = {
@@ -97,7 +101,8 @@ def _values(study: Study, fronts: Fronts) -> dict[str, Any]:
     spec = study.spec
     plain = spec.plain()
     best = (fronts.get(spec.study.reference) or next(iter(fronts.values())))[0]
-    changes = {"name": f"{spec.study.name[:58]}_front", "reference": _name(best)}
+    name = f"{spec.study.name[:58]}_front"
+    changes = {"name": name, "reference": _name(best), "comparisons": []}
     seeds = {"first": _first_unused_seed(study), "count": len(spec.confirm_seeds)}
     return {
         "study": plain["study"] | changes,

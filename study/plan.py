@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.one_study.planning import margins, plan_seeds
+from study.changes import planned_comparisons
 from study.check import resolve, try_sweeps
 from study.data import StudyData
 from study.design import PHASES, Design, Method
@@ -192,18 +193,19 @@ def _power_notes(design: Design, place: Path) -> list[str]:
     Effects are in units of the metric if the folder has paired scores, else in standard deviations.
     """
     spec, stream = design.spec, design.stream
-    compared = design.comparisons
-    seen = {}
+    compared, family, seen = design.comparisons, {*map(frozenset, design.comparisons)}, {}
     if (place / "study.json").exists():
         folder = Folder.open(place)[0]
-        seen = seen_differences(Study(design, folder, folder.ledger()))
+        study = Study(design, folder, folder.ledger())
+        seen = seen_differences(study)
+        family |= {*map(frozenset, planned_comparisons(study))}
     paired = {stream.unit_of(seed) for seed in spec.confirm_seeds}
     seen_pairs = [pair for pair in compared if pair in seen]
     notes = []
     for pair in seen_pairs or [("", "")]:
         plan_ = plan_seeds(
             len(paired),
-            len(compared),
+            len(family),
             seen[pair].differences if seen_pairs else (),
             margins(spec.study.margin) if seen_pairs else (),
             spec.study.alpha,

@@ -272,7 +272,8 @@ def _tuning_record(study: Study, method: Method) -> TuningRecord:
 
 def _favourites(study: Study, sweep: Sweep) -> dict[int, int]:
     """Return, for each tuning seed, the number of the trial that it scores best among the best."""
-    top = sweep.ranked[:FAVOURED]
+    feasible = [entry for entry in sweep.ranked if violation(entry) == 0]
+    top = (feasible or sweep.ranked)[:FAVOURED]
     metric, sign = study.spec.study.metric, 1 if study.design.directions[0] == "maximize" else -1
     scores = {
         entry.number: dict(

@@ -104,8 +104,9 @@ class TuneSection(FileSection):
     objectives: list[str] = []
     """default: the primary metric; add memory_bytes for a Pareto front"""
     require: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
-    """limits that a configuration has to keep to be confirmed, by metric, such as
-    ``{ learning_accuracy = 0.8 }``: at least for a metric where higher is better, else at most"""
+    """limits by metric, such as ``{ learning_accuracy = 0.8 }``: at least for a metric where higher
+    is better, else at most. Configurations that keep them are preferred; if none does, the nearest
+    is confirmed, with a caution"""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """seed of the sampler"""
 

@@ -178,8 +178,7 @@ class Analysis:
     @property
     def common_reference(self) -> str | None:
         """The method that all comparisons have in common; None if they differ."""
-        references = {reference for _, reference in self.record.family}
-        return references.pop() if len(references) == 1 else None
+        return self.record.common_reference
 
     def label(self, comparison: Comparison) -> str:
         """Return a short name of a comparison: the method, unless the references differ."""
@@ -202,7 +201,7 @@ def analyse(record: StudyRecord) -> Analysis:
     """
     metric = find_metric(record.metric)
     record = bounds.without_transfer(bounds.with_gap(record))
-    family_size = len({*record.family, *record.planned_comparisons}) or 1
+    family_size = len(set(map(frozenset, (*record.family, *record.planned_comparisons)))) or 1
     rules = Rules(metric.higher_is_better, record.margin, record.alpha, family_size, record.unit)
     methods = {m.method: m for m in record.methods}
     pairs = [
@@ -249,6 +248,8 @@ def _gaps(record: StudyRecord, rules: Rules) -> Iterator[Gap]:
     """Yield the distance of each competitor from each offline bound."""
     for bound in (m for m in record.methods if m.offline):
         for method in (m for m in record.methods if not m.offline):
+            if {bound.method, method.method} in map(set, record.family):
+                continue  # tested, because the study file says so
             pair = pairing.pair(record, bound, method)
             d = estimates.paired_differences(
                 np.array(pair.method_scores), np.array(pair.reference_scores)
@@ -353,8 +354,9 @@ def _failures(record: StudyRecord) -> list[Failure]:
 def _secondary(
     record: StudyRecord, comparisons: tuple[Comparison, ...]
 ) -> tuple[SecondaryRow, ...]:
-    reference = next((m for m in record.methods if m.method == record.reference), None)
-    judged = {c.method for c in comparisons if c.reference == record.reference and not c.refusal}
+    reference_name = record.common_reference or record.reference
+    reference = next((m for m in record.methods if m.method == reference_name), None)
+    judged = {c.method for c in comparisons if c.reference == reference_name and not c.refusal}
     tested = set(map(ReadoutMetric, tested_metrics(record.metric)))
     rows = [
         _secondary_row(

@@ -6,8 +6,10 @@ trained, and a caution says why other networks could give another one.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from analysis import numbers
 from analysis.records import MethodRecord, OptionRecord, StudyRecord
 from analysis.statistics.estimates import Array
 
+_BARE = re.compile(r"[A-Za-z0-9_-]+")  # a TOML key that needs no quotes
 TRIALS_PER_OPTION = 10
 FEWEST_STEPS = 50  # of a task
 FEWEST_VALIDATION_SAMPLES = 100  # of a task: one more right answer is one point of accuracy
@@ -73,7 +76,8 @@ def _never_learnt(record: StudyRecord) -> Iterator[Caution]:
         yield Caution(
             f"Tasks that were not learnt, at or below chance ({record.chance:.3g}) right after "
             f"training: {'; '.join(found)}.",
-            "Train longer, search larger learning rates, or let tuning require learning.",
+            "Train longer, search larger learning rates, or let tuning require learning, in a "
+            "study of another name.",
             "--set 'tune.require={ learning_accuracy = 0.8 }'",
         )
 
@@ -112,7 +116,8 @@ def _at_an_end(record: StudyRecord) -> Iterator[Caution]:
             value = method.configuration.get(option.option)
             wider = _wider(option, value) if isinstance(value, int | float) else None
             if wider is not None:
-                key = f"methods.{method.method}.space.{option.option}"
+                name = method.method if _BARE.fullmatch(method.method) else f'"{method.method}"'
+                key = f"methods.{name}.space.{option.option}"
                 yield Caution(
                     f"{method.method}: the chosen {option.option} = {value:.4g} lies at an end of "
                     f"its range, {option.low:g} to {option.high:g}; the best value may lie beyond.",
@@ -138,6 +143,8 @@ def _wider(option: OptionRecord, value: float) -> str | None:
     if not below and not above:
         return None
     lowest = low if not below else ends[0] if least is None else max(ends[0], least)
+    if option.kind == "int" and option.log:
+        lowest = max(lowest, 1.0)
     highest = high if not above else ends[1] if most is None else min(ends[1], most)
     shown = [f"{end:.0f}" if option.kind == "int" else f"{end:.4g}" for end in (lowest, highest)]
     log = ", log = true" if option.log else ""
@@ -175,11 +182,18 @@ def _seeds_disagree(record: StudyRecord) -> Iterator[Caution]:
             found.append(f"{method.method} {agreeing} of {len(favourites)}")
     if found:
         yield Caution(
-            f"Tuning seeds that favour the chosen configuration: {', '.join(found)}. Others of the "
-            "best five trials are as good a choice.",
-            "More tuning seeds.",
-            "--set 'tune.seeds=[0, 1, 2, 3, 4, 5]'",
+            f"Tuning seeds that favour the chosen configuration: {', '.join(found)}. The others "
+            "would choose another of the best five trials.",
+            "More tuning seeds, in a study of another name.",
+            f"--set 'tune.seeds={_more_seeds(record)}'",
         )
+
+
+def _more_seeds(record: StudyRecord) -> list[int]:
+    """Return twice as many tuning seeds, none of which confirms."""
+    taken = {*record.planned_seeds, *record.asked_seeds, *record.tune_seeds}
+    fresh = (seed for seed in itertools.count() if seed not in taken)
+    return [*record.tune_seeds, *itertools.islice(fresh, len(record.tune_seeds))]
 
 
 def _few_validation_samples(record: StudyRecord) -> Iterator[Caution]:

@@ -77,7 +77,8 @@ def compare(study: StudyRecord) -> tuple[PublishedRow, ...]:
 def _row(result: PublishedRecord, method: MethodRecord | None, study: StudyRecord) -> PublishedRow:
     scores = _scores(result, method, study)
     measured = estimates.estimate(np.array(list(scores.values()), dtype=float))
-    tolerance = result.sd or study.margin
+    # the margin is in units of the primary metric
+    tolerance = result.sd or (study.margin if result.metric.metric == study.metric else 0.0)
     low, high = _interval(measured, result, 1 - study.alpha)
     word, reason = _verdict(result, tolerance, (low, high), 1 - study.alpha)
     if obstacle := _obstacle(result, method, measured, study.unit):
@@ -167,7 +168,9 @@ def _verdict(
 ) -> tuple[str, str]:
     """Return the word that the interval of the difference allows, and a clause on the tolerance."""
     if not tolerance:
-        clause = "no tolerance: neither a standard deviation is published nor a margin is set"
+        clause = (
+            "no tolerance: no standard deviation is published, and no margin is set for this metric"
+        )
     else:
         clause = f"tolerance {tolerance:.4g}, the {'published sd' if result.sd else 'margin'}"
     low, high = ends

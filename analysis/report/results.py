@@ -26,15 +26,16 @@ class Result:
 
     method: MethodRow
     comparison: Comparison | Gap | None
+    is_reference: bool
 
     @property
     def verdict(self) -> str | None:
         """The verdict, or why there is none; None for a method that is not compared."""
         if isinstance(self.comparison, Comparison):
             return self.comparison.verdict
-        if self.method.is_offline:
-            return BOUND
-        return REFERENCE if self.method.is_reference else None
+        if self.is_reference:
+            return REFERENCE
+        return BOUND if self.method.is_offline else None
 
 
 def result_table(analysis: Analysis, with_intervals: bool = True) -> Table:
@@ -57,7 +58,8 @@ def result_table(analysis: Analysis, with_intervals: bool = True) -> Table:
         difference = attrgetter("comparison")
         columns.append(number_column("", "difference", difference, partial(_difference, value)))
         if with_intervals:
-            columns.append(number_column("", "interval", difference, partial(_interval, value)))
+            shown = partial(_interval, analysis.rules.margin, _is_in_percent(analysis))
+            columns.append(number_column("", "interval", difference, shown))
         columns.append(Column("", "verdict", attrgetter("verdict")))
     rows = tuple(sorted(_results(analysis), key=partial(_place, analysis.rules.sign)))
     return Table("", tuple(columns), rows, _caption(analysis, with_intervals), "results")
@@ -83,7 +85,10 @@ def _results(analysis: Analysis) -> list[Result]:
         bounds = (gap for gap in analysis.gaps if gap.method == analysis.common_reference)
         compared |= {gap.bound: gap for gap in bounds}
         compared |= {c.method: c for c in analysis.comparisons}
-    return [Result(row, compared.get(row.method)) for row in analysis.methods]
+    return [
+        Result(row, compared.get(row.method), row.method == analysis.common_reference)
+        for row in analysis.methods
+    ]
 
 
 def _place(sign: int, result: Result) -> tuple[bool, bool, float]:
@@ -92,7 +97,7 @@ def _place(sign: int, result: Result) -> tuple[bool, bool, float]:
 
 
 def _same_n(analysis: Analysis) -> bool:
-    return len({(row.n, row.failed) for row in analysis.methods}) == 1
+    return len({row.n for row in analysis.methods}) == 1 and not analysis.failures
 
 
 def _count(result: Result) -> str:
@@ -113,10 +118,27 @@ def _difference(value: Callable[[float | None], str], compared: Comparison | Gap
     return text if text.startswith("-") else f"+{text}"
 
 
-def _interval(value: Callable[[float | None], str], compared: Comparison | Gap) -> str | None:
+def _interval(margin: float, is_in_percent: bool, compared: Comparison | Gap) -> str | None:
+    """Return the interval with as many decimals as show on which side of 0 and of the margin its
+    ends lie.
+    """
     if compared.ci_low is None or compared.ci_high is None:
         return None
-    return f"{value(compared.ci_low)} to {value(compared.ci_high)}"
+    scale, fewest = (100, 1) if is_in_percent else (1, 4)
+    low, high = scale * compared.ci_low, scale * compared.ci_high
+    edges = (-scale * margin, 0.0, scale * margin)
+    for decimals in range(fewest, fewest + 4):
+        texts = numbers.number(low, decimals), numbers.number(high, decimals)
+        if all(map(_on_the_same_side, texts, (low, high), (edges, edges))):
+            break
+    return " to ".join(texts)
+
+
+def _on_the_same_side(text: str, value: float, edges: tuple[float, ...]) -> bool:
+    """Return whether a rounded number lies on the same side of each edge as the number."""
+    return all((float(text) > edge) == (value > edge) for edge in edges) and all(
+        (float(text) < edge) == (value < edge) for edge in edges
+    )
 
 
 def _caption(analysis: Analysis, with_intervals: bool) -> str:
@@ -135,4 +157,9 @@ def _caption(analysis: Analysis, with_intervals: bool) -> str:
     return (
         f"{text}Difference to {analysis.common_reference}; the verdict is read off the {shown}, "
         f"simultaneous over {numbers.count(m, 'comparison')} ({level}){margin}."
+        + (
+            " The interval of a bound is a t-interval by itself."
+            if with_intervals and any(row.is_offline for row in analysis.methods)
+            else ""
+        )
     )

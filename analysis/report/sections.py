@@ -148,13 +148,21 @@ def _question(analysis: Analysis) -> Section:
             (
                 f"Primary metric: {analysis.metric.name}. {analysis.metric.description} "
                 f"Chance level: {numbers.number(record.chance)}.",
-                f"Family{changed}: {_family(analysis)}. Any false statement about the "
-                f"{numbers.count(analysis.rules.family_size, 'comparison')} has probability "
-                f"{record.alpha:g} at most; margin: {margin}.",
+                f"Family{changed}: {_family(analysis)}{_guarantee(analysis)}; margin: {margin}.",
                 f"Phase: {record.phase}. Failed {captions.units(analysis)}: rule "
                 f"{record.failed_rule}.",
             )
         ),
+    )
+
+
+def _guarantee(analysis: Analysis) -> str:
+    if not analysis.comparisons:
+        return ""
+    m = numbers.count(analysis.rules.family_size, "comparison")
+    return (
+        f". Any false verdict among {m} has probability {analysis.record.alpha:g} at most, where "
+        "differences are symmetric (suggestive verdicts: normal)"
     )
 
 

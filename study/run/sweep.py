@@ -89,12 +89,21 @@ class SweepTrials(Source):
                 self.pruned.add(entry.number)
 
     def before_write(self, entry: Entry, outcome: bytes) -> Entry:
-        trial, required = self.asked[entry.number], self.study.spec.tune.require
+        trial, required = self.asked[entry.number], self._required()
         if required and outcome:
             for metric, miss in misses(Outcome.from_bytes(outcome), required).items():
                 trial.set_constraint(metric, miss)
         # keep the notes of samplers, such as the generation of NSGA-II
         return dataclasses.replace(entry, attributes=entry_fields(trial)["attributes"])
+
+    def _required(self) -> dict[str, float]:
+        """Return what is required of the method: nothing about transfer of an offline bound."""
+        required, is_bound = self.study.spec.tune.require, self.method.kind.offline
+        return {
+            metric: limit
+            for metric, limit in required.items()
+            if not (is_bound and METRICS[metric].transfer)
+        }
 
     def after_write(self, entry: Entry) -> None:
         self.search.tell(self.asked.pop(entry.number), entry.state, entry.values)

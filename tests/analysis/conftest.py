@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -61,11 +60,3 @@ def make_method() -> Callable[..., MethodRecord]:
 @pytest.fixture
 def make_study() -> Callable[..., StudyRecord]:
     return study
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _no_garbage_collection_per_correction() -> Iterator[None]:
-    """Holm in statsmodels collects garbage every time, most of the time a simulation would take."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gc, "collect", lambda *of: 0)
-        yield

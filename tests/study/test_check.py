@@ -106,6 +106,22 @@ def test_defaults_fit_the_stream_where_the_method_has_none_of_its_own(
             ["tune.require", "'learning_acuracy'", "Did you mean 'learning_accuracy'?"],
         ),
         (
+            {"tune.require": {"learning_accuracy": 80.0}},
+            ["tune.require.learning_accuracy = 80", "write 0.8 for 80 %"],
+        ),
+        (
+            {"tune.require": {"forgetting": 0.2}, "tune.protocol": "first_tasks", "tune.tasks": 1},
+            ["tune.require.forgetting", "at least two tasks"],
+        ),
+        (
+            {"tune.require": {"learning_accuracy": 0.8}, "tune.pruner": "asha"},
+            ["tune.pruner", "tune.require", "'none'"],
+        ),
+        (
+            {"methods.joint": {}, "study.reference": "joint"},
+            ["study.reference", "joint is an offline bound", "study.comparisons"],
+        ),
+        (
             {"study.comparisons": [["finetune", "replai"]]},
             ["study.comparisons", '["finetune", "replai"]', "Did you mean 'replay'?"],
         ),

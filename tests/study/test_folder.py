@@ -264,6 +264,16 @@ def test_a_comparison_once_asked_for_stays_in_the_family(tmp_path):
     assert found.rules.family_size == 3
 
 
+def test_a_requirement_cannot_be_added_to_finished_sweeps_of_an_earlier_version(tmp_path):
+    run(tmp_path, tune=["replay"])
+    facts = json.loads((tmp_path / "study.json").read_text())
+    del facts["identity"]["tune.require"]
+    (tmp_path / "study.json").write_text(json.dumps(facts))
+    run(tmp_path)
+    with pytest.raises(InputError, match=r"tune\.require was \{\}, now"):
+        run(tmp_path, {"tune.require": {"learning_accuracy": 0.9}})
+
+
 def test_a_question_changed_and_changed_back_is_told(tmp_path):
     run(tmp_path, confirm=["replay"])
     run(tmp_path, {"study.alpha": 0.2, "study.margin": 0.5})

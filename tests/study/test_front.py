@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
-from factory import add, admit, build_study
+from factory import add, admit, build_study, make_entry, make_outcome
 
 from analysis.report.tables import method_table
 from study import check
@@ -66,6 +67,28 @@ def test_each_configuration_on_the_front_is_a_method(swept, tmp_path):
     assert spec.study.reference == "er_1"
     assert (spec.study.name, spec.tune.trials) == ("small_front", 0)
     assert (spec.stream, spec.study.margin) == (before.stream, before.study.margin)
+
+
+def test_comparisons_of_methods_that_are_gone_are_left_out(swept, tmp_path):
+    place, _, _ = swept
+    admit(place, TWO | {"study.comparisons": [["finetune", "er"]]})
+    spec, source = confirmed(place, tmp_path)
+    assert check.resolve(spec, source).comparisons == tuple(
+        (name, "er_1") for name in ("er_0", "er_4", "er_3")
+    )
+
+
+def test_a_trial_that_misses_a_requirement_is_on_no_front(tmp_path):
+    place = tmp_path / "small"
+    _, spec, ledger = admit(place, TWO | {"tune.require": {"learning_accuracy": 0.8}})
+    for number, (values, params) in enumerate(TRIALS):
+        entry = make_entry(spec, "er", "tune", number=number, params=params)
+        notes = {"constraints:learning_accuracy": 0.3 if number == 1 else -0.1}
+        done = replace(entry, state="complete", values=values, attributes=notes)
+        ledger.finish(done, make_outcome(entry.seeds).to_bytes())
+    spec, _ = confirmed(place, tmp_path)
+    assert "er_1" not in spec.methods
+    assert spec.study.reference == "er_0"
 
 
 def test_nothing_has_been_seen_of_its_seeds(swept, tmp_path):

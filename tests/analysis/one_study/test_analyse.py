@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import CLOSE, FAR
 from statsmodels.stats.multitest import multipletests
 
 from analysis.metrics import PRIMARY, ReadoutMetric
@@ -64,12 +63,14 @@ PAIRS = (("ewc", "finetune"), ("replay", "ewc"))
 
 
 def test_a_study_may_name_its_comparisons(make_study):
-    found = analyse(make_study(comparisons=PAIRS))
+    study = make_study(comparisons=PAIRS)
+    found = analyse(study)
     assert [(c.method, c.reference) for c in found.comparisons] == list(PAIRS)
     assert found.rules.family_size == 2
     assert found.common_reference is None
     better, equal = found.comparisons
-    assert better.difference == pytest.approx(np.mean(CLOSE) - np.mean(FAR))
+    ewc, finetune = ([*study.methods[i].scores.values()] for i in (1, 2))
+    assert better.difference == pytest.approx(np.mean(ewc) - np.mean(finetune))
     assert better.verdict == "better by more than the margin"
     assert equal.verdict == "equivalent within the margin"
     assert [found.label(c) for c in found.comparisons] == [

@@ -74,6 +74,7 @@ def ranged(option, value):
 
 LR = OptionRecord("lr", "float", 1e-4, 1e-2, log=True, limits=(0.0, 10.0))
 RATIO = OptionRecord("ratio", "float", 0.0, 0.5, limits=(0.0, 1.0))
+SLOTS = OptionRecord("slots", "int", 2, 20, log=True, limits=(0, None))
 EPOCHS = OptionRecord("epochs", "int", 1, 41, limits=(1, 1000))
 LAM = OptionRecord("lam", "float", 1.0, 1e10, log=True)
 
@@ -89,6 +90,7 @@ LAM = OptionRecord("lam", "float", 1.0, 1e10, log=True)
         (RATIO, 0.48, "ratio={ low = 0, high = 0.75 }"),
         (EPOCHS, 39, "epochs={ low = 1, high = 61 }"),
         (EPOCHS, 1, ""),
+        (SLOTS, 2, "slots={ low = 1, high = 20, log = true }"),
         (LAM, 1e10, "lam={ low = 1, high = 1e+11, log = true }"),
     ],
 )
@@ -149,3 +151,16 @@ def test_cautions_stand_at_the_top_of_every_report(make_method, make_study):
     titles = [section.title for section in sections(analysis)]
     assert titles[:3] == ["Question", "Before you believe this", "Verdicts"]
     assert '"cautions": [' in to_json(analysis)
+
+
+def test_more_tuning_seeds_are_none_that_confirm(texts):
+    study = {"tune_seeds": [0, 1], "planned_seeds": [2, 3], "asked_seeds": (5,)}
+    tuning = TuningRecord(best_number=4, favourites={0: 5, 1: 5})
+    ((_, setting),) = texts(tuning=tuning, study=study)
+    assert setting == "--set 'tune.seeds=[0, 1, 4, 6]'"
+
+
+def test_a_method_with_a_dot_in_its_name_is_quoted(make_method, make_study):
+    method = make_method("er.v2", [0.8] * 3, **ranged(LR, 0.0095))
+    (caution,) = cautions_of(make_study([method]))
+    assert caution.setting.startswith('--set \'methods."er.v2".space.lr={')

@@ -119,9 +119,11 @@ def test_without_a_tolerance_nothing_is_reproduced():
 
 
 def test_the_definition_decides_what_is_set_beside():
-    found = row(figure(0.82, metric="retention_old"))
+    found = row(figure(0.82, metric="retention_old", sd=0.03))
     assert (found.verdict, found.mean) == ("reproduced", pytest.approx(0.82))
-    assert row(figure(0.92, metric="retention_old")).verdict == "not reproduced"
+    assert row(figure(0.92, metric="retention_old", sd=0.03)).verdict == "not reproduced"
+    # the margin is in units of the primary metric
+    assert row(figure(0.82, metric="retention_old")).reason.startswith("no tolerance")
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 0.7])

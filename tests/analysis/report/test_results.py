@@ -85,3 +85,37 @@ def test_without_a_common_reference_there_are_no_differences(four):
     table = result_table(analyse(four(comparisons=pairs)))
     assert table.headings == ("method", "average accuracy (%)")
     assert table.caption.endswith("seeds.")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (-0.008, -0.0004, "-0.80 to -0.04"),  # not "-0.8 to 0.0"
+        (-0.02, -0.01001, "-2.000 to -1.001"),  # beyond a margin of 1 point
+        (-0.02, -0.01, "-2.0 to -1.0"),
+        (0.0312, 0.0498, "3.1 to 5.0"),
+    ],
+)
+def test_a_rounded_interval_shows_the_side_of_zero_and_of_the_margin(four, low, high, shown):
+    analysis = analyse(four())
+    named = replace(analysis.comparisons[0], ci_low=low, ci_high=high)
+    table = result_table(replace(analysis, comparisons=(named,)))
+    assert [row[3] for row in table.texts if row[0] == "high"] == [shown]
+
+
+def test_the_reference_is_that_of_the_comparisons(four):
+    rows = result_table(analyse(four(reference="low"))).texts
+    assert [row[0] for row in rows if row[-1] == "reference"] == ["replay"]
+
+
+def test_a_bound_that_is_compared_has_no_untested_distance_too(four):
+    analysis = analyse(four(comparisons=(("joint", "replay"),)))
+    assert [row[-1] for row in result_table(analysis).texts if row[0] == "joint"] == [
+        "better by more than the margin"
+    ]
+    assert {gap.method for gap in analysis.gaps} == {"low", "high"}
+
+
+def test_a_pair_the_other_way_round_is_the_same_comparison(four):
+    study = four(planned_comparisons=(("replay", "high"), ("low", "replay")))
+    assert analyse(study).rules.family_size == 2
