@@ -999,3 +999,13 @@ def test_a_sampler_is_told_of_the_requirement_and_a_resumed_one_too(sampler, tmp
     rest = sweep_of(tmp_path / "part", changes)[1]
     rest.learn = keeps_its_first_task
     assert first + [c["lr"] for c in rest.run()] == asked
+
+
+def test_nothing_about_transfer_is_required_of_an_offline_bound(tmp_path):
+    required = {"learning_accuracy": 0.9, "average_accuracy": 0.6}
+    changes = REQUIRED | {"methods.joint": {}, "tune.require": required}
+    sweep, tune = sweep_of(tmp_path, changes, "joint")
+    tune.learn = lambda work: Run(0.5)
+    tune.run(1)
+    [entry] = sweep.study.sweep("joint").entries
+    assert violation(entry) == pytest.approx(0.1)  # of the average accuracy alone
