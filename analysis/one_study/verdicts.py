@@ -135,7 +135,8 @@ def compare_family(pairs: Sequence[Pairs], rules: Rules) -> tuple[Comparison, ..
 
     Every word of a verdict is read off one interval per comparison, at the level 1 - alpha/m. The
     probability of any false statement in the whole family is therefore at most alpha, whatever the
-    kinds of the statements. The family is fixed beforehand: a refused comparison still counts in m.
+    kinds of the statements, where differences are symmetric about their true centres (suggestive
+    verdicts: normal). The family is fixed beforehand: a refused comparison still counts in m.
 
     Verdicts, in order of precedence:
         no verdict: the gate refuses, or 1-2 seeds (the scores are listed);
