@@ -18,8 +18,9 @@ VERDICTS, EVIDENCE, NEITHER = range(3)  # the table of the report that shows a c
 _DIFFERENCES = (
     "Differences are method - {reference} over shared {units}. The interval is simultaneous: with "
     "{level} probability the intervals of all {m} hold their true differences, if the differences "
-    "of {units} are symmetric. The verdict is read off the interval. {source} p adjusted: sign-flip permutation test on the mean (from 17 "
-    "{units} on with 99,999 random flips), times the number of comparisons. P(win): paired "
+    "of {units} are symmetric. The verdict is read off the interval. {source} p adjusted: "
+    "sign-flip permutation test on the mean (from 17 {units} on with 99,999 random flips), times "
+    "the number of comparisons. P(win): paired "
     "probability of outperforming {reference} (ties count half), with the Wilson interval of "
     "each comparison by itself. "
 )
