@@ -14,6 +14,8 @@ from analysis.metrics import ReadoutMetric
 from analysis.statistics.estimates import Array
 from analysis.statistics.pareto import Direction
 
+DECIDED = "decided"  # seeds are added in a fixed order until every comparison is decided
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -200,6 +202,8 @@ class StudyRecord:
     kept_seeds: tuple[int, ...] = ()  # planned seeds no longer in the study file, still reported
     damaged: tuple[str, ...] = ()  # unreadable ledger entries, each with the reason
     circumstances: tuple[str, ...] = ()  # sentences on differences and losses between trials
+    # when seeds stop: after those that are planned, or once all comparisons are DECIDED
+    stop: str = "planned"
     unit: str = "seed"  # of pairing: a seed, a speaker, a class
     # seeds behind the mean of each unit; empty where seeds are paired
     unit_seeds: dict[int, tuple[int, ...]] = field(default_factory=dict)

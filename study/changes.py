@@ -6,18 +6,14 @@ made after looking at results even if the study file has been changed back since
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 from analysis import numbers
-from analysis.records import against_reference
+from study.family import confirmed_methods
 from study.folder import DatedQuestion, Planned, Question
-from study.ledger import Ledger
 from study.spec import Spec
 from study.state import Study
-from trainables import find_learner
-from trainables.errors import InputError
 
 
 def changes(study: Study) -> list[str]:
@@ -44,36 +40,6 @@ def kept_seeds(spec: Spec, planned: Planned) -> list[int]:
     return sorted({*planned.seeds} - {*spec.confirm_seeds})
 
 
-def planned_comparisons(study: Study) -> tuple[tuple[str, str], ...]:
-    """Return every comparison that was asked for since before the first confirmation.
-
-    A comparison cannot be withdrawn: the size of the family counts it to the end.
-    """
-    facts = study.folder.facts
-    names = dict.fromkeys([*facts.planned.methods, *confirmed_methods(study.ledger)])
-    offline = {name: _is_offline(name, facts.identity) for name in names}
-    pairs: dict[tuple[str, str], None] = {}
-    for each in facts.asked:
-        named = [(method, other) for method, other in each.question.comparisons]
-        pairs |= dict.fromkeys(named or against_reference(each.question.reference, offline))
-    return tuple(pairs)
-
-
-def _is_offline(method: str, identity: Mapping[str, Any]) -> bool:
-    """Return whether a method is an offline bound, even one that the study file no longer has."""
-    settings = identity.get(f"methods.{method}", {})
-    try:
-        return find_learner(settings.get("learner", method)).offline
-    except InputError:  # unknown here: counts as a competitor
-        return False
-
-
-def confirmed_methods(ledger: Ledger) -> list[str]:
-    """Return the methods with confirmed seeds, even those that the study no longer has."""
-    entries = [entry for entry in ledger.entries("confirm") if entry.state != "failed"]
-    return list(dict.fromkeys(entry.method for entry in entries))
-
-
 def _changed_questions(questions: list[DatedQuestion]) -> Iterator[str]:
     """Yield, for each part of the question that changed, its values in turn and the days."""
     for key in Question.model_fields:
@@ -84,7 +50,7 @@ def _changed_questions(questions: list[DatedQuestion]) -> Iterator[str]:
             first, *between, last = map(_shown, values)
             earlier = "".join(f", then {value}" for value in between)
             days = ", ".join(dict.fromkeys(day for _, day in changes))
-            name = "tune.trials" if key == "trials" else key
+            name = {"trials": "tune.trials", "stop": "confirm.stop"}.get(key, key)
             yield f"{name} was {first}{earlier}, now {last} (changed {days})"
 
 

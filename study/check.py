@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from analysis import numbers
 from analysis.metrics import PRIMARY
+from analysis.records import DECIDED
 from search_spaces import method_space, space_on
 from search_spaces.space import Distribution, Space, ends_or_choices, one_of
 from study.design import OBJECTIVES, PHASES, Design, Method, PhaseStream
 from study.search import SweepSearch
-from study.spec import MOST_OF_A_METRIC, MethodSection, Range, Spec, expand
+from study.spec import MOST_OF_A_METRIC, MethodSection, Range, SeedRange, Spec, expand
 from trainables import Learner, find_learner, find_stream
 from trainables.errors import InputError, unknown
 from trainables.learner import Training
@@ -39,7 +41,10 @@ def resolve(spec: Spec, source: str) -> Design:
         _check_seeds(spec)
         _check_published(spec)
         streams = {phase: PhaseStream.of(spec, phase) for phase in PHASES}
-        return Design(spec, {name: _method(spec, streams, name) for name in spec.methods}, streams)
+        methods = {name: _method(spec, streams, name) for name in spec.methods}
+        design = Design(spec, methods, streams)
+        _check_stop(design)
+        return design
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
 
@@ -203,6 +208,39 @@ def _check_seeds(spec: Spec) -> None:
                 f"confirm.seeds: {_enumerated(common)} also in {key}. A seed that helped to choose "
                 "a configuration cannot test it: use other seeds in one of the two."
             )
+
+
+def _check_stop(design: Design) -> None:
+    """Refuse a rule for the end of the confirmation that its seeds, or the study, cannot follow."""
+    spec, unit = design.spec, design.stream.unit
+    seeds, is_open = spec.confirm.seeds, spec.confirm.stop == DECIDED
+    if isinstance(spec.tune.seeds, SeedRange) and spec.tune.seeds.up_to:
+        raise InputError("tune.seeds.up_to: for confirm.seeds only. Give count.")
+    if is_open != bool(isinstance(seeds, SeedRange) and seeds.up_to):
+        raise InputError(
+            "confirm.stop = 'decided' and confirm.seeds = { first = 100, up_to = 30 } need each "
+            "other: seeds are added in their order until every comparison is decided."
+        )
+    if not is_open:
+        return
+    if spec.study.failed != "error":
+        raise InputError(
+            f"study.failed = '{spec.study.failed}': a failed seed counts as the lowest score in "
+            "the study, which later seeds may change; with confirm.stop = 'decided' nothing may "
+            "change in hindsight. Set study.failed = 'error'."
+        )
+    if unit != "seed":
+        raise InputError(
+            f"confirm.stop = 'decided': '{design.stream.name}' pairs {numbers.plural(unit)}, "
+            "whose means change with each further seed. Set confirm.stop = 'planned'."
+        )
+    fewest = design.rules().fewest_seeds
+    if len(spec.confirm_seeds) < fewest:
+        family = numbers.count(len(design.comparisons), "comparison")
+        raise InputError(
+            f"confirm.seeds.up_to = {len(spec.confirm_seeds)}: {family} need {fewest} seeds or "
+            "more, even if all agree."
+        )
 
 
 def _check_published(spec: Spec) -> None:

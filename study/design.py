@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analysis.metrics import PRIMARY
+from analysis.one_study.verdicts import Rules, rules_of
 from analysis.records import against_reference
 from search_spaces.space import Space, decoded, values_within
 from study.spec import Spec, expand
@@ -150,6 +151,18 @@ class Design:
         named = tuple((method, other) for method, other in study.comparisons)
         offline = {name: method.kind.offline for name, method in self.methods.items()}
         return named or against_reference(study.reference, offline)
+
+    def rules(self, further: Sequence[tuple[str, str]] = ()) -> Rules:
+        """Return the rules of the verdicts; ``further``: comparisons that were asked for before."""
+        study = self.spec.study
+        return rules_of(
+            study.metric,
+            {*self.comparisons, *further},
+            margin=study.margin,
+            alpha=study.alpha,
+            stop=self.spec.confirm.stop,
+            unit=self.stream.unit,
+        )
 
     @property
     def directions(self) -> list[Direction]:

@@ -56,6 +56,7 @@ class Question(BaseModel):
     alpha: float
     failed: str
     trials: int
+    stop: str = "planned"
 
     @classmethod
     def of(cls, spec: Spec) -> Question:
@@ -68,6 +69,7 @@ class Question(BaseModel):
             alpha=study.alpha,
             failed=study.failed,
             trials=spec.tune.trials,
+            stop=spec.confirm.stop,
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import tomli_w
 
+from analysis.records import DECIDED
 from analysis.statistics.pareto import Point, study_fronts
 from study import check
 from study.design import Method
@@ -103,7 +104,8 @@ def _values(study: Study, fronts: Fronts) -> dict[str, Any]:
     best = (fronts.get(spec.study.reference) or next(iter(fronts.values())))[0]
     name = f"{spec.study.name[:58]}_front"
     changes = {"name": name, "reference": _name(best), "comparisons": []}
-    seeds = {"first": _first_unused_seed(study), "count": len(spec.confirm_seeds)}
+    number = "up_to" if spec.confirm.stop == DECIDED else "count"
+    seeds = {"first": _first_unused_seed(study), number: len(spec.confirm_seeds)}
     return {
         "study": plain["study"] | changes,
         "stream": plain["stream"],

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.one_study.planning import margins, plan_seeds
-from study.changes import planned_comparisons
+from analysis.one_study.planning import margins, plan_seeds, plan_until_decided
+from analysis.records import DECIDED
 from study.check import resolve, try_sweeps
 from study.data import StudyData
 from study.design import PHASES, Design, Method
@@ -198,9 +198,12 @@ def _power_notes(design: Design, place: Path) -> list[str]:
         folder = Folder.open(place)[0]
         study = Study(design, folder, folder.ledger())
         seen = seen_differences(study)
-        family |= {*map(frozenset, planned_comparisons(study))}
+        family |= {*map(frozenset, study.planned_comparisons)}
     paired = {stream.unit_of(seed) for seed in spec.confirm_seeds}
     seen_pairs = [pair for pair in compared if pair in seen]
+    if spec.confirm.stop == DECIDED:
+        until = plan_until_decided(len(paired), len(family), spec.study.alpha, stream.unit)
+        return list(until.sentences)
     notes = []
     for pair in seen_pairs or [("", "")]:
         plan_ = plan_seeds(

@@ -25,7 +25,7 @@ from analysis.records import (
     TuningRecord,
 )
 from search_spaces.space import as_plain
-from study.changes import changes, kept_seeds, planned_comparisons
+from study.changes import changes, kept_seeds
 from study.design import Design, Method
 from study.ledger import Entry
 from study.run_notes import circumstances
@@ -79,7 +79,8 @@ def _seed_record(study: Study) -> StudyRecord:
         directions=tuple(design.directions),
         published=tuple(_published(design)),
         comparisons=design.comparisons,
-        planned_comparisons=planned_comparisons(study),
+        planned_comparisons=study.planned_comparisons,
+        stop=spec.confirm.stop,
         changes=tuple(changed),
         asked_seeds=spec.confirm_seeds,
         kept_seeds=tuple(kept),
@@ -266,7 +267,7 @@ def _tuning_record(study: Study, method: Method) -> TuningRecord:
         validation_samples=_fewest_samples(study.ledger.outcome(best)) if best else 0,
         unmet=best is not None and violation(best) > 0,
         space=_searched(method) if sweep.budget else (),
-        recheck=_recheck(study, method.name),
+        recheck=study.recheck(method.name).scores(),
     )
 
 
@@ -292,19 +293,6 @@ def _fewest_samples(outcome: Outcome) -> int:
     """Return the number of samples on which the task with the fewest is scored."""
     counts = next(iter(outcome.counts.values()))
     return int(counts[0, outcome.rows - 1, : outcome.rows].sum(axis=(1, 2)).min())
-
-
-def _recheck(study: Study, method: str) -> dict[int, float]:
-    """Return the objective of each seed of a method's recheck; NaN for a seed that failed."""
-    places, metric = study.recheck(method).places(), study.spec.study.metric
-    entries = {entry.folder: entry for entry, _ in places.found.values()}
-    scores = {
-        folder: seed_scores(study.ledger.outcome(entry), metric)
-        for folder, entry in entries.items()
-    }
-    return dict.fromkeys(places.failures, math.nan) | {
-        seed: scores[entry.folder][position] for seed, (entry, position) in places.found.items()
-    }
 
 
 def _searched(method: Method) -> tuple[OptionRecord, ...]:

@@ -57,10 +57,7 @@ def differences_of(place: Path) -> dict[tuple[str, str], tuple[float, ...]]:
 def _scores(study: Study, method: str) -> dict[str, dict[int, float]]:
     """Return a method's scores by phase and seed: of the best trial, and of the confirmation."""
     metric, ledger, best = study.spec.study.metric, study.ledger, study.sweep(method).best
-    confirming = {
-        seed: seed_scores(ledger.outcome(entry), metric)[position]
-        for seed, (entry, position) in study.confirmation(method).places().found.items()
-    }
+    confirming = study.confirmation(method).scores()
     tuning: dict[int, float] = {}
     if best is not None:
         tuning = dict(zip(best.seeds, seed_scores(ledger.outcome(best), metric), strict=True))

@@ -11,7 +11,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from trainables.errors import InputError, unknown
 
@@ -36,10 +44,20 @@ class FileSection(BaseModel):
 
 
 class SeedRange(FileSection):
-    """Consecutive seeds."""
+    """Consecutive seeds: ``count`` of them, or as many as are needed, ``up_to`` a number."""
 
     first: int = Field(ge=0, lt=2**62)
-    count: int = Field(ge=0, le=MOST_SEEDS)
+    count: int | None = Field(default=None, ge=0, le=MOST_SEEDS)
+    up_to: int | None = Field(default=None, ge=1, le=MOST_SEEDS)
+    """for confirm.seeds, with confirm.stop = "decided" """
+
+    @model_validator(mode="after")
+    def _one_number(self) -> Self:
+        if (self.count is None) == (self.up_to is None):
+            raise ValueError(
+                "give count, or up_to for confirmation seeds that are added until decided"
+            )
+        return self
 
 
 Seeds = (
@@ -115,6 +133,9 @@ class ConfirmSection(FileSection):
     """The best configuration on fresh seeds."""
 
     seeds: Seeds = SeedRange(first=100, count=10)
+    stop: Literal["planned", "decided"] = "planned"
+    """when seeds stop: after all that are planned; or, with ``seeds = { first = 100, up_to = 30
+    }``, for each method once all its comparisons are decided"""
     chosen_on: Seeds = []
     """seeds of an earlier study that chose the configurations; they may not confirm"""
     evaluate_every: int = Field(default=0, ge=0, le=MOST_STEPS)
@@ -259,7 +280,7 @@ def expand(seeds: Seeds) -> tuple[int, ...]:
     (100, 101, 102)
     """
     if isinstance(seeds, SeedRange):
-        return tuple(range(seeds.first, seeds.first + seeds.count))
+        return tuple(range(seeds.first, seeds.first + (seeds.count or seeds.up_to or 0)))
     return tuple(seeds)
 
 
@@ -420,7 +441,7 @@ def _dotted(path: Sequence[str]) -> str:
 
 def _path(loc: Sequence[str | int]) -> list[str]:
     """Return the path of an error without the names of the types that pydantic tried."""
-    types = ("constrained", "list[", "literal", "SeedRange")
+    types = ("constrained", "list[", "literal", "SeedRange", "function-after[")
     plain_types = ("bool", "int", "float", "str")
     parts = [part for part in map(str, loc) if not part.startswith(types)]
     # at depth 1 `int` may be the name of a method; deeper it is a type

@@ -13,13 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis.records import DECIDED
 from search_spaces.space import values_within
 from study import installed
 from study.check import resolve
 from study.design import FRESH_PHASES, Design, Method
+from study.family import planned_comparisons
 from study.folder import Folder
 from study.ledger import Entry, Ledger
+from study.scores import seed_scores
 from study.spec import Spec
+from study.stopping import seeds_to_run
 from trainables.engine.assignment import seedless_key
 from trainables.errors import InputError
 
@@ -58,6 +62,8 @@ class Study:
             }
             for phase in FRESH_PHASES
         }
+        if self.spec.confirm.stop == DECIDED:
+            self._limit_confirmation()
         self._taken = 0  # number of entries of the ledger's history that are accounted for
 
     @classmethod
@@ -124,6 +130,25 @@ class Study:
                 states: Mapping[str, Sweep | FreshSeeds]
                 states = self._sweeps if entry.phase == "tune" else self._fresh[entry.phase]
                 states[entry.method].take(entry)
+        if self.spec.confirm.stop == DECIDED and any(entry.phase == "confirm" for entry in new):
+            self._limit_confirmation()
+
+    def _limit_confirmation(self) -> None:
+        """Ask for the confirmation seeds that the comparisons still need."""
+        states = self._fresh["confirm"]
+        asked = seeds_to_run(
+            self.design.comparisons,
+            {name: state.scores() for name, state in states.items()},
+            self.spec.confirm_seeds,
+            self.design.rules(self.planned_comparisons),
+        )
+        for name, state in states.items():
+            state.seeds = self.spec.confirm_seeds[: asked[name]]
+
+    @property
+    def planned_comparisons(self) -> tuple[tuple[str, str], ...]:
+        """Every comparison that was asked for since before the first confirmation."""
+        return planned_comparisons(self.folder.facts, self.ledger)
 
     def entry(
         self,
@@ -294,6 +319,7 @@ class FreshSeeds:
 
     def __init__(self, design: Design, sweep: Sweep, ledger: Ledger, phase: str) -> None:
         self.design, self.sweep, self.ledger, self.phase = design, sweep, ledger, phase
+        self.seeds = design.seeds(phase)  # to run
         self._entries: dict[str, dict[str, Entry]] = {}  # by key without seeds
 
     def take(self, entry: Entry) -> None:
@@ -318,7 +344,7 @@ class FreshSeeds:
             return []
         places = self.places()
         done = {*places.found} if self.sweep.retry_failed else {*places.found, *places.failures}
-        return [seed for seed in self.design.seeds(self.phase) if seed not in done]
+        return [seed for seed in self.seeds if seed not in done]
 
     @property
     def obstacle(self) -> str:
@@ -344,6 +370,19 @@ class FreshSeeds:
         entries = self._entries.get(self._key(), {})
         places = _places(entries[folder] for folder in sorted(entries))
         return places.of(self.design.seeds(self.phase) if seeds is None else seeds)
+
+    def scores(self) -> dict[int, float]:
+        """Return the primary metric of each seed; NaN for a seed that failed or diverged."""
+        places, metric = self.places(), self.design.spec.study.metric
+        entries = {entry.folder: entry for entry, _ in places.found.values()}
+        columns = {
+            folder: seed_scores(self.ledger.outcome(entry), metric)
+            for folder, entry in entries.items()
+        }
+        return dict.fromkeys(places.failures, math.nan) | {
+            seed: columns[entry.folder][position]
+            for seed, (entry, position) in places.found.items()
+        }
 
     def failures(self) -> dict[int, str]:
         """Return the seeds that failed or diverged, each with the reason."""

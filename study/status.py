@@ -48,5 +48,5 @@ def status(place: Path) -> list[dict[str, Any]]:
 
 
 def _seeds_done(study: Study, method: str, phase: str) -> str:
-    done = study.fresh_seeds(method, phase).places().found
-    return f"{len(done)}/{len(study.design.seeds(phase))}"
+    state = study.fresh_seeds(method, phase)
+    return f"{len(state.places().found)}/{len(state.seeds)}"

@@ -18,7 +18,13 @@ from analysis.one_study.cautions import Caution, cautions_of
 from analysis.one_study.published import PublishedRow
 from analysis.one_study.sweeps import SweepHistory, TuningRow
 from analysis.one_study.trajectories import Diagnostic, MapPanel, Trajectory
-from analysis.one_study.verdicts import FEWEST_FOR_VERDICT, Comparison, Rules, compare_family
+from analysis.one_study.verdicts import (
+    FEWEST_FOR_VERDICT,
+    Comparison,
+    Rules,
+    compare_family,
+    rules_of,
+)
 from analysis.records import MethodRecord, StudyRecord, TuningRecord
 from analysis.statistics import estimates, paired, pareto
 from analysis.statistics.pareto import Front, Point
@@ -201,8 +207,14 @@ def analyse(record: StudyRecord) -> Analysis:
     """
     metric = find_metric(record.metric)
     record = bounds.without_transfer(bounds.with_gap(record))
-    family_size = len(set(map(frozenset, (*record.family, *record.planned_comparisons)))) or 1
-    rules = Rules(metric.higher_is_better, record.margin, record.alpha, family_size, record.unit)
+    rules = rules_of(
+        record.metric,
+        (*record.family, *record.planned_comparisons),
+        margin=record.margin,
+        alpha=record.alpha,
+        stop=record.stop,
+        unit=record.unit,
+    )
     methods = {m.method: m for m in record.methods}
     pairs = [
         pairing.pair(record, methods[method], methods[other])

@@ -7,8 +7,14 @@ from collections.abc import Collection, Sequence
 
 from analysis import numbers
 from analysis.one_study import pairing, sweeps
-from analysis.one_study.verdicts import FEWEST_FOR_TEST, FEWEST_FOR_VERDICT, Comparison, Rules
-from analysis.records import StudyRecord
+from analysis.one_study.verdicts import (
+    FEWEST_FOR_TEST,
+    FEWEST_FOR_VERDICT,
+    INCONCLUSIVE,
+    Comparison,
+    Rules,
+)
+from analysis.records import DECIDED, StudyRecord
 from analysis.statistics import paired
 
 UNEQUAL_BUDGET = 0.1  # relative difference; beyond, budgets are called unequal
@@ -21,6 +27,7 @@ def notes_of(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rule
         *_unfinished(record),
         *_nothing_to_compare(record),
         *_units(record),
+        *_stopping(record, comparisons, rules),
         *_floors(comparisons, rules),
         *_smallest_differences(comparisons, rules),
         *_kept_seeds(record),
@@ -113,8 +120,26 @@ def _units(record: StudyRecord) -> list[str]:
     return [paired_units + tuned_units if record.tune_seeds else paired_units]
 
 
+def _stopping(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
+    """Return a note on seeds that are added until every comparison is decided."""
+    if not rules.is_anytime:
+        return []
+    most = len({*record.planned_seeds, *record.asked_seeds})
+    undecided = [c for c in comparisons if c.verdict == INCONCLUSIVE]
+    open_ = ", ".join(f"{c.method} against {c.reference} ({c.n} seeds)" for c in undecided)
+    found = [
+        f"Seeds were added in a fixed order until every comparison was decided, {most} at most: "
+        "verdicts, p adjusted and simultaneous intervals are anytime-valid and allow for this. The "
+        "methods' means, sd and t-intervals, the effect sizes, P(win) and q are computed as if the "
+        "number of seeds had been fixed beforehand."
+    ]
+    return [*found, f"Not decided: {open_}."] if undecided else found
+
+
 def _floors(comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
     """Return a note for each number of seeds with which the exact test cannot reach alpha."""
+    if rules.is_anytime:
+        return []
     counts = sorted({c.n for c in comparisons if not c.refusal and rules.capped(c.n)})
     return [_floor(n, rules) for n in counts]
 
@@ -158,7 +183,7 @@ def _smallest_differences(comparisons: Sequence[Comparison], rules: Rules) -> li
 def _kept_seeds(record: StudyRecord) -> list[str]:
     """Return a note on planned seeds that the study file no longer asks for."""
     kept, asked = record.kept_seeds, record.asked_seeds
-    if not kept:
+    if not kept or record.stop == DECIDED:
         return []
     return [
         f"The study file now asks for {numbers.count(len(asked), 'confirmation seed')}, and this "
@@ -170,6 +195,8 @@ def _kept_seeds(record: StudyRecord) -> list[str]:
 
 
 def _added_seeds(record: StudyRecord) -> list[str]:
+    if record.stop == DECIDED:
+        return []
     planned = set(record.planned_seeds)
     run = set[int]().union(*(m.attempted_seeds for m in record.methods))
     added, counts = run - planned, f"; planned {len(planned)}, run {len(run)}"

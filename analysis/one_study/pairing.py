@@ -9,13 +9,14 @@ the verdict under both rules.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analysis import numbers
 from analysis.metrics import find_metric, unknown_name
-from analysis.records import MethodRecord, StudyRecord
+from analysis.records import DECIDED, MethodRecord, StudyRecord
 
 FAILED_RULES = ("error", "worst")
 NO_SCORES = "no confirmation scores yet"
@@ -75,9 +76,15 @@ def seeds_noun(study: StudyRecord) -> str:
 
 
 def pair(study: StudyRecord, method: MethodRecord, reference: MethodRecord) -> Pairs:
-    """Return the shared seeds of two methods in ascending order, and the refusal, if any."""
+    """Return the shared seeds of two methods in ascending order, and the refusal, if any.
+
+    Where seeds are added until a comparison is decided, the seeds end before the first that has not
+    run for both: the order of the seeds is fixed, and no seed is skipped.
+    """
     scores, reference_scores = usable_scores(study, method), usable_scores(study, reference)
     seeds = tuple(seed for seed in scores if seed in reference_scores)
+    if study.stop == DECIDED:
+        seeds = _without_gap(seeds, {*study.planned_seeds, *study.asked_seeds})
     counted_as = imputed_score(study, method, reference)
     failed = {} if counted_as is None else {**method.failed_seeds, **reference.failed_seeds}
     return Pairs(
@@ -90,6 +97,11 @@ def pair(study: StudyRecord, method: MethodRecord, reference: MethodRecord) -> P
         imputed=tuple(seed for seed in seeds if seed in failed),
         counted_as=counted_as,
     )
+
+
+def _without_gap(seeds: tuple[int, ...], order: Iterable[int]) -> tuple[int, ...]:
+    """Return the first of the ordered seeds, up to the first one that is not among `seeds`."""
+    return tuple(itertools.takewhile(set(seeds).__contains__, sorted(order)))
 
 
 def remedy(methods: Iterable[MethodRecord], unit: str) -> str:
@@ -116,6 +128,8 @@ def _refusal(study: StudyRecord, method: MethodRecord, reference: MethodRecord) 
         shared = numbers.seed_list(tuned_on)
         return f"{seeds_noun(study)} used for tuning and for confirmation: {shared}"
     expected = set(study.planned_seeds) | (method.attempted_seeds & reference.attempted_seeds)
+    if study.stop == DECIDED:
+        expected = set()  # a comparison may be looked at after any number of seeds
     reasons = [_failed_clause(study, m) for m in both]
     reasons += [_missing_clause(m, expected, units) for m in both]
     return "; ".join(reason for reason in reasons if reason) or None

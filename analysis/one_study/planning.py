@@ -17,7 +17,7 @@ import numpy as np
 from analysis import numbers
 from analysis.one_study.analyse import Analysis
 from analysis.one_study.verdicts import FEWEST_FOR_VERDICT
-from analysis.statistics import estimates, paired, power
+from analysis.statistics import estimates, paired, power, sequential
 from analysis.statistics.estimates import Array
 from analysis.statistics.power import TARGET_POWER
 
@@ -137,6 +137,46 @@ def plan_seeds(
     )
 
 
+def plan_until_decided(
+    most: int, comparisons: int, alpha: float = 0.05, unit: str = "seed"
+) -> Plan:
+    """Return how many seeds the comparisons need where seeds are added until all are decided.
+
+    Args:
+        most: the largest number of seeds.
+        comparisons: size m of the family.
+        alpha: two-sided level of the family.
+        unit: of pairing, for the sentences.
+
+    >>> plan_until_decided(30, 3).sentences[0]
+    'Seeds are added until each of 3 comparisons is decided: 8 at least, 30 at most.'
+    """
+    m, units = max(comparisons, 1), numbers.plural(unit)
+    fewest = max(sequential.seeds_for_anytime_test(m, alpha), FEWEST_FOR_VERDICT)
+    found = {size: sequential.seeds_until_decided(size, most, alpha / m) for size in SIZES}
+    sizes = "; ".join(
+        f"{size:g} sd in {share:.0%} of studies, with {mean:.0f} {units}".replace("%", " %")
+        for size, (share, mean) in found.items()
+    )
+    return Plan(
+        planned=most,
+        comparisons=m,
+        alpha=alpha,
+        power=TARGET_POWER,
+        unit=unit,
+        spread=None,
+        fewest_seeds=fewest,
+        detectable=(),
+        needed=(),
+        sentences=(
+            f"{numbers.begin(units)} are added until each of {numbers.count(m, 'comparison')} is "
+            f"decided: {fewest} at least, {most} at most.",
+            "Simulated with normal differences, in standard deviations (sd) of the paired "
+            f"differences, a true difference is found as follows: {sizes} on average.",
+        ),
+    )
+
+
 def plans(
     analysis: Analysis, seen_differences: Mapping[tuple[str, str], Sequence[float]]
 ) -> dict[str, Plan]:
@@ -147,6 +187,10 @@ def plans(
         seen_differences: (method, method to compare with) -> paired differences.
     """
     record, rules = analysis.record, analysis.rules
+    if rules.is_anytime:
+        most = len({*record.planned_seeds, *record.asked_seeds})
+        plan = plan_until_decided(most, rules.family_size, rules.alpha, record.unit)
+        return {"all comparisons": plan}
     return {
         analysis.label(c): plan_seeds(
             len(record.planned_seeds),
@@ -211,7 +255,7 @@ class _Rule:
         return numbers.count(self.comparisons, "comparison")
 
     def allows_verdict(self, n: int) -> bool:
-        reachable = paired.attainable(n, self.comparisons, self.alpha)
+        reachable = paired.EXACT.can_decide(n, self.comparisons, self.alpha)
         return reachable and n >= FEWEST_FOR_VERDICT
 
 

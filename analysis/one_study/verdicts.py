@@ -7,14 +7,18 @@ account.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis import numbers
+from analysis.metrics import find_metric
 from analysis.one_study.pairing import Pairs
+from analysis.records import DECIDED
 from analysis.statistics import estimates, paired, power
+from analysis.statistics.paired import EXACT, PairedTest
+from analysis.statistics.sequential import ANYTIME
 
 BETTER = "better"
 WORSE = "worse"
@@ -32,13 +36,19 @@ FEWEST_FOR_VERDICT = 6  # with fewer seeds the exact test cannot reach 0.05
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules fixed beforehand: direction, practical margin, level, size of the family."""
+    """The rules fixed beforehand: direction, practical margin, level, size of the family, test."""
 
     higher_is_better: bool
     margin: float
     alpha: float
     family_size: int
     unit: str = "seed"  # of pairing
+    test: PairedTest = EXACT
+
+    @property
+    def is_anytime(self) -> bool:
+        """Whether seeds are added until the comparisons are decided."""
+        return self.test is ANYTIME
 
     @property
     def sign(self) -> int:
@@ -63,12 +73,33 @@ class Rules:
     @property
     def fewest_seeds(self) -> int:
         """The fewest seeds that allow a verdict stronger than a suggestion."""
-        return max(paired.seeds_for_exact_test(self.family_size, self.alpha), FEWEST_FOR_VERDICT)
+        return max(self.test.fewest_seeds(self.family_size, self.alpha), FEWEST_FOR_VERDICT)
 
     def capped(self, n: int) -> bool:
-        """Return whether n seeds allow only a suggestion: the exact test cannot reach alpha."""
-        reachable = paired.attainable(n, self.family_size, self.alpha)
+        """Return whether n seeds allow only a suggestion: the test cannot reach alpha."""
+        reachable = self.test.can_decide(n, self.family_size, self.alpha)
         return n < FEWEST_FOR_VERDICT or not reachable
+
+
+def rules_of(
+    metric: str,
+    comparisons: Iterable[tuple[str, str]],
+    *,
+    margin: float,
+    alpha: float,
+    stop: str,
+    unit: str,
+) -> Rules:
+    """Return the rules of a study.
+
+    Args:
+        comparisons: (method, method to compare with) of the whole family; a pair counts once,
+            whichever of the two comes first.
+        stop: when seeds stop (`StudyRecord.stop`).
+    """
+    size = len({*map(frozenset, comparisons)}) or 1
+    test = ANYTIME if stop == DECIDED else EXACT
+    return Rules(find_metric(metric).higher_is_better, margin, alpha, size, unit, test)
 
 
 @dataclass(frozen=True)
@@ -77,8 +108,9 @@ class Comparison:
 
     `ci_low` and `ci_high` are the simultaneous interval of the difference, from which the verdict
     is read: with probability 1 - alpha all intervals of the family hold their true differences.
-    The interval belongs to the sign-flip test; where that test cannot decide (`Rules.capped`), to
-    the t test. `t_low` and `t_high` are the t-interval of this comparison by itself.
+    The interval belongs to the test of the rules; where the exact test cannot decide
+    (`Rules.capped`), to the t test. `t_low` and `t_high` are the t-interval of this comparison by
+    itself.
 
     `sd` is the standard deviation of the differences, `mde` the minimum detectable effect (the
     smallest true difference seen with 80 % power at alpha/m; None where the exact test cannot
@@ -156,6 +188,10 @@ def compare_family(pairs: Sequence[Pairs], rules: Rules) -> tuple[Comparison, ..
     counts as. An interval shifts all differences by one amount until the test no longer rejects. A
     failure does not shift: the ends of the interval, and any word on the margin, would depend on
     the score that stands for a failure.
+
+    Where seeds are added until the comparisons are decided (`Rules.is_anytime`), test and interval
+    are anytime-valid: the guarantee holds after any number of seeds, whenever the study looks and
+    stops. Nothing is suggested, and there is no t test and no power.
     """
     return tuple(_judge(_compare(pair, rules), rules) for pair in pairs)
 
@@ -179,7 +215,7 @@ def _compare(pairs: Pairs, rules: Rules) -> Comparison:
     if listed.n < estimates.FEWEST_FOR_INTERVAL:
         return estimated
     wins = estimates.probability_of_outperforming(rules.sign * d, rules.confidence)
-    tested = _with_exact_test(replace(estimated, wins=wins), d, rules)
+    tested = _with_test(replace(estimated, wins=wins), d, rules)
     if listed.imputed:
         return tested
     low, high = _interval(d, rules)
@@ -187,21 +223,21 @@ def _compare(pairs: Pairs, rules: Rules) -> Comparison:
         tested,
         ci_low=low,
         ci_high=high,
-        t_low=estimate.ci_low,
-        t_high=estimate.ci_high,
+        t_low=None if rules.is_anytime else estimate.ci_low,
+        t_high=None if rules.is_anytime else estimate.ci_high,
         rho=estimates.correlation(scores, reference_scores),
     )
     return with_intervals if tested.identical else _with_effect_sizes(with_intervals, d, rules)
 
 
-def _with_exact_test(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
-    """Return the comparison with the sign-flip test, if there are differences and enough seeds."""
+def _with_test(comparison: Comparison, d: estimates.Array, rules: Rules) -> Comparison:
+    """Return the comparison with the test, if there are differences and enough seeds."""
     if len(d) < FEWEST_FOR_TEST or not d.any():
         return comparison
-    p = paired.sign_flip_p(d)
+    p = rules.test.p(d)
     return replace(
         comparison,
-        p_floor=paired.exact_floor(len(d)),
+        p_floor=rules.test.floor(len(d)),
         p_exact=p,
         p_adjusted=paired.bonferroni(p, rules.family_size),
     )
@@ -211,9 +247,9 @@ def _interval(d: estimates.Array, rules: Rules) -> tuple[float | None, float | N
     """Return the simultaneous interval; None for differences without a spread."""
     if estimates.all_identical(d):
         return None, None
-    exact = None if rules.capped(len(d)) else paired.sign_flip_interval(d, 1 - rules.level)
-    if exact:
-        return exact
+    known = None if rules.capped(len(d)) else rules.test.interval(d, 1 - rules.level)
+    if known or rules.is_anytime:
+        return known or (None, None)
     normal = estimates.estimate(d, 1 - rules.level)
     return normal.ci_low, normal.ci_high
 
@@ -224,13 +260,13 @@ def _with_effect_sizes(comparison: Comparison, d: estimates.Array, rules: Rules)
     """
     n, mean, sd = len(d), float(np.mean(d)), float(np.std(d, ddof=1))
     effect = estimates.hedges_g(d, rules.confidence)
+    comparison = replace(comparison, hedges_g=effect.g, g_low=effect.low, g_high=effect.high)
+    if rules.is_anytime:  # t test and power are of a number of seeds that is fixed beforehand
+        return comparison
     p = paired.paired_t_p(d) if n >= FEWEST_FOR_TEST else None
     seeds_needed = power.seeds_for_difference(mean, sd, n, rules.level)
     return replace(
         comparison,
-        hedges_g=effect.g,
-        g_low=effect.low,
-        g_high=effect.high,
         p_t=p,
         p_t_adjusted=paired.bonferroni(p, rules.family_size),
         mde=None if rules.capped(n) else power.visible_effect(n, rules.level) * sd,
@@ -254,9 +290,10 @@ def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
         return NO_VERDICT, f"{numbers.count(c.n, rules.unit)}: listed, not tested"
     if c.identical and not c.difference:
         return IDENTICAL, f"every {rules.unit} scores the same, so there is nothing to test"
-    if (c.imputed or c.identical) and rules.capped(c.n):
-        clause = _imputed_clause(c, rules) if c.imputed else _no_spread_clause(c, rules)
-        return INCONCLUSIVE, f"{clause}; {_exact_test_clause(rules)}"
+    if rules.capped(c.n) and (c.imputed or c.identical or rules.is_anytime):
+        clauses = [_imputed_clause(c, rules)] if c.imputed else []
+        clauses += [_no_spread_clause(c, rules)] if c.identical else []
+        return INCONCLUSIVE, "; ".join([*clauses, _fewest_seeds_clause(rules)])
     if c.imputed:
         return _by_the_exact_test(c, rules)
     word, clause = _read(_gains(c, rules), rules.margin)
@@ -267,7 +304,7 @@ def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:
     if word != EQUIVALENT:
         clause = f"{_test_clause(c, rules)}; {clause}"
     if rules.capped(c.n):
-        return SUGGESTIVE + word, f"{clause}; {_exact_test_clause(rules)}"
+        return SUGGESTIVE + word, f"{clause}; {_fewest_seeds_clause(rules)}"
     return word, clause
 
 
@@ -314,16 +351,16 @@ def _tests_disagree(c: Comparison, rules: Rules) -> bool:
 def _test_clause(c: Comparison, rules: Rules) -> str:
     """Return the adjusted p of the test that decides; for too few seeds, the interval's law."""
     if not rules.capped(c.n):
-        return f"adjusted {numbers.p_clause(_required(c.p_adjusted))} (sign-flip test)"
+        return f"adjusted {numbers.p_clause(_required(c.p_adjusted))} ({rules.test.kind} test)"
     normal = "which assumes normal differences"
     if c.p_t_adjusted is None:
         return f"t-interval, {normal}"
     return f"adjusted {numbers.p_clause(c.p_t_adjusted)} (t test, {normal})"
 
 
-def _exact_test_clause(rules: Rules) -> str:
+def _fewest_seeds_clause(rules: Rules) -> str:
     family = numbers.count(rules.family_size, "comparison")
-    return f"the exact test needs {rules.fewest_seeds} {rules.units} for {family}"
+    return f"the {rules.test.kind} test needs {rules.fewest_seeds} {rules.units} for {family}"
 
 
 def _no_spread_clause(c: Comparison, rules: Rules) -> str:
@@ -342,8 +379,10 @@ def _prospect(c: Comparison, rules: Rules) -> str:
     if c.seeds_needed is not None:
         needed = f"; about {c.seeds_needed} {rules.units} would show the observed difference"
         needed = needed if c.seeds_needed > c.n else ""
+    if rules.is_anytime:
+        return ""
     if c.mde is None:
-        return f"; {_exact_test_clause(rules)}{needed}"
+        return f"; {_fewest_seeds_clause(rules)}{needed}"
     return f"; a true difference of {numbers.number(c.mde)} would be seen with 80 % power{needed}"
 
 

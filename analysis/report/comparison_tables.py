@@ -18,16 +18,24 @@ VERDICTS, EVIDENCE, NEITHER = range(3)  # the table of the report that shows a c
 _DIFFERENCES = (
     "Differences are method - {reference} over shared {units}. The interval is simultaneous: with "
     "{level} probability the intervals of all {m} hold their true differences, if the differences "
-    "of {units} are symmetric. The verdict is read off the interval. {source} p adjusted: "
-    "sign-flip permutation test on the mean (from 17 {units} on with 99,999 random flips), times "
-    "the number of comparisons. P(win): paired "
+    "of {units} are symmetric. The verdict is read off the interval. {source} p adjusted: {test}, "
+    "times the number of comparisons. P(win): paired "
     "probability of outperforming {reference} (ties count half), with the Wilson interval of "
     "each comparison by itself. "
 )
 _FROM_SIGN_FLIPS = "The interval holds every difference that the sign-flip test does not reject."
+_FROM_BETS = (
+    "The interval holds every difference that the anytime-valid test does not reject, and holds "
+    "its level after any number of {units}."
+)
 _FROM_T = (
     "The interval is a t-interval, which assumes normal differences: the exact test cannot decide "
     "with so few {units}."
+)
+_SIGN_FLIPS = "sign-flip permutation test on the mean (from 17 {units} on with 99,999 random flips)"
+_BETS = (
+    "anytime-valid test (2 / e, where e is the largest e-value so far of bets on the sign of each "
+    "{unit}'s difference)"
 )
 _EVIDENCE = (
     "The t test and the t-interval assume normal differences. Hedges g_z: mean difference in "
@@ -113,7 +121,7 @@ def _columns(analysis: Analysis) -> tuple[tuple[int, Column[Comparison]], ...]:
         (VERDICTS, number_column("", "n", attrgetter("n"), str)),  # the last but one in files
         (VERDICTS, number_column("difference", "difference")),
         *((VERDICTS, column) for column in merged(simultaneous, interval, "ci_low", "ci_high")),
-        (EVIDENCE, number_column("p_exact", "p exact", format=p)),
+        (EVIDENCE, number_column("p_exact", f"p {analysis.rules.test.kind}", format=p)),
         (VERDICTS, number_column("p_adjusted", "p adjusted", format=p)),
         (EVIDENCE, number_column("p_t", "p of the t test", format=p)),
         *((EVIDENCE, column) for column in merged(t_interval, interval, "t_low", "t_high")),
@@ -152,13 +160,15 @@ def _from_wins(name: str) -> Callable[[Comparison], Any]:
 def _differences(analysis: Analysis) -> str:
     rules = analysis.rules
     compared = [c for c in analysis.comparisons if c.ci_low is not None]
-    sources = {_FROM_T if rules.capped(c.n) else _FROM_SIGN_FLIPS for c in compared}
+    by_test, test = (_FROM_BETS, _BETS) if rules.is_anytime else (_FROM_SIGN_FLIPS, _SIGN_FLIPS)
+    sources = {_FROM_T if rules.capped(c.n) else by_test for c in compared}
     text = _DIFFERENCES.format(
         units=units(analysis),
         level=numbers.percent(rules.confidence),
         m=numbers.count(rules.family_size, "comparison"),
         reference=analysis.common_reference or "the other method",
         source=" ".join(sorted(sources)).format(units=units(analysis)),
+        test=test.format(units=units(analysis), unit=analysis.record.unit),
     )
     return text + _no_spread(analysis) + _imputed(analysis)
 

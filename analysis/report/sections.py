@@ -160,9 +160,12 @@ def _guarantee(analysis: Analysis) -> str:
     if not analysis.comparisons:
         return ""
     m = numbers.count(analysis.rules.family_size, "comparison")
+    condition = (
+        "after any number of seeds" if analysis.rules.is_anytime else "suggestive verdicts: normal"
+    )
     return (
         f". Any false verdict among {m} has probability {analysis.record.alpha:g} at most, where "
-        "differences are symmetric (suggestive verdicts: normal)"
+        f"differences are symmetric ({condition})"
     )
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,11 +102,6 @@ def exact_floor(n: int) -> float:
     return max(2.0 ** (1 - n), 2 / (RESAMPLES + 1)) if 2**n > RESAMPLES else 2.0 ** (1 - n)
 
 
-def attainable(n: int, comparisons: int, alpha: float) -> bool:
-    """Return whether the exact test with n seeds can reach alpha / m for m comparisons."""
-    return comparisons * exact_floor(n) <= alpha
-
-
 def seeds_for_exact_test(comparisons: int, alpha: float = 0.05) -> int:
     """Return the fewest seeds with which the exact test can reach alpha: ceil(1 + log2(m / alpha)).
 
@@ -113,6 +109,32 @@ def seeds_for_exact_test(comparisons: int, alpha: float = 0.05) -> int:
     (6, 8)
     """
     return math.ceil(1 + math.log2(max(comparisons, 1) / alpha))
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """A paired test of symmetric differences, its interval, and what few seeds can reach.
+
+    Attributes:
+        kind: "exact", for a number of seeds that is fixed beforehand, or "anytime-valid".
+        p: differences [S] -> two-sided p.
+        interval: differences [S] and a confidence -> ends; None where no centre is rejected.
+        floor: number of seeds -> the smallest p that these seeds can reach.
+        fewest_seeds: number of comparisons and alpha -> the fewest seeds that can reach alpha / m.
+    """
+
+    kind: str
+    p: Callable[[Array], float]
+    interval: Callable[[Array, float], tuple[float, float] | None]
+    floor: Callable[[int], float]
+    fewest_seeds: Callable[[int, float], int]
+
+    def can_decide(self, n: int, comparisons: int, alpha: float) -> bool:
+        """Return whether n seeds can reach alpha / m for m comparisons."""
+        return comparisons * self.floor(n) <= alpha
+
+
+EXACT = PairedTest("exact", sign_flip_p, sign_flip_interval, exact_floor, seeds_for_exact_test)
 
 
 def paired_t_p(differences: Array) -> float:

@@ -1,11 +1,11 @@
-"""Anytime-valid paired tests: seeds may be added after looking at the results.
+"""Anytime-valid paired test and interval: seeds may be added after looking at the results.
 
 An e-value is the money of a gambler who starts with 1 and bets against a null hypothesis, in a game
 that is fair under the null. Each seed is one round, and the sign of its difference is the coin. By
 Ville's inequality the money ever reaches 1 / alpha with probability at most alpha. So a study may
-look after every seed, stop when it likes and go on later. An e-value of 1 / alpha decides for good;
-1 / e, with the largest e-value so far, is an anytime-valid p-value. The null hypothesis is that of
-the sign-flip test (`paired.sign_flip_p`): symmetric differences.
+look after every seed, stop when it likes and go on later. A hypothesis whose money once reached
+1 / alpha is rejected for good. The null hypothesis is that of the sign-flip test
+(`paired.sign_flip_p`): symmetric differences.
 
 Two conditions:
 - The order of the seeds is fixed beforehand, for example ascending, and no seed is skipped.
@@ -16,25 +16,24 @@ Two conditions:
 
 `tests/benchmarks/error_rates_sequential.py` simulates error rates, power and asymmetry.
 
-Sources: for symmetry Ramdas, Ruf, Larsson, Koolen 2020 (Admissible anytime-valid sequential
-inference, arXiv 2009.03167) and Vovk, Wang 2024 (Nonparametric e-tests of symmetry, arXiv
-2208.08925); for families Vovk, Wang 2021 (E-values: calibration, combination and applications,
-Annals of Statistics 49) and Hartog, Lei 2025 (Family-wise error rate control with e-values, arXiv
-2501.09015).
+Sources: Ramdas, Ruf, Larsson, Koolen 2020 (Admissible anytime-valid sequential inference, arXiv
+2009.03167) and Vovk, Wang 2024 (Nonparametric e-tests of symmetry, arXiv 2208.08925).
 
-Shape legend: S seeds, M comparisons. `differences` are [..., S], one number per seed in the order
-of the seeds; leading axes hold separate comparisons. Results are [..., S]: the e-value after each
-seed.
+Shape legend: S seeds. `differences` are [..., S], one number per seed in the order of the seeds;
+leading axes hold separate comparisons or bounds.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import special
 
+from analysis.statistics import estimates
 from analysis.statistics.estimates import Array, paired_differences
+from analysis.statistics.paired import PairedTest
 
 # In units of 1 / mean |d|. For normal differences with standardised mean d_z the best bet is
 # d_z E|d| / sd: 0.75 where d_z is 0.75, 2.5 where d_z is 1.6; larger effects need few seeds with
@@ -43,14 +42,20 @@ from analysis.statistics.estimates import Array, paired_differences
 # points fewer undecided and need 8 % more seeds. Six seeds that agree can decide one comparison, as
 # in the exact test; (0.5, 1, 2) needs seven.
 BETS = (0.75, 2.5)
+BOUNDS = 200  # candidates for an end of an interval, in each of three rounds
+SIMULATION_SEED = 20_200_903
+FARTHEST = 1e4  # candidate below the differences, in units of their range
 
 
-def one_sided_e(differences: Array, bound: float = 0.0, bets: Sequence[float] = BETS) -> Array:
-    """Return the e-values against "differences are at most `bound`", [..., S].
+def one_sided_e(
+    differences: Array, bound: float | Array = 0.0, bets: Sequence[float] = BETS
+) -> Array:
+    """Return the e-values against "differences are at most `bound`" after each seed, [..., S].
 
     Args:
         differences: [..., S].
-        bound: in metric units. For "at least `bound`", negate both differences and bound.
+        bound: in metric units, one or [..., 1]. For "at least `bound`", negate both differences and
+            bound.
         bets: positive numbers. The e-value is the mean over the bets.
 
     E_n = mean over bets of prod_i exp(bet x_i / s_i) / cosh(bet x_i / s_i), where x_i = d_i - bound
@@ -80,71 +85,114 @@ def one_sided_e(differences: Array, bound: float = 0.0, bets: Sequence[float] = 
     return e_values
 
 
-def difference_e(differences: Array, margin: float = 0.0) -> Array:
-    """Return the e-values against "no difference, or none beyond +-`margin`", [..., S].
+def anytime_p(differences: Array) -> float:
+    """Return the two-sided anytime-valid p against "no difference", from [S] differences.
+
+    p = 2 / e, with the largest one-sided e-value so far: valid after any number of seeds, whenever
+    the study looks. p agrees with the interval: p <= alpha if and only if `anytime_interval` at the
+    confidence 1 - alpha excludes 0.
+
+    >>> round(anytime_p(np.full(6, 0.02)), 3), anytime_p(np.zeros(6))
+    (0.05, 1.0)
+    """
+    p = 1.0
+    for each in (differences, -differences):
+        bounds = _bounds(each)
+        p = min(p, 2 / float(_largest_e(each, bounds[bounds <= 0]).min()))
+    return p
+
+
+def anytime_interval(differences: Array, confidence: float) -> tuple[float, float] | None:
+    """Return the interval of all centres that no look so far rejects at 1 - `confidence`.
 
     Args:
-        differences: [..., S].
-        margin: in metric units, 0 for any difference.
+        differences: [S], not all the same.
+        confidence: level of the interval, which holds for all numbers of seeds at once.
 
-    The null hypothesis: the differences are symmetric about a centre within +-margin. The e-value
-    is the mean of the two one-sided e-values, both valid under the null. The larger one tells the
-    direction.
+    A centre c is rejected from below once the one-sided e-value against "at most c" has reached
+    2 / (1 - confidence), and from above likewise. The interval reaches from the smallest to the
+    largest centre that is not rejected. More seeds never widen an interval. None: so few seeds
+    reject no centre at all.
 
-    >>> difference_e(np.full(6, 0.02)).round(1)  # 20 decides one comparison at alpha = 0.05
-    array([ 1. ,  1.7,  3.1,  5.7, 10.7, 20.1])
+    >>> d = np.array([0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.2, 0.1])
+    >>> low, high = anytime_interval(d, 0.95)
+    >>> round(low, 3), round(high, 3)
+    (0.095, 0.275)
     """
-    return (one_sided_e(differences, margin) + one_sided_e(-differences, margin)) / 2
+    limit = 2 / (1 - confidence)
+    low, minus_high = (_lower_end(each, limit) for each in (differences, -differences))
+    if low is None or minus_high is None:
+        return None
+    return min(low, -minus_high), max(low, -minus_high)
 
 
-def equivalence_e(differences: Array, margin: float) -> Array:
-    """Return the e-values against "a difference of `margin` or more, up or down", [..., S].
+def anytime_floor(n: int) -> float:
+    """Return the smallest anytime-valid p of n seeds: that of n equal differences.
+
+    >>> [round(anytime_floor(n), 4) for n in (5, 6, 10)]
+    [0.0938, 0.0496, 0.0037]
+    """
+    return min(1.0, 2 / float(one_sided_e(np.ones(n))[-1])) if n else 1.0
+
+
+def seeds_for_anytime_test(comparisons: int, alpha: float = 0.05) -> int:
+    """Return the fewest seeds with which the test can reach alpha, if all agree.
+
+    >>> seeds_for_anytime_test(comparisons=1), seeds_for_anytime_test(comparisons=10)
+    (6, 10)
+    """
+    counts = itertools.count(1)
+    return next(n for n in counts if max(comparisons, 1) * anytime_floor(n) <= alpha)
+
+
+def seeds_until_decided(
+    effect: float, most: int, alpha: float, studies: int = 2_000
+) -> tuple[float, float]:
+    """Return the share of studies that find a difference, and the mean number of seeds they need.
 
     Args:
-        differences: [..., S].
-        margin: in metric units, above 0.
-
-    The null hypothesis: the differences are symmetric about a centre of margin or more, or about a
-    centre of -margin or less. One of the two one-sided e-values is valid, so the smaller one is.
-
-    >>> equivalence_e(np.array([0.001, -0.002, 0.0, 0.001, -0.001]), margin=0.01).round(1)
-    array([ 1.8,  3.2,  6. , 11.3, 21. ])
+        effect: true difference in standard deviations of the differences, which are normal.
+        most: the largest number of seeds, which counts where no difference is found.
+        alpha: level of the comparison.
+        studies: number of simulated studies, from a generator with a fixed seed.
     """
-    return np.minimum(one_sided_e(differences, -margin), one_sided_e(-differences, -margin))
+    d = np.random.default_rng(SIMULATION_SEED).normal(effect, 1, (studies, most))
+    decided = np.maximum(one_sided_e(d), one_sided_e(-d)) >= 2 / alpha
+    seeds = np.where(decided.any(axis=-1), decided.argmax(axis=-1) + 1, most)
+    return float(decided.any(axis=-1).mean()), float(seeds.mean())
 
 
-def adjusted_e(e_values: Array) -> Array:
-    """Return the e-values of a family fixed beforehand, adjusted for its size, [..., M, S].
+def _lower_end(differences: Array, limit: float) -> float | None:
+    """Return the smallest bound whose e-values stayed below the limit; None if there is none.
 
-    Args:
-        e_values: [..., M, S], one row per comparison; a column holds all of them after the same
-            number of seeds. Only a decided comparison may stop, and repeats its last value. (One
-            that waits undecided could wait for what others show on the next seeds, where all share
-            the score of the reference.) A comparison without a test is a row of ones.
-
-    Who decides every comparison whose adjusted e-value reaches 1 / alpha makes any false decision,
-    at any time, with probability at most alpha, however the comparisons depend on each other.
-
-    This is e-Holm as Hartog and Lei define it, by Algorithm 1 of Vovk and Wang: closed testing that
-    rejects a set of null hypotheses where the mean of their e-values reaches 1 / alpha. The hardest
-    set for a comparison adds the smallest other e-values. Where all comparisons are clear, each
-    needs hardly more than 1 / alpha. (Holm's step-down on the p-values 1 / e needs M / alpha for
-    the first, and never decides more on the same e-values.)
-
-    Where we differ: the result is the running maximum over seeds, so that a decision stays. The
-    maximum is taken last, because the mean of running maxima is no e-value.
-
-    >>> adjusted_e(np.array([[4.0, 30.0, 10.0], [1.0, 2.0, 28.0]]))
-    array([[ 2.5, 16. , 16. ],
-           [ 1. ,  2. , 19. ]])
+    The e-value need not fall as the bound rises. The end is therefore searched among many bounds,
+    and then twice among bounds around the one that was found.
     """
-    order = np.argsort(e_values, axis=-2)
-    ascending = np.take_along_axis(e_values, order, axis=-2)
-    least = ascending.copy()  # mean over any set with this comparison
-    for others in range(1, e_values.shape[-2]):
-        smallest = ascending[..., :others, :].sum(axis=-2, keepdims=True)
-        means = (ascending[..., others:, :] + smallest) / (others + 1)
-        least[..., others:, :] = np.minimum(least[..., others:, :], means)
-    adjusted = np.empty_like(least)
-    np.put_along_axis(adjusted, order, least, axis=-2)
-    return np.maximum.accumulate(adjusted, axis=-1)
+    bounds, first = _bounds(differences), 0
+    for _ in range(3):
+        first = int(np.argmax(_largest_e(differences, bounds) < limit))
+        if first == 0:
+            return None
+        bounds = np.linspace(bounds[first - 1], bounds[first], BOUNDS)
+    return round(float(bounds[-1]), estimates.DECIMALS + 2)
+
+
+def _bounds(differences: Array) -> Array:
+    """Return candidates for the ends of an interval: 0, and bounds within and far below the
+    differences.
+    """
+    least, greatest = float(np.min(differences)), float(np.max(differences))
+    span = (greatest - least) or 1.0
+    far = least - span * np.geomspace(1e-3, FARTHEST, BOUNDS)
+    return np.unique([*far, *np.linspace(least, greatest, BOUNDS), 0.0])
+
+
+def _largest_e(differences: Array, bounds: Array) -> Array:
+    """Return the largest e-value so far against each bound, [bounds]."""
+    largest: Array = one_sided_e(differences, bounds[:, None]).max(axis=-1)
+    return largest
+
+
+ANYTIME = PairedTest(
+    "anytime-valid", anytime_p, anytime_interval, anytime_floor, seeds_for_anytime_test
+)

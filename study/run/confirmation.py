@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from study.data import Data
 from study.ledger import Entry
 from study.run.context import RunContext
 from study.run.driver import Source, TrialSettings
 from study.state import FreshSeeds, Study
-from trainables.engine.foundation import Foundation
 
 
 class FreshSeedTrials(Source):
@@ -67,21 +65,13 @@ def _interrupted(state: FreshSeeds) -> list[Entry]:
     return interrupted
 
 
-def run_fresh_seeds(
-    run: RunContext, phase: str, data: Data, foundations: Mapping[str, Foundation]
-) -> None:
-    """Run the missing trials of the confirmation, or of the recheck.
-
-    If a trial of several seeds fails, each of its seeds runs again at once in a trial of its own. A
-    seed that fails in a trial of its own has failed; a run with `--retry-failed` tries it once.
-    """
-    for queue in fresh_seed_rounds(run.study, phase, run.slots):
-        run.console.phase(phase, len(queue), 0)
-        run.fit(FreshSeedTrials(run, phase, queue), phase, data, foundations)
-
-
 def fresh_seed_rounds(study: Study, phase: str, slots: int) -> Iterator[list[Entry]]:
-    """Yield the missing trials in rounds, until there are none; no trial is in two rounds."""
+    """Yield the missing trials in rounds, until there are none; no trial is in two rounds.
+
+    If a trial of several seeds fails, each of its seeds runs again in a trial of its own. A seed
+    that fails in a trial of its own has failed; a run with `--retry-failed` tries it once. Where
+    seeds are added until the comparisons are decided, a round is asked for after the one before.
+    """
     queued: set[str] = set()
     while queue := [
         entry for entry in fresh_seed_queue(study, phase, slots) if entry.folder not in queued

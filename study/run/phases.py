@@ -22,7 +22,7 @@ from study.mlflow.mirror import Mirror
 from study.record import study_record
 from study.report import write_report
 from study.run.cluster import connected, slots
-from study.run.confirmation import run_fresh_seeds
+from study.run.confirmation import FreshSeedTrials, fresh_seed_rounds
 from study.run.context import RunContext
 from study.run.driver import QUIET_UNKNOWN
 from study.run.pilot import Pilot, pilot_work, run_pilot, stack_sizes
@@ -108,11 +108,18 @@ def _run_phases(study: Study, root: Path, console: Console, mirror: Mirror) -> N
             run_sweep(run, name, data.tune, foundations)
             mirror.poke()
         for phase in FRESH_PHASES:
-            shared = first_tasks_of_fresh_seeds(study, phase)
-            foundations = run_pretraining(run, phase, shared, data.of(phase))
-            run_fresh_seeds(run, phase, data.of(phase), foundations)
+            _run_fresh_seeds(run, phase, data.of(phase))
             mirror.poke()
     _forget_unfinished(study)
+
+
+def _run_fresh_seeds(run: RunContext, phase: str, data: Data) -> None:
+    """Run the missing trials of the confirmation, or of the recheck."""
+    for queue in fresh_seed_rounds(run.study, phase, run.slots):
+        shared = first_tasks_of_fresh_seeds(run.study, phase)
+        foundations = run_pretraining(run, phase, shared, data)
+        run.console.phase(phase, len(queue), 0)
+        run.fit(FreshSeedTrials(run, phase, queue), phase, data, foundations)
 
 
 def _use_data(data: StudyData, study: Study, console: Console) -> None:

@@ -306,7 +306,7 @@ BAD = {
         "[tune]\nseeds = { first = 0, conut = 3 }",
         ["tune.seeds", "'conut'", "Did you mean 'count'?"],
     ),
-    "seed range without count": ("", "[tune]\nseeds = { first = 0 }", ["tune.seeds.count", "miss"]),
+    "seed range without count": ("", "[tune]\nseeds = { first = 0 }", ["tune.seeds", "give count"]),
     "negative first seed": (
         "",
         "[tune]\nseeds = { first = -1, count = 2 }",

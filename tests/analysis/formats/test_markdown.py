@@ -34,7 +34,7 @@ def test_verdict_sentence(make_study):
     assert (
         "- finetune against replay: worse by more than the margin. Difference -0.1000, "
         "simultaneous 95 % interval -0.1100 to -0.0900, 10 seeds. Reason: adjusted p = 0.004 "
-        "(sign-flip test); the interval lies beyond the margin."
+        "(exact test); the interval lies beyond the margin."
     ) in text_of(make_study())
 
 

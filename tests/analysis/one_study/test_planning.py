@@ -180,7 +180,7 @@ def test_seeds_too_few_for_a_verdict(planned):
 
 
 def test_five_seeds_give_no_verdict_even_where_the_exact_test_reaches_alpha():
-    assert paired.attainable(5, 1, 0.1)
+    assert paired.EXACT.can_decide(5, 1, 0.1)
     assert not row(plan_seeds(5, 1, alpha=0.1), 5).attainable
 
 

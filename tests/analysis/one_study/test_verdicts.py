@@ -48,7 +48,7 @@ NOISY = np.array([0.05, -0.06, 0.04, -0.055, 0.045, -0.05, 0.052, -0.02])
         (-STEADY, 0.05, "worse", "by more than the margin is open"),
         (STEADY, 0.10, "better, but by less than the margin", "excludes 0 and lies inside"),
         (-STEADY, 0.10, "worse, but by less than the margin", "excludes 0 and lies inside"),
-        (STEADY, 0.0, "better", "adjusted p = 0.008 (sign-flip test); the interval excludes 0"),
+        (STEADY, 0.0, "better", "adjusted p = 0.008 (exact test); the interval excludes 0"),
         (NOISY, 0.10, "equivalent within the margin", "the interval lies inside the margin"),
         (NOISY, 0.01, "inconclusive", "80 % power"),
         (NOISY, 0.0, "inconclusive", "80 % power"),
@@ -400,7 +400,7 @@ def test_failed_seeds_that_count_leave_the_exact_test_and_nothing_that_rests_on_
     assert found.p_exact == paired.sign_flip_p(np.array(found.differences)) == 2 / 2**8
     assert found.verdict == "worse"  # not "by more than the margin", though by at least 0.04
     assert found.reason == (
-        "adjusted p = 0.008 (sign-flip test); 2 of 8 seeds failed, each counted as 0.1000, so "
+        "adjusted p = 0.008 (exact test); 2 of 8 seeds failed, each counted as 0.1000, so "
         "there is no interval"
     )
     assert (found.wins.losses, found.wins.ties) == (8, 0)

@@ -108,8 +108,8 @@ def test_direction_does_not_matter_and_input_is_untouched():
 )
 def test_seeds_for_the_exact_test(comparisons, seeds):
     assert paired.seeds_for_exact_test(comparisons, 0.05) == seeds
-    assert paired.attainable(seeds, comparisons, 0.05)
-    assert not paired.attainable(seeds - 1, comparisons, 0.05)
+    assert paired.EXACT.can_decide(seeds, comparisons, 0.05)
+    assert not paired.EXACT.can_decide(seeds - 1, comparisons, 0.05)
 
 
 @pytest.mark.parametrize("n", [3, 5, 12])

@@ -1,4 +1,4 @@
-"""Anytime-valid tests against hand-computed cases, enumeration of all signs, and closed testing.
+"""Anytime-valid tests against hand-computed cases and enumeration of all signs.
 
 Simulations are short versions of `tests/benchmarks/error_rates_sequential.py`.
 """
@@ -11,14 +11,20 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.multitest import multipletests
 
 from analysis.statistics import estimates, paired, sequential
-from analysis.statistics.sequential import adjusted_e, difference_e, equivalence_e, one_sided_e
+from analysis.statistics.sequential import (
+    anytime_floor,
+    anytime_interval,
+    anytime_p,
+    one_sided_e,
+    seeds_for_anytime_test,
+    seeds_until_decided,
+)
 
-DECIDED = 20  # 1 / alpha
+ALPHA = 0.05
 SEEDS = 30
 
 sizes = st.lists(st.floats(0, 1), min_size=1, max_size=8).map(np.array)
@@ -29,8 +35,16 @@ def all_signs(n):
     return np.array(list(itertools.product((1.0, -1.0), repeat=n)))
 
 
+def differs(d, comparisons=1, margin=0.0):
+    """Whether a difference beyond the margin is found after each seed, [..., S]."""
+    e_values = np.maximum(one_sided_e(d, margin), one_sided_e(-d, margin))
+    return np.maximum.accumulate(e_values, axis=-1) >= 2 * comparisons / ALPHA
+
+
 def test_examples_of_the_docstrings():
-    assert doctest.testmod(sequential) == (0, 4)
+    failed, tried = doctest.testmod(sequential)
+    assert not failed
+    assert tried >= 6
 
 
 def test_hand_computed_case():
@@ -50,7 +64,6 @@ def test_hand_computed_case():
 def test_mean_over_all_signs_is_one_after_every_seed(magnitudes):
     d = all_signs(len(magnitudes)) * magnitudes
     assert one_sided_e(d).mean(axis=0) == pytest.approx(1, abs=1e-12)
-    assert difference_e(d).mean(axis=0) == pytest.approx(1, abs=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -58,15 +71,6 @@ def test_mean_over_all_signs_is_one_after_every_seed(magnitudes):
 def test_mean_is_at_most_one_for_every_centre_up_to_the_bound(magnitudes, below, bound):
     d = all_signs(len(magnitudes)) * magnitudes + bound - below
     assert np.all(one_sided_e(d, bound).mean(axis=0) <= 1 + 1e-9)
-
-
-@settings(max_examples=60, deadline=None)
-@given(sizes, st.floats(-1, 1), st.floats(0.01, 1))
-def test_mean_is_at_most_one_within_and_outside_the_margin(magnitudes, place, margin):
-    noise = all_signs(len(magnitudes)) * magnitudes
-    assert np.all(difference_e(noise + place * margin, margin).mean(axis=0) <= 1 + 1e-9)
-    outside = math.copysign(1 + abs(place), place) * margin
-    assert np.all(equivalence_e(noise + outside, margin).mean(axis=0) <= 1 + 1e-9)
 
 
 def test_one_sided_null_without_symmetry():
@@ -83,28 +87,25 @@ def test_spread_and_stopping_may_depend_on_all_seeds_before():
     signs = all_signs(10)
     wins = np.cumsum(signs, axis=-1)
     d = signs * np.hstack([np.ones((len(signs), 1)), 1 + np.abs(wins[:, :-1]) ** 2])
-    values = difference_e(d)
+    values = one_sided_e(d)
     stop = (wins >= 2) | (values > 3)  # knows nothing beyond seed n
     n = np.where(stop.any(axis=-1), stop.argmax(axis=-1), 9)
     assert values[np.arange(len(d)), n].mean() == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("growth", [0.9, 1.0, 1.5])
-def test_money_ever_reaches_20_in_at_most_one_study_of_20(growth):
+def test_a_difference_is_ever_found_in_at_most_one_study_of_20(growth):
     d = all_signs(14) * growth ** np.arange(14)
-    share = np.mean(difference_e(d).max(axis=-1) >= DECIDED)
-    assert 0.005 < share <= 1 / DECIDED
+    assert 0.005 < np.mean(differs(d)[:, -1]) <= ALPHA
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(sizes, st.floats(0.01, 100), st.integers(0, 2**16))
 def test_units_and_direction_do_not_matter(magnitudes, unit, seed):
     d = magnitudes * np.random.default_rng(seed).choice([-1, 1], len(magnitudes)) / unit
     d = estimates.paired_differences(d, np.zeros(len(d)))
-    assert difference_e(d * unit) == pytest.approx(difference_e(d), rel=1e-6)
-    assert difference_e(-d) == pytest.approx(difference_e(d))
-    assert difference_e(d, 0.1) == pytest.approx(difference_e(-d, 0.1))
-    assert equivalence_e(d, 0.1) == pytest.approx(equivalence_e(-d, 0.1))
+    assert one_sided_e(d * unit) == pytest.approx(one_sided_e(d), rel=1e-6)
+    assert anytime_p(-d) == anytime_p(d)
 
 
 def test_bound_shifts_the_differences():
@@ -114,66 +115,75 @@ def test_bound_shifts_the_differences():
 
 def test_later_seeds_leave_earlier_values_alone():
     d = np.random.default_rng(1).normal(0.5, 1, (3, SEEDS))
-    e_values = difference_e(d)
-    assert difference_e(d[:, :12]).tolist() == e_values[:, :12].tolist()
-    assert equivalence_e(d[:, :12], 1.0).tolist() == equivalence_e(d, 1.0)[:, :12].tolist()
-    assert adjusted_e(e_values[:, :12]).tolist() == adjusted_e(e_values)[:, :12].tolist()
+    assert one_sided_e(d[:, :12]).tolist() == one_sided_e(d)[:, :12].tolist()
 
 
 def test_no_evidence_in_differences_of_zero_or_of_the_bound():
-    assert difference_e(np.zeros(5)).tolist() == [1] * 5
+    assert one_sided_e(np.zeros(5)).tolist() == [1] * 5
     ties = np.array([0.105, 0.205, 0.305]) - np.array([0.1, 0.2, 0.3])  # 0.005 up to round-off
     assert one_sided_e(ties, 0.005).tolist() == [1] * 3
-    assert difference_e(np.array([0.0, 0.0, 1.0]))[-1] == pytest.approx(1)
+    assert anytime_p(np.zeros(5)) == 1
 
 
-def test_an_outlier_does_not_decide():
+def test_an_outlier_takes_no_decision_back_and_decides_nothing():
     d = np.array([*[0.01] * 6, -5.0])
-    before, after = difference_e(d)[5:]
-    assert before > DECIDED > 1 > after
-    assert np.all(np.isfinite(difference_e(np.array([1e-9, 1e9, -1e9]))))
+    assert one_sided_e(d)[6] < 1 < 2 / ALPHA < one_sided_e(d)[5]
+    assert anytime_p(d) == pytest.approx(anytime_p(d[:6]))
+    assert np.all(np.isfinite(one_sided_e(np.array([1e-9, 1e9, -1e9]))))
 
 
 @pytest.mark.parametrize(("comparisons", "seeds"), [(1, 6), (2, 8), (4, 9), (10, 10)])
 def test_seeds_that_must_agree(comparisons, seeds):
-    family = np.zeros((comparisons, SEEDS))  # the other comparisons have lost all
-    family[0] = difference_e(np.full(SEEDS, 0.02))
-    assert int(np.argmax(adjusted_e(family)[0] >= DECIDED)) + 1 == seeds
+    assert seeds_for_anytime_test(comparisons) == seeds
+    decided = [comparisons * anytime_p(np.full(n, 0.02)) <= ALPHA for n in range(1, SEEDS)]
+    assert decided.index(True) + 1 == seeds
+    assert anytime_floor(seeds) == pytest.approx(anytime_p(np.full(seeds, 0.02)))
     assert 0 <= seeds - paired.seeds_for_exact_test(comparisons) <= 1
 
 
-def closed(e_values):
-    """The smallest mean over all sets with the comparison, by enumeration: [M]."""
-    members = range(len(e_values))
-    sets = [s for k in members for s in itertools.combinations(members, k + 1)]
-    return [min(np.mean([e_values[i] for i in s]) for s in sets if m in s) for m in members]
+def brute_force_interval(d, confidence):
+    """The hull of the centres that no look rejects, from a fine grid of centres."""
+    span = np.ptp(d)
+    centres = np.linspace(d.min() - 30 * span, d.max() + 30 * span, 60_001)[:, None]
+    limit = 2 / (1 - confidence)
+    up = one_sided_e(d, centres).max(axis=-1)
+    down = one_sided_e(-d, -centres).max(axis=-1)
+    kept_up, kept_down = centres[up < limit, 0], centres[down < limit, 0]
+    return kept_up.min(), kept_down.max()
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=7))
-def test_adjustment_is_closed_testing(e_values):
-    adjusted = adjusted_e(np.array(e_values)[:, None])[:, 0]
-    assert adjusted == pytest.approx(closed(e_values))
-    bonferroni = np.array(e_values) / len(e_values)
-    assert np.all(adjusted >= bonferroni * (1 - 1e-12))
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("confidence", [0.95, 0.995])
+def test_interval_against_a_fine_grid(seed, confidence):
+    d = np.random.default_rng(seed).normal(0.3, 1, 12 + seed)
+    low, high = anytime_interval(d, confidence)
+    assert (low, high) == pytest.approx(brute_force_interval(d, confidence), abs=2e-3 * np.ptp(d))
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(0.01, 1e6), min_size=1, max_size=7))
-def test_adjustment_is_never_weaker_than_holm_on_the_p_values(e_values):
-    p_values = [min(1.0, 1 / e) for e in e_values]
-    holm = multipletests(p_values, method="holm")[1] <= 1 / DECIDED
-    assert np.all(adjusted_e(np.array(e_values)[:, None])[holm, 0] >= DECIDED * (1 - 1e-9))
+@given(st.lists(st.floats(-1, 1), min_size=8, max_size=20).map(np.array), st.floats(-0.5, 0.5))
+def test_p_and_interval_agree(d, shift):
+    d = d + shift
+    assume(np.ptp(d) > 1e-3)
+    found = anytime_interval(d, 1 - ALPHA)
+    excludes_zero = found is not None and not found[0] <= 0 <= found[1]
+    assert excludes_zero == (anytime_p(d) <= ALPHA)
 
 
-def test_decisions_stay_and_families_are_separate():
-    e_values = np.exp(np.random.default_rng(2).normal(0, 2, (5, 4, SEEDS)))
-    adjusted = adjusted_e(e_values)
-    assert np.all(np.diff(adjusted, axis=-1) >= 0)
-    for family, values in zip(adjusted, e_values, strict=True):
-        assert family.tolist() == adjusted_e(values).tolist()
-    running = np.maximum.accumulate(e_values[:, :1], axis=-1)
-    assert adjusted_e(e_values[:, :1]).tolist() == running.tolist()
+def test_more_seeds_never_widen_an_interval_nor_take_a_decision_back():
+    d = np.random.default_rng(5).normal(0.6, 1, (20, SEEDS))
+    for row in d:
+        found = [anytime_interval(row[:n], 1 - ALPHA) for n in range(8, SEEDS + 1)]
+        ends = np.array([(-np.inf, np.inf) if each is None else each for each in found])
+        tolerance = 1e-3 * np.ptp(row)  # of the search among bounds
+        assert np.all(np.diff(ends[:, 0]) >= -tolerance)
+        assert np.all(np.diff(ends[:, 1]) <= tolerance)
+        p = [anytime_p(row[:n]) for n in range(8, SEEDS + 1)]
+        assert np.all(np.diff(p) <= 1e-9)
+
+
+def test_too_few_seeds_have_no_interval():
+    assert anytime_interval(np.array([0.1, 0.2, 0.15, 0.12, 0.11]), 0.95) is None
 
 
 def differences(shape, draw="normal", seed=0):
@@ -185,48 +195,44 @@ def differences(shape, draw="normal", seed=0):
     return noise / noise.std()
 
 
-def decided(e_values):
-    return adjusted_e(e_values) >= DECIDED
-
-
 @pytest.mark.parametrize("draw", ["normal", "laplace", "exponential"])
 @pytest.mark.parametrize("comparisons", [1, 3, 11])
 def test_false_decisions_of_a_family(draw, comparisons):
     d = differences((3000, comparisons), draw)
-    assert 0.01 < np.mean(decided(difference_e(d)).any(axis=(1, 2))) <= 0.05
+    assert 0.005 < np.mean(differs(d, comparisons).any(axis=(1, 2))) <= 0.05
+
+
+@pytest.mark.parametrize("comparisons", [1, 3])
+def test_an_interval_ever_misses_the_truth_in_few_studies(comparisons):
+    d = differences((400, comparisons)) + 0.7
+    level = 1 - ALPHA / comparisons
+    missed = [
+        any(not low <= 0.7 <= high for low, high in (anytime_interval(row, level) for row in study))
+        for study in d
+    ]
+    assert np.mean(missed) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)
 
 
 @pytest.mark.parametrize("margin", [0.5, 1.0, 2.0])
 def test_false_statements_with_the_truth_on_the_margin(margin):
     d = differences((3000, 3)) + margin
-    for e_values in (difference_e(d, margin), equivalence_e(d, margin)):
-        assert np.mean(decided(e_values).any(axis=(1, 2))) <= 0.05
-
-
-def test_differences_that_are_real_leave_the_other_comparisons_protected():
-    d = differences((3000, 5))
-    d[:, :2] += 2
-    found = decided(difference_e(d)).any(axis=-1)
-    assert found[:, :2].mean() > 0.99
-    assert np.mean(found[:, 2:].any(axis=-1)) <= 0.05
+    beyond = differs(d, 3, margin)
+    inside = (one_sided_e(d, -margin) >= 120) & (one_sided_e(-d, -margin) >= 120)
+    for found in (beyond, inside):
+        assert np.mean(found.any(axis=(1, 2))) <= 0.05
 
 
 def test_skewed_differences_with_mean_zero_are_no_null():
     d = 1 - np.random.default_rng(3).exponential(size=(3000, SEEDS))
-    assert 0.07 < np.mean(difference_e(d).max(axis=-1) >= DECIDED) < 0.14
+    assert 0.07 < np.mean(differs(d)[:, -1]) < 0.14
 
 
-@pytest.mark.parametrize(("effect", "least", "seeds"), [(1, 0.95, 16.5), (2, 1, 8.5), (3, 1, 7.5)])
+@pytest.mark.parametrize(("effect", "least", "seeds"), [(1, 0.85, 20.5), (2, 1, 12), (3, 1, 11)])
 def test_power_for_eleven_comparisons(effect, least, seeds):
-    found = decided(difference_e(differences((500, 11)) + effect))
+    found = differs(differences((500, 11)) + effect, 11)
     used = np.where(found.any(axis=-1), found.argmax(axis=-1) + 1, SEEDS)
     assert found[..., -1].mean() >= least
     assert used.mean() < seeds
-
-
-def test_beyond_the_margin_comes_after_a_difference_and_never_with_equivalence():
-    d = differences((3000, 1)) + 2.0
-    beyond = decided(difference_e(d, 0.5))
-    assert beyond[..., -1].mean() > 0.99
-    assert not np.any(beyond & ~decided(difference_e(d)))
-    assert not np.any(decided(equivalence_e(d, 0.5))[..., -1] & beyond[..., -1])
+    share, mean = seeds_until_decided(effect, SEEDS, ALPHA / 11)
+    assert share == pytest.approx(found[..., -1].mean(), abs=0.04)
+    assert mean == pytest.approx(used.mean(), abs=0.6)
