@@ -217,7 +217,7 @@ def directions(repeats: int) -> None:
 
     def simulate(effects: Array, rng: Generator) -> Flags:
         down = reached(-family((normal, normal), effects, rng), len(effects))
-        return np.asarray(down.any(axis=(-2, -1))[:, None])
+        return np.asarray(down.any(axis=(-2, -1)))[:, None]
 
     cases = {
         "all 0.01": np.full(11, 0.01),

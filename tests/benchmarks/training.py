@@ -72,6 +72,8 @@ def learner_step(name: str, setting: Setting, stack: int) -> Callable[[int], Non
     stream = noise_stream(setting.inputs, 6000, stack)
     kind = find_learner(name)
     values: dict[str, Any] = {"hidden": [setting.hidden], "batch_size": setting.batch}
+    if name == "replay":
+        values["memory_policy"] = "reservoir"  # filled without the end of a task
     learner = kind(kind.Config.parse(values), stream.info, stream.seeds)
     batches = (batch for _ in iter(int, 1) for batch in stream.task(0).batches(1, setting.batch))
 

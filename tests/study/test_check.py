@@ -457,6 +457,15 @@ def test_a_memory_that_needs_task_boundaries_is_refused_without_them(fixed):
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
+def test_replay_balances_its_memory_over_the_tasks_unless_the_stream_hides_them(scenario):
+    method = resolve({"study.scenario": scenario}).methods["replay"]
+    policy = "reservoir" if scenario == "task_free" else "balanced"
+    assert method.configuration({})["memory_policy"] == policy
+    fixed = {"study.scenario": scenario, **replay(fixed={"memory_policy": "reservoir"})}
+    assert resolve(fixed).methods["replay"].configuration({})["memory_policy"] == "reservoir"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_learner_is_told_what_its_scenario_allows(scenario):
     info = PhaseStream.of(make_spec({"study.scenario": scenario}), "confirm").info
     assert (info.name, info.scenario, info.inputs) == ("split_digits", scenario, 64)

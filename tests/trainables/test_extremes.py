@@ -135,7 +135,7 @@ def quick(name, scenario, **changes):
     """Options of a learner: small, with the changes that concern it."""
     values, known = QUICK | changes, LEARNERS[name].Config.fields()
     if scenario == "task_free":
-        values |= {"epochs": 1}
+        values |= {"epochs": 1, "memory_policy": "reservoir"}
     return {key: value for key, value in values.items() if key in known}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -23,9 +25,10 @@ class Replay(Rehearsal["Replay.Config"]):
     """Each step trains on the current mini-batch joined with samples replayed from the memory.
 
     The loss is the mean cross-entropy over current and replayed samples, as in Mammoth; van de Ven
-    et al. weight the two parts by 1/t and 1 - 1/t. The memory is updated after each step
-    (reservoir) or after each task (balanced). From the second step of a task on, the reservoir also
-    replays samples of the current task. Samples are drawn with replacement.
+    et al. weight the two parts by 1/t and 1 - 1/t. The memory is updated after each task (balanced,
+    the default as in Avalanche) or after each step (reservoir, as in Mammoth). From the second step
+    of a task on, the reservoir also replays samples of the current task. Samples are drawn with
+    replacement.
     """
 
     name = "replay"
@@ -35,16 +38,22 @@ class Replay(Rehearsal["Replay.Config"]):
         """Options of experience replay."""
 
         memory_policy: str = option(
-            "reservoir",
-            "reservoir: a uniform sample of the stream; balanced: equal shares of the finished "
-            "tasks",
-            choices=("reservoir", "balanced"),
+            "balanced",
+            "balanced: equal shares of the finished tasks; reservoir: a uniform sample of the "
+            "stream, the default of a task-free stream",
+            choices=("balanced", "reservoir"),
         )
         replay_ratio: float = option(1.0, "replayed samples per new sample", low=0.0, high=16.0)
 
     def prepare(self) -> None:
         self.memory = self.build_memory()
         self.keep("memory")
+
+    @classmethod
+    def published(cls, stream: StreamInfo) -> dict[str, Any]:
+        """Return the reservoir for a task-free stream, which has no finished tasks to balance."""
+        task_free = {"memory_policy": "reservoir"} if stream.tasks is None else {}
+        return super().published(stream) | task_free
 
     def build_memory(self) -> Memory:
         """Return the memory of the configured policy."""

@@ -135,7 +135,7 @@ def test_maps_are_in_the_report_beside_the_curves(mapped_study):
 
 
 def test_a_learner_is_asked_after_each_task_and_its_memory_adds_up():
-    configuration = {"hidden": [16], "epochs": 1, "batch_size": 16, "memory_total": 30}
+    configuration = {"hidden": [16], "epochs": 1, "batch_size": 16, "memory_total": 60}
     work = Assignment("replay", configuration, "split_digits", "class", {}, "tune", (3, 4))
     course = Course(work, work.seeds, datasets.load("digits", None), "cpu")
     while not course.done:
@@ -143,7 +143,7 @@ def test_a_learner_is_asked_after_each_task_and_its_memory_adds_up():
     extras = course.outcome().extras
     held = np.stack([extras[f"memory_classes: class {c}"] for c in range(10)])
     assert held.shape == (10, 2, 5)
-    assert (held.sum(0) == 30).all()
+    assert (held.sum(0) == 60).all()
     assert (held[2:, :, 0] == 0).all()
     assert (held[:, :, -1] > 0).sum() > 10
 

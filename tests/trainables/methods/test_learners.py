@@ -78,12 +78,12 @@ class TestJoint(LearnerConformance):
 
 class TestReplay(LearnerConformance):
     learner = Replay
-    options = QUICK | {"memory_total": 100}
+    options = QUICK | {"memory_total": 100, "memory_policy": "reservoir"}
 
 
 class TestReplayPerTask(LearnerConformance):
     learner = Replay
-    options = QUICK | {"memory_per_task": 20}
+    options = QUICK | {"memory_per_task": 20, "memory_policy": "reservoir"}
     only = ("task", "domain", "class")
 
 
