@@ -8,12 +8,15 @@ their differences are correlated. Each study is judged by `analysis.one_study.ve
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
+from statsmodels.stats.multitest import multipletests
 
 from analysis.one_study import verdicts
 from analysis.one_study.pairing import Pairs
@@ -26,6 +29,8 @@ SEEDS = (6, 8, 10, 20, 30)
 FAMILIES = (1, 3, 5, 10, 30)
 MARGIN = 4.0  # in standard deviations of a score
 STUDIES = 2_000
+ALPHA = 0.05
+INTERVAL_ALONE = replace(paired.EXACT, p=lambda differences: 1.0)  # no verdict reads the p
 
 
 def normal(rng: np.random.Generator, size: tuple[int, int]) -> Array:
@@ -53,7 +58,7 @@ def study(rng: np.random.Generator, law: Law, n: int, m: int, gain: float) -> li
     """Return the verdicts of one study in which every method is better by `gain`."""
     scores = law(rng, (m + 1, n))
     scores[1:] += gain
-    rules = verdicts.Rules(True, MARGIN, 0.05, m)
+    rules = verdicts.Rules(True, MARGIN, ALPHA, m, test=INTERVAL_ALONE)
     reference = tuple(scores[0].tolist())
     pairs = [
         Pairs(f"m{i}", "r", tuple(range(n)), tuple(row.tolist()), reference)
@@ -80,6 +85,20 @@ def share(studies: list[list[str]], is_false: Callable[[str], bool]) -> float:
     return sum(any(map(is_false, words)) for words in studies) / len(studies)
 
 
+def price(studies: int) -> None:
+    """Print how often a true difference is found by Holm's procedure and by the intervals."""
+    print(f"\ndifferences found with 10 seeds (%, {studies} studies)\n")
+    print("| comparisons, d_z | Holm | intervals |\n|---|---|---|")
+    for m, effect in itertools.product((3, 5, 10), (1.0, 1.5, 2.0)):
+        rng, found = np.random.default_rng(m), np.zeros(2)
+        for _ in range(studies):
+            d = rng.normal(effect * np.sqrt(2), 1, (m, 10)) - rng.normal(size=10)
+            p = np.array([paired.sign_flip_p(row) for row in d])
+            found += [np.mean(multipletests(p, ALPHA, "holm")[0]), np.mean(m * p <= ALPHA)]
+        shares = " | ".join(f"{100 * share:.1f}" for share in found / studies)
+        print(f"| {m}, {effect} | {shares} |", flush=True)
+
+
 def main(studies: int) -> None:
     kinds = "false better or worse / by more than the margin / inside the margin"
     for law in (normal, skewed, collapsing, one_sided):
@@ -101,8 +120,8 @@ if __name__ == "__main__":
         mock.patch.object(estimates, "hedges_g", return_value=nothing),
         mock.patch.object(estimates, "correlation", return_value=0.0),
         mock.patch.object(estimates, "probability_of_outperforming", return_value=None),
-        mock.patch.object(paired, "sign_flip_p", return_value=1.0),
         mock.patch.object(paired, "paired_t_p", return_value=1.0),
         mock.patch.object(paired.sign_flip_interval, "__defaults__", (9_999,)),
     ):
         main(int(sys.argv[1]) if len(sys.argv) > 1 else STUDIES)
+    price(400)
