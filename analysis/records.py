@@ -119,6 +119,17 @@ class PublishedRecord:
 
 
 @dataclass(frozen=True)
+class AlternativeRecord:
+    """Another configuration of a method's sweep, confirmed on the seeds of the chosen one."""
+
+    trial: int  # number in the sweep
+    value: float  # first objective in the sweep
+    configuration: dict[str, Any]
+    scores: dict[int, float]  # seed -> primary metric; NaN: diverged
+    failures: dict[int, str] = field(default_factory=dict)  # seed -> reason of a crash
+
+
+@dataclass(frozen=True)
 class MethodRecord:
     """One method's confirmation: measurements and failures by seed."""
 
@@ -139,6 +150,7 @@ class MethodRecord:
     bound: str | None = None  # "upper" or "lower" end of the metric `cl_gap`
     readouts: tuple[str, ...] = ()  # the primary readout first
     fewest_steps: int | None = None  # of a task; None: the method has no mini-batches
+    alternatives: tuple[AlternativeRecord, ...] = ()  # the next best ones of the sweep, in order
 
     @property
     def failed_seeds(self) -> dict[int, str]:
@@ -210,6 +222,8 @@ class StudyRecord:
     added_seeds: tuple[int, ...] = ()  # seeds of the units run beyond the planned seeds
     dataset: str = ""  # data set behind the stream
     sample_bytes: int = 0  # of a raw sample with the label; 0: unknown
+    # the same study with further sweeps of each method, each on other seeds
+    repeats: tuple[StudyRecord, ...] = ()
 
     @property
     def family(self) -> tuple[tuple[str, str], ...]:

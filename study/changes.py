@@ -66,7 +66,7 @@ def _seeds_left_out(study: Study) -> list[int]:
     confirmed = {
         seed
         for entry in study.ledger.entries("confirm")
-        if entry.method in study.methods and (entry.state != "failed" or len(entry.seeds) == 1)
+        if entry.method in study.spec.methods and (entry.state != "failed" or len(entry.seeds) == 1)
         for seed in entry.seeds
     }
     return sorted(confirmed - {*study.spec.confirm_seeds, *study.folder.facts.planned.seeds})
@@ -74,12 +74,12 @@ def _seeds_left_out(study: Study) -> list[int]:
 
 def _other_configurations(study: Study) -> Iterator[str]:
     """Yield the methods that were confirmed with another configuration than the current one."""
-    for name in study.methods:
-        current = study.confirmation(name).configuration
+    for name in study.spec.methods:
+        current = [state.configuration for state in study.all_fresh_seeds(name, "confirm")]
         seeds = {
             seed
             for entry in study.ledger.entries("confirm", name)
-            if current and entry.state != "failed" and entry.work["configuration"] != current
+            if current[0] and entry.state != "failed" and entry.work["configuration"] not in current
             for seed in entry.seeds
         }
         if seeds:

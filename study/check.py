@@ -16,9 +16,26 @@ from analysis.metrics import PRIMARY
 from analysis.records import DECIDED
 from search_spaces import method_space, space_on
 from search_spaces.space import Distribution, Space, ends_or_choices, one_of
-from study.design import OBJECTIVES, PHASES, Design, Method, PhaseStream
+from study.design import (
+    NEXT_SWEEP,
+    OBJECTIVES,
+    PHASES,
+    Design,
+    Method,
+    PhaseStream,
+    seeds_of_sweep,
+    with_repeats,
+)
 from study.search import SweepSearch
-from study.spec import MOST_OF_A_METRIC, MethodSection, Range, SeedRange, Spec, expand
+from study.spec import (
+    MOST_OF_A_METRIC,
+    SEED_LIMIT,
+    MethodSection,
+    Range,
+    SeedRange,
+    Spec,
+    expand,
+)
 from trainables import Learner, find_learner, find_stream
 from trainables.errors import InputError, unknown
 from trainables.learner import Training
@@ -39,10 +56,11 @@ def resolve(spec: Spec, source: str) -> Design:
         _check_study(spec)
         _check_tune(spec)
         _check_seeds(spec)
+        _check_repeats(spec)
         _check_published(spec)
         streams = {phase: PhaseStream.of(spec, phase) for phase in PHASES}
         methods = {name: _method(spec, streams, name) for name in spec.methods}
-        design = Design(spec, methods, streams)
+        design = Design(spec, with_repeats(methods, spec.tune.repeats), streams)
         _check_stop(design)
         return design
     except InputError as error:
@@ -58,7 +76,7 @@ def try_sweeps(design: Design, source: str) -> None:
         InputError: with the learner's reason for refusing the first trial.
     """
     trials, stream = design.spec.tune.trials, design.streams["tune"]
-    for method in design.methods.values():
+    for method in design.of_sweep(0).values():
         reasons = (_refusal(design, method, number) for number in range(trials))
         refusals = [*itertools.takewhile(bool, reasons)]
         if trials and len(refusals) == trials:
@@ -167,6 +185,27 @@ def _check_tune(spec: Spec) -> None:
         raise InputError(
             f"tune.tasks = {tune.tasks}: stream '{spec.study.stream}' has fewer tasks."
         )
+
+
+def _check_repeats(spec: Spec) -> None:
+    repeats, trials = spec.tune.repeats, spec.tune.trials
+    if repeats > 1 and not trials:
+        raise InputError(
+            "tune.repeats: nothing is tuned with tune.trials = 0. Set tune.repeats = 1."
+        )
+    tuning, confirming = (
+        {seed for repeat in range(repeats) for seed in seeds_of_sweep(seeds, repeat)}
+        for seeds in (spec.tune_seeds, spec.confirm_seeds)
+    )
+    shift = f"each sweep of tune.repeats adds {NEXT_SWEEP} to all seeds of the one before"
+    if common := sorted(tuning & confirming) if trials else ():
+        raise InputError(
+            f"confirm.seeds: {shift}. Then {_enumerated(common)} among the seeds that tune a sweep "
+            "and among those that confirm one. Use seeds below "
+            f"{NEXT_SWEEP} in tune.seeds and confirm.seeds."
+        )
+    if max(tuning | confirming) >= SEED_LIMIT:
+        raise InputError(f"tune.repeats: {shift}, and all must be below {SEED_LIMIT}.")
 
 
 def _check_required(spec: Spec) -> None:

@@ -47,10 +47,14 @@ class StudyData:
 
     def try_streams(self) -> None:
         """Build the streams of the study, to refuse unusable data before any trial begins."""
-        design = self.design
-        self._try_stream("confirm", design.seeds("confirm"))
-        if design.spec.tune.trials:
-            self._try_stream("tune", (*design.seeds("tune"), *design.seeds("recheck")))
+        self._try_stream("confirm", self._seeds("confirm"))
+        if self.design.spec.tune.trials:
+            self._try_stream("tune", self._seeds("tune") + self._seeds("recheck"))
+
+    def _seeds(self, phase: str) -> tuple[int, ...]:
+        """Return the seeds of a phase, of all sweeps of a method."""
+        repeats = range(self.design.spec.tune.repeats)
+        return tuple(seed for repeat in repeats for seed in self.design.seeds(phase, repeat))
 
     def _try_stream(self, phase: str, seeds: tuple[int, ...]) -> None:
         stream = self.design.streams[phase]

@@ -5,8 +5,9 @@ Nothing here depends on what has been run.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ Direction = Literal["minimize", "maximize"]
 FRESH_PHASES = ("confirm", "recheck")  # the best configuration on fresh seeds
 PHASES = ("tune", *FRESH_PHASES)
 MOST_RECHECKED = 10  # seeds; with more, the few tuning seeds still limit what a recheck can tell
+NEXT_SWEEP = 1_000_000  # from the seeds of a sweep to those of the next one of the same method
 OBJECTIVES: dict[str, Direction] = {"memory_bytes": "minimize"}  # besides the metrics
 
 
@@ -33,15 +35,29 @@ def data_phase(phase: str) -> str:
     return "tune" if phase == "recheck" else phase
 
 
+def method_of(name: str) -> str:
+    """Return the method of a sweep in the study file.
+
+    >>> method_of("ewc"), method_of("ewc@2")
+    ('ewc', 'ewc')
+    """
+    return name.partition("@")[0]  # no name in a study file holds this sign
+
+
 @dataclass(frozen=True)
 class Method:
-    """One method of a study."""
+    """One method of a study, with one of its sweeps: ``ewc@2`` is ``ewc`` with its second sweep.
+
+    Attributes:
+        repeat: number of the sweep, from 0.
+    """
 
     name: str
     learner: str
     defaults: dict[str, Any]  # published values, with the values that the study file fixes
     fixed: dict[str, Any]
     space: Space  # searched by the sweep
+    repeat: int = 0
 
     @property
     def kind(self) -> type[Learner]:
@@ -58,6 +74,16 @@ class Method:
     def first_params(self) -> dict[str, Any]:
         """The published values that lie in the search space: those of the sweep's first trial."""
         return values_within(self.space, self.configuration({}))
+
+
+def with_repeats(methods: Mapping[str, Method], repeats: int) -> dict[str, Method]:
+    """Return the methods once for each of their sweeps, the first sweeps of all methods first."""
+    further = [
+        dataclasses.replace(method, name=f"{name}@{repeat + 1}", repeat=repeat)
+        for repeat in range(1, repeats)
+        for name, method in methods.items()
+    ]
+    return {**methods, **{method.name: method for method in further}}
 
 
 @dataclass(frozen=True)
@@ -133,11 +159,20 @@ class PhaseStream:
 
 @dataclass(frozen=True)
 class Design:
-    """A study file with every name in it resolved."""
+    """A study file with every name in it resolved.
+
+    Attributes:
+        methods: by name, once for each sweep.
+        streams: by phase.
+    """
 
     spec: Spec
     methods: dict[str, Method]
-    streams: dict[str, PhaseStream]  # by phase
+    streams: dict[str, PhaseStream]
+
+    def of_sweep(self, repeat: int) -> dict[str, Method]:
+        """Return the methods with one of their sweeps; the verdicts are about sweep 0."""
+        return {name: m for name, m in self.methods.items() if m.repeat == repeat}
 
     @property
     def stream(self) -> PhaseStream:
@@ -149,7 +184,7 @@ class Design:
         """The comparisons that are tested: (method, method to compare with)."""
         study = self.spec.study
         named = tuple((method, other) for method, other in study.comparisons)
-        offline = {name: method.kind.offline for name, method in self.methods.items()}
+        offline = {name: method.kind.offline for name, method in self.of_sweep(0).items()}
         return named or against_reference(study.reference, offline)
 
     def rules(self, further: Sequence[tuple[str, str]] = ()) -> Rules:
@@ -175,14 +210,24 @@ class Design:
         tuning = self.spec.tune_seeds if self.spec.tune.trials else ()
         return sorted({*tuning, *expand(self.spec.confirm.chosen_on)})
 
-    def seeds(self, phase: str) -> tuple[int, ...]:
-        """Return the seeds of a phase.
+    def seeds(self, phase: str, repeat: int = 0) -> tuple[int, ...]:
+        """Return the seeds of a phase, for one of the sweeps of each method.
 
-        A recheck repeats the first seeds of the confirmation, so that both can be paired.
+        A recheck repeats the first seeds of the confirmation, so that both can be paired. It is for
+        the first sweep only.
         """
         if phase == "recheck":
-            return self.spec.confirm_seeds[:MOST_RECHECKED] if self.spec.tune.trials else ()
-        return self.spec.tune_seeds if phase == "tune" else self.spec.confirm_seeds
+            rechecked = self.spec.tune.trials and not repeat
+            return self.spec.confirm_seeds[:MOST_RECHECKED] if rechecked else ()
+        seeds = self.spec.tune_seeds if phase == "tune" else self.spec.confirm_seeds
+        return seeds_of_sweep(seeds, repeat)
+
+    def configurations(self, method: Method, phase: str) -> int:
+        """Return how many configurations of a sweep run on fresh seeds: the best, and the next
+        ones in the confirmation of the first sweep.
+        """
+        several = phase == "confirm" and not method.repeat
+        return max(min(self.spec.confirm.top, self.spec.tune.trials), 1) if several else 1
 
     def assignment(
         self,
@@ -200,10 +245,21 @@ class Design:
             scenario=stream.scenario,
             options=stream.options.plain(),
             phase=data_phase(phase),
-            seeds=tuple(self.seeds(phase) if seeds is None else seeds),
+            seeds=tuple(self.seeds(phase, method.repeat) if seeds is None else seeds),
             tasks=stream.task_limit,
             evaluate_every=self.spec.confirm.evaluate_every if phase == "confirm" else 0,
         )
+
+
+def seeds_of_sweep(seeds: Iterable[int], repeat: int) -> tuple[int, ...]:
+    """Return the seeds of a sweep from those of the first one.
+
+    The distance does not depend on the seeds: seeds that are added later move no others.
+
+    >>> seeds_of_sweep([100, 101], repeat=1)
+    (1000100, 1000101)
+    """
+    return tuple(seed + repeat * NEXT_SWEEP for seed in seeds)
 
 
 def direction(objective: str) -> Direction:

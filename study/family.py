@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.records import against_reference
+from study.design import method_of
 from study.folder import Facts
 from study.ledger import Ledger
 from trainables import find_learner
@@ -29,7 +30,7 @@ def planned_comparisons(facts: Facts, ledger: Ledger) -> tuple[tuple[str, str], 
 def confirmed_methods(ledger: Ledger) -> list[str]:
     """Return the methods with confirmed seeds, even those that the study no longer has."""
     entries = [entry for entry in ledger.entries("confirm") if entry.state != "failed"]
-    return list(dict.fromkeys(entry.method for entry in entries))
+    return list(dict.fromkeys(method_of(entry.method) for entry in entries))
 
 
 def _is_offline(method: str, identity: Mapping[str, Any]) -> bool:

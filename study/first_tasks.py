@@ -59,10 +59,10 @@ def first_tasks_of_fresh_seeds(study: Study, phase: str) -> list[SharedTask]:
     """Return the first tasks of the seeds that have yet to be confirmed, or rechecked."""
     found: list[tuple[str, Assignment | None]] = []
     for name, method in study.methods.items():
-        state = study.fresh_seeds(name, phase)
-        if state.configuration is not None and state.missing:
-            work = study.design.assignment(method, state.configuration, phase, state.missing)
-            found.append((name, pretraining_of(work)))
+        for state in study.all_fresh_seeds(name, phase):
+            if state.configuration is not None and state.missing:
+                work = study.design.assignment(method, state.configuration, phase, state.missing)
+                found.append((name, pretraining_of(work)))
     return _merged(found)
 
 
@@ -100,6 +100,7 @@ def _merged(found: Iterable[tuple[str, Assignment | None]]) -> list[SharedTask]:
         earlier = merged.get(new.key, new)
         seeds = tuple(dict.fromkeys(earlier.work.seeds + work.seeds))
         merged[new.key] = SharedTask(
-            dataclasses.replace(work, seeds=seeds), (*earlier.methods, method)
+            dataclasses.replace(work, seeds=seeds),
+            tuple(dict.fromkeys((*earlier.methods, method))),
         )
     return list(merged.values())

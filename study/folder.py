@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from study.console import warn
-from study.design import PhaseStream
+from study.design import PhaseStream, method_of
 from study.ledger import Ledger
 from study.spec import Spec
 from trainables.errors import InputError, check_text
@@ -254,7 +254,7 @@ def _identity(spec: Spec) -> dict[str, Any]:
 
     Budgets, seeds, resources and the set of methods may change.
     """
-    tune = spec.tune.model_dump(mode="json", exclude={"trials"})
+    tune = spec.tune.model_dump(mode="json", exclude={"trials", "repeats"})
     resolved = {"seeds": list(spec.tune_seeds), "objectives": spec.objectives}
     fixed = {f"study.{key}": getattr(spec.study, key) for key in ("stream", "scenario", "metric")}
     fixed |= {f"tune.{key}": value for key, value in (tune | resolved).items()}
@@ -269,5 +269,5 @@ def _settled_part(identity: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
     entries = [entry for entry in ledger.entries() if entry.state != "failed"]
     tables = {"study", "stream"} if entries else set()
     tables |= {"tune"} if any(entry.phase == "tune" for entry in entries) else set()
-    methods = {f"methods.{entry.method}" for entry in entries}
+    methods = {f"methods.{method_of(entry.method)}" for entry in entries}
     return {k: v for k, v in identity.items() if k.split(".")[0] in tables or k in methods}

@@ -48,7 +48,7 @@ def front_study(place: Path) -> str:
     source = f"the fronts of {place}"
     check.resolve(Spec.parse(values, source), source)
     comments = [f"The fronts of {spec.study.name}, on other seeds.", *_unfinished_sweeps(study)]
-    comments += [f"No trial of {name} is complete." for name in study.methods if name not in fronts]
+    comments += [f"No trial of {name} is complete." for name in spec.methods if name not in fronts]
     return "".join(f"# {line}\n" for line in comments) + tomli_w.dumps(values)
 
 
@@ -57,7 +57,7 @@ def _fronts(study: Study) -> Iterator[tuple[str, list[Entry]]]:
 
     Of trials with equal configurations only the first is kept.
     """
-    trials = {name: study.sweep(name).finished for name in study.methods}
+    trials = {name: study.sweep(name).finished for name in study.spec.methods}
     complete = {
         name: {
             e.number: e
@@ -88,7 +88,7 @@ def _first_unused_seed(study: Study) -> int:
 def _unfinished_sweeps(study: Study) -> Iterator[str]:
     """Yield a sentence on each sweep that has not ended."""
     budget = study.spec.tune.trials
-    for name in study.methods:
+    for name in study.spec.methods:
         done = len(study.sweep(name).finished)
         if done < budget:
             yield f"The sweep of {name} has {done} of its {budget} trials."

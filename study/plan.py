@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis import numbers
 from analysis.one_study.planning import margins, plan_seeds, plan_until_decided
 from analysis.records import DECIDED
 from study.check import resolve, try_sweeps
 from study.data import StudyData
-from study.design import PHASES, Design, Method
+from study.design import FRESH_PHASES, PHASES, Design, Method, method_of
 from study.first_tasks import SharedTask, first_tasks_of_phase
 from study.folder import Folder
 from study.run import WORKERS
@@ -49,7 +50,7 @@ def plan(
     data.try_streams()
     torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))
     device = "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
-    methods = design.methods.values()
+    methods = design.of_sweep(0).values()
     pilots = {}
     for method in methods:
         notify(f"pilot: timing {method.name}")
@@ -69,6 +70,7 @@ def plan(
         "seconds": total,
         "notes": [
             *data.suspicions(),
+            *_budget_notes(design),
             *_time_notes(spec, rows, total, device),
             *_power_notes(design, place),
         ],
@@ -109,9 +111,12 @@ def _time_method(method: Method, data: StudyData, device: str) -> PilotTimes:
 def _row(
     method: Method, pilots: PilotTimes, shared: Mapping[str, list[SharedTask]], data: StudyData
 ) -> dict[str, Any]:
-    """Return the cost of a method, without shared first tasks; no time if the pilot failed."""
-    trials = data.design.spec.tune.trials
-    seeds = {phase: len(data.design.seeds(phase)) for phase in PHASES}
+    """Return the cost of a method, without shared first tasks; no time if the pilot failed.
+
+    The cost is that of all sweeps of the method, and of all configurations that are confirmed.
+    """
+    tune = data.design.spec.tune
+    trials, seeds = tune.trials * tune.repeats, _seeds(data.design, method)
     row = {
         "method": method.name,
         "tune_trials": trials,
@@ -133,6 +138,19 @@ def _row(
     return row | {"seconds": round(seconds, 1), "own_loop": has_own_loop(method.learner)}
 
 
+def _seeds(design: Design, method: Method) -> dict[str, int]:
+    """Return the number of seeds of each trial in a sweep, and of all runs on fresh seeds."""
+    sweeps = [each for each in design.methods.values() if method_of(each.name) == method.name]
+    fresh = {
+        phase: sum(
+            len(design.seeds(phase, each.repeat)) * design.configurations(each, phase)
+            for each in sweeps
+        )
+        for phase in FRESH_PHASES
+    }
+    return {"tune": len(design.seeds("tune")), **fresh}
+
+
 def _course(method: Method, phase: str, data: StudyData) -> Course:
     """Return the course of one seed through the stream of a phase, at the published values."""
     design = data.design
@@ -146,13 +164,14 @@ def _shared_row(
 ) -> dict[str, Any]:
     """Return the cost of a shared first task, which is learnt once."""
     work, phase_data = shared.work, data.of(phase)
+    names = dict.fromkeys(map(method_of, shared.methods))
     pilot = run_pilot(dataclasses.replace(work, phase="tune"), [stack], phase_data, device)
     seconds = None
     if pilot.rates:
         steps = steps_per_trial(Course(work, work.seeds[:1], phase_data))
         seconds = round(len(work.seeds) * steps / pilot.rates[stack], 1)
     return {
-        "method": f"first task of {', '.join(shared.methods)} ({phase})",
+        "method": f"first task of {', '.join(names)} ({phase})",
         "tune_trials": int(phase == "tune"),
         **{f"{each}_seeds": len(work.seeds) * (each == phase) for each in PHASES},
         "stack": stack,
@@ -160,6 +179,18 @@ def _shared_row(
         "problem": pilot.problem if not pilot.rates else "",
         "own_loop": False,
     }
+
+
+def _budget_notes(design: Design) -> list[str]:
+    """Return sentences on several sweeps and on several confirmed configurations."""
+    tune, notes = design.spec.tune, []
+    if tune.repeats > 1:
+        trials = numbers.count(tune.trials, "trial")
+        notes.append(f"Each method has {tune.repeats} sweeps of {trials}, each confirmed.")
+    first = next(iter(design.methods.values()))
+    if (confirmed := design.configurations(first, "confirm")) > 1:
+        notes.append(f"The {confirmed} best configurations of each first sweep are confirmed.")
+    return notes
 
 
 def _time_notes(

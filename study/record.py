@@ -6,6 +6,7 @@ import hashlib
 import math
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from analysis.metrics import PRIMARY, ReadoutMetric, accuracy_matrix, chance
 from analysis.one_study.analyse import Analysis, analyse
 from analysis.one_study.units import by_unit
 from analysis.records import (
+    AlternativeRecord,
     DiagnosticRecord,
     MapRecord,
     MethodRecord,
@@ -26,7 +28,7 @@ from analysis.records import (
 )
 from search_spaces.space import as_plain
 from study.changes import changes, kept_seeds
-from study.design import Design, Method
+from study.design import Design, Method, method_of, seeds_of_sweep
 from study.ledger import Entry
 from study.run_notes import circumstances
 from study.scores import all_scores, seed_scores
@@ -43,6 +45,8 @@ Labels = dict[str, dict[str, dict[int, Array]]]
 def study_record(study: Study) -> StudyRecord:
     """Return the record of a study, by seed or by the unit that the stream pairs."""
     record, stream = _seed_record(study), study.design.stream
+    repeats = range(1, study.spec.tune.repeats)
+    record = replace(record, repeats=tuple(_repeated(record, study, each) for each in repeats))
     if stream.unit == record.unit:
         return record
     return by_unit(record, stream.unit, stream.unit_of)
@@ -72,7 +76,7 @@ def _seed_record(study: Study) -> StudyRecord:
         planned_seeds=planned.seeds,
         tune_seeds=design.chosen_on,
         chance=chance(spec.study.scenario, *classes),
-        methods=[_method_record(study, method) for method in study.methods.values()],
+        methods=_method_records(study, 0),
         provenance=_provenance(study, [*changed, *_note_on_kept_seeds(kept)]),
         objectives=tuple(spec.objectives),
         required=dict(spec.tune.require),
@@ -89,6 +93,21 @@ def _seed_record(study: Study) -> StudyRecord:
         dataset=stream.dataset,
         sample_bytes=stream.info.sample_bytes + 1,
     )
+
+
+def _repeated(record: StudyRecord, study: Study, repeat: int) -> StudyRecord:
+    """Return the record of a study with a further sweep of each method, and its seeds."""
+    return replace(
+        record,
+        methods=_method_records(study, repeat),
+        planned_seeds=list(seeds_of_sweep(record.planned_seeds, repeat)),
+        asked_seeds=seeds_of_sweep(record.asked_seeds, repeat),
+        tune_seeds=list(study.design.seeds("tune", repeat)),
+    )
+
+
+def _method_records(study: Study, repeat: int) -> list[MethodRecord]:
+    return [_method_record(study, method) for method in study.design.of_sweep(repeat).values()]
 
 
 def _variation(study: Study) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -129,7 +148,8 @@ def _published(design: Design) -> Iterator[PublishedRecord]:
 
 def _method_record(study: Study, method: Method) -> MethodRecord:
     spec, confirmation = study.spec, study.confirmation(method.name)
-    seeds = {*spec.confirm_seeds, *study.folder.facts.planned.seeds}
+    first = {*spec.confirm_seeds, *study.folder.facts.planned.seeds}
+    seeds = seeds_of_sweep(first, method.repeat)
     places = confirmation.places(seeds)  # a planned seed cannot be withdrawn
     outcomes: dict[str, Outcome] = {}
     table: dict[ReadoutMetric, dict[int, float]] = {ReadoutMetric(name): {} for name in PRIMARY}
@@ -155,7 +175,7 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
             extras.setdefault(name, {})[seed] = column[position]
     labels = _by_label(extras)
     return MethodRecord(
-        method=method.name,
+        method=method_of(method.name),
         learner=method.learner,
         configuration=confirmation.configuration or {},
         scores=table.pop(ReadoutMetric(spec.study.metric)),
@@ -172,7 +192,25 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
         bound=method.kind.bound,
         readouts=method.kind.readouts,
         fewest_steps=_fewest_steps(confirmation.configuration or {}, outcomes.values()),
+        alternatives=tuple(_alternatives(study, method, seeds)),
     )
+
+
+def _alternatives(
+    study: Study, method: Method, seeds: Sequence[int]
+) -> Iterator[AlternativeRecord]:
+    """Yield the configurations of a sweep that are confirmed beside the chosen one."""
+    _, *others = study.all_fresh_seeds(method.name, "confirm")
+    for state in others:
+        trial = state.trial
+        if trial is not None and trial.number is not None:
+            yield AlternativeRecord(
+                trial=trial.number,
+                value=trial.values[0],
+                configuration=state.configuration or {},
+                scores=state.scores(seeds),
+                failures=state.places(seeds).failures,
+            )
 
 
 def _fewest_steps(configuration: Mapping[str, Any], outcomes: Iterable[Outcome]) -> int | None:

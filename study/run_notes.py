@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from analysis import numbers
-from study.design import FRESH_PHASES
 from study.ledger import Entry
 from study.state import Study
 from trainables.engine.assignment import Assignment
@@ -23,7 +22,7 @@ def circumstances(study: Study) -> list[str]:
 
 def _reported_trials(study: Study, method: str) -> list[Entry]:
     """Return the trials of a method that the report rests on."""
-    states = (study.fresh_seeds(method, phase) for phase in FRESH_PHASES)
+    states = study.all_fresh_seeds(method)
     places = (place for state in states for place in state.places().found.values())
     on_fresh_seeds = {entry.folder: entry for entry, _ in places}
     return [*study.sweep(method).entries, *on_fresh_seeds.values()]

@@ -20,7 +20,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_spaces.space import Space
-from study.design import Design, Direction, Method
+from study.design import Design, Direction, Method, method_of
 from study.ledger import Entry
 
 FEWEST_FOR_IMPORTANCE = 8  # complete trials
@@ -63,7 +63,7 @@ class SweepSearch:
     def of(cls, design: Design, method: Method, ended: Iterable[Entry] = ()) -> SweepSearch:
         """Return the search of a method's sweep, with the trials that do not run again."""
         tune = design.spec.tune
-        seed = f"{tune.seed}/{method.name}"
+        seed = f"{tune.seed + method.repeat}/{method_of(method.name)}"
         return cls(method.space, design.directions, tune.sampler, seed, ended, tune.pruner)
 
     def ask(

@@ -26,7 +26,7 @@ def seen_differences(study: Study) -> dict[tuple[str, str], SeenDifferences]:
     They come from the confirmation, else from the best trials on the tuning seeds.
     """
     sources = {"confirm": "the confirmation", "tune": "the tuning seeds"}
-    scores = {name: _scores(study, name) for name in study.methods}
+    scores = {name: _scores(study, name) for name in study.spec.methods}
     found = {}
     for method, other in study.design.comparisons:
         for phase, source in sources.items():

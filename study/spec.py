@@ -25,9 +25,12 @@ from trainables.errors import InputError, unknown
 
 # Upper limits, far above the needs of any study: a larger value is taken for a mistake.
 MOST_SEEDS = 1_000  # a statistical test of more seeds would fill the memory
+SEED_LIMIT = 2**63  # seeds are smaller
 MOST_TRIALS = 100_000  # of a method
 MOST_TASKS = 10_000
 MOST_STEPS = 10**9
+MOST_SWEEPS = 20  # of a method
+MOST_CONFIRMED = 10  # configurations of a sweep
 MOST_CPUS, MOST_GPUS = 10_000, 1_000  # of a trial
 MOST_RUNS = 10**6  # behind a published figure
 MOST_OF_A_METRIC = 1.5  # of a ratio of accuracies; most metrics reach 1
@@ -60,9 +63,8 @@ class SeedRange(FileSection):
         return self
 
 
-Seeds = (
-    Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(max_length=MOST_SEEDS)] | SeedRange
-)
+Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
+Seeds = Annotated[list[Seed], Field(max_length=MOST_SEEDS)] | SeedRange
 
 
 class StudySection(FileSection):
@@ -127,6 +129,8 @@ class TuneSection(FileSection):
     is confirmed, with a caution"""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """seed of the sampler"""
+    repeats: int = Field(default=1, ge=1, le=MOST_SWEEPS)
+    """independent sweeps of each method, each on other seeds; the verdicts are about the first"""
 
 
 class ConfirmSection(FileSection):
@@ -140,6 +144,8 @@ class ConfirmSection(FileSection):
     """seeds of an earlier study that chose the configurations; they may not confirm"""
     evaluate_every: int = Field(default=0, ge=0, le=MOST_STEPS)
     """steps between evaluations within a task; 0: evaluate only after each task"""
+    top: int = Field(default=1, ge=1, le=MOST_CONFIRMED)
+    """best configurations of a sweep that are confirmed; the verdicts are about the first"""
 
 
 def check_address(address: str) -> None:

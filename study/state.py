@@ -7,7 +7,9 @@ finished trial costs the same after ten trials as after ten thousand.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ from analysis.records import DECIDED
 from search_spaces.space import values_within
 from study import installed
 from study.check import resolve
-from study.design import FRESH_PHASES, Design, Method
+from study.design import FRESH_PHASES, Design, Method, method_of, seeds_of_sweep
 from study.family import planned_comparisons
 from study.folder import Folder
 from study.ledger import Entry, Ledger
@@ -48,6 +50,7 @@ class Study:
     ) -> None:
         self.design, self.folder, self.ledger = design, folder, ledger
         self.retry_failed = retry_failed
+        self._taking = threading.Lock()  # the thread of the mirror asks too
         self._reset()
 
     def _reset(self) -> None:
@@ -57,7 +60,10 @@ class Study:
         }
         self._fresh = {
             phase: {
-                name: FreshSeeds(self.design, sweep, self.ledger, phase)
+                name: [
+                    FreshSeeds(self.design, sweep, self.ledger, phase, rank)
+                    for rank in range(self.design.configurations(sweep.method, phase))
+                ]
                 for name, sweep in self._sweeps.items()
             }
             for phase in FRESH_PHASES
@@ -101,8 +107,9 @@ class Study:
 
     def keep_to_data(self, hashes: Mapping[str, str]) -> None:
         """Use only trials on data with these hashes, by data set."""
-        self.ledger.data = hashes
-        self._reset()
+        with self._taking:
+            self.ledger.data = hashes
+            self._reset()
 
     def sweep(self, method: str) -> Sweep:
         """Return the state of a method's sweep."""
@@ -119,31 +126,50 @@ class Study:
 
     def fresh_seeds(self, method: str, phase: str) -> FreshSeeds:
         """Return the state of a method's confirmation or recheck."""
+        return self.all_fresh_seeds(method, phase)[0]
+
+    def all_fresh_seeds(self, method: str, *phases: str) -> list[FreshSeeds]:
+        """Return the state of each configuration of a method in the phases, the best one first.
+
+        Args:
+            phases: default, confirmation and recheck.
+        """
         self._take_new_entries()
-        return self._fresh[phase][method]
+        return [state for phase in phases or FRESH_PHASES for state in self._fresh[phase][method]]
 
     def _take_new_entries(self) -> None:
-        new = self.ledger.history[self._taken :]
+        with self._taking:
+            self._take(self.ledger.history[self._taken :])
+
+    def _take(self, new: Sequence[Entry]) -> None:
         self._taken += len(new)
         for entry in new:
             if entry.method in self.methods and self.ledger.learnt_study_data(entry):
-                states: Mapping[str, Sweep | FreshSeeds]
-                states = self._sweeps if entry.phase == "tune" else self._fresh[entry.phase]
-                states[entry.method].take(entry)
+                states: Sequence[Sweep | FreshSeeds] = [self._sweeps[entry.method]]
+                if entry.phase != "tune":
+                    states = self._fresh[entry.phase][entry.method]
+                for state in states:
+                    state.take(entry)
         if self.spec.confirm.stop == DECIDED and any(entry.phase == "confirm" for entry in new):
             self._limit_confirmation()
 
     def _limit_confirmation(self) -> None:
-        """Ask for the confirmation seeds that the comparisons still need."""
+        """Ask for the confirmation seeds that the comparisons still need.
+
+        The verdicts decide, those of the best configuration of each first sweep. Everything else is
+        confirmed on as many seeds.
+        """
         states = self._fresh["confirm"]
         asked = seeds_to_run(
             self.design.comparisons,
-            {name: state.scores() for name, state in states.items()},
+            {name: states[name][0].scores() for name in self.spec.methods},
             self.spec.confirm_seeds,
             self.design.rules(self.planned_comparisons),
         )
-        for name, state in states.items():
-            state.seeds = self.spec.confirm_seeds[: asked[name]]
+        for name, of_method in states.items():
+            seeds = self.spec.confirm_seeds[: asked[method_of(name)]]
+            for state in of_method:
+                state.seeds = seeds_of_sweep(seeds, state.sweep.method.repeat)
 
     @property
     def planned_comparisons(self) -> tuple[tuple[str, str], ...]:
@@ -166,8 +192,7 @@ class Study:
     def complete(self) -> bool:
         """Whether no trial is missing."""
         return not any(
-            self.sweep(name).missing
-            or any(self.fresh_seeds(name, phase).missing for phase in FRESH_PHASES)
+            self.sweep(name).missing or any(state.missing for state in self.all_fresh_seeds(name))
             for name in self.methods
         )
 
@@ -188,16 +213,16 @@ class Study:
         found = {entry.folder: reason_of(entry) for entry in sweep.failed}
         if confirmation.configuration is None and sweep.has_ended:
             found[f"confirm/{method}"] = confirmation.obstacle
-        for phase in FRESH_PHASES:
-            reasons = self.fresh_seeds(method, phase).failures()
-            found |= {f"{phase}/{method} seed {seed}": reasons[seed] for seed in sorted(reasons)}
+        for state in self.all_fresh_seeds(method):
+            reasons = state.failures()
+            found |= {f"{state.name} seed {seed}": reasons[seed] for seed in sorted(reasons)}
         return found
 
     @property
     def crashed(self) -> int:
         """The number of trials and seeds that `retry_failed` runs again."""
         trials = sum(len(self.sweep(name).failed) for name in self.methods)
-        fresh = (self.fresh_seeds(name, p) for name in self.methods for p in FRESH_PHASES)
+        fresh = (state for name in self.methods for state in self.all_fresh_seeds(name))
         return trials + sum(len(state.places().failures) for state in fresh)
 
 
@@ -259,6 +284,17 @@ class Sweep:
         """The complete trials, the best first."""
         return sorted(filter(_has_value, self._entries.values()), key=self._rank)
 
+    def choice(self, rank: int) -> Entry | None:
+        """Return the trial with the best configuration (rank 0), the second best, and so on; None
+        if there is none. Of trials with equal configurations only the best counts.
+        """
+        if rank == 0:
+            return self.best
+        distinct: dict[str, Entry] = {}
+        for entry in self.ranked:
+            distinct.setdefault(str(entry.work["configuration"]), entry)
+        return next(itertools.islice(distinct.values(), rank, None), None)
+
     def take(self, entry: Entry) -> None:
         """Account for a trial that has ended."""
         if entry.number is None or not self.includes(entry):
@@ -311,15 +347,19 @@ class Places:
 
 
 class FreshSeeds:
-    """The state of a method's best configuration on fresh seeds.
+    """The state of a method's best configuration on fresh seeds, or of one of the next best ones.
 
     Args:
         phase: ``confirm``, or ``recheck``, which repeats the conditions of the sweep.
+        rank: of the configuration in the sweep, from 0.
     """
 
-    def __init__(self, design: Design, sweep: Sweep, ledger: Ledger, phase: str) -> None:
+    def __init__(
+        self, design: Design, sweep: Sweep, ledger: Ledger, phase: str, rank: int = 0
+    ) -> None:
         self.design, self.sweep, self.ledger, self.phase = design, sweep, ledger, phase
-        self.seeds = design.seeds(phase)  # to run
+        self.rank = rank
+        self.seeds = design.seeds(phase, sweep.method.repeat)  # to run
         self._entries: dict[str, dict[str, Entry]] = {}  # by key without seeds
 
     def take(self, entry: Entry) -> None:
@@ -328,14 +368,24 @@ class FreshSeeds:
 
     @property
     def configuration(self) -> dict[str, Any] | None:
-        """The configuration to confirm: the best of the sweep, or the defaults if nothing is tuned.
+        """The configuration to confirm: that of `trial`, or the defaults if nothing is tuned.
 
-        None if the sweep has no best trial yet.
+        None if there is no such trial yet.
         """
         if not self.sweep.budget:
-            return self.sweep.method.configuration({})
-        best = self.sweep.best
-        return None if best is None else dict(best.work["configuration"])
+            return None if self.rank else self.sweep.method.configuration({})
+        return None if self.trial is None else dict(self.trial.work["configuration"])
+
+    @property
+    def trial(self) -> Entry | None:
+        """The trial of the sweep with the configuration to confirm."""
+        return self.sweep.choice(self.rank)
+
+    @property
+    def name(self) -> str:
+        """Name for messages: of the phase and the method, and of the trial if not the best."""
+        number = f" trial {self.trial.number}" if self.rank and self.trial else ""
+        return f"{self.phase}/{self.sweep.method.name}{number}"
 
     @property
     def missing(self) -> list[int]:
@@ -369,11 +419,12 @@ class FreshSeeds:
         """Return the places of seeds; default: the seeds of the phase in the study file."""
         entries = self._entries.get(self._key(), {})
         places = _places(entries[folder] for folder in sorted(entries))
-        return places.of(self.design.seeds(self.phase) if seeds is None else seeds)
+        asked = self.design.seeds(self.phase, self.sweep.method.repeat)
+        return places.of(asked if seeds is None else seeds)
 
-    def scores(self) -> dict[int, float]:
+    def scores(self, seeds: Iterable[int] | None = None) -> dict[int, float]:
         """Return the primary metric of each seed; NaN for a seed that failed or diverged."""
-        places, metric = self.places(), self.design.spec.study.metric
+        places, metric = self.places(seeds), self.design.spec.study.metric
         entries = {entry.folder: entry for entry, _ in places.found.values()}
         columns = {
             folder: seed_scores(self.ledger.outcome(entry), metric)

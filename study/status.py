@@ -48,5 +48,7 @@ def status(place: Path) -> list[dict[str, Any]]:
 
 
 def _seeds_done(study: Study, method: str, phase: str) -> str:
-    state = study.fresh_seeds(method, phase)
-    return f"{len(state.places().found)}/{len(state.seeds)}"
+    best, *others = study.all_fresh_seeds(method, phase)
+    states = [best, *(state for state in others if state.configuration)]
+    done = sum(len(state.places().found) for state in states)
+    return f"{done}/{sum(len(state.seeds) for state in states)}"

@@ -15,7 +15,14 @@ from typing import Any
 
 from analysis.many_studies.compare import ManyStudies
 from analysis.one_study.analyse import Analysis
-from analysis.report import comparison_tables, many_tables, search_spaces, tables, tuning_tables
+from analysis.report import (
+    comparison_tables,
+    luck_tables,
+    many_tables,
+    search_spaces,
+    tables,
+    tuning_tables,
+)
 from analysis.report.blocks import Table
 from analysis.report.columns import plain
 from analysis.report.file_tables import file_tables
@@ -66,6 +73,9 @@ def to_csv(analysis: Analysis) -> dict[str, str]:
         tuning_tables.hypervolume_table(analysis),
         tuning_tables.pareto_table(analysis),
         tuning_tables.importance_table(analysis),
+        luck_tables.choice_table(analysis),
+        luck_tables.split_table(analysis),
+        luck_tables.repeated_table(analysis),
         search_spaces.search_space_table(analysis),
         tables.secondary_table(analysis),
         tables.configuration_table(analysis),
@@ -118,6 +128,9 @@ def _document(analysis: Analysis) -> dict[str, Any]:
         "reasons": {analysis.label(c): c.reason for c in analysis.comparisons},
         "cautions": [asdict(caution) for caution in analysis.cautions],
         "notes": list(analysis.notes),
+        "choices": _records(luck_tables.choice_table(analysis)),
+        "tuning_luck": _records(luck_tables.split_table(analysis)),
+        "repeated_comparisons": _records(luck_tables.repeated_table(analysis)),
         "published": _records(tables.published_table(analysis)),
         "fronts": [asdict(front) for front in analysis.fronts],
         "search_spaces": _records(search_spaces.search_space_table(analysis)),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from analysis.metrics import Metric, ReadoutMetric, find_metric, tested_metrics
 from analysis.one_study import bounds, notes, pairing, published, sweeps, trajectories
 from analysis.one_study.cautions import Caution, cautions_of
+from analysis.one_study.luck import TuningLuck, tuning_luck
 from analysis.one_study.published import PublishedRow
 from analysis.one_study.sweeps import SweepHistory, TuningRow
 from analysis.one_study.trajectories import Diagnostic, MapPanel, Trajectory
@@ -180,6 +181,7 @@ class Analysis:
     searches: tuple[SweepHistory, ...] = ()
     fronts: tuple[Front, ...] = ()  # of sweeps with several objectives
     published: tuple[PublishedRow, ...] = ()
+    luck: TuningLuck = field(default_factory=TuningLuck)
 
     @property
     def common_reference(self) -> str | None:
@@ -249,6 +251,7 @@ def analyse(record: StudyRecord) -> Analysis:
         searches=_without_none(sweeps.sweep_history(m, rules.sign) for m in record.methods),
         fronts=_fronts(record),
         published=published.compare(record),
+        luck=tuning_luck(record, comparisons, rules),
     )
 
 

@@ -10,7 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.records import DiagnosticRecord, MapRecord, MethodRecord, StudyRecord
+from analysis.records import (
+    AlternativeRecord,
+    DiagnosticRecord,
+    MapRecord,
+    MethodRecord,
+    StudyRecord,
+)
 from analysis.statistics.estimates import Array
 
 Units = Mapping[int, tuple[int, ...]]  # the seeds of each unit
@@ -32,6 +38,7 @@ def by_unit(record: StudyRecord, unit: str, unit_of: Callable[[int], int]) -> St
         added_seeds=tuple(sorted(run - set(record.planned_seeds))),
         planned_seeds=list(dict.fromkeys(map(unit_of, record.planned_seeds))),
         methods=[_method(method, units) for method in record.methods],
+        repeats=tuple(by_unit(repeat, unit, unit_of) for repeat in record.repeats),
     )
 
 
@@ -74,6 +81,17 @@ def _method(method: MethodRecord, units: Units) -> MethodRecord:
         diagnostics=tuple(_diagnostic(record, intact) for record in method.diagnostics),
         maps=tuple(_map(record, intact) for record in method.maps),
         tuning=replace(method.tuning, recheck=_recheck(method.tuning.recheck, units)),
+        alternatives=tuple(_alternative(record, units) for record in method.alternatives),
+    )
+
+
+def _alternative(record: AlternativeRecord, units: Units) -> AlternativeRecord:
+    failed = record.failures
+    reasons = {unit: _failure(failed, seeds) for unit, seeds in units.items()}
+    return replace(
+        record,
+        scores=unit_means(record.scores, units),
+        failures={unit: reason for unit, reason in reasons.items() if reason},
     )
 
 

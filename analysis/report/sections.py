@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from analysis import numbers
 from analysis.one_study.analyse import Analysis, Comparison, StudyRecord
 from analysis.one_study.verdicts import NO_VERDICT
-from analysis.report import captions, comparison_tables, search_spaces, tables, tuning_tables
+from analysis.report import (
+    captions,
+    comparison_tables,
+    luck_tables,
+    search_spaces,
+    tables,
+    tuning_tables,
+)
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
 
 CAUTIONS = "Before you believe this"  # title of the section
@@ -254,6 +261,12 @@ def _tuning(analysis: Analysis, shelf: Shelf) -> Section:
         *history,
         *with_rows(tuning_tables.expected_best_table(analysis)),
         *bullets([] if history else _not_expected(analysis)),  # the caption of the picture has them
+        *bullets([sentence] if (sentence := luck_tables.choice_sentence(analysis)) else []),
+        *with_rows(
+            luck_tables.choice_table(analysis),
+            luck_tables.split_table(analysis),
+            luck_tables.repeated_table(analysis),
+        ),
     )
 
 

@@ -57,12 +57,15 @@ class Wins:
     high: float
 
 
-def estimate(values: Array, confidence: float = 0.95) -> Estimate:
+def estimate(
+    values: Array, confidence: float = 0.95, fewest: int = FEWEST_FOR_INTERVAL
+) -> Estimate:
     """Return mean, standard deviation (ddof 1) and t-interval of the seeds.
 
     Args:
         values: [S], finite.
         confidence: level of the interval mean +- t_{n-1} sd / sqrt(n).
+        fewest: values that the interval needs, 2 or more.
 
     The mean needs 1 seed, the standard deviation 2, the interval 3. Identical values have no
     interval, because an interval without width would look like certainty. The interval has its
@@ -79,7 +82,7 @@ def estimate(values: Array, confidence: float = 0.95) -> Estimate:
         return Estimate(n, float(values[0]), 0.0, None, None)
     mean = float(np.mean(values))
     sd = float(np.std(values, ddof=1)) if n > 1 else None
-    if sd is None or n < FEWEST_FOR_INTERVAL:
+    if sd is None or n < fewest:
         return Estimate(n, mean, sd, None, None)
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n)
     return Estimate(n, mean, sd, mean - half, mean + half)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from analysis import numbers
 from analysis.metrics import accuracy_curve, accuracy_matrix
@@ -36,6 +36,21 @@ from trainables.errors import InputError, cause
 
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
 KEY, STATE, ID, PARENT = "study.key", "study.state", "study.id", "mlflow.parentRunId"
+ROLE, ALTERNATIVE = "role", "alternative-trial"
+
+
+class KnownRun(NamedTuple):
+    """A run in MLflow, with the state and the role under which it was written."""
+
+    run: str
+    state: str
+    role: str
+
+    @classmethod
+    def of(cls, run: Any) -> KnownRun:
+        """Return a run of MLflow."""
+        tags = run.data.tags
+        return cls(run.info.run_id, tags.get(STATE, ""), tags.get(ROLE, ""))
 
 
 class Writer:
@@ -45,7 +60,7 @@ class Writer:
         self.study, self.uri = study, uri
         self._client: Any = None
         self._experiment = ""
-        self._known: dict[str, tuple[str, str]] = {}  # key -> run, state
+        self._known: dict[str, KnownRun] = {}  # by key
 
     def write(self, analysis: Analysis | None) -> None:
         """Write every ledger entry that MLflow lacks.
@@ -59,13 +74,23 @@ class Writer:
             name: self._run(f"method/{name}", name, root, "method") for name in self.study.methods
         }
         for entry in self.study.ledger.entries():
-            if (
-                entry.method in parents
-                and self._known.get(entry.folder, ("", ""))[1] != entry.state
-            ):
+            if entry.method in parents and not self._is_written(entry):
                 self._trial(entry, parents[entry.method])
         if analysis is not None:
             self._summaries(analysis, root, parents)
+
+    def _is_written(self, entry: Entry) -> bool:
+        known = self._known.get(entry.folder)
+        return known is not None and (known.state, known.role) == (entry.state, self._role(entry))
+
+    def _role(self, entry: Entry) -> str:
+        """Return the role of a trial: of its phase, or that of an alternative, which confirms
+        another configuration than the chosen one.
+        """
+        is_alternative = entry.phase == "confirm" and not self.study.confirmation(
+            entry.method
+        ).includes(entry)
+        return ALTERNATIVE if is_alternative else f"{entry.phase}-trial"
 
     def connect(self) -> None:
         """Find or create the experiment, and find the runs of earlier writings."""
@@ -97,11 +122,11 @@ class Writer:
 
         self._known = {}
         for run in self._runs(ViewType.ACTIVE_ONLY):
-            self._known[run.data.tags[KEY]] = (run.info.run_id, run.data.tags.get(STATE, ""))
+            self._known[run.data.tags[KEY]] = KnownRun.of(run)
         for run in self._runs(ViewType.DELETED_ONLY):
             if run.data.tags[KEY] not in self._known:
                 self._client.restore_run(run.info.run_id)
-                self._known[run.data.tags[KEY]] = (run.info.run_id, run.data.tags.get(STATE, ""))
+                self._known[run.data.tags[KEY]] = KnownRun.of(run)
 
     def _runs(self, view: int) -> list[Any]:
         """Return the study's runs."""
@@ -121,21 +146,25 @@ class Writer:
         self, key: str, name: str, parent: str | None, role: str, entry: Entry | None = None
     ) -> str:
         """Return the run of a key; create it if absent, with the start of its entry or now."""
-        if key in self._known:
-            return self._known[key][0]
-        tags = {KEY: key, ID: self.study.folder.facts.id, "role": role, "mlflow.runName": name}
+        if known := self._known.get(key):
+            if known.role != role:  # another trial of the sweep is the best one now
+                self._client.set_tag(known.run, ROLE, role)
+                self._known[key] = known._replace(role=role)
+            return known.run
+        tags = {KEY: key, ID: self.study.folder.facts.id, ROLE: role, "mlflow.runName": name}
         if parent:
             tags[PARENT] = parent
         start = int((entry.ended - entry.seconds) * 1000) if entry else None
         made = self._client.create_run(self._experiment, start, tags, name)
         run: str = made.info.run_id
-        self._known[key] = (run, "")
+        self._known[key] = KnownRun(run, "", role)
         return run
 
     def _trial(self, entry: Entry, parent: str) -> None:
         label = entry.folder.split("/")[-1].rsplit("-", 1)[0]
-        role = f"{entry.phase}-trial"
-        run = self._run(entry.folder, f"{entry.phase} {label}", parent, role, entry)
+        role = self._role(entry)
+        name = f"{role.removesuffix('-trial')} {label}"
+        run = self._run(entry.folder, name, parent, role, entry)
         metrics: dict[str, float] = {"seconds": entry.seconds, "samples": float(entry.samples)}
         curves: dict[str, list[float]] = {}
         if entry.digest:
@@ -164,7 +193,8 @@ class Writer:
         self, entry: Entry, seed: int, parent: str, scores: Mapping[str, float], curve: list[float]
     ) -> None:
         key = f"{entry.folder}/seed{seed}"
-        run = self._run(key, f"seed {seed}", parent, "seed", entry)
+        role = "alternative-seed" if self._role(entry) == ALTERNATIVE else "seed"
+        run = self._run(key, f"seed {seed}", parent, role, entry)
         params = {"seed": str(seed), "method": entry.method}
         self._log_and_end(run, entry, key, scores, {"accuracy_so_far": curve}, params)
 
@@ -193,7 +223,7 @@ class Writer:
         ]
         self._client.log_batch(run, rows, [Param(k, v) for k, v in params.items()], tags)
         self._client.set_terminated(run, STATUS[entry.state], when)
-        self._known[key] = (run, entry.state)
+        self._known[key] = self._known[key]._replace(state=entry.state)
 
     def _summaries(self, analysis: Analysis, study: str, parents: Mapping[str, str]) -> None:
         """Write sortable numbers and verdicts to the method runs, the report to the study run."""
@@ -222,8 +252,8 @@ class Writer:
                 parents[row.method],
                 [Metric(name, value, when, 0) for name, value in present.items()],
             )
-            self._client.set_terminated(parents[row.method])
         for method, parent in parents.items():
+            self._client.set_terminated(parent)
             found = [c for c in analysis.comparisons if c.method == method]
             verdicts = [f"{c.verdict} (against {c.reference})" for c in found]
             if verdicts:

@@ -33,12 +33,11 @@ def fresh_seed_queue(study: Study, phase: str, slots: int) -> list[Entry]:
     """Return the missing trials of a phase.
 
     Interrupted trials keep their seeds. Seeds of failed trials get a trial each. The other seeds of
-    a method are spread over the slots.
+    a configuration are spread over the slots.
     """
     queue: list[Entry] = []
     spread_out: list[tuple[FreshSeeds, list[int]]] = []
-    for name in study.methods:
-        state = study.fresh_seeds(name, phase)
+    for state in _states(study, phase):
         interrupted = _interrupted(state)
         queue += interrupted
         begun = {seed for entry in interrupted for seed in entry.seeds}
@@ -53,6 +52,12 @@ def fresh_seed_queue(study: Study, phase: str, slots: int) -> list[Entry]:
         groups = split_evenly(missing, min(len(missing), parts))
         queue += [_entry(study, state, seeds) for seeds in groups]
     return queue
+
+
+def _states(study: Study, phase: str) -> list[FreshSeeds]:
+    """Return the state of each configuration that a phase runs, the best of each sweep first."""
+    states = (state for name in study.methods for state in study.all_fresh_seeds(name, phase))
+    return sorted(states, key=lambda state: state.rank)
 
 
 def _interrupted(state: FreshSeeds) -> list[Entry]:

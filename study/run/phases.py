@@ -14,7 +14,7 @@ from analysis import numbers
 from analysis.one_study.analyse import Analysis, analyse
 from study.console import Console, duration
 from study.data import Data, StudyData
-from study.design import FRESH_PHASES, Design, Method
+from study.design import FRESH_PHASES, Design, Method, method_of
 from study.first_tasks import first_tasks_of_fresh_seeds, first_tasks_of_sweeps
 from study.folder import Folder, StackSize
 from study.interruption import stopping_in_order
@@ -90,7 +90,7 @@ def _run_phases(study: Study, root: Path, console: Console, mirror: Mirror) -> N
     loaded = StudyData.load(study.design, root)
     _use_data(loaded, study, console)
     if study.complete:
-        console.say(f"all trials of {', '.join(study.methods)} are in the ledger")
+        console.say(f"all trials of {', '.join(study.spec.methods)} are in the ledger")
         _forget_unfinished(study)
         return
     data = loaded.prepared()
@@ -141,15 +141,17 @@ def _forget_unfinished(study: Study) -> None:
 
 
 def _stack_sizes(study: Study, data: Data, console: Console) -> dict[str, int]:
-    """Return the stack size of each method: from the study file, from its folder, or by a pilot."""
+    """Return the stack size of each method: from the study file, from its folder, or by a pilot.
+
+    All sweeps of a method have the same.
+    """
     resources, kept = study.spec.resources, study.folder.facts.stacks
     if isinstance(resources.seeds_per_stack, int):
         return dict.fromkeys(study.methods, resources.seeds_per_stack)
     device = "cuda" if resources.gpus_per_trial else "cpu"
-    known = {
-        name: kept[name].size for name in study.methods if _same_device(kept.get(name), device)
-    }
-    unknown = [method for name, method in study.methods.items() if name not in known]
+    methods = study.design.of_sweep(0)
+    known = {name: kept[name].size for name in methods if _same_device(kept.get(name), device)}
+    unknown = [method for name, method in methods.items() if name not in known]
     if unknown:
         console.step(f"pilot: timing stack sizes of {', '.join(method.name for method in unknown)}")
     pilots = _run_pilots(study, unknown, data, device, console)
@@ -159,7 +161,8 @@ def _stack_sizes(study: Study, data: Data, console: Console) -> dict[str, int]:
             continue
         stack = StackSize(size=pilot.fastest, device=device, seed_steps_per_second=pilot.rates)
         study.folder.keep_stack(name, stack)
-    return known | {name: pilot.fastest for name, pilot in pilots.items()}
+    sizes = known | {name: pilot.fastest for name, pilot in pilots.items()}
+    return {name: sizes[method_of(name)] for name in study.methods}
 
 
 def _same_device(stack: StackSize | None, device: str) -> bool:

@@ -330,6 +330,7 @@ def build_study(place: Path, spec: Spec, learn: Learn | None = None) -> Ledger:
                 folder.keep_stack(
                     name, StackSize(size=2, device="cpu", seed_steps_per_second=rates)
                 )
+        for name in resolve(spec, "small.toml").methods:
             Tune(make_sweep(spec, name, ledger), learn).run()
         for phase in FRESH_PHASES:
             Tune(make_confirmation(spec, ledger, phase=phase), learn).run()

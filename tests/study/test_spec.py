@@ -44,10 +44,12 @@ tasks = 3
 objectives = ["forgetting", "memory_bytes"]
 require = { learning_accuracy = 0.8 }
 seed = 11
+repeats = 2
 
 [confirm]
 seeds = { first = 100, count = 3 }
 evaluate_every = 50
+top = 3
 
 [resources]
 address = "auto"
@@ -113,10 +115,11 @@ def test_every_key_is_read(write):
         "objectives": ["forgetting", "memory_bytes"],
         "require": {"learning_accuracy": 0.8},
         "seed": 11,
+        "repeats": 2,
     }
     assert spec.objectives == ["forgetting", "memory_bytes"]
     assert (spec.tune_seeds, spec.confirm_seeds) == ((0, 3), (100, 101, 102))
-    assert spec.confirm.evaluate_every == 50
+    assert (spec.confirm.evaluate_every, spec.confirm.top) == (50, 3)
     assert spec.resources.model_dump() == {
         "address": "auto",
         "cpus_per_trial": 0.5,
@@ -130,7 +133,7 @@ def test_every_key_is_read(write):
 
 def test_the_whole_file_resolves(write):
     spec, source = read(write(WHOLE))
-    assert list(check.resolve(spec, source).methods) == list(spec.methods)
+    assert list(check.resolve(spec, source).of_sweep(0)) == list(spec.methods)
 
 
 def test_what_is_left_out_takes_the_documented_defaults(write):

@@ -26,6 +26,7 @@ from analysis.metrics import PRIMARY, ReadoutMetric
 from analysis.one_study.analyse import analyse
 from study.console import shell
 from study.folder import Folder
+from study.ledger import Ledger
 from study.mlflow import store
 from study.mlflow.mirror import Mirror
 from study.mlflow.store import (
@@ -821,6 +822,61 @@ def test_metrics_of_further_readouts_are_mirrored(tmp_path):
     for run in seeds:
         assert run.data.metrics["average_accuracy/slow"] == pytest.approx(0.6)
         assert run.data.metrics["average_accuracy/a_b _ _c_ _x_"] == pytest.approx(0.6)
+
+
+def test_alternatives_and_further_sweeps_do_not_count_as_the_chosen_configuration(tmp_path):
+    place = tmp_path / "small"
+    build_study(place, make_spec({"tune.repeats": 2, "confirm.top": 2}))
+    study, uri = Study.open(place), default_uri(place)
+    analysis = analyse(study_record(study))
+    write_report(analysis, place / "report")
+    Writer(study, uri).write(analysis)
+    runs = {run.data.tags["study.key"]: run for run in runs_of(uri, "small")}
+    found = {}
+    for run in runs.values():
+        key = (run.data.tags.get("method"), run.data.tags["role"])
+        found[key] = found.get(key, 0) + 1
+    for name in ("finetune", "replay"):
+        assert (found[name, "seed"], found[name, "alternative-seed"]) == (4, 4)
+        assert found[name, "alternative-trial"] == found[name, "confirm-trial"] == 1
+        assert found[f"{name}@2", "seed"] == 4
+        assert (f"{name}@2", "alternative-seed") not in found
+        assert "confirm_mean" not in runs[f"method/{name}@2"].data.metrics
+    assert all(run.info.status != "RUNNING" for run in runs.values())
+    row = next(row for row in analysis.methods if row.method == "replay")
+    of_seeds = [
+        run.data.metrics["average_accuracy"]
+        for run in runs.values()
+        if (run.data.tags.get("method"), run.data.tags["role"]) == ("replay", "seed")
+    ]
+    assert np.mean(of_seeds) == pytest.approx(row.mean)
+
+
+def test_a_trial_changes_its_role_where_another_one_becomes_the_best(tmp_path):
+    place = tmp_path / "small"
+    changes = {"methods": {"replay": {}}, "tune.trials": 2, "confirm.top": 2}
+
+    def better_later(work):
+        return Run(0.9 if work["configuration"]["lr"] == 0.002 else 0.5)
+
+    build_study(place, make_spec(changes), better_later)
+    uri = default_uri(place)
+    Writer(Study.open(place), uri).write(None)
+    before = {key: run.data.tags["role"] for key, run in roles_of(uri).items()}
+    spec = make_spec({**changes, "tune.trials": 3})
+    ledger = Ledger(place / "ledger")
+    add(ledger, spec, "replay", "tune", number=2, values=[0.9], params={"lr": 0.002})
+    build_study(place, spec, better_later)
+    Writer(Study.open(place), uri).write(None)
+    after = {key: run.data.tags["role"] for key, run in roles_of(uri).items()}
+    was_chosen = [key for key, role in before.items() if role in ("confirm-trial", "seed")]
+    assert was_chosen
+    assert all(after[key].startswith("alternative") for key in was_chosen)
+    assert [role for role in after.values() if role == "seed"] == ["seed"] * 4
+
+
+def roles_of(uri):
+    return {run.data.tags["study.key"]: run for run in runs_of(uri, "small")}
 
 
 @pytest.mark.parametrize(
