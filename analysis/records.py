@@ -72,6 +72,8 @@ class TuningRecord:
     # fresh seed -> first objective of the best configuration, trained and scored as in the sweep;
     # NaN: failed
     recheck: dict[int, float] = field(default_factory=dict)
+    # the same seeds in the confirmation; NaN: failed
+    rechecked: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from study.ledger import Entry
 from study.run_notes import circumstances
 from study.scores import all_scores, seed_scores
 from study.search import importances
-from study.state import Study, Sweep, violation
+from study.state import Places, Study, Sweep, violation
 from trainables import Map
 from trainables.engine.outcome import Array, Outcome
 
@@ -147,53 +147,92 @@ def _published(design: Design) -> Iterator[PublishedRecord]:
 
 
 def _method_record(study: Study, method: Method) -> MethodRecord:
-    spec, confirmation = study.spec, study.confirmation(method.name)
-    first = {*spec.confirm_seeds, *study.folder.facts.planned.seeds}
+    confirmation = study.confirmation(method.name)
+    first = {*study.spec.confirm_seeds, *study.folder.facts.planned.seeds}
     seeds = seeds_of_sweep(first, method.repeat)
     places = confirmation.places(seeds)  # a planned seed cannot be withdrawn
-    outcomes: dict[str, Outcome] = {}
-    table: dict[ReadoutMetric, dict[int, float]] = {ReadoutMetric(name): {} for name in PRIMARY}
-    scores: dict[str, dict[ReadoutMetric, list[float]]] = {}  # by folder of the entry
-    footprint: dict[str, int] = {}
-    matrices: dict[int, Array] = {}
-    diverged: dict[int, str] = {}
-    extras: dict[str, dict[int, Array]] = {}
-    for seed, (entry, position) in sorted(places.found.items()):
-        if entry.folder not in outcomes:
-            outcomes[entry.folder] = study.ledger.outcome(entry)
-        outcome = outcomes[entry.folder]
-        footprint = {kind: int(column[-1]) for kind, column in outcome.footprint.items()}
-        if entry.folder not in scores:
-            scores[entry.folder] = all_scores(outcome, spec.study.scenario)
-        for metric, values in scores[entry.folder].items():
-            table.setdefault(metric, {})[seed] = values[position]
-        if task := outcome.diverged_on(position):
-            diverged[seed] = f"diverged on task {task}"
-        counts = next(iter(outcome.counts.values()))[position : position + 1]
-        matrices[seed] = accuracy_matrix(counts)[0]
-        for name, column in outcome.extras.items():
-            extras.setdefault(name, {})[seed] = column[position]
-    labels = _by_label(extras)
+    outcomes = _Outcomes.of(study, places)
+    table, labels = outcomes.table(study.spec.study.scenario), _by_label(outcomes.extras())
     return MethodRecord(
         method=method_of(method.name),
         learner=method.learner,
         configuration=confirmation.configuration or {},
-        scores=table.pop(ReadoutMetric(spec.study.metric)),
+        scores=table.pop(ReadoutMetric(study.spec.study.metric)),
         failures=places.failures,
-        diverged=diverged,
+        diverged=outcomes.diverged(),
         other_metrics=table,
-        footprint=footprint,
+        footprint=outcomes.footprint(),
         tuning=_tuning_record(study, method),
-        matrices=matrices,
+        matrices=outcomes.matrices(),
         diagnostics=_diagnostics(method, labels),
         maps=_maps(method, labels),
         unconfirmed=confirmation.obstacle,
         offline=method.kind.offline,
         bound=method.kind.bound,
         readouts=method.kind.readouts,
-        fewest_steps=_fewest_steps(confirmation.configuration or {}, outcomes.values()),
+        fewest_steps=outcomes.fewest_steps(confirmation.configuration or {}),
         alternatives=tuple(_alternatives(study, method, seeds)),
     )
+
+
+@dataclass(frozen=True)
+class _Outcomes:
+    """The outcomes of one configuration's trials, by folder, and the place of each seed."""
+
+    by_folder: dict[str, Outcome]
+    places: list[tuple[int, str, int]]  # seed, folder, position in the trial
+
+    @classmethod
+    def of(cls, study: Study, places: Places) -> _Outcomes:
+        """Read the outcomes of the seeds that ran."""
+        found = sorted(places.found.items())
+        entries = {entry.folder: entry for _, (entry, _) in found}
+        return cls(
+            {folder: study.ledger.outcome(entry) for folder, entry in entries.items()},
+            [(seed, entry.folder, position) for seed, (entry, position) in found],
+        )
+
+    def _by_seed(self) -> Iterator[tuple[int, Outcome, int]]:
+        for seed, folder, position in self.places:
+            yield seed, self.by_folder[folder], position
+
+    def table(self, scenario: str) -> dict[ReadoutMetric, dict[int, float]]:
+        """Return every metric by seed; the primary metrics even without any seed."""
+        columns = {folder: all_scores(o, scenario) for folder, o in self.by_folder.items()}
+        table: dict[ReadoutMetric, dict[int, float]] = {ReadoutMetric(name): {} for name in PRIMARY}
+        for seed, folder, position in self.places:
+            for metric, values in columns[folder].items():
+                table.setdefault(metric, {})[seed] = values[position]
+        return table
+
+    def diverged(self) -> dict[int, str]:
+        """Return the task on which each diverged seed diverged, in words."""
+        tasks = {seed: outcome.diverged_on(place) for seed, outcome, place in self._by_seed()}
+        return {seed: f"diverged on task {task}" for seed, task in tasks.items() if task}
+
+    def matrices(self) -> dict[int, Array]:
+        """Return the accuracy matrix of each seed."""
+        counts = {seed: next(iter(o.counts.values()))[[at]] for seed, o, at in self._by_seed()}
+        return {seed: accuracy_matrix(of_seed)[0] for seed, of_seed in counts.items()}
+
+    def extras(self) -> dict[str, dict[int, Array]]:
+        """Return what the method itself measured, by name and seed."""
+        extras: dict[str, dict[int, Array]] = {}
+        for seed, outcome, position in self._by_seed():
+            for name, column in outcome.extras.items():
+                extras.setdefault(name, {})[seed] = column[position]
+        return extras
+
+    def footprint(self) -> dict[str, int]:
+        """Return the bytes held at the end of the stream, by kind: of the last seed."""
+        last = [outcome.footprint for _, outcome, _ in self._by_seed()][-1:]
+        return {kind: int(column[-1]) for kinds in last for kind, column in kinds.items()}
+
+    def fewest_steps(self, configuration: Mapping[str, Any]) -> int | None:
+        """Return the number of steps in the task with the fewest; None without mini-batches."""
+        samples = [int(outcome.samples.min()) for outcome in self.by_folder.values()]
+        size = configuration.get("batch_size")
+        return math.ceil(min(samples) / size) if samples and size else None
 
 
 def _alternatives(
@@ -211,13 +250,6 @@ def _alternatives(
                 scores=state.scores(seeds),
                 failures=state.places(seeds).failures,
             )
-
-
-def _fewest_steps(configuration: Mapping[str, Any], outcomes: Iterable[Outcome]) -> int | None:
-    """Return the number of steps in the task with the fewest; None without mini-batches."""
-    samples = [int(outcome.samples.min()) for outcome in outcomes]
-    size = configuration.get("batch_size")
-    return math.ceil(min(samples) / size) if samples and size else None
 
 
 def _by_label(extras: Mapping[str, dict[int, Array]]) -> Labels:
@@ -275,6 +307,7 @@ def _joined(columns: Sequence[Mapping[int, Array]]) -> dict[int, Array]:
 
 def _tuning_record(study: Study, method: Method) -> TuningRecord:
     spec, sweep = study.spec, study.sweep(method.name)
+    recheck = study.recheck(method.name).scores()
     entries, best = sweep.entries, sweep.best
     values: list[float | None] = [None] * max(
         (e.number + 1 for e in entries if e.number is not None), default=0
@@ -305,7 +338,8 @@ def _tuning_record(study: Study, method: Method) -> TuningRecord:
         validation_samples=_fewest_samples(study.ledger.outcome(best)) if best else 0,
         unmet=best is not None and violation(best) > 0,
         space=_searched(method) if sweep.budget else (),
-        recheck=study.recheck(method.name).scores(),
+        recheck=recheck,
+        rechecked=study.confirmation(method.name).scores(recheck),
     )
 
 

@@ -17,7 +17,7 @@ from analysis.figures.layout import Grid
 from analysis.one_study.analyse import Analysis
 from analysis.report.blocks import Picture
 
-BOUND = "offline bound, not tested"
+BOUND = "bound, not tested"
 LINE = 0.125  # inches for one line of a verdict
 VERDICT = 1.3  # inches for the column of verdicts
 LETTERS = 20  # of a verdict in one line

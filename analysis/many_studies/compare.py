@@ -146,6 +146,7 @@ def _stream_scores(name: str, analysis: Analysis) -> StreamScores:
         unit=record.unit,
         dataset=record.dataset or record.stream,
         imputed={row.method: row.failed for row in analysis.methods if row.counted_as is not None},
+        bounds=frozenset(row.method for row in analysis.methods if row.is_offline),
     )
 
 
@@ -183,10 +184,13 @@ def compare_streams(
     strata, unshared = make_strata(usable, methods)
     enough = len(strata) >= notes.FEWEST_STREAMS
     reference, no_reference = _reference(strata, methods)
-    ranking, no_ranking = rank_methods(methods, oriented_means(strata), alpha)
+    bounds = frozenset().union(*(stream.bounds for stream in streams))
+    competitors = tuple(m for m in methods if m not in bounds)
+    means = oriented_means(strata, [methods.index(m) for m in competitors])
+    ranking, no_ranking = rank_methods(competitors, means, alpha)
     draws = resampled_seeds([len(s.seeds) for s in strata], resamples, seed) if enough else []
     bootstrap = Bootstrap(strata, draws, 1 - alpha, unit)
-    rivals = [m for m in methods if m != reference] if enough and reference else []
+    rivals = [m for m in competitors if m != reference] if enough and reference else []
     standings = tuple(Standing(m, bootstrap.iqm(m)) for m in methods) if enough else ()
     contrasts = tuple(_contrast(bootstrap, m, reference or "") for m in rivals)
     return ManyStudies(

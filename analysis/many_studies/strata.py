@@ -34,6 +34,7 @@ class StreamScores:
         unit: of pairing: a seed, a speaker, a class.
         dataset: data set behind the stream; streams of one data set are not independent.
         imputed: method -> number of failed seeds that count as the worst score.
+        bounds: offline bounds, which have a standing and are neither compared nor ranked.
     """
 
     stream: str
@@ -46,6 +47,7 @@ class StreamScores:
     unit: str = "seed"
     dataset: str = ""
     imputed: Mapping[str, int] = field(default_factory=dict)
+    bounds: frozenset[str] = frozenset()
 
     @property
     def best(self) -> float:
@@ -168,8 +170,12 @@ def _stratum(stream: StreamScores, methods: tuple[str, ...]) -> Stratum:
     return Stratum(stream, methods, seeds, np.array(values, dtype=np.float64))
 
 
-def oriented_means(strata: Sequence[Stratum]) -> Array:
-    """Return the mean over seeds of each method on each stream [M, B], with larger as better."""
+def oriented_means(strata: Sequence[Stratum], rows: Sequence[int]) -> Array:
+    """Return the mean over seeds of each method on each stream [M, B], with larger as better.
+
+    Args:
+        rows: of the M methods in the strata.
+    """
     if not strata:
         return np.empty((0, 0))
-    return np.stack([s.source.sign * s.values.mean(axis=1) for s in strata], axis=1)
+    return np.stack([s.source.sign * s.values[rows].mean(axis=1) for s in strata], axis=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +92,7 @@ def tuning_row(method: MethodRecord, sign: int, has_shift: bool) -> TuningRow:
     tuning = method.tuning
     best = _value_of(tuning, tuning.best_number)
     selection, selection_error = _selection(tuning, best, sign)
-    confirmed = method.scores if has_shift and not method.failed_seeds else {}
-    shift, shift_error = _shift(tuning.recheck, confirmed, sign)
+    shift, shift_error = _shift(tuning, sign) if has_shift else (None, None)
     return TuningRow(
         method=method.method,
         sampler=tuning.sampler,
@@ -130,11 +129,9 @@ def _selection(
     return sign * (best - fresh.mean), error
 
 
-def _shift(
-    recheck: Mapping[int, float], confirmed: Mapping[int, float], sign: int
-) -> tuple[float | None, float | None]:
+def _shift(tuning: TuningRecord, sign: int) -> tuple[float | None, float | None]:
     """Return by how much the recheck exceeds the confirmation on the same seeds, and the error."""
-    d = _estimate(recheck[seed] - confirmed[seed] for seed in recheck.keys() & confirmed.keys())
+    d = _estimate(tuning.recheck[seed] - score for seed, score in tuning.rechecked.items())
     if d.mean is None:
         return None, None
     return sign * d.mean, None if d.sd is None else d.sd / math.sqrt(d.n)

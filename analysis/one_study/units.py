@@ -80,7 +80,6 @@ def _method(method: MethodRecord, units: Units) -> MethodRecord:
         matrices=_mean_arrays(method.matrices, intact),
         diagnostics=tuple(_diagnostic(record, intact) for record in method.diagnostics),
         maps=tuple(_map(record, intact) for record in method.maps),
-        tuning=replace(method.tuning, recheck=_recheck(method.tuning.recheck, units)),
         alternatives=tuple(_alternative(record, units) for record in method.alternatives),
     )
 
@@ -93,12 +92,6 @@ def _alternative(record: AlternativeRecord, units: Units) -> AlternativeRecord:
         scores=unit_means(record.scores, units),
         failures={unit: reason for unit, reason in reasons.items() if reason},
     )
-
-
-def _recheck(scores: Mapping[int, float], units: Units) -> dict[int, float]:
-    """Return the mean of each unit over those of its seeds that are in the recheck."""
-    rechecked = {unit: tuple(scores.keys() & seeds) for unit, seeds in units.items()}
-    return unit_means(scores, {unit: seeds for unit, seeds in rechecked.items() if seeds})
 
 
 def _failure(failed: Mapping[int, str], seeds: tuple[int, ...]) -> str:

@@ -87,11 +87,11 @@ def selection_and_shift(analysis: Analysis) -> str:
     """Return sentences on selection and shift, and on what is missing."""
     sentences = [
         "selection: by how much best is better than the mean of the recheck, which trains the same "
-        f"configuration on fresh {units(analysis)} and scores it as the sweep does: the luck of "
+        "configuration on fresh seeds and scores it as the sweep does: the luck of "
         "the tuning seeds. In brackets: the standard error; after a single trial, selection is 0 "
         "up to this error.",
         "shift: by how much the recheck is better than the confirmation on the same "
-        f"{units(analysis)}, with the standard error of the mean difference: the confirmation also "
+        "seeds, with the standard error of the mean difference: the confirmation also "
         "learns the validation data, and is scored on test data."
         if analysis.record.protocol == END_OF_STREAM
         else "No shift: under this protocol tuning and confirmation are scored on different tasks.",

@@ -19,7 +19,9 @@ FAR = (0.70, 0.72, 0.69, 0.71, 0.70, 0.69, 0.70, 0.72, 0.71, 0.69)
 def method(name: str, scores: Sequence[float], **fields: Any) -> MethodRecord:
     """A method; a metric of its primary readout may be given by its name."""
     seeded = {100 + i: score for i, score in enumerate(scores)}
-    tuning = TuningRecord(12, 1, 2, 60.0, 5000, 3, [0.7, None, 0.85], 2, "tpe", recheck=RECHECK)
+    rechecked = {seed: seeded[seed] for seed in RECHECK if seed in seeded}
+    checks = {"recheck": RECHECK, "rechecked": rechecked}
+    tuning = TuningRecord(12, 1, 2, 60.0, 5000, 3, [0.7, None, 0.85], 2, "tpe", **checks)
     whole = {"learner": name, "configuration": {"lr": 0.01}, "scores": seeded, "tuning": tuning}
     others = {
         ReadoutMetric(of) if isinstance(of, str) else of: measured

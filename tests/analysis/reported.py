@@ -144,7 +144,8 @@ def _tuning(level: float, rng: np.random.Generator) -> TuningRecord:
     importance = {"lr": 0.75, "optimiser": 0.25}
     tuning = TuningRecord(5, 0, 0, 61.5, 123456, 3, values, 2, "random", history, importance)
     recheck = {seed: level + 0.01 * (seed % 4) for seed in range(100, 106)}
-    return replace(tuning, space=SPACE, recheck=recheck)
+    rechecked = {seed: level - 0.01 * (seed % 3) for seed in recheck}
+    return replace(tuning, space=SPACE, recheck=recheck, rechecked=rechecked)
 
 
 def hostile_study(**fields: Any) -> StudyRecord:

@@ -105,7 +105,7 @@ def test_forest():
         assert axes.get_yticklabels()[row].get_text() == comparison.method
     verdicts = [text.get_text().replace("\n", " ") for text in axes.texts]
     (bound,) = (gap for gap in analysis.gaps if gap.method == analysis.record.reference)
-    assert verdicts == [*(c.verdict for c in analysis.comparisons), "offline bound, not tested"]
+    assert verdicts == [*(c.verdict for c in analysis.comparisons), "bound, not tested"]
     place = len(analysis.comparisons)
     assert line(axes, bound.bound).get_xydata().tolist() == [[bound.difference, place]]
     assert line(axes, "bounds below").get_ydata()[0] == place - 0.5

@@ -51,6 +51,21 @@ def random_streams(streams=3, seeds=6, methods=("replay", "ewc", "si"), seed=0, 
     ]
 
 
+def test_offline_bounds_have_a_standing_and_are_neither_compared_nor_ranked():
+    names = ("replay", "ewc", "si", "joint")
+    streams = random_streams(6, methods=names, bounds=frozenset({"joint"}))
+    found = compare_streams(streams)
+    without = compare_streams(
+        [
+            replace(s, scores={m: s.scores[m] for m in names[:3]}, bounds=frozenset())
+            for s in streams
+        ]
+    )
+    assert [s.method for s in found.standings] == list(names)
+    assert [c.method for c in found.contrasts] == ["ewc", "si"]
+    assert found.ranking == without.ranking
+
+
 def ranked(means):
     """The ranking of methods m0, m1, ... with these means [M, B]."""
     return ranking.rank_methods([f"m{i}" for i in range(len(means))], np.array(means))

@@ -23,7 +23,11 @@ from analysis.report.sections import sections
 from analysis.report.tables import power_table
 
 # truly random: those a sweep trains on, and that of the bootstrap's generator
-RANDOM = re.compile(r"tuning seeds?|seeds per trial|generator PCG64 with seed")
+# what is of seeds, whatever is paired
+RANDOM = re.compile(
+    r"tuning seeds?|seeds per trial|generator PCG64 with seed|on fresh seeds and scores it|"
+    r"on the same seeds, with the standard error"
+)
 SEED = re.compile(r".{0,40}\bseeds?\b.{0,40}", re.IGNORECASE | re.DOTALL)
 
 
@@ -136,14 +140,17 @@ def test_a_map_of_speakers(averaged, expected):
     assert (alone in picture.caption) is not averaged
 
 
-def test_a_recheck_of_speakers_covers_the_seeds_that_it_has():
+def test_selection_and_shift_are_of_seeds_whatever_is_paired():
     recheck = dict(zip(range(100, 105), (0.1, 0.3, 0.5, 0.7, 0.9), strict=True))
+    confirmed = dict.fromkeys(recheck, 0.4) | {100: 0.0}
     study = whole_study(NAMES[:1])
     [method] = study.methods
-    tuning = replace(method.tuning, recheck=recheck)
+    tuning = replace(method.tuning, recheck=recheck, rechecked=confirmed)
     study = replace(study, methods=[replace(method, tuning=tuning)])
-    found = by_unit(study, "speaker", lambda seed: seed // 2)
-    assert found.methods[0].tuning.recheck == pytest.approx({50: 0.2, 51: 0.6, 52: 0.9})
+    speakers = by_unit(study, "speaker", lambda seed: seed // 2)
+    rows = [analyse(each).tuning[0] for each in (study, speakers)]
+    assert rows[0].shift == pytest.approx(0.5 - 0.32)
+    assert rows[0] == rows[1]
 
 
 def test_units_of_one_seed_are_the_seeds_under_other_numbers():

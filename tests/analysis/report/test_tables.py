@@ -360,7 +360,8 @@ def test_shift_needs_sweeps_that_score_what_is_confirmed(
     protocol, shown, said, make_method, make_study
 ):
     """The best trial has 0.5; the first two of the confirmation's seeds have 0.8 and 0.9."""
-    one = tuned(make_method, {"lr": 0.1}, recheck={100: 0.6, 101: 0.8}, seeds_per_trial=2)
+    scores = {"recheck": {100: 0.6, 101: 0.8}, "rechecked": {100: 0.8, 101: 0.9}}
+    one = tuned(make_method, {"lr": 0.1}, **scores, seeds_per_trial=2)
     table = tuning_table(analyse(make_study([one], protocol=protocol)))
     assert table.headings[-2:] == ("selection", "shift")
     assert table.texts[0][-2:] == ("-0.2000 (0.1414)", shown)
