@@ -470,7 +470,9 @@ def _size(spec: Spec) -> str:
 
     methods = count(len(spec.methods), "method")
     trials = count(spec.tune.trials, "tuning trial")
-    size = f"{methods}, {trials} and {count(len(spec.confirm_seeds), 'confirmation seed')} each"
+    most = "up to " if spec.confirm.stop == "decided" else ""
+    seeds = f"{most}{count(len(spec.confirm_seeds), 'confirmation seed')}"
+    size = f"{methods}, {trials} and {seeds} each"
     sweeps = f", in {spec.tune.repeats} sweeps" if spec.tune.repeats > 1 else ""
     confirmed = f", {spec.confirm.top} configurations confirmed" if spec.confirm.top > 1 else ""
     return size + sweeps + confirmed

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from analysis.records import DECIDED
 from study.console import warn
 from study.design import PhaseStream, method_of
 from study.ledger import Ledger
@@ -191,6 +192,8 @@ class Folder:
                 "Give the study another name (--set study.name=...) or another --dir."
             )
         keep = facts is not None and bool(ledger.entries("confirm"))
+        if facts and keep:
+            self._check_order(spec, facts.planned)
         past = facts.asked if facts and keep else []
         question = Question.of(spec)
         today = DatedQuestion(question=question, since=datetime.now(UTC).date().isoformat())
@@ -208,6 +211,17 @@ class Folder:
             identity=settled | identity,
         )
         self._write()
+
+    def _check_order(self, spec: Spec, planned: Planned) -> None:
+        """Refuse other first seeds where the order of the seeds must stay fixed."""
+        first = min(planned.seeds, default=None)
+        if spec.confirm.stop == DECIDED and first != spec.confirm_seeds[0]:
+            raise InputError(
+                f"confirm.seeds.first = {spec.confirm_seeds[0]}: the first seed of {self.path} was "
+                f"{first} when its confirmation began. Seeds that are added until decided keep "
+                f"their order: set first = {first}, or give the study another name "
+                "(--set study.name=...)."
+            )
 
     def keep_stack(self, method: str, stack: StackSize) -> None:
         """Keep the stack size that a pilot chose."""

@@ -50,5 +50,5 @@ def status(place: Path) -> list[dict[str, Any]]:
 def _seeds_done(study: Study, method: str, phase: str) -> str:
     best, *others = study.all_fresh_seeds(method, phase)
     states = [best, *(state for state in others if state.configuration)]
-    done = sum(len(state.places().found) for state in states)
+    done = sum(len(state.places(state.seeds).found) for state in states)
     return f"{done}/{sum(len(state.seeds) for state in states)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,26 +55,26 @@ def seeds_to_run(
     for now, more in itertools.pairwise(counts):
         seeds = order[:now]
         undecided = [
-            (method, other)
-            for method, other in undecided
-            if _is_undecided(method, other, scores, seeds, rules)
+            pair for pair in undecided if _is_undecided(_pairs(pair, scores, seeds), rules)
         ]
         asked |= dict.fromkeys(itertools.chain(*undecided), more)
     return asked
 
 
-def _is_undecided(
-    method: str,
-    other: str,
-    scores: Mapping[str, Mapping[int, float]],
-    seeds: Sequence[int],
-    rules: Rules,
-) -> bool:
-    """Return whether all seeds have run and leave a comparison inconclusive."""
+def _pairs(
+    comparison: tuple[str, str], scores: Mapping[str, Mapping[int, float]], seeds: Sequence[int]
+) -> Pairs:
+    """Return the scores of two methods on the given seeds; NaN where a seed has not run."""
     first, second = (
-        tuple(scores[name].get(seed, math.nan) for seed in seeds) for name in (method, other)
+        tuple(scores[name].get(seed, math.nan) for seed in seeds) for name in comparison
     )
-    if not all(map(math.isfinite, (*first, *second))):
+    return Pairs(*comparison, tuple(seeds), first, second)
+
+
+@functools.lru_cache(maxsize=10_000)  # asked again with each new seed of the study
+def _is_undecided(pairs: Pairs, rules: Rules) -> bool:
+    """Return whether all seeds have run and leave a comparison inconclusive."""
+    if not all(map(math.isfinite, (*pairs.method_scores, *pairs.reference_scores))):
         return False
-    [comparison] = compare_family([Pairs(method, other, tuple(seeds), first, second)], rules)
+    [comparison] = compare_family([pairs], rules)
     return comparison.verdict == INCONCLUSIVE

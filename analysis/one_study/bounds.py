@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.metrics import METRICS, ReadoutMetric, cl_gap
-from analysis.records import MethodRecord, StudyRecord
+from analysis.records import DECIDED, MethodRecord, StudyRecord
 from analysis.statistics.estimates import SMALLEST_DIFFERENCE
 
 GAP, ACCURACY = ReadoutMetric("cl_gap"), ReadoutMetric("average_accuracy")
@@ -56,6 +56,8 @@ def _with_gap(
     lower: Mapping[int, float],
 ) -> MethodRecord:
     scores = _accuracies(method, record)
+    if record.stop == DECIDED:  # bounds run the first seeds alone
+        scores = {seed: x for seed, x in scores.items() if seed in upper and seed in lower}
     best = np.array([upper.get(seed, math.nan) for seed in scores])
     worst = np.array([lower.get(seed, math.nan) for seed in scores])
     worst[abs(best - worst) < SMALLEST_DIFFERENCE] = math.nan

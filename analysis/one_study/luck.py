@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.one_study import pairing
-from analysis.one_study.verdicts import NO_VERDICT, Comparison, Rules, compare_family
+from analysis.one_study.verdicts import INCONCLUSIVE, NO_VERDICT, Comparison, Rules, compare_family
 from analysis.records import AlternativeRecord, MethodRecord, StudyRecord
 from analysis.statistics.components import one_way
 from analysis.statistics.estimates import Estimate, estimate
@@ -135,6 +135,8 @@ def _choice(
 ) -> Choice:
     comparison = _compare(_with_alternative(record, method, alternative), chosen, rules)
     both = {chosen.verdict, comparison.verdict}
+    if rules.is_anytime and comparison.verdict == INCONCLUSIVE:
+        both = {INCONCLUSIVE}  # more seeds might still decide
     return Choice(
         comparison,
         method.method,

@@ -11,6 +11,7 @@ from analysis.one_study.verdicts import (
     FEWEST_FOR_TEST,
     FEWEST_FOR_VERDICT,
     INCONCLUSIVE,
+    NO_VERDICT,
     Comparison,
     Rules,
 )
@@ -122,13 +123,13 @@ def _units(record: StudyRecord) -> list[str]:
 
 def _stopping(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
     """Return a note on seeds that are added until every comparison is decided."""
-    if not rules.is_anytime:
+    if not rules.is_anytime or not comparisons:
         return []
     most = len({*record.planned_seeds, *record.asked_seeds})
-    undecided = [c for c in comparisons if c.verdict == INCONCLUSIVE]
+    undecided = [c for c in comparisons if c.verdict in (INCONCLUSIVE, NO_VERDICT)]
     open_ = ", ".join(f"{c.method} against {c.reference} ({c.n} seeds)" for c in undecided)
     found = [
-        f"Seeds were added in a fixed order until every comparison was decided, {most} at most: "
+        f"Seeds are added in a fixed order until each comparison is decided or has {most}: "
         "verdicts, p adjusted and simultaneous intervals are anytime-valid and allow for this. The "
         "methods' means, sd and t-intervals, the effect sizes, P(win) and q are computed as if the "
         "number of seeds had been fixed beforehand."

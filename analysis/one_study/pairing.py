@@ -27,7 +27,9 @@ class Pairs:
     """The shared seeds of a method and the reference, and the scores of both.
 
     `refusal` is the reason against a comparison; None: the scores may be compared. `imputed` are
-    the seeds on which at least one of the two failed and counts as `counted_as`.
+    the seeds on which at least one of the two failed and counts as `counted_as`. `ended_by` is the
+    failure that ended the seeds of a comparison whose seeds are added until it is decided: a
+    verdict reached before the failure stands, and there is none otherwise.
     """
 
     method: str
@@ -38,6 +40,7 @@ class Pairs:
     refusal: str | None = None
     imputed: tuple[int, ...] = ()
     counted_as: float | None = None
+    ended_by: str = ""
 
 
 def usable_scores(study: StudyRecord, method: MethodRecord) -> dict[int, float]:
@@ -79,12 +82,15 @@ def pair(study: StudyRecord, method: MethodRecord, reference: MethodRecord) -> P
     """Return the shared seeds of two methods in ascending order, and the refusal, if any.
 
     Where seeds are added until a comparison is decided, the seeds end before the first that has not
-    run for both: the order of the seeds is fixed, and no seed is skipped.
+    run for both, or failed: the order of the seeds is fixed, and no seed is skipped.
     """
     scores, reference_scores = usable_scores(study, method), usable_scores(study, reference)
     seeds = tuple(seed for seed in scores if seed in reference_scores)
+    ended_by = ""
     if study.stop == DECIDED:
-        seeds = _without_gap(seeds, {*study.planned_seeds, *study.asked_seeds})
+        order = sorted({*study.planned_seeds, *study.asked_seeds})
+        seeds = tuple(itertools.takewhile(set(seeds).__contains__, order))
+        ended_by = _failure_at([method, reference], order[len(seeds) :], study)
     counted_as = imputed_score(study, method, reference)
     failed = {} if counted_as is None else {**method.failed_seeds, **reference.failed_seeds}
     return Pairs(
@@ -96,12 +102,14 @@ def pair(study: StudyRecord, method: MethodRecord, reference: MethodRecord) -> P
         refusal=_refusal(study, method, reference),
         imputed=tuple(seed for seed in seeds if seed in failed),
         counted_as=counted_as,
+        ended_by=ended_by,
     )
 
 
-def _without_gap(seeds: tuple[int, ...], order: Iterable[int]) -> tuple[int, ...]:
-    """Return the first of the ordered seeds, up to the first one that is not among `seeds`."""
-    return tuple(itertools.takewhile(set(seeds).__contains__, sorted(order)))
+def _failure_at(methods: list[MethodRecord], seeds: list[int], study: StudyRecord) -> str:
+    """Return what failed on the first of the seeds; empty if nothing did."""
+    failed = [m for m in methods if seeds and seeds[0] in m.failed_seeds]
+    return "; ".join(_failed_clause(study, method) for method in failed)
 
 
 def remedy(methods: Iterable[MethodRecord], unit: str) -> str:
@@ -128,8 +136,8 @@ def _refusal(study: StudyRecord, method: MethodRecord, reference: MethodRecord) 
         shared = numbers.seed_list(tuned_on)
         return f"{seeds_noun(study)} used for tuning and for confirmation: {shared}"
     expected = set(study.planned_seeds) | (method.attempted_seeds & reference.attempted_seeds)
-    if study.stop == DECIDED:
-        expected = set()  # a comparison may be looked at after any number of seeds
+    if study.stop == DECIDED:  # a comparison may be looked at after any number of seeds
+        return "; ".join(filter(None, (_missing_clause(m, set(), units) for m in both))) or None
     reasons = [_failed_clause(study, m) for m in both]
     reasons += [_missing_clause(m, expected, units) for m in both]
     return "; ".join(reason for reason in reasons if reason) or None
@@ -140,9 +148,10 @@ def _failed_clause(study: StudyRecord, method: MethodRecord) -> str:
     if not failed or study.failed_rule == "worst":
         return ""
     causes = ", ".join(sorted(set(failed.values())))
+    advice = '; to count them: study.failed = "worst"' if study.stop != DECIDED else ""
     return (
         f"failed {numbers.plural(study.unit)} of {method.method}: {numbers.seed_list(failed)} "
-        f'({causes}); {remedy([method], study.unit)}; to count them: study.failed = "worst"'
+        f"({causes}); {remedy([method], study.unit)}{advice}"
     )
 
 

@@ -155,7 +155,7 @@ def plan_until_decided(
     fewest = max(sequential.seeds_for_anytime_test(m, alpha), FEWEST_FOR_VERDICT)
     found = {size: sequential.seeds_until_decided(size, most, alpha / m) for size in SIZES}
     sizes = "; ".join(
-        f"{size:g} sd in {share:.0%} of studies, with {mean:.0f} {units}".replace("%", " %")
+        f"{size:g} sd: {100 * share:.0f} % of studies, {mean:.0f} {units} on average"
         for size, (share, mean) in found.items()
     )
     return Plan(
@@ -171,8 +171,8 @@ def plan_until_decided(
         sentences=(
             f"{numbers.begin(units)} are added until each of {numbers.count(m, 'comparison')} is "
             f"decided: {fewest} at least, {most} at most.",
-            "Simulated with normal differences, in standard deviations (sd) of the paired "
-            f"differences, a true difference is found as follows: {sizes} on average.",
+            "How often a true difference is found, in standard deviations (sd) of the paired "
+            f"differences (simulated: normal differences, a look after each seed): {sizes}.",
         ),
     )
 

@@ -132,6 +132,7 @@ class Comparison:
     refusal: str | None = None
     imputed: tuple[int, ...] = ()
     counted_as: float | None = None
+    ended_by: str = ""
     differences: tuple[float, ...] = ()
     difference: float | None = None
     sd: float | None = None
@@ -277,10 +278,24 @@ def _with_effect_sizes(comparison: Comparison, d: estimates.Array, rules: Rules)
 def _judge(comparison: Comparison, rules: Rules) -> Comparison:
     """Return the comparison with verdict and reason (precedence: `compare_family`)."""
     verdict, reason = _verdict(comparison, rules)
+    if comparison.ended_by and verdict in (INCONCLUSIVE, NO_VERDICT):
+        verdict, reason = NO_VERDICT, comparison.ended_by
+    elif _is_outside(comparison):
+        reason += (
+            "; the mean lies outside the interval: the differences are not symmetric about one "
+            f"centre, so look at the {rules.units}"
+        )
     test_dependent = _tests_disagree(comparison, rules)
     if test_dependent:
         reason += "; test-dependent: the exact test and the t test fall on different sides of alpha"
     return replace(comparison, verdict=verdict, reason=reason, test_dependent=test_dependent)
+
+
+def _is_outside(c: Comparison) -> bool:
+    """Return whether the mean of all seeds lies outside an interval that rests on every look."""
+    if c.difference is None or c.ci_low is None or c.ci_high is None:
+        return False
+    return not c.ci_low <= c.difference <= c.ci_high
 
 
 def _verdict(c: Comparison, rules: Rules) -> tuple[str, str]:

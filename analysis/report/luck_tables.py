@@ -47,10 +47,17 @@ def choice_table(analysis: Analysis) -> Table:
         "row has another configuration of one of the two methods, confirmed on the same "
         f"{units(analysis)}: one of the next best trials of its sweep, with its mean over the "
         "tuning seeds. The verdict is what the verdict would have been, by the same rules."
+        + (_NOT_CARRIED_ON if analysis.rules.is_anytime else "")
         + ("" if show_all else f" Only what changes a verdict; all {len(choices)} rows: CSV."),
         "choices",
         file_rows=choices,
     )
+
+
+_NOT_CARRIED_ON = (
+    " Others ran as many seeds as the chosen one: inconclusive means not decided yet, and is "
+    "not counted as another verdict."
+)
 
 
 def split_table(analysis: Analysis) -> Table:

@@ -111,8 +111,9 @@ def anytime_interval(differences: Array, confidence: float) -> tuple[float, floa
 
     A centre c is rejected from below once the one-sided e-value against "at most c" has reached
     2 / (1 - confidence), and from above likewise. The interval reaches from the smallest to the
-    largest centre that is not rejected. More seeds never widen an interval. None: so few seeds
-    reject no centre at all.
+    largest centre that is not rejected. More seeds never widen an interval. Seeds that leave no
+    centre at all show that the differences are not symmetric about one: the interval is then the
+    last one before them. None: so few seeds reject no centre.
 
     >>> d = np.array([0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.2, 0.1])
     >>> low, high = anytime_interval(d, 0.95)
@@ -120,10 +121,14 @@ def anytime_interval(differences: Array, confidence: float) -> tuple[float, floa
     (0.095, 0.275)
     """
     limit = 2 / (1 - confidence)
-    low, minus_high = (_lower_end(each, limit) for each in (differences, -differences))
-    if low is None or minus_high is None:
-        return None
-    return min(low, -minus_high), max(low, -minus_high)
+    for n in range(len(differences), 0, -1):
+        seen = differences[:n]
+        low, minus_high = (_lower_end(each, limit) for each in (seen, -seen))
+        if low is None or minus_high is None:
+            return None
+        if low <= -minus_high:
+            return low, -minus_high
+    return None
 
 
 def anytime_floor(n: int) -> float:

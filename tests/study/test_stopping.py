@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from runs import entries, run_here, sets, sums
 
 from analysis.one_study.analyse import analyse
+from analysis.one_study.pairing import Pairs
+from analysis.one_study.verdicts import compare_family
 from analysis.statistics.sequential import anytime_interval, anytime_p
 from study.folder import Folder
 from study.record import analyse_folder, study_record
@@ -219,6 +221,39 @@ def test_recheck_needs_no_decision(place):
     build_study(place, spec, lambda work: Run(accuracy=0.7))
     study = make_study(spec, Folder.open(place)[0].ledger())
     assert study.recheck("replay").seeds == tuple(range(100, 110))
+
+
+def test_a_failure_leaves_verdicts_that_stood_before_it(place):
+    """The reference fails on its fifteenth seed, where one comparison is decided and one is not."""
+    _, spec, ledger = admit(place, THREE)
+    for method, count in {"replay": 14, "finetune": 8, "ewc": 15}.items():
+        seeds = range(100, 100 + count)
+        add(ledger, spec, method, seeds=seeds, outcome=outcome(seeds, *MEANS[method]))
+    add(ledger, spec, "replay", seeds=[114], state="failed", failure="Traceback\nError: too hot\n")
+    study = make_study(spec, ledger)
+    assert study.complete
+    decided, ended = analyse(study_record(study)).comparisons
+    assert (decided.n, decided.verdict) == (8, "worse by more than the margin")
+    assert (ended.n, ended.verdict) == (14, "no verdict")
+    assert "failed seeds of replay: 114" in ended.reason
+    assert "worst" not in ended.reason
+
+
+def test_a_mean_outside_the_interval_is_told():
+    d = np.array([0.3, 0.31, 0.29, 0.3, 0.32, 0.28, 0.3, 0.31, *[-3.0] * 4])
+    order = tuple(ORDER[: len(d)])
+    pairs = Pairs("ewc", "replay", order, tuple(d.tolist()), (0.0,) * len(d))
+    [found] = compare_family([pairs], rules())
+    assert found.verdict.startswith("better")
+    assert found.difference < 0 < found.ci_low
+    assert "the mean lies outside the interval" in found.reason
+
+
+def test_the_order_of_the_seeds_stays(place):
+    confirm(place, MEANS)
+    earlier = {**THREE, "confirm.seeds": {"first": 95, "up_to": 25}}
+    with pytest.raises(InputError, match=r"confirm\.seeds\.first = 95: .* was 100"):
+        admit(place, earlier)
 
 
 # -- the study file

@@ -182,6 +182,16 @@ def test_more_seeds_never_widen_an_interval_nor_take_a_decision_back():
         assert np.all(np.diff(p) <= 1e-9)
 
 
+def test_seeds_that_leave_no_centre_keep_the_interval_before_them():
+    """Eight seeds near 1, then seeds near -1: no centre of symmetric differences fits both."""
+    noise = np.random.default_rng(6).normal(0, 0.01, 50)
+    d = np.where(np.arange(50) < 8, 1.0, -1.0) + noise
+    kept = anytime_interval(d, 0.95)
+    assert kept in [anytime_interval(d[:n], 0.95) for n in range(8, 50)]
+    assert kept[0] > 0  # better, as after eight seeds
+    assert anytime_p(d) <= ALPHA
+
+
 def test_too_few_seeds_have_no_interval():
     assert anytime_interval(np.array([0.1, 0.2, 0.15, 0.12, 0.11]), 0.95) is None
 
