@@ -39,7 +39,7 @@ KEY, STATE, ID, PARENT = "study.key", "study.state", "study.id", "mlflow.parentR
 ROLE, ALTERNATIVE = "role", "alternative-trial"
 
 
-class KnownRun(NamedTuple):
+class _KnownRun(NamedTuple):
     """A run in MLflow, with the state and the role under which it was written."""
 
     run: str
@@ -47,7 +47,7 @@ class KnownRun(NamedTuple):
     role: str
 
     @classmethod
-    def of(cls, run: Any) -> KnownRun:
+    def of(cls, run: Any) -> _KnownRun:
         """Return a run of MLflow."""
         tags = run.data.tags
         return cls(run.info.run_id, tags.get(STATE, ""), tags.get(ROLE, ""))
@@ -60,7 +60,7 @@ class Writer:
         self.study, self.uri = study, uri
         self._client: Any = None
         self._experiment = ""
-        self._known: dict[str, KnownRun] = {}  # by key
+        self._known: dict[str, _KnownRun] = {}  # by key
 
     def write(self, analysis: Analysis | None) -> None:
         """Write every ledger entry that MLflow lacks.
@@ -122,11 +122,11 @@ class Writer:
 
         self._known = {}
         for run in self._runs(ViewType.ACTIVE_ONLY):
-            self._known[run.data.tags[KEY]] = KnownRun.of(run)
+            self._known[run.data.tags[KEY]] = _KnownRun.of(run)
         for run in self._runs(ViewType.DELETED_ONLY):
             if run.data.tags[KEY] not in self._known:
                 self._client.restore_run(run.info.run_id)
-                self._known[run.data.tags[KEY]] = KnownRun.of(run)
+                self._known[run.data.tags[KEY]] = _KnownRun.of(run)
 
     def _runs(self, view: int) -> list[Any]:
         """Return the study's runs."""
@@ -157,7 +157,7 @@ class Writer:
         start = int((entry.ended - entry.seconds) * 1000) if entry else None
         made = self._client.create_run(self._experiment, start, tags, name)
         run: str = made.info.run_id
-        self._known[key] = KnownRun(run, "", role)
+        self._known[key] = _KnownRun(run, "", role)
         return run
 
     def _trial(self, entry: Entry, parent: str) -> None:
