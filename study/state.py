@@ -150,7 +150,8 @@ class Study:
                     states = self._fresh[entry.phase][entry.method]
                 for state in states:
                     state.take(entry)
-        if self.spec.confirm.stop == DECIDED and any(entry.phase == "confirm" for entry in new):
+        # a new trial of a sweep may change the configuration whose seeds decide
+        if self.spec.confirm.stop == DECIDED and any(entry.phase != "recheck" for entry in new):
             self._limit_confirmation()
 
     def _limit_confirmation(self) -> None:

@@ -4,7 +4,8 @@ A failed seed is a result, not a gap. Under the rule `error` a failed seed block
 `worst` a failed seed counts as the worst value. For an accuracy the worst value is the chance
 level, or the lowest score in the study if that score is lower (failing must never pay); for the
 other metrics the bad end of the range (`Metric.worst`). A seed that never ran is a gap and blocks
-the verdict under both rules.
+the verdict under both rules. Where seeds are added until a comparison is decided, a gap or a
+failed seed ends the seeds of the comparison instead, and a verdict reached before it stands.
 """
 
 from __future__ import annotations
@@ -135,9 +136,9 @@ def _refusal(study: StudyRecord, method: MethodRecord, reference: MethodRecord) 
     if tuned_on:
         shared = numbers.seed_list(tuned_on)
         return f"{seeds_noun(study)} used for tuning and for confirmation: {shared}"
-    expected = set(study.planned_seeds) | (method.attempted_seeds & reference.attempted_seeds)
     if study.stop == DECIDED:  # a comparison may be looked at after any number of seeds
         return "; ".join(filter(None, (_missing_clause(m, set(), units) for m in both))) or None
+    expected = set(study.planned_seeds) | (method.attempted_seeds & reference.attempted_seeds)
     reasons = [_failed_clause(study, m) for m in both]
     reasons += [_missing_clause(m, expected, units) for m in both]
     return "; ".join(reason for reason in reasons if reason) or None

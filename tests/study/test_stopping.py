@@ -249,6 +249,21 @@ def test_a_mean_outside_the_interval_is_told():
     assert "the mean lies outside the interval" in found.reason
 
 
+def test_a_new_best_trial_begins_with_the_first_seeds(place):
+    """Two comparisons are carried on; then a better trial of ewc appears, whose seeds are new."""
+    tuned = {**THREE, "tune.trials": 1}
+    _, spec, ledger = admit(place, tuned)
+    for method in MEANS:
+        add(ledger, spec, method, "tune", number=0, values=[0.5])
+    study, ran = confirm(place, MEANS, tuned)
+    assert ran == {"replay": 20, "finetune": 8, "ewc": 20}
+    _, spec, ledger = admit(place, {**THREE, "tune.trials": 2})
+    study = make_study(spec, ledger)
+    assert study.confirmation("ewc").missing == []
+    add(ledger, spec, "ewc", "tune", number=1, values=[0.9], params={"lr": 0.005})
+    assert study.confirmation("ewc").missing == list(range(100, 108))
+
+
 def test_the_order_of_the_seeds_stays(place):
     confirm(place, MEANS)
     earlier = {**THREE, "confirm.seeds": {"first": 95, "up_to": 25}}
