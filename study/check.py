@@ -168,6 +168,8 @@ def _check_tune(spec: Spec) -> None:
     _check_required(spec)
     if len(spec.objectives) > 1 and tune.pruner == "asha":
         raise InputError("tune.pruner: asha needs a single objective. Set tune.pruner = 'none'.")
+    if tune.racing and (reason := _why_no_race(spec)):
+        raise InputError(f"tune.racing: {reason}. Set tune.racing = false.")
     undefined = [name for name in spec.objectives if name in PRIMARY and _needs_two_tasks(name)]
     if tune.protocol == "first_tasks" and tune.tasks == 1 and undefined:
         raise InputError(f"tune.tasks = 1: {undefined[0]} needs at least two tasks.")
@@ -185,6 +187,20 @@ def _check_tune(spec: Spec) -> None:
         raise InputError(
             f"tune.tasks = {tune.tasks}: stream '{spec.study.stream}' has fewer tasks."
         )
+
+
+def _why_no_race(spec: Spec) -> str:
+    """Return why configurations cannot race over the tuning seeds; empty if they can."""
+    tune = spec.tune
+    if not tune.trials:
+        return "nothing is tuned with tune.trials = 0"
+    if len(spec.tune_seeds) < 2:
+        return "a race needs at least two tuning seeds (tune.seeds)"
+    if len(spec.objectives) > 1:
+        return "a race needs a single objective (tune.objectives)"
+    if tune.pruner != "none":
+        return "configurations are stopped between seeds, or between tasks (tune.pruner), not both"
+    return "a race is by score alone, whatever tune.require says" if tune.require else ""
 
 
 def _check_repeats(spec: Spec) -> None:

@@ -14,6 +14,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -120,7 +121,7 @@ def run(
             console.step("loading libraries")
             from study.check import resolve, try_sweeps
             from study.mlflow.store import chosen_uri, printable_uri
-            from study.run.phases import RunOptions, run_study
+            from study.run.whole import RunOptions, run_study
 
             design = resolve(spec, source)
             try_sweeps(design, source)
@@ -187,12 +188,31 @@ def plan(
 
 
 @app.command()
-def status(folder: OneFolder, as_json: AsJson = False) -> None:
+def status(
+    folder: OneFolder,
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it anew every two seconds while the study runs.")
+    ] = False,
+) -> None:
     """Show the progress of a study: finished, failed and missing trials and seeds."""
-    from study.status import status as status_of
+    from study.console import clear_screen, print_text
+    from study.state import Study
+    from study.status import WATCH_SECONDS, now, rows_of
 
     columns = ["method", "tuned", "best", "confirmed", "rechecked", "failed", "unfinished"]
-    _print_rows(status_of(folder), columns, as_json, title=str(folder))
+    study = Study.open(folder)
+    while True:
+        is_run = study.folder.is_claimed
+        if watch:
+            clear_screen()
+        _print_rows(rows_of(study), columns, as_json, title=str(folder))
+        if not as_json:
+            print_text(now(study))
+        if not watch or not is_run:
+            return
+        time.sleep(WATCH_SECONDS)
+        study.ledger.read_new()
 
 
 @app.command()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import math
 import os
 import re
 import shlex
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
     from analysis.one_study.analyse import Analysis
     from analysis.report.blocks import Block, Section
     from analysis.report.blocks import Table as TextTable
-    from study.ledger import Entry
 
-PLAIN_SECONDS = 2.0  # least time between two plain lines of a phase
+LIVE_SECONDS, PLAIN_SECONDS = 0.5, 5.0  # least time between two lines of progress
 
 MARGINS, GAP = 4, 3  # characters: both margins of a table, and the space between two cells
 INDENT = 4  # of the further lines of a row
@@ -113,9 +113,7 @@ class Console:
     def __init__(self) -> None:
         self.rich = Rich(stderr=True, highlight=False)
         self.live = _live_line(self.rich) if sys.stderr.isatty() else None
-        self._name, self._total, self._done, self._done_before = "", 0, 0, 0
-        self._failed, self._best = 0, ""
-        self._started = self._printed = 0.0
+        self._printed = -math.inf  # time of the last progress
 
     def __enter__(self) -> Self:
         if self.live:
@@ -143,45 +141,26 @@ class Console:
         else:
             self.say(text)
 
-    def phase(self, name: str, total: int, done: int) -> None:
-        """Begin a phase of ``total`` trials, of which the ledger already has ``done``."""
-        self._name, self._total, self._done, self._done_before = name, total, done, done
-        self._failed, self._best = 0, ""
-        self._started = self._printed = time.monotonic()
-        if total == 0:
-            return
-        if done == total:
-            self.say(f"{name}: {total}/{total} trials, all in the ledger")
-        else:
-            self.step(self._line())
+    def progress(self, find: Callable[[], str]) -> None:
+        """Show how far the study is, if the last time was a while ago.
 
-    def trial_done(self, entry: Entry, best: float | None) -> None:
-        """Count a finished trial."""
-        self._done += 1
-        self._failed += entry.state in ("failed", "diverged")
-        self._best = f", best {best:.4f}" if best is not None else ""
-        last = self._done >= self._total
-        if last:
-            self._show(f"{self._name}: ending the workers")
-        elif self.live:
-            self.live.update(self.live.task_ids[0], description=self._line())
-        if last or (self.live is None and time.monotonic() - self._printed > PLAIN_SECONDS):
-            self._printed = time.monotonic()
-            self.say(self._line())
+        Args:
+            find: returns how far it is, as a text.
+        """
+        now, patience = time.monotonic(), LIVE_SECONDS if self.live else PLAIN_SECONDS
+        if now - self._printed < patience:
+            return
+        self._printed = now
+        line = find()
+        if self.live:
+            self.live.update(self.live.task_ids[0], description=line)
+        else:
+            self.say(line)
 
     def _show(self, text: str) -> None:
         """Begin a new live line, where there is one."""
         if self.live:
             self.live.reset(self.live.task_ids[0], description=text)
-
-    def _line(self) -> str:
-        spent = time.monotonic() - self._started
-        new = self._done - self._done_before
-        time_ = f", {duration(spent / new * (self._total - self._done))} left" if new else ""
-        if self._done >= self._total:
-            time_ = f", took {duration(spent)}"
-        failed = f", {self._failed} failed" if self._failed else ""
-        return f"{self._name}: {self._done}/{self._total} trials{self._best}{failed}{time_}"
 
 
 def _live_line(screen: Rich) -> Progress | None:
@@ -215,6 +194,11 @@ def wrapped(text: str, stream: TextIO) -> str:
     indents = ("  " if line.startswith("- ") else "" for line in text.splitlines())
     lines = zip(text.splitlines(), indents, strict=True)
     return "\n".join(fill(line, subsequent_indent=indent) for line, indent in lines)
+
+
+def clear_screen() -> None:
+    """Empty the terminal of stdout, if it is one."""
+    Rich().clear()
 
 
 def print_text(text: str) -> None:

@@ -62,11 +62,12 @@ def _devices() -> str:
 
 def _ray(address: str) -> str:
     from study.run.cluster import connected
-    from study.spec import ResourcesSection, check_address
+    from study.spec import check_address
 
     check_address(address)
-    with connected(ResourcesSection.model_validate({"address": address})) as available:
-        return f"{available.get('CPU', 0):g} CPUs, {available.get('GPU', 0):g} GPUs"
+    with connected(address) as cluster:
+        nodes = cluster.nodes()
+        return f"{sum(n.cpus for n in nodes):g} CPUs, {sum(n.gpus for n in nodes):g} GPUs"
 
 
 def _sqlite() -> str:

@@ -55,10 +55,13 @@ def first_tasks_of_sweeps(study: Study) -> list[SharedTask]:
     )
 
 
-def first_tasks_of_fresh_seeds(study: Study, phase: str) -> list[SharedTask]:
-    """Return the first tasks of the seeds that have yet to be confirmed, or rechecked."""
+def first_tasks_of_fresh_seeds(
+    study: Study, phase: str, methods: Iterable[str]
+) -> list[SharedTask]:
+    """Return the first tasks of the seeds of some methods that have yet to run in a phase."""
     found: list[tuple[str, Assignment | None]] = []
-    for name, method in study.methods.items():
+    for name in methods:
+        method = study.methods[name]
         for state in study.all_fresh_seeds(name, phase):
             if state.configuration is not None and state.missing:
                 work = study.design.assignment(method, state.configuration, phase, state.missing)

@@ -34,11 +34,12 @@ FOLDERS = ("ledger", "ray", "report")  # subfolders of a study's folder
 
 
 class StackSize(BaseModel):
-    """The stack size that a pilot chose on a kind of device, with the measured rates."""
+    """The stack size that a pilot chose on a model of a device, with its measurements."""
 
     size: int
     device: str
     seed_steps_per_second: dict[int, float]
+    peak_bytes: int | None = None  # of a GPU's memory
 
 
 class Planned(BaseModel):
@@ -96,6 +97,7 @@ class Facts(BaseModel):
     )  # questions since the first confirmation, in order
     data: dict[str, str]  # hashes of the data sets that the last run used
     stacks: dict[str, StackSize]
+    slots: int | None = None  # number of trials that the present or last run has room for
     identity: dict[str, Any]  # settings that may not change, of every method that has been run
 
 
@@ -166,6 +168,17 @@ class Folder:
         finally:
             lock.release()
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a process holds the folder, such as a run."""
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a folder that this user cannot write
+            return False
+
     def ledger(self, notify: Callable[[str], None] = warn, repair: bool = False) -> Ledger:
         """Open the ledger; :meth:`claim` the folder first for ``repair``."""
         data = self._facts.data if self._facts else None
@@ -208,6 +221,7 @@ class Folder:
             asked=past if past and past[-1].question == question else [*past, today],
             data=facts.data if facts else {},
             stacks=facts.stacks if facts else {},
+            slots=facts.slots if facts else None,
             identity=settled | identity,
         )
         self._write()
@@ -227,6 +241,12 @@ class Folder:
         """Keep the stack size that a pilot chose."""
         self.facts.stacks[method] = stack
         self._write()
+
+    def keep_slots(self, slots: int) -> None:
+        """Keep the number of trials that the present run has room for."""
+        if slots != self.facts.slots:
+            self.facts.slots = slots
+            self._write()
 
     def keep_data(self, hashes: Mapping[str, str]) -> None:
         """Keep the hashes of the data of this run: only trials on these data are shown."""
@@ -274,7 +294,7 @@ def _identity(spec: Spec) -> dict[str, Any]:
     fixed |= {f"tune.{key}": value for key, value in (tune | resolved).items()}
     for name, section in spec.methods.items():
         learner = {"learner": spec.learner_of(name)}
-        fixed[f"methods.{name}"] = section.model_dump(mode="json") | learner
+        fixed[f"methods.{name}"] = section.model_dump(mode="json", exclude={"resources"}) | learner
     return fixed | {"stream": PhaseStream.of(spec, "confirm").options.plain()}
 
 

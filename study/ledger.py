@@ -7,8 +7,8 @@
     <study>/ledger/running/<entry>.json                  started, not finished
     <study>/ledger/set_aside/                            damaged entries
 
-An entry appears whole or not at all. There is one writer, the driver. Pre-trainings are kept under
-a method name that no study can use.
+An entry appears whole or not at all. There is one writer, the driver. Pre-trainings and heats of
+races are kept under method names that no study can use.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ from trainables.files import PARTIAL, partial_in, write_whole
 
 STATES = ("complete", "pruned", "diverged", "failed")
 FORMAT = 3
-PRETRAINING = "_pretraining"  # no method of a study: its name cannot begin with an underscore
+# Names that no method of a study can have: they begin with an underscore.
+PRETRAINING = "_pretraining"
+PILOT = "_pilot"  # whose entries are never written
+HEATS = "_racing."  # and the name of a method: the heats of its trials
 
 
 class WorkerLoss(TypedDict):
@@ -109,9 +112,16 @@ class Entry:
     @property
     def phase(self) -> str:
         """``tune``, ``confirm``, or ``recheck``: on the data of the sweep, but not part of it."""
+        if self.method == PILOT:
+            return "pilot"
         phase = str(self.work["phase"])
         in_sweep = self.number is not None or self.method == PRETRAINING
         return "recheck" if phase == "tune" and not in_sweep else phase
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether this is a pre-training or a heat, and no trial of a method."""
+        return self.method.startswith("_")
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -188,11 +198,11 @@ class Ledger:
     def entries(self, phase: str | None = None, method: str | None = None) -> list[Entry]:
         """Return finished trials, in the order of their names.
 
-        Pre-trainings are included only with ``method=PRETRAINING``.
+        Pre-trainings and heats are included only where ``method`` names them.
         """
         entries = (self._entries[name] for name in sorted(self._entries))
         of_phase = (e for e in entries if phase in (None, e.phase) and self.learnt_study_data(e))
-        return [e for e in of_phase if (e.method == method if method else e.method != PRETRAINING)]
+        return [e for e in of_phase if (e.method == method if method else not e.is_hidden)]
 
     def entries_of_other_data(self) -> list[Entry]:
         """Return finished trials that learnt other data; they are kept, and not used."""
@@ -201,7 +211,7 @@ class Ledger:
     def software(self) -> dict[str, list[str]]:
         """Return the versions that trials ran with; the current versions if no trial has any."""
         found: dict[str, list[str]] = {}
-        entries = [*self.entries(), *self.entries(method=PRETRAINING)]
+        entries = list(filter(self.learnt_study_data, self._entries.values()))
         for each in [entry.software for entry in entries if entry.software] or [software()]:
             for name, version in each.items():
                 if version not in found.setdefault(name, []):
@@ -284,18 +294,24 @@ class Ledger:
         """Return the content of a trial's outcome file; empty for a failed trial."""
         return (self.folder / entry.folder / "outcome.h5").read_bytes() if entry.digest else b""
 
+    def read_new(self) -> None:
+        """Take in the entries that another process has written since the folder was read."""
+        for entry in self._scan():
+            self._add(entry)
+
     def _scan(self) -> Iterator[Entry]:
+        """Yield the entries of the folder that are not known."""
         if self._repair:
             for partial in self.folder.glob(f"{PARTIAL}*"):
                 shutil.rmtree(partial, ignore_errors=True)
             for partial in (self.folder / "running").glob(f"{PARTIAL}*"):
                 partial.unlink(missing_ok=True)
         for place in sorted(self.folder.glob("*/*/*")):
-            if place.parts[-3] not in PHASES:
+            if place.parts[-3] not in PHASES or "/".join(place.parts[-3:]) in self._entries:
                 continue
             problem, entry = _inspect(place)
             if entry is None:
-                if place.parts[-2] != PRETRAINING:  # reports do not mention pre-trainings
+                if not place.parts[-2].startswith("_"):  # reports mention trials of methods only
                     self.damaged.append(f"{place.relative_to(self.folder)}: {problem}")
                 self._set_aside(place, problem)
             else:

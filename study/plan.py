@@ -18,11 +18,12 @@ from study.design import FRESH_PHASES, PHASES, Design, Method, method_of
 from study.first_tasks import SharedTask, first_tasks_of_phase
 from study.folder import Folder
 from study.run import WORKERS
-from study.run.pilot import has_own_loop, pilot_work, run_pilot, stack_sizes, steps_per_trial
+from study.run.pilot import pilot_work, stack_sizes
 from study.seen_differences import seen_differences
 from study.spec import Spec
 from study.state import Study
 from trainables.engine.course import Course
+from trainables.engine.pilot import has_own_loop, run_pilot, steps_per_trial
 
 
 def plan(
@@ -49,16 +50,20 @@ def plan(
     data = StudyData.load(design, root).prepared()
     data.try_streams()
     torch.set_num_threads(max(int(spec.resources.cpus_per_trial), 1))
-    device = "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
     methods = design.of_sweep(0).values()
+    on_gpu = {method.name for method in methods if spec.request(method.name).gpus}
+    devices = {
+        method.name: "cuda" if method.name in on_gpu and torch.cuda.is_available() else "cpu"
+        for method in methods
+    }
     pilots = {}
     for method in methods:
         notify(f"pilot: timing {method.name}")
-        pilots[method.name] = _time_method(method, data, device)
+        pilots[method.name] = _time_method(method, data, devices[method.name])
     shared = {phase: first_tasks_of_phase(design, phase) for phase in PHASES}
     rows = [_row(method, pilots[method.name], shared, data) for method in methods]
     rows += [
-        _shared_row(phase, each, pilots[each.methods[0]].stack, data, device)
+        _shared_row(phase, each, pilots[each.methods[0]].stack, data, devices[each.methods[0]])
         for phase in PHASES
         for each in shared[phase]
     ]
@@ -71,7 +76,7 @@ def plan(
         "notes": [
             *data.suspicions(),
             *_budget_notes(design),
-            *_time_notes(spec, rows, total, device),
+            *_time_notes(rows, total, {*devices.values()}, asks_gpus=bool(on_gpu)),
             *_power_notes(design, place),
         ],
     }
@@ -194,13 +199,14 @@ def _budget_notes(design: Design) -> list[str]:
 
 
 def _time_notes(
-    spec: Spec, rows: Sequence[Mapping[str, Any]], total: float, device: str
+    rows: Sequence[Mapping[str, Any]], total: float, devices: set[str], asks_gpus: bool
 ) -> list[str]:
+    kinds = ", ".join(sorted(devices))
     notes = [
-        f"About {total:.0f} s of training on one device of this machine ({device}), without tests, "
+        f"About {total:.0f} s of training on one device of this machine ({kinds}), without tests, "
         "checkpoints and start-up; sweeps are timed at the published defaults."
     ]
-    if spec.resources.gpus_per_trial and device == "cpu":
+    if asks_gpus and devices == {"cpu"}:
         notes.append(
             "The study asks for GPUs and this machine has none: training will take another time."
         )

@@ -9,9 +9,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -100,12 +101,37 @@ class Range(FileSection):
     choices: list[bool | int | float | str | list[int]] | None = None
 
 
+class Request(NamedTuple):
+    """The CPUs and GPUs of one trial."""
+
+    cpus: float
+    gpus: float = 0
+
+
+def _shared_or_whole(gpus: float | None) -> float | None:
+    if gpus is not None and gpus > 1 and not gpus.is_integer():
+        raise ValueError("a trial has a share of one GPU, or whole ones")
+    return gpus
+
+
+Cpus = Annotated[float, Field(gt=0, le=MOST_CPUS)]
+Gpus = Annotated[float, Field(ge=0, le=MOST_GPUS), AfterValidator(_shared_or_whole)]
+
+
+class MethodResources(FileSection):
+    """The resources of a method's trials, where they differ from those of the study."""
+
+    cpus: Cpus | None = None
+    gpus: Gpus | None = None
+
+
 class MethodSection(FileSection):
     """One method: a learner with fixed options and ranges, possibly under another name."""
 
     learner: str | None = None
     fixed: dict[str, Any] = {}
     space: dict[str, Range] = {}
+    resources: MethodResources = MethodResources()
 
 
 class TuneSection(FileSection):
@@ -116,6 +142,9 @@ class TuneSection(FileSection):
     seeds: Seeds = [0, 1, 2]
     sampler: Literal["random", "tpe", "gp", "nsga2"] = "tpe"
     pruner: Literal["none", "asha"] = "none"
+    racing: bool = False
+    """give a configuration its next seeds only while it may still be the best: after 1, 2, 4, ...
+    seeds its mean is compared with that of the best one on the same seeds"""
     protocol: Literal["end_of_stream", "first_tasks", "held_out_stream"] = "end_of_stream"
     tasks: int = Field(default=2, ge=1, le=MOST_TASKS)
     """tasks learnt while tuning, with protocol first_tasks"""
@@ -171,8 +200,8 @@ class ResourcesSection(FileSection):
     """Where and how a study runs; affects its time, never its results."""
 
     address: str = "local"
-    cpus_per_trial: float = Field(default=1, gt=0, le=MOST_CPUS)
-    gpus_per_trial: float = Field(default=0, ge=0, le=MOST_GPUS)
+    cpus_per_trial: Cpus = 1
+    gpus_per_trial: Gpus = 0
     seeds_per_stack: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_SEEDS)] = "auto"
     task_minutes: float | None = Field(default=None, gt=0, le=1e5)
     """minutes after which a trial that has not ended a task is stopped; default: no limit"""
@@ -182,13 +211,6 @@ class ResourcesSection(FileSection):
     def _known_form(cls, address: str) -> str:
         check_address(address)
         return address
-
-    @field_validator("gpus_per_trial")
-    @classmethod
-    def _shared_or_whole(cls, gpus: float) -> float:
-        if gpus > 1 and not gpus.is_integer():
-            raise ValueError("a trial has a share of one GPU, or whole ones")
-        return gpus
 
 
 class PublishedSection(FileSection):
@@ -254,6 +276,14 @@ class Spec(FileSection):
 
     def learner_of(self, method: str) -> str:
         return self.methods[method].learner or method
+
+    def request(self, method: str) -> Request:
+        """Return the CPUs and GPUs of a trial of a method."""
+        own, all_ = self.methods[method].resources, self.resources
+        return Request(
+            all_.cpus_per_trial if own.cpus is None else own.cpus,
+            all_.gpus_per_trial if own.gpus is None else own.gpus,
+        )
 
     def plain(self) -> dict[str, Any]:
         """Return the study file as plain values, with the defaults filled in."""

@@ -24,7 +24,7 @@ from study.family import planned_comparisons
 from study.folder import Folder
 from study.ledger import Entry, Ledger
 from study.scores import seed_scores
-from study.spec import Spec
+from study.spec import Request, Spec
 from study.stopping import seeds_to_run
 from trainables.engine.assignment import seedless_key
 from trainables.errors import InputError
@@ -70,6 +70,7 @@ class Study:
         }
         if self.spec.confirm.stop == DECIDED:
             self._limit_confirmation()
+        self._times = dict.fromkeys(self.methods, (0.0, 0))  # seconds and seeds of trials
         self._taken = 0  # number of entries of the ledger's history that are accounted for
 
     @classmethod
@@ -137,6 +138,14 @@ class Study:
         self._take_new_entries()
         return [state for phase in phases or FRESH_PHASES for state in self._fresh[phase][method]]
 
+    def seconds_per_seed(self, method: str) -> float | None:
+        """Return the mean training time of a seed over the trials of a method; None if there is
+        no trial.
+        """
+        self._take_new_entries()
+        seconds, seeds = self._times[method]
+        return seconds / seeds if seeds else None
+
     def _take_new_entries(self) -> None:
         with self._taking:
             self._take(self.ledger.history[self._taken :])
@@ -150,6 +159,8 @@ class Study:
                     states = self._fresh[entry.phase][entry.method]
                 for state in states:
                     state.take(entry)
+                seconds, seeds = self._times[entry.method]
+                self._times[entry.method] = (seconds + entry.seconds, seeds + len(entry.seeds))
         # a new trial of a sweep may change the configuration whose seeds decide
         if self.spec.confirm.stop == DECIDED and any(entry.phase != "recheck" for entry in new):
             self._limit_confirmation()
@@ -176,6 +187,10 @@ class Study:
     def planned_comparisons(self) -> tuple[tuple[str, str], ...]:
         """Every comparison that was asked for since before the first confirmation."""
         return planned_comparisons(self.folder.facts, self.ledger)
+
+    def request(self, method: str) -> Request:
+        """Return the CPUs and GPUs of a trial of a method."""
+        return self.spec.request(method_of(method))
 
     def entry(
         self,

@@ -5,17 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from study.ledger import PRETRAINING
+from study.ledger import HEATS, PRETRAINING
+from study.progress import progress
 from study.state import Study
+
+WATCH_SECONDS = 2.0  # between two looks
 
 
 def status(place: Path) -> list[dict[str, Any]]:
-    """Return a row of plain values for each method: trials and seeds done, failed and unfinished.
+    """Return the rows of the study in a folder.
 
     >>> [row["tuned"] for row in status(Path("studies/digits"))]
     ['8/8', '8/8', '8/8', '8/8']
     """
-    study = Study.open(place)
+    return rows_of(Study.open(place))
+
+
+def rows_of(study: Study) -> list[dict[str, Any]]:
+    """Return a row of plain values for each method: its trials and seeds."""
     unfinished = study.ledger.unfinished()
     rows: list[dict[str, Any]] = []
     for name in study.methods:
@@ -45,6 +52,16 @@ def status(place: Path) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def now(study: Study) -> str:
+    """Return the progress of a study in a line, as its run shows it."""
+    if not study.folder.is_claimed:
+        more = "" if study.complete else "; not running: the same `run` command continues it"
+        return progress(study).line + more
+    # a trial that races is there as its present heat, too
+    running = sum(not entry.method.startswith(HEATS) for entry in study.ledger.unfinished())
+    return progress(study, running, study.folder.facts.slots).line
 
 
 def _seeds_done(study: Study, method: str, phase: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -15,8 +16,10 @@ from study.mlflow.store import (
     advice,
     default_uri,
 )
-from study.mlflow.writer import Writer, unwritten
+from study.mlflow.writer import RunningTrial, Writer, unwritten
 from study.state import Study
+
+PAUSE_SECONDS = 1.0  # between two writings, so that several trials are written at once
 
 
 class Mirror:
@@ -35,7 +38,8 @@ class Mirror:
         self._place = place
         options = ["--tracking-uri", uri] if uri and uri != os.environ.get(URI) else []
         self._repair = shell("track", str(place), *options)
-        self._wake, self._stop, self._failure_told = threading.Event(), False, False
+        self._running: list[RunningTrial] = []
+        self._wake, self._stop, self._failure_told = threading.Event(), threading.Event(), False
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
 
     def __enter__(self) -> Self:
@@ -50,9 +54,17 @@ class Mirror:
         trace: TracebackType | None,
     ) -> None:
         self._end()
+        if error is not None:
+            with contextlib.suppress(Exception):  # MLflow may be why the study ends
+                self._writer.leave()
 
-    def poke(self) -> None:
-        """Wake the thread: the ledger has grown."""
+    def poke(self, running: Sequence[RunningTrial] = ()) -> None:
+        """Wake the thread: a trial has begun, has learnt a task or has ended.
+
+        Args:
+            running: the trials that run now.
+        """
+        self._running = [*running]
         self._wake.set()
 
     def finish(self, analysis: Analysis) -> None:
@@ -67,7 +79,7 @@ class Mirror:
             )
 
     def _end(self) -> None:
-        self._stop = True
+        self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -76,14 +88,15 @@ class Mirror:
         while True:
             self._wake.wait()
             self._wake.clear()
-            if self._stop:
+            if self._stop.is_set():
                 return
             self._try()
+            self._stop.wait(PAUSE_SECONDS)
 
     def _try(self) -> None:
-        """Write the mirror; after a failure the next :meth:`poke` tries again."""
+        """Write what is new; after a failure the next :meth:`poke` tries again."""
         try:
-            self._writer.write(None)
+            self._writer.update(self._running)
         except Exception as error:
             if not self._failure_told:
                 self._notify(f"{unwritten(self.uri, error)}; the study continues.")

@@ -8,7 +8,9 @@ server that is down delays the mirror and never stops or fails a study.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +39,16 @@ from trainables.errors import InputError, cause
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
 KEY, STATE, ID, PARENT = "study.key", "study.state", "study.id", "mlflow.parentRunId"
 ROLE, ALTERNATIVE = "role", "alternative-trial"
+RUNNING, INTERRUPTED = "running", "interrupted"  # states of trials that have not ended
+CURVE = "accuracy_so_far"
+RECONNECT_SECONDS = 60.0  # between two looks for runs that were deleted
+
+
+class RunningTrial(NamedTuple):
+    """A trial that runs, and the first objective after each of its tasks so far."""
+
+    entry: Entry
+    steps: Mapping[str, float]
 
 
 class _KnownRun(NamedTuple):
@@ -61,6 +73,11 @@ class Writer:
         self._client: Any = None
         self._experiment = ""
         self._known: dict[str, _KnownRun] = {}  # by key
+        self._root = ""
+        self._parents: dict[str, str] = {}  # runs of the methods; empty while not connected
+        self._connected_at = -math.inf
+        self._taken = 0  # number of entries of the ledger's history that are written
+        self._points: dict[str, int] = {}  # tasks of running trials that are written, by key
 
     def write(self, analysis: Analysis | None) -> None:
         """Write every ledger entry that MLflow lacks.
@@ -68,16 +85,88 @@ class Writer:
         Args:
             analysis: also write the summaries of the parent runs, and the report.
         """
-        self.connect()  # each time: the server may be down, or runs may have been deleted
-        root = self._run("study", self.study.spec.study.name, None, "study")
-        parents = {
-            name: self._run(f"method/{name}", name, root, "method") for name in self.study.methods
-        }
-        for entry in self.study.ledger.entries():
-            if entry.method in parents and not self._is_written(entry):
-                self._trial(entry, parents[entry.method])
+        self._begin()  # each time: the server may be down, or runs may have been deleted
+        self._write_entries(self.study.ledger.entries())
         if analysis is not None:
-            self._summaries(analysis, root, parents)
+            self._summaries(analysis, self._root, self._parents)
+
+    def update(self, running: Iterable[RunningTrial]) -> None:
+        """Write the trials that have ended since the last update, and the tasks of running ones."""
+        try:
+            if time.monotonic() - self._connected_at > RECONNECT_SECONDS:
+                self._begin()
+            history = self.study.ledger.history
+            new, count = history[self._taken :], len(history)
+            self._write_entries(filter(self.study.ledger.learnt_study_data, new))
+            self._taken = count
+            for trial in running:
+                if trial.entry.method in self._parents:
+                    self._write_running(trial)
+        except Exception:
+            self._connected_at = -math.inf  # connect anew, to find what has been written
+            raise
+
+    def leave(self) -> None:
+        """Mark the trials that still run in MLflow as interrupted."""
+        from mlflow.entities import RunTag
+
+        for key, known in self._known.items():
+            if known.state == RUNNING:
+                self._client.log_batch(known.run, tags=[RunTag(STATE, INTERRUPTED)])
+                self._client.set_terminated(known.run, "KILLED")
+                self._known[key] = known._replace(state=INTERRUPTED)
+
+    def _begin(self) -> None:
+        """Connect, and find or create the runs of the study and its methods."""
+        self.connect()
+        self._root = self._run("study", self.study.spec.study.name, None, "study")
+        self._parents = {
+            name: self._run(f"method/{name}", name, self._root, "method")
+            for name in self.study.methods
+        }
+        self._connected_at, self._taken = time.monotonic(), 0
+
+    def _write_entries(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if entry.method in self._parents and not self._is_written(entry):
+                self._trial(entry, self._parents[entry.method])
+
+    def _write_running(self, trial: RunningTrial) -> None:
+        """Create the run of a trial with its configuration, and add the tasks learnt since."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        entry, key = trial.entry, trial.entry.folder
+        known = self._known.get(key)
+        run = self._run(key, self._label(entry), self._parents[entry.method], self._role(entry))
+        rows, when = [], int(time.time() * 1000)
+        written, name = self._points_of(key, run), self._curve_name
+        for task, score in list(trial.steps.items())[written:]:
+            rows.append(Metric(name, score, when, int(task)))
+        begins = known is None or known.state != RUNNING
+        if begins:
+            params = [Param(k, v) for k, v in _params(entry).items()]
+            tags = [*_tags(entry), RunTag(STATE, RUNNING)]
+            self._client.log_batch(run, rows, params, tags)
+            self._client.update_run(run, status="RUNNING")
+            self._known[key] = self._known[key]._replace(state=RUNNING)
+        elif rows:
+            self._client.log_batch(run, rows)
+        self._points[key] = written + len(rows)
+
+    def _points_of(self, key: str, run: str) -> int:
+        """Return the number of tasks of a trial that are written, by this process or before."""
+        if key not in self._points:
+            known = self._known.get(key)
+            begun = known is not None and known.state in (RUNNING, INTERRUPTED)
+            past = self._client.get_metric_history(run, self._curve_name) if begun else []
+            self._points[key] = len({point.step for point in past})
+        return self._points[key]
+
+    @property
+    def _curve_name(self) -> str:
+        """Name of the metric with a point a task."""
+        [objective, *_] = self.study.spec.objectives
+        return CURVE if objective == "average_accuracy" else f"{objective}_so_far"
 
     def _is_written(self, entry: Entry) -> bool:
         known = self._known.get(entry.folder)
@@ -160,11 +249,13 @@ class Writer:
         self._known[key] = _KnownRun(run, "", role)
         return run
 
-    def _trial(self, entry: Entry, parent: str) -> None:
+    def _label(self, entry: Entry) -> str:
+        """Return the name of a trial's run."""
         label = entry.folder.split("/")[-1].rsplit("-", 1)[0]
-        role = self._role(entry)
-        name = f"{role.removesuffix('-trial')} {label}"
-        run = self._run(entry.folder, name, parent, role, entry)
+        return f"{self._role(entry).removesuffix('-trial')} {label}"
+
+    def _trial(self, entry: Entry, parent: str) -> None:
+        run = self._run(entry.folder, self._label(entry), parent, self._role(entry), entry)
         metrics: dict[str, float] = {"seconds": entry.seconds, "samples": float(entry.samples)}
         curves: dict[str, list[float]] = {}
         if entry.digest:
@@ -178,16 +269,17 @@ class Writer:
             }
             matrix = accuracy_matrix(next(iter(outcome.counts.values())))[:, :, : outcome.rows]
             curve = accuracy_curve(matrix)
-            curves["accuracy_so_far"] = [_mean(list(row)) for row in curve.T]
+            curves = {
+                self._curve_name: list(entry.steps.values()),
+                CURVE: [_mean(list(row)) for row in curve.T],
+            }
             if entry.phase == "confirm":
                 for position, seed in enumerate(entry.seeds):
                     of_seed = {name: values[position] for name, values in scores.items()}
                     state = "complete" if outcome.finite[position].all() else "diverged"
                     seed_entry = dataclasses.replace(entry, state=state)
                     self._seed(seed_entry, seed, run, of_seed, list(curve[position]))
-        params = {k: str(v) for k, v in entry.work["configuration"].items()}
-        params |= {"seeds": ", ".join(map(str, entry.seeds)), "stream": entry.work["stream"]}
-        self._log_and_end(run, entry, entry.folder, metrics, curves, params)
+        self._log_and_end(run, entry, entry.folder, metrics, curves, _params(entry))
 
     def _seed(
         self, entry: Entry, seed: int, parent: str, scores: Mapping[str, float], curve: list[float]
@@ -196,7 +288,7 @@ class Writer:
         role = "alternative-seed" if self._role(entry) == ALTERNATIVE else "seed"
         run = self._run(key, f"seed {seed}", parent, role, entry)
         params = {"seed": str(seed), "method": entry.method}
-        self._log_and_end(run, entry, key, scores, {"accuracy_so_far": curve}, params)
+        self._log_and_end(run, entry, key, scores, {CURVE: curve}, params)
 
     def _log_and_end(
         self,
@@ -211,16 +303,14 @@ class Writer:
 
         when = int(entry.ended * 1000)
         rows = [Metric(name, value, when, 0) for name, value in metrics.items()]
+        written = {self._curve_name: self._points_of(key, run)}
         rows += [
             Metric(name, value, when, i + 1)
             for name, curve in curves.items()
             for i, value in enumerate(curve)
+            if i >= written.get(name, 0)
         ]
-        tags = [
-            RunTag("method", entry.method),
-            RunTag("phase", entry.phase),
-            RunTag(STATE, entry.state),
-        ]
+        tags = [*_tags(entry), RunTag(STATE, entry.state)]
         self._client.log_batch(run, rows, [Param(k, v) for k, v in params.items()], tags)
         self._client.set_terminated(run, STATUS[entry.state], when)
         self._known[key] = self._known[key]._replace(state=entry.state)
@@ -261,6 +351,19 @@ class Writer:
         self._client.set_tag(study, "study.folder", str(self.study.folder.path.resolve()))
         self._client.set_terminated(study)
         self._client.log_artifacts(study, str(self.study.folder.path / "report"), "report")
+
+
+def _params(entry: Entry) -> dict[str, str]:
+    """Return the parameters of a trial's run."""
+    params = {k: str(v) for k, v in entry.work["configuration"].items()}
+    return params | {"seeds": ", ".join(map(str, entry.seeds)), "stream": entry.work["stream"]}
+
+
+def _tags(entry: Entry) -> list[Any]:
+    """Return the tags of a trial's run besides its state."""
+    from mlflow.entities import RunTag
+
+    return [RunTag("method", entry.method), RunTag("phase", entry.phase)]
 
 
 def _mean(values: list[float]) -> float:

@@ -10,9 +10,11 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from types import MappingProxyType
+from typing import Any, NamedTuple, TextIO
 
 import ray
 from ray.exceptions import RayError
@@ -21,7 +23,8 @@ from study.console import TerminalStream, warn
 from study.interruption import Interrupted
 from study.run import WORKERS
 from study.run.joining import check_head, check_temporary_folder, connection_error, silence_of
-from study.spec import ResourcesSection
+from study.run.schedule import Node, slots
+from study.spec import Request
 from trainables.errors import InputError
 
 OBJECT_STORE_BYTES = 2 * 1024**3
@@ -35,6 +38,8 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # the schedule proposes a trial only when a slot is free
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",
 }
 # tries, one a second, at a head that answers but admits nobody; Ray's default is 20
 TRIES = ("RAY_gcs_server_port_wait_time_s", "3")
@@ -43,13 +48,32 @@ WATCH_SECONDS = 2.0
 SILENT_LOOKS = 3  # consecutive looks without an answer before a message
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster of a run.
+
+    Attributes:
+        nodes: returns the machines that are there now.
+        models: models of the devices that trials are trained on.
+        share: puts an object in the object store; returns a reference.
+    """
+
+    nodes: Callable[[], Sequence[Node]]
+    models: set[str]
+    share: Callable[[Any], Any] = ray.put
+
+
 @contextlib.contextmanager
 def connected(
-    resources: ResourcesSection, log: Path | None = None, notify: Callable[[str], None] = warn
-) -> Iterator[dict[str, float]]:
-    """Start or join Ray for the duration of a block; yield the resources of the cluster.
+    address: str,
+    requests: Mapping[str, Request] = MappingProxyType({}),
+    log: Path | None = None,
+    notify: Callable[[str], None] = warn,
+) -> Iterator[Cluster]:
+    """Start or join Ray for the duration of a block; yield the cluster.
 
     Args:
+        requests: what a trial of each method asks for.
         log: file to which Ray's output is appended; None: the output is dropped.
         notify: called with a sentence on a lost machine, and on the place of Ray's output.
 
@@ -59,16 +83,15 @@ def connected(
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if resources.address == "local" and os.environ.get("RAY_ADDRESS"):
+    if address == "local" and os.environ.get("RAY_ADDRESS"):
         notify("starting a local Ray; --address auto joins the cluster of RAY_ADDRESS")
     with _printing_to(log, notify):
         try:
-            _start_or_join(resources.address)
-            available = ray.cluster_resources()
-            check_resources(resources, available)
-            check_device(resources)
-            with _watched(resources, notify):
-                yield available
+            _start_or_join(address)
+            check_requests(requests, [machine.node for machine in _machines().values()])
+            models = device_models(requests.values())
+            with _watched(requests, notify) as watch:
+                yield Cluster(lambda: [machine.node for machine in watch.machines.values()], models)
         finally:
             # Ray objects in reference cycles are freed by the next garbage collection in any
             # thread; after Ray's shutdown that ends this process, with status 1 and no message
@@ -200,14 +223,14 @@ class NodeWatch:
     Without the head or the local process, Ray soon ends this program, without an exception.
     """
 
-    def __init__(self, resources: ResourcesSection, notify: Callable[[str], None]) -> None:
-        self.resources, self.notify = resources, notify
+    def __init__(self, requests: Mapping[str, Request], notify: Callable[[str], None]) -> None:
+        self.requests, self.notify = requests, notify
         context = ray.get_runtime_context()
         [node] = [node for node in ray.nodes() if node["NodeID"] == context.get_node_id()]
         local = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
         self.needed = {"Ray's head": context.gcs_address, "the Ray of this machine": local}
         self.silent_looks = dict.fromkeys(self.needed, 0)  # consecutive ones, by process
-        self.alive = _alive_nodes()
+        self.machines = _machines()
 
     def look(self) -> None:
         """Look once at the cluster, and report changes."""
@@ -222,27 +245,44 @@ class NodeWatch:
                 )
         if self.silent_looks["Ray's head"]:
             return  # the other machines are unknown
-        alive = _alive_nodes()
-        for node in self.alive.keys() - alive.keys():
-            self.notify(self._loss_message(self.alive[node]))
-        self.alive = alive
+        machines = _machines()
+        lost = self.machines.keys() - machines.keys()
+        gone = [self.machines[node].address for node in lost]
+        self.machines = machines
+        for address in gone:
+            self.notify(self._loss_message(address))
 
     def _loss_message(self, address: str) -> str:
         message = f"machine {address} has left the cluster: its trials continue elsewhere"
         try:
-            check_resources(self.resources, ray.cluster_resources())
+            check_requests(self.requests, [machine.node for machine in self.machines.values()])
         except InputError:
             return f"{message}, once a machine joins that is large enough for a trial"
         return message
 
 
-def _alive_nodes() -> dict[str, str]:
-    return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+class Machine(NamedTuple):
+    """A machine of the cluster."""
+
+    address: str
+    node: Node
+
+
+def _machines() -> dict[str, Machine]:
+    """Return the machines that are alive, by Ray's id."""
+    return {
+        each["NodeID"]: Machine(
+            each["NodeManagerAddress"],
+            Node(each["Resources"].get("CPU", 0.0), each["Resources"].get("GPU", 0.0)),
+        )
+        for each in ray.nodes()
+        if each["Alive"]
+    }
 
 
 @contextlib.contextmanager
-def _watched(resources: ResourcesSection, notify: Callable[[str], None]) -> Iterator[None]:
-    watch, ended = NodeWatch(resources, notify), threading.Event()
+def _watched(requests: Mapping[str, Request], notify: Callable[[str], None]) -> Iterator[NodeWatch]:
+    watch, ended = NodeWatch(requests, notify), threading.Event()
 
     def keep_looking() -> None:
         while not ended.wait(WATCH_SECONDS):
@@ -252,7 +292,7 @@ def _watched(resources: ResourcesSection, notify: Callable[[str], None]) -> Iter
     thread = threading.Thread(target=keep_looking, daemon=True)
     thread.start()
     try:
-        yield
+        yield watch
     finally:
         ended.set()
         thread.join(timeout=WATCH_SECONDS)  # the thread may wait a minute for a lost head
@@ -261,39 +301,49 @@ def _watched(resources: ResourcesSection, notify: Callable[[str], None]) -> Iter
 # -- resources of the cluster
 
 
-def check_resources(resources: ResourcesSection, available: Mapping[str, float]) -> None:
-    """Refuse trials that ask for more than the cluster has, instead of waiting for ever."""
-    for kind, requested in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus_per_trial)):
-        limit = available.get(kind, 0)
-        if requested > limit:
+def check_requests(requests: Mapping[str, Request], nodes: Sequence[Node]) -> None:
+    """Refuse trials that no machine has room for, instead of waiting for ever."""
+    most = Node(
+        max((node.cpus for node in nodes), default=0), max((node.gpus for node in nodes), default=0)
+    )
+    for method, request in requests.items():
+        where = f"resources of '{method}' (resources, or methods.{method}.resources)"
+        for kind, asked, limit in zip(("CPU", "GPU"), request, most, strict=True):
+            if asked > limit:
+                raise InputError(
+                    f"{where}: a trial asks for {asked:g} {kind}s, and no machine of the cluster "
+                    f"has more than {limit:g}. Ask for at most {limit:g}, or join a larger cluster "
+                    "with --address."
+                )
+        if not slots(nodes, request):
             raise InputError(
-                f"resources.{kind.lower()}s_per_trial = {requested:g}, "
-                f"but the cluster has {limit:g} {kind}s. "
-                f"Ask for at most {limit:g}, or join a larger cluster with --address."
+                f"{where}: a trial asks for {request.cpus:g} CPUs and {request.gpus:g} GPUs, and "
+                "no machine of the cluster has both."
             )
 
 
-def check_device(resources: ResourcesSection) -> None:
-    """Refuse GPUs that torch cannot use, instead of training on a CPU without notice."""
-    if not resources.gpus_per_trial:
-        return
-    probe = ray.remote(num_cpus=0, num_gpus=resources.gpus_per_trial)(_torch_sees_a_gpu)
-    if not ray.get(probe.remote()):
-        raise InputError(
-            f"resources.gpus_per_trial = {resources.gpus_per_trial:g}, but torch sees no GPU on a "
-            "machine where Ray has one. Install a CUDA build of torch there, or set the key to 0."
-        )
+def device_models(requests: Iterable[Request]) -> set[str]:
+    """Return the models of the devices that trials are trained on.
+
+    Raises:
+        InputError: if torch cannot use the GPUs that trials ask for: they would train on a CPU.
+    """
+    asked = {request.gpus for request in requests}
+    models = {"cpu"} if 0 in asked else set()
+    for gpus in asked - {0}:
+        probe = ray.remote(num_cpus=0, num_gpus=gpus)(_gpu_model)
+        model = ray.get(probe.remote())
+        if not model:
+            raise InputError(
+                f"trials ask for {gpus:g} GPUs (resources.gpus_per_trial, or resources.gpus of a "
+                "method), but torch sees no GPU on a machine where Ray has one. Install a CUDA "
+                "build of torch there, or set the key to 0."
+            )
+        models.add(model)
+    return models
 
 
-def _torch_sees_a_gpu() -> bool:
+def _gpu_model() -> str:
     import torch
 
-    return torch.cuda.is_available()
-
-
-def slots(resources: ResourcesSection, available: Mapping[str, float]) -> int:
-    """Return the number of trials that the cluster runs at once."""
-    count = available.get("CPU", 1) // resources.cpus_per_trial
-    if resources.gpus_per_trial:
-        count = min(count, available.get("GPU", 0) // resources.gpus_per_trial)
-    return max(int(count), 1)
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""

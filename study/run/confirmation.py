@@ -1,115 +1,117 @@
-"""Run the best configuration of every method on fresh seeds: its confirmation and its recheck."""
+"""Fresh seeds of a method's best configurations as a source of trials: its confirmation, or its
+recheck.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
-
 from study.ledger import Entry
 from study.run.context import RunContext
-from study.run.driver import Source, TrialSettings
-from study.state import FreshSeeds, Study
+from study.run.pretraining import PretrainingTrials
+from study.run.source import Room, Source, TrialSettings, Urgency, split_evenly
+from study.run.sweep import SweepTrials
+from study.spec import Request
+from study.state import FreshSeeds
 
 
 class FreshSeedTrials(Source):
-    """The trials of a queue, each with the stack size of its method."""
+    """The missing seeds of a method in one phase.
 
-    def __init__(self, run: RunContext, phase: str, queue: Iterable[Entry]) -> None:
-        tasks = run.study.design.streams[phase].tasks
-        limit = run.study.spec.resources.task_minutes
-        super().__init__(run.study.ledger, run.settings(phase), tasks, run.console, limit)
-        self.stacks, self.queue = run.stacks, list(queue)
-        for entry in self.queue:  # a resumed run then keeps the same trials
-            self.ledger.begin(entry)
-
-    def propose(self) -> Entry | None:
-        return self.queue.pop(0) if self.queue else None
-
-    def settings_of(self, entry: Entry) -> TrialSettings:
-        return {**self.settings, "stack": self.stacks[entry.method]}
-
-
-def fresh_seed_queue(study: Study, phase: str, slots: int) -> list[Entry]:
-    """Return the missing trials of a phase.
-
-    Interrupted trials keep their seeds. Seeds of failed trials get a trial each. The other seeds of
-    a configuration are spread over the slots.
-    """
-    queue: list[Entry] = []
-    spread_out: list[tuple[FreshSeeds, list[int]]] = []
-    for state in _states(study, phase):
-        interrupted = _interrupted(state)
-        queue += interrupted
-        begun = {seed for entry in interrupted for seed in entry.seeds}
-        missing = [seed for seed in state.missing if seed not in begun]
-        places = state.places()
-        single = [seed for seed in missing if seed in places.isolated or seed in places.failures]
-        queue += [_entry(study, state, (seed,)) for seed in single]
-        if rest := [seed for seed in missing if seed not in single]:
-            spread_out.append((state, rest))
-    counts = part_counts(len(spread_out), slots)
-    for (state, missing), parts in zip(spread_out, counts, strict=True):
-        groups = split_evenly(missing, min(len(missing), parts))
-        queue += [_entry(study, state, seeds) for seeds in groups]
-    return queue
-
-
-def _states(study: Study, phase: str) -> list[FreshSeeds]:
-    """Return the state of each configuration that a phase runs, the best of each sweep first."""
-    states = (state for name in study.methods for state in study.all_fresh_seeds(name, phase))
-    return sorted(states, key=lambda state: state.rank)
-
-
-def _interrupted(state: FreshSeeds) -> list[Entry]:
-    """Return the started trials of a method whose seeds are all missing."""
-    interrupted, missing = [], set(state.missing)
-    for entry in state.ledger.unfinished():
-        if set(entry.seeds) <= missing and state.includes(entry):
-            interrupted.append(entry)
-            missing -= set(entry.seeds)
-    return interrupted
-
-
-def fresh_seed_rounds(study: Study, phase: str, slots: int) -> Iterator[list[Entry]]:
-    """Yield the missing trials in rounds, until there are none; no trial is in two rounds.
-
+    Interrupted trials keep their seeds. The other seeds of a configuration are spread over trials.
     If a trial of several seeds fails, each of its seeds runs again in a trial of its own. A seed
-    that fails in a trial of its own has failed; a run with `--retry-failed` tries it once. Where
-    seeds are added until the comparisons are decided, a round is asked for after the one before.
+    that fails in a trial of its own has failed; a run with `--retry-failed` tries it once.
     """
-    queued: set[str] = set()
-    while queue := [
-        entry for entry in fresh_seed_queue(study, phase, slots) if entry.folder not in queued
-    ]:
-        queued |= {entry.folder for entry in queue}
-        yield queue
 
+    def __init__(
+        self, run: RunContext, phase: str, sweep: SweepTrials, pretraining: PretrainingTrials
+    ) -> None:
+        self.phase, self.method = phase, sweep.method
+        self.sweep, self.pretraining = sweep, pretraining
+        super().__init__(run, run.study.design.streams[phase].tasks)
+        self.queue: list[Entry] = []  # trials whose seeds are settled
+        self.begun = [e for e in run.unfinished if (e.phase, e.method) == (phase, self.method.name)]
+        self.failed: list[Entry] = []  # trials of one seed that failed in this run
+        self._seen = -1  # number of finished trials that `queue` and `_uncut` account for
+        self._uncut: list[tuple[FreshSeeds, list[int]]] = []  # seeds to spread over trials
 
-def _entry(study: Study, state: FreshSeeds, seeds: tuple[int, ...]) -> Entry:
-    return study.entry(state.sweep.method.name, state.configuration or {}, state.phase, seeds)
+    @property
+    def urgency(self) -> tuple[int, int]:
+        if self.begun and self.sweep.has_ended:
+            return Urgency.INTERRUPTED, 0
+        return Urgency.CONFIRMATION if self.phase == "confirm" else Urgency.RECHECK, 0
 
+    @property
+    def request(self) -> Request:
+        return self.study.request(self.method.name)
 
-def part_counts(count: int, slots: int) -> list[int]:
-    """Return the number of trials for each of ``count`` jobs, in their order.
+    @property
+    def left(self) -> int:
+        if not self.sweep.has_ended:
+            design = self.study.design
+            asked = design.seeds(self.phase, self.method.repeat)
+            return design.configurations(self.method, self.phase) if asked else 0
+        self._look()
+        return len(self.queue) + len(self._uncut)
 
-    Jobs that fill all slots get one trial each; the jobs left over share all slots.
+    @property
+    def ready(self) -> int:
+        waits = not self.sweep.has_ended or self.pretraining.is_pending_for(self.method.name)
+        return 0 if waits else self.left
 
-    >>> part_counts(count=5, slots=4), part_counts(count=2, slots=5)
-    ([1, 1, 1, 1, 4], [3, 2])
-    """
-    rest = count % slots
-    if not rest:
-        return [1] * count
-    each, extra = divmod(slots, rest)
-    return [1] * (count - rest) + [each + 1] * extra + [each] * (rest - extra)
+    def next(self, room: Room) -> Entry | None:
+        if not self.queue:
+            state, missing = self._uncut.pop(0)
+            groups = split_evenly(missing, min(len(missing), room.parts))
+            self.queue += [self._entry(state, seeds) for seeds in groups]
+        entry = self.queue.pop(0)
+        self.begun = [other for other in self.begun if other.folder != entry.folder]
+        return entry
 
+    def is_replaceable(self, entry: Entry) -> bool:
+        return len(entry.seeds) > 1  # by a trial for each seed
 
-def split_evenly(seeds: list[int], parts: int) -> list[tuple[int, ...]]:
-    """Split seeds into parts whose sizes differ by at most one.
+    def settings(self, entry: Entry) -> TrialSettings:
+        return {
+            **self.run.settings(self.phase),
+            **self.run.stacks.settings(self.method.name),
+            "pretrained": self.run.foundations.of(entry),
+        }
 
-    >>> split_evenly([0, 1, 2, 3, 4], parts=2)
-    [(0, 1, 2), (3, 4)]
-    """
-    size, longer = divmod(len(seeds), parts)
-    bounds = [i * size + min(i, longer) for i in range(parts + 1)]
-    return [tuple(seeds[start:end]) for start, end in itertools.pairwise(bounds)]
+    def _look(self) -> None:
+        """Find the seeds that have to run, after a trial of any method has ended."""
+        if self._seen == len(self.ledger.history):
+            return
+        self._seen, self._uncut = len(self.ledger.history), []
+        for state in self.study.all_fresh_seeds(self.method.name, self.phase):
+            self._queue_interrupted(state)
+            self._queue_single(state)
+            if rest := self._free_seeds(state):
+                self._uncut.append((state, rest))
+        self.begun = [entry for entry in self.begun if entry in self.queue]
+
+    def _queue_interrupted(self, state: FreshSeeds) -> None:
+        """Queue the trials of an interrupted run whose seeds are all missing."""
+        for entry in self.begun:
+            if state.includes(entry) and {*entry.seeds} <= {*self._free_seeds(state)}:
+                self.queue.append(entry)
+
+    def _queue_single(self, state: FreshSeeds) -> None:
+        """Queue a trial for each seed that has failed, alone or in a trial of several seeds."""
+        places = state.places()
+        for seed in self._free_seeds(state):
+            if seed in places.isolated or seed in places.failures:
+                self.queue.append(self._entry(state, (seed,)))
+
+    def _free_seeds(self, state: FreshSeeds) -> list[int]:
+        """Return the missing seeds that are in no trial and have not failed in this run."""
+        taken = [entry for entry in (*self.queue, *self.running.values()) if state.includes(entry)]
+        taken += [entry for entry in self.failed if state.includes(entry)]
+        busy = {seed for entry in taken for seed in entry.seeds}
+        return [seed for seed in state.missing if seed not in busy]
+
+    def after_write(self, entry: Entry) -> None:
+        if entry.state == "failed" and len(entry.seeds) == 1:
+            self.failed.append(entry)
+
+    def _entry(self, state: FreshSeeds, seeds: tuple[int, ...]) -> Entry:
+        name, configuration = self.method.name, state.configuration or {}
+        return self.study.entry(name, configuration, state.phase, seeds)

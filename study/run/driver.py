@@ -7,19 +7,17 @@ forget the count when the driver ends.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import logging
 import math
 import shutil
 import time
-import traceback
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import Any
 
 import ray
 from ray import cloudpickle, tune
@@ -27,10 +25,10 @@ from ray.exceptions import OutOfMemoryError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from study.console import Console, duration
-from study.design import FRESH_PHASES
+from study.console import duration
 from study.interruption import Interrupted, handle_signals
-from study.ledger import Entry, Ledger, WorkerLoss
+from study.ledger import Entry, WorkerLoss
+from study.run.context import RunContext
 from study.run.lost_workers import (
     final_reason,
     is_given_up,
@@ -38,10 +36,10 @@ from study.run.lost_workers import (
     memory_ran_out,
     stopped_workers,
 )
-from study.spec import ResourcesSection
-from trainables.engine.foundation import Foundation
-from trainables.errors import MachineError, reason
-from trainables.streams.datasets import Split
+from study.run.schedule import Schedule, free_slots, slots
+from study.run.source import Source
+from study.spec import Request
+from trainables.errors import MachineError
 
 # A trial is reported as silent after QUIET_FACTOR times the method's longest task, but not before
 # QUIET_SECONDS; after QUIET_UNKNOWN seconds if no task of the method has ended yet.
@@ -50,17 +48,7 @@ QUIET_SECONDS = 60.0
 QUIET_UNKNOWN = 600.0
 
 
-class TrialSettings(TypedDict, total=False):
-    """The settings of a trial besides its assignment, as the worker reads them."""
-
-    objectives: Required[list[str]]
-    gpus: Required[float]
-    storage: Required[str]
-    """folder of the checkpoints"""
-    stack: int
-    """number of seeds trained at once"""
-    foundation: bool
-    """whether to return what the first task leaves behind"""
+MOST_IDLE = 10_000  # workers
 
 
 class Halt(BaseException):
@@ -73,13 +61,24 @@ class Halt(BaseException):
 
 @dataclass
 class Running:
-    """A trial that runs: its entry, its reports so far, and its worker."""
+    """A trial that runs: its source and entry, its reports so far, and its worker."""
 
+    source: Source
     entry: Entry
+    request: Request
     steps: dict[str, float] = field(default_factory=dict)  # first objective by task
     actor: Any = None
     since: float = math.inf  # time of the start, or of the end of the last task
     silence_noted: bool = False  # whether the user has been told of its silence
+
+    def again(self, entry: Entry) -> Running:
+        """Return the trial before another worker continues it."""
+        return Running(self.source, entry, self.request, dict(entry.steps))
+
+    @property
+    def label(self) -> str:
+        """Name of the trial in messages."""
+        return self.source.label(self.entry)
 
     @property
     def worker(self) -> str:
@@ -92,25 +91,41 @@ class Running:
         return max([len(self.steps), *(loss["tasks"] for loss in self.entry.losses)])
 
 
-class SourceScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Stops the weak trials of a source between tasks, and passes on why a trial was lost.
+class Pruning(FIFOScheduler):  # type: ignore[misc]
+    """Stops the weak trials of sweeps between tasks, and passes on why a trial was lost.
 
     Ray's own schedulers keep their comparisons in memory only; the search has them in the ledger.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, driver: Driver) -> None:
         super().__init__()
-        self.source = source
+        self.driver = driver
+
+    def on_trial_add(self, controller: Any, trial: Any) -> None:
+        super().on_trial_add(controller, trial)
+        if self.driver.trials_are_alike and not self.driver.workers_are_kept:
+            self.driver.workers_are_kept = True
+            _keep_idle_workers(controller, trial)
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        should_stop = self.source.should_stop(trial.trial_id, result)
+        should_stop = self.driver.should_stop(trial.trial_id, result)
         return str(TrialScheduler.STOP if should_stop else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
-        self.source.errors[trial.trial_id] = _kept_error(trial)
+        self.driver.errors[trial.trial_id] = _kept_error(trial)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its schedulers
+
+
+def _keep_idle_workers(controller: Any, trial: Any) -> None:
+    """Let Tune keep all idle workers for later trials with the resources of a trial.
+
+    Tune keeps a single one, and starts the others anew for the next trials, which takes seconds for
+    each. It has no public setting for that; without the attribute, workers are started anew.
+    """
+    with contextlib.suppress(AttributeError):
+        controller._actor_cache.increase_max(trial.placement_group_factory, by=MOST_IDLE)
 
 
 def _kept_error(trial: Any) -> BaseException | None:
@@ -129,96 +144,110 @@ def _kept_error(trial: Any) -> BaseException | None:
 class WorkerWatch(tune.Callback):  # type: ignore[misc]
     """Records the worker of each trial, and looks for silent ones."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
 
     def setup(self, *args: Any, **info: Any) -> None:
         handle_signals()  # Tune has just set a handler for SIGUSR1
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        running = self.source.trials[trial.trial_id]
+        running = self.driver.trials[trial.trial_id]
         running.actor, running.since = trial.temporary_state.ray_actor, time.monotonic()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self.source.check_silence(time.monotonic())
+        self.driver.check_silence(time.monotonic())
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks
 
 
-class Source(Searcher, ABC):  # type: ignore[misc]
-    """A source of trials, which writes each trial to the ledger as it ends.
-
-    A subclass returns the next trial (:meth:`propose`). It may override :meth:`should_stop`,
-    :meth:`after_task`, :meth:`before_write`, :meth:`after_write` and :meth:`settings_of`.
+class Driver(Searcher):  # type: ignore[misc]
+    """Asks the schedule for trials as slots become free, and hears how they end.
 
     Args:
-        settings: settings of all trials.
-        tasks: number of tasks in a complete trial.
+        after_change: called when a trial has begun, has learnt a task, or has ended.
+
+    Attributes:
         task_minutes: minutes without a finished task after which a trial is stopped; None: no
             limit.
     """
 
     def __init__(
         self,
-        ledger: Ledger,
-        settings: TrialSettings,
-        tasks: int,
-        console: Console,
-        task_minutes: float | None = None,
+        run: RunContext,
+        sources: Sequence[Source],
+        after_change: Callable[[Driver], None] = lambda driver: None,
     ) -> None:
         super().__init__(metric="score", mode="max")
-        self.ledger, self.settings, self.tasks = ledger, settings.copy(), tasks
-        self.console, self.task_minutes = console, task_minutes
+        self.run, self.ledger, self.console = run, run.study.ledger, run.console
+        self.task_minutes = run.study.spec.resources.task_minutes
+        self.schedule, self.after_change = Schedule(sources), after_change
         self.trials: dict[str, Running] = {}
         self.errors: dict[str, BaseException | None] = {}  # of lost workers, by trial
         self.silent: set[str] = set()  # trials whose worker was stopped for its silence
-        self.retries: list[Entry] = []  # lost trials that will continue
+        self.retries: list[Running] = []  # lost trials that will continue
+        self.workers_are_kept = False  # Tune has been told to keep idle workers
         self.exhausted = False  # all trials have been proposed and have ended
         self.longest: dict[str, float] = {}  # seconds of a method's longest task so far
-
-    @abstractmethod
-    def propose(self) -> Entry | None:
-        """Return the next trial; None if there are no more."""
-
-    def should_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Take the result of a task, and return whether to stop the trial."""
-        return False
-
-    def after_task(self, entry: Entry, task: int, score: float) -> None:
-        """Take note of a finished task and its score."""
-
-    def before_write(self, entry: Entry, outcome: bytes) -> Entry:
-        """Return the entry of an ended trial as it will be written to the ledger.
-
-        Args:
-            outcome: of the trial; empty for a failed one.
-        """
-        return entry
-
-    def after_write(self, entry: Entry) -> None:
-        """Take note of a trial that has been written to the ledger."""
-        self.console.trial_done(entry, None)
 
     # -- called by Tune
 
     def suggest(self, trial_id: str) -> Any:
         with _halting():
-            entry = self.retries.pop(0) if self.retries else self.propose()
-            if entry is None:
-                self.exhausted = not self.trials
+            running = self._continued() or self._next()
+            if running is None:
+                self.exhausted = not self.trials and not self.retries
                 # a running trial may still be lost, and need to continue
                 return Searcher.FINISHED if self.exhausted else None
-            self.ledger.begin(entry)
-        self.trials[trial_id] = Running(entry, dict(entry.steps))
-        settings = self.settings_of(entry)
+            settings = running.source.settings(running.entry)
+        self.trials[trial_id], entry = running, running.entry
+        settings |= {"cpus": running.request.cpus, "gpus": running.request.gpus}
         if memory_ran_out(entry.losses):
-            settings = {**settings, "stack": 1}
-        return {"work": entry.work, "name": entry.slug, "label": entry.folder, **settings}
+            settings |= {"stack": 1, "stacks": {}}
+        self.after_change(self)
+        return {"work": entry.work, "name": entry.slug, "label": running.label, **settings}
 
-    def settings_of(self, entry: Entry) -> TrialSettings:
-        """Return the settings of one trial."""
-        return self.settings
+    def _continued(self) -> Running | None:
+        """Return the first lost trial that there is room for."""
+        for lost in self.retries:
+            if self._count(lost.request)[1]:
+                self.retries.remove(lost)
+                return lost
+        return None
+
+    def _next(self) -> Running | None:
+        """Start the next trial, if there is one."""
+        found = self.schedule.next(self._count)
+        if found is None:
+            return None
+        source, entry, request = found
+        return Running(source, entry, request, dict(entry.steps))
+
+    def _count(self, request: Request) -> tuple[int, int]:
+        """Return the number of slots for trials with a request, all and free ones."""
+        nodes = self.run.nodes()
+        running = [each.request for each in self.trials.values()]
+        return slots(nodes, request), free_slots(nodes, running, request)
+
+    @property
+    def trials_are_alike(self) -> bool:
+        """Whether all trials ask for the same resources: idle workers then take no room from
+        others.
+        """
+        return len({self.run.study.request(name) for name in self.run.study.methods}) == 1
+
+    @property
+    def busy(self) -> tuple[int, int]:
+        """The number of slots that are busy, and of all slots for trials like the next ones."""
+        requests = {source.request for source in self.schedule.sources if source.left}
+        free = max((self._count(request)[1] for request in requests), default=0)
+        return len(self.trials), len(self.trials) + free
+
+    def should_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Take the result of a task, and return whether to stop the trial."""
+        self.on_trial_result(trial_id, result)
+        running = self.trials[trial_id]
+        return running.source.should_stop(running.entry)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take in the scores of finished tasks, each once.
@@ -232,7 +261,8 @@ class Source(Searcher, ABC):  # type: ignore[misc]
         for task, score in enumerate(result.get("curve", ()), start=1):
             if str(task) not in running.steps:
                 running.steps[str(task)] = score
-                self.after_task(running.entry, task, score)
+                running.source.after_task(running.entry, task, score)
+                self.after_change(self)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -246,29 +276,19 @@ class Source(Searcher, ABC):  # type: ignore[misc]
             return
         self.on_trial_result(trial_id, result)
         running = self.trials.pop(trial_id)
-        entry = dataclasses.replace(
-            running.entry, steps=running.steps, **result_fields(result, running.entry, self.tasks)
-        )
-        outcome = b"" if entry.state == "failed" else result["outcome"]
-        foundation = result.get("foundation", b"") if entry.state == "complete" else b""
-        self._write(entry, outcome, foundation)
-
-    def _write(self, entry: Entry, outcome: bytes = b"", foundation: bytes = b"") -> None:
         with _halting():
-            written = self.ledger.finish(self.before_write(entry, outcome), outcome, foundation)
-        if written.state == "failed":
-            self.console.say(self._failure_message(written))
-        self.after_write(written)
+            running.source.end(dataclasses.replace(running.entry, steps=running.steps), result)
+        self._forget_checkpoints(running.entry)
+        self.after_change(self)
 
-    def _failure_message(self, entry: Entry) -> str:
-        file = self.ledger.folder / entry.folder / "traceback.txt"
-        traceback_ = f". Traceback: {file}" if entry.failure else ""
-        return f"{entry.folder} failed: {entry.reason}{traceback_}"
+    def _forget_checkpoints(self, entry: Entry) -> None:
+        for place in self.run.storage.glob(f"{entry.slug}*"):
+            shutil.rmtree(place, ignore_errors=True)
 
     # -- lost workers
 
     def _loss(self, running: Running, error: BaseException | None) -> WorkerLoss:
-        crash = Path(self.settings["storage"]) / f"{running.entry.slug}.crash"
+        crash = self.run.storage / f"{running.entry.slug}.crash"
         return loss_of(error, running.tasks, crash, running.worker)
 
     def _silence(self, running: Running) -> WorkerLoss:
@@ -284,20 +304,17 @@ class Source(Searcher, ABC):  # type: ignore[misc]
             OSError: after repeated losses because of a disk, which say nothing about the trial.
         """
         running = self.trials.pop(trial_id)
-        losses = [*running.entry.losses, loss]
+        source, losses = running.source, [*running.entry.losses, loss]
         entry = dataclasses.replace(running.entry, losses=losses, steps=running.steps)
-        divisible = entry.phase in FRESH_PHASES and len(entry.seeds) > 1
-        if not is_given_up(entry.losses, divisible):
-            self.ledger.begin(entry)
-            self.retries.append(entry)
-            self.console.say(f"{entry.folder}: {loss['reason']}; continues from its last task")
+        if not is_given_up(entry.losses, source.is_replaceable(entry)):
+            source.begin(entry)
+            self.retries.append(running.again(entry))
+            self.console.say(f"{running.label}: {loss['reason']}; {source.after_loss}")
             return
         if loss["kind"] == "disk" and isinstance(error, OSError):
-            self.ledger.begin(entry)
+            source.begin(entry)
             raise OSError(error.errno, error.strerror, error.filename)
-        self._write(
-            dataclasses.replace(entry, **failure_fields("", final_reason(entry.losses), entry))
-        )
+        source.give_up(entry, final_reason(entry.losses))
 
     def handle_memory_stop(self, error: OutOfMemoryError) -> None:
         """Count a loss for each trial whose worker Ray stopped, and continue all trials."""
@@ -307,7 +324,8 @@ class Source(Searcher, ABC):  # type: ignore[misc]
                 self.handle_lost_worker(trial_id, self._loss(running, error))
             else:
                 del self.trials[trial_id]
-                self.retries.append(dataclasses.replace(running.entry, steps=running.steps))
+                entry = dataclasses.replace(running.entry, steps=running.steps)
+                self.retries.append(running.again(entry))
 
     def check_silence(self, now: float) -> None:
         """Stop workers that exceed the time limit of a task; report unusual silences once."""
@@ -319,7 +337,7 @@ class Source(Searcher, ABC):  # type: ignore[misc]
                     ray.kill(running.actor)
             elif quiet > self._unusual(running.entry.method) and not running.silence_noted:
                 running.silence_noted = True
-                self.console.say(self._silence_message(running.entry, quiet))
+                self.console.say(self._silence_message(running, quiet))
 
     def _unusual(self, method: str) -> float:
         """Return the seconds without a finished task after which a trial is reported as silent."""
@@ -327,11 +345,11 @@ class Source(Searcher, ABC):  # type: ignore[misc]
             return QUIET_UNKNOWN
         return max(QUIET_FACTOR * self.longest[method], QUIET_SECONDS)
 
-    def _silence_message(self, entry: Entry, quiet: float) -> str:
-        usual = self.longest.get(entry.method)
+    def _silence_message(self, running: Running, quiet: float) -> str:
+        usual = self.longest.get(running.entry.method)
         longest = f"; the method's longest task took {duration(usual)}" if usual else ""
         limit = "" if self.task_minutes else " resources.task_minutes sets a limit."
-        return f"{entry.folder}: no task has ended for {duration(quiet)}{longest}.{limit}"
+        return f"{running.label}: no task has ended for {duration(quiet)}{longest}.{limit}"
 
     # -- required by Tune
 
@@ -359,7 +377,7 @@ def error_line(error: BaseException) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-@contextmanager
+@contextlib.contextmanager
 def _halting() -> Iterator[None]:
     """Let an operating system error end the run; Tune would blame the trial, or try again."""
     try:
@@ -368,79 +386,29 @@ def _halting() -> Iterator[None]:
         raise Halt(error) from None
 
 
-def result_fields(result: Mapping[str, Any], entry: Entry, tasks: int) -> dict[str, Any]:
-    """Return the fields of an entry that follow from a trial's last report."""
-    from study import software
-    from trainables.engine.outcome import Outcome
+def fit(driver: Driver) -> None:
+    """Run the trials of a schedule to their end.
 
-    if "failure" in result:
-        return failure_fields(result["failure"], result["reason"], entry)
-    try:
-        outcome = Outcome.from_bytes(result["outcome"])
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        return failure_fields(
-            traceback.format_exc(), f"unreadable outcome ({reason(error)})", entry
-        )
-    state = "complete" if result["task"] >= tasks else "pruned"
-    if not outcome.finite.all() or not all(math.isfinite(value) for value in result["scores"]):
-        state = "diverged"
-    return {
-        "state": state,
-        "values": list(result["scores"]),
-        "seconds": float(outcome.seconds.sum()),
-        "samples": int(outcome.samples.sum()) * len(entry.seeds),
-        "resumed": int(result["resumed"]),
-        "software": {**software(entry.work["learner"]), "torch": result["torch"]},
-        "device": result["device"],
-    }
-
-
-def failure_fields(failure: str, reason: str, entry: Entry) -> dict[str, Any]:
-    """Return the fields of the entry of a failed trial."""
-    from study import software
-
-    return {
-        "state": "failed",
-        "failure": failure,
-        "reason": reason,
-        "software": software(entry.work["learner"]),
-    }
-
-
-def fit(
-    source: Source,
-    name: str,
-    data: dict[str, Split],
-    foundations: Mapping[str, Foundation],
-    resources: ResourcesSection,
-    storage: Path,
-) -> None:
-    """Run the trials of a source to their end.
-
-    A killed driver leaves checkpoints in ``storage``; the next run of the same trials continues
-    from them.
-
-    Args:
-        name: name of the Tune experiment, and of its folder in ``storage``.
-        foundations: foundations of first tasks that have been learnt, by ``foundation_key``.
+    A killed driver leaves checkpoints; the next run of the same trials continues from them.
 
     Raises:
         Interrupted: if Tune stops before all trials have ended.
         OSError: if the machine fails.
     """
     try:
-        while not source.exhausted:
-            if _tune_ended(_tuner(source, name, data, foundations, resources, storage), source):
+        while not driver.exhausted:
+            driver.workers_are_kept = False
+            if _tune_ended(_tuner(driver), driver):
                 break
             gc.collect()  # workers end when no object refers to them any more
     except Halt as halt:
         raise halt.error from None
-    if source.trials or not source.exhausted:
+    if driver.trials or not driver.exhausted:
         raise Interrupted
-    shutil.rmtree(storage / name, ignore_errors=True)
+    shutil.rmtree(driver.run.storage, ignore_errors=True)
 
 
-def _tune_ended(tuner: tune.Tuner, source: Source) -> bool:
+def _tune_ended(tuner: tune.Tuner, driver: Driver) -> bool:
     """Run Tune; return False if it stopped because a node's memory ran out, else True.
 
     Tune stops itself when Ray stops a worker to free memory.
@@ -450,9 +418,9 @@ def _tune_ended(tuner: tune.Tuner, source: Source) -> bool:
     except Exception as error:
         logging.getLogger("ray").error("Ray Tune ended", exc_info=error)  # into Ray's log
         if isinstance(error.__cause__, OutOfMemoryError):
-            source.handle_memory_stop(error.__cause__)
+            driver.handle_memory_stop(error.__cause__)
             return False
-        if source.exhausted:  # Tune failed in its own summary; the ledger is complete
+        if driver.exhausted:  # Tune failed in its own summary; the ledger is complete
             return True
         if failing := system_error(error):
             raise failing from None
@@ -463,33 +431,25 @@ def _tune_ended(tuner: tune.Tuner, source: Source) -> bool:
     return True
 
 
-def _tuner(
-    source: Source,
-    name: str,
-    data: dict[str, Split],
-    foundations: Mapping[str, Foundation],
-    resources: ResourcesSection,
-    storage: Path,
-) -> tune.Tuner:
+def _tuner(driver: Driver) -> tune.Tuner:
     from trainables.engine.trial import Trial
 
-    bundle = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
-    request = classmethod(lambda cls, config: tune.PlacementGroupFactory([bundle]))
-    trainable = type(name, (Trial,), {"default_resource_request": request})
+    storage = driver.run.storage
     return tune.Tuner(
-        tune.with_parameters(trainable, data=data, pretrained=dict(foundations)),
+        Trial,
         tune_config=tune.TuneConfig(
-            search_alg=source,
-            scheduler=SourceScheduler(source),
-            num_samples=-1,  # until the source has no more trials
+            search_alg=driver,
+            scheduler=Pruning(driver),
+            num_samples=-1,  # until there are no more trials
             reuse_actors=True,
+            trial_name_creator=lambda trial: trial.config["label"],
             trial_dirname_creator=lambda trial: trial.config["name"],
         ),
         run_config=tune.RunConfig(
-            name=name,
-            storage_path=str(storage),
+            name=storage.name,
+            storage_path=str(storage.parent),
             verbose=0,
-            callbacks=[WorkerWatch(source)],
+            callbacks=[WorkerWatch(driver)],
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
         ),

@@ -94,17 +94,18 @@ def losses_in_a_row(losses: Sequence[WorkerLoss]) -> int:
     return sum(loss["tasks"] == losses[-1]["tasks"] for loss in losses) if losses else 0
 
 
-def is_given_up(losses: Sequence[WorkerLoss], divisible: bool) -> bool:
+def is_given_up(losses: Sequence[WorkerLoss], replaceable: bool) -> bool:
     """Whether a lost trial is given up instead of continued.
 
     Args:
-        divisible: whether each seed can run in a trial of its own instead. This happens after two
-            losses in a row, and after one for lack of memory or over the time limit of a task.
+        replaceable: whether the work can be done in another way instead, such as each seed in a
+            trial of its own. This happens after two losses in a row, and after one for lack of
+            memory or over the time limit of a task.
     """
     last, row = losses[-1], losses_in_a_row(losses)
     if last["kind"] == "silence":
         return True
-    if divisible:
+    if replaceable:
         return row >= (1 if last["kind"] == "memory" else 2)
     return row >= MOST_LOSSES
 

@@ -1,57 +1,22 @@
-"""Choose how many seeds to train at once: time a few stack sizes for a moment."""
+"""Choose how many seeds to train at once, by pilots that run beside the first trials."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import time
-from collections.abc import Sequence
-
-import torch
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from study.design import Design, Method
-from trainables import find_learner
+from study.folder import StackSize
+from study.ledger import PILOT, Entry, entry_for
+from study.run.context import RunContext
+from study.run.source import Room, Source, TrialSettings, Urgency
+from study.spec import Request
 from trainables.engine.assignment import Assignment
-from trainables.engine.course import Course
-from trainables.errors import reason
-from trainables.learner import Learner
-from trainables.streams import Task
-from trainables.streams.datasets import Split
+from trainables.engine.pilot import Pilot
+from trainables.options import Options
 
 SIZES = (1, 2, 5, 10, 20, 30, 50, 100)
-SECONDS = 0.25  # of timed steps for each size
-WARM_UP = 5  # steps
-BETWEEN = 5  # steps between two readings of the clock
-LONG = 10.0  # seconds for one size, after which a larger size cannot be worth timing
-
-
-@dataclasses.dataclass(frozen=True)
-class Pilot:
-    """The measurements of a pilot.
-
-    Attributes:
-        rates: seed-steps per second of each stack size that could be trained.
-        problem: why the next size could not be trained.
-        end_seconds: time of a seed to end a task, such as to fill its memory, by stack size.
-        steps: steps of a task.
-    """
-
-    rates: dict[int, float]
-    problem: str = ""
-    end_seconds: dict[int, float] = dataclasses.field(default_factory=dict)
-    steps: float = 1.0
-
-    @property
-    def fastest(self) -> int:
-        """The stack size with the least time per seed and task.
-
-        1 if no size could be timed: the trials will then show the problem.
-        """
-
-        def seconds(size: int) -> float:
-            return self.steps / self.rates[size] + self.end_seconds.get(size, 0.0)
-
-        return min(self.rates, key=seconds, default=1)
 
 
 def pilot_work(design: Design, method: Method, phase: str = "confirm") -> Assignment:
@@ -74,79 +39,102 @@ def stack_sizes(design: Design, method: Method) -> list[int]:
     return sorted({size for size in SIZES if size < limit} | {limit})
 
 
-def run_pilot(
-    work: Assignment, sizes: Sequence[int], data: dict[str, Split], device: str = "cpu"
-) -> Pilot:
-    """Time training steps of a learner with stacks of growing size.
+class PilotRun(Source):
+    """The pilot of methods that train alike."""
 
-    Stops at a size that takes long, or that cannot be trained: the stack is too large for the
-    memory, or the learner raises.
+    after_loss = "begins anew"
+
+    def __init__(self, run: RunContext, methods: list[Method]) -> None:
+        super().__init__(run, tasks=1)
+        self.methods, self.has_begun = methods, False
+
+    @property
+    def urgency(self) -> tuple[int, int]:
+        return Urgency.PILOT, 0
+
+    @property
+    def request(self) -> Request:
+        return self.study.request(self.methods[0].name)
+
+    @property
+    def left(self) -> int:
+        return int(not self.has_begun)
+
+    def next(self, room: Room) -> Entry | None:
+        self.has_begun = True
+        return entry_for(pilot_work(self.study.design, self.methods[0]), PILOT, None)
+
+    def settings(self, entry: Entry) -> TrialSettings:
+        sizes = stack_sizes(self.study.design, self.methods[0])
+        return {**self.run.settings("pilot"), "pilot": sizes}
+
+    def label(self, entry: Entry) -> str:
+        return f"pilot of {', '.join(method.name for method in self.methods)}"
+
+    def is_replaceable(self, entry: Entry) -> bool:
+        return True  # by one seed at a time
+
+    def begin(self, entry: Entry) -> None:
+        """Leave no record: an interrupted pilot begins anew."""
+
+    def end(self, entry: Entry, result: Mapping[str, Any]) -> None:
+        """Keep the stack size that the pilot found."""
+        del self.running[entry.folder]
+        failed = "failure" in result
+        self._keep(Pilot({}, result["reason"]) if failed else Pilot.decoded(result["pilot"]))
+
+    def give_up(self, entry: Entry, reason: str) -> None:
+        """Train one seed at a time."""
+        del self.running[entry.folder]
+        self._keep(Pilot({}, reason))
+
+    def _keep(self, pilot: Pilot) -> None:
+        for method in self.methods:
+            if not pilot.rates:
+                self.run.stacks.without_pilot.add(method.name)
+                self.run.console.say(f"methods.{method.name}: its pilot failed ({pilot.problem})")
+            else:
+                self.study.folder.keep_stack(method.name, stack_size(pilot))
+
+
+def stack_size(pilot: Pilot) -> StackSize:
+    """Return the stack size that a pilot found, as it is kept in the folder of a study."""
+    return StackSize(
+        size=pilot.fastest,
+        device=pilot.device,
+        seed_steps_per_second=pilot.rates,
+        peak_bytes=pilot.peak_bytes.get(pilot.fastest),
+    )
+
+
+def pilots(run: RunContext) -> list[PilotRun]:
+    """Return the pilots that a study needs: one for all methods that train alike."""
+    if isinstance(run.study.spec.resources.seeds_per_stack, int):
+        return []
+    methods = run.study.design.of_sweep(0).values()
+    unknown = [method for method in methods if not run.stacks.is_known(method.name)]
+    return [PilotRun(run, alike) for alike in trained_alike(run.study.design, unknown)]
+
+
+def _sizes(config: Options) -> dict[str, Any]:
+    """Return the options that set the size of batches and of the memory."""
+    options = config.plain()
+    return {name: x for name, x in options.items() if name.startswith(("batch_size", "memory"))}
+
+
+def trained_alike(design: Design, methods: Iterable[Method]) -> list[list[Method]]:
+    """Group the methods with the same learner, shapes of weights, batch size, memory and
+    resources.
     """
-    rates: dict[int, float] = {}
-    end_seconds: dict[int, float] = {}
-    steps = 1.0
-    for size in sizes:
-        started = time.perf_counter()
+    groups: dict[Any, list[Method]] = {}
+    for method in methods:
+        kind, info = method.kind, design.stream.info
         try:
-            step, ending, steps = _time_training(Course(work, range(size), data, device))
-        except Exception as error:
-            return Pilot(rates, reason(error), end_seconds, steps)
-        rates[size], end_seconds[size] = size / step, ending / size
-        if time.perf_counter() - started > LONG:
-            break
-    return Pilot(rates, end_seconds=end_seconds, steps=steps)
-
-
-def has_own_loop(learner: str) -> bool:
-    """Whether a learner overrides the training loop, which a pilot does not time."""
-    kind = find_learner(learner)
-    return kind.learn is not Learner.learn and not kind.offline
-
-
-def steps_per_trial(course: Course, first: int = 0) -> int:
-    """Return the number of optimisation steps of a seed over the stream, from task ``first`` on."""
-    batch: int = course.learner.config.batch_size
-    tasks = range(first, course.tasks)
-    return sum(course.learner.epochs(t) * course.stream.task(t).steps(batch) for t in tasks)
-
-
-def _time_training(course: Course) -> tuple[float, float, float]:
-    """Return the seconds of a step of the second task, the seconds to end the first task, and the
-    steps of a task.
-
-    Steps of the first task are not typical: memories are empty and no earlier task is protected.
-    """
-    learner, first, second = course.learner, course.task(0), course.task(min(1, course.tasks - 1))
-    steps = steps_per_trial(course) / course.tasks
-    if first.free:
-        _seconds_per_step(course, first, WARM_UP, 0.0)
-        return _seconds_per_step(course, second, WARM_UP, SECONDS), 0.0, steps
-    learner.begin_task(first)
-    _seconds_per_step(course, first, WARM_UP, 0.0)
-    started = time.perf_counter()
-    learner.end_task(first)
-    _synchronise(course)
-    ending = time.perf_counter() - started
-    learner.begin_task(second)
-    return _seconds_per_step(course, second, WARM_UP, SECONDS), ending, steps
-
-
-def _seconds_per_step(course: Course, task: Task, unmeasured: int, seconds: float) -> float:
-    """Take steps for some seconds, after some unmeasured steps; return the seconds of a step."""
-    size = course.learner.config.batch_size
-    batches = (batch for _ in itertools.repeat(None) for batch in task.batches(1, size))
-    for batch in itertools.islice(batches, unmeasured):
-        course.learner.observe(batch)
-    _synchronise(course)
-    started, taken = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        for batch in itertools.islice(batches, BETWEEN):
-            course.learner.observe(batch)
-        _synchronise(course)
-        taken += BETWEEN
-    return (time.perf_counter() - started) / max(taken, 1)
-
-
-def _synchronise(course: Course) -> None:
-    if course.stream.device.type == "cuda":
-        torch.cuda.synchronize(course.stream.device)
+            config = kind.Config.parse(method.configuration({}))
+            learner = kind(config, info, (0,), "cpu")
+            shapes = [tuple(weight.shape) for weight in learner.network.parameters()]
+            alike: Any = (method.learner, str(shapes), str(_sizes(config)))
+        except Exception:  # of a plug-in; its pilot will show the problem
+            alike = method.name
+        groups.setdefault((alike, design.spec.request(method.name)), []).append(method)
+    return list(groups.values())

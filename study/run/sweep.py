@@ -1,54 +1,90 @@
-"""Run the sweep of a method."""
+"""The sweep of a method as a source of trials."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import optuna
 
 from analysis.metrics import METRICS
-from study.data import Data
 from study.ledger import Entry
 from study.run.context import RunContext
-from study.run.driver import Source, TrialSettings
+from study.run.pretraining import PretrainingTrials
+from study.run.source import Room, Source, TrialSettings, Urgency
 from study.search import SweepSearch, entry_fields
-from trainables.engine.foundation import Foundation
+from study.spec import Request
 from trainables.engine.outcome import Outcome
 from trainables.engine.trial import objective_values
 
+LOST_BY_CHANCE = ("node", "worker")  # kinds of losses after which another try may succeed
+
 
 class SweepTrials(Source):
-    """The missing trials of a method's sweep, as Optuna asks for them."""
+    """The missing trials of a method's sweep, as Optuna asks for them.
 
-    def __init__(self, run: RunContext, method: str) -> None:
-        self.study, self.method = run.study, run.study.methods[method]
-        design, spec, sweep = run.study.design, run.study.spec, run.study.sweep(method)
-        settings: TrialSettings = {
-            **run.settings(f"tune-{method}"),
-            "stack": run.stacks[method],
-        }
-        tasks, limit = design.streams["tune"].tasks, spec.resources.task_minutes
-        super().__init__(run.study.ledger, settings, tasks, run.console, limit)
-        earlier = [*self.ledger.entries("tune", method), *self.ledger.unfinished()]
+    A trial that was given up because its workers were lost is tried once more at the end.
+    """
+
+    def __init__(self, run: RunContext, method: str, pretraining: PretrainingTrials) -> None:
+        study = run.study
+        self.method, self.pretraining = study.methods[method], pretraining
+        super().__init__(run, study.design.streams["tune"].tasks)
+        sweep = study.sweep(method)
+        earlier = [*self.ledger.entries("tune", method), *run.unfinished]
         self.earlier = {entry.number: entry for entry in earlier if sweep.includes(entry)}
-        self.missing = sweep.missing
+        begun = {e.number for e in run.unfinished if sweep.includes(e)}
+        self.missing = sorted(sweep.missing, key=lambda number: (number not in begun, number))
+        self.interrupted = begun & {*self.missing}
+        self.lost: list[int] = []  # numbers of trials to try once more
+        self.tried_again: set[int] = set()
+        self.started = sweep.budget - len(self.missing)
         ended = [entry for entry in sweep.entries if entry.number not in self.missing]
-        self.search = SweepSearch.of(design, self.method, ended)
+        self.search = SweepSearch.of(study.design, self.method, ended)
         self.asked: dict[int | None, optuna.Trial] = {}  # Optuna's trials by number
         self.pruned: set[int | None] = set()  # numbers
 
-    def propose(self) -> Entry | None:
-        while self.missing:
-            number = self.missing.pop(0)
+    @property
+    def urgency(self) -> tuple[int, int]:
+        if self.missing and self.missing[0] in self.interrupted:
+            return Urgency.INTERRUPTED, 0
+        return Urgency.SWEEP, self.started
+
+    @property
+    def request(self) -> Request:
+        return self.study.request(self.method.name)
+
+    @property
+    def left(self) -> int:
+        return len(self.missing) + len(self.lost)
+
+    @property
+    def ready(self) -> int:
+        return 0 if self.pretraining.is_pending_for(self.method.name) else self.left
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no trial is left, and none runs."""
+        return not self.left and not self.running
+
+    def next(self, room: Room) -> Entry | None:
+        while self.left:
+            number = self.missing.pop(0) if self.missing else self.lost.pop(0)
             entry = self._ask(number)
+            self.started += 1
             equal = self.ledger.find(entry)
             if equal is None:
                 return entry
             self._adopt(entry, equal)
         return None
+
+    def settings(self, entry: Entry) -> TrialSettings:
+        return {
+            **self.run.settings("tune"),
+            **self.run.stacks.settings(self.method.name),
+            "pretrained": self.run.foundations.of(entry),
+        }
 
     def _adopt(self, entry: Entry, equal: Entry) -> None:
         """Take the result of a finished trial with the same work and another number."""
@@ -61,8 +97,8 @@ class SweepTrials(Source):
             distributions=entry.distributions,
             attributes=entry.attributes,
         )
-        outcome = self.ledger.outcome_bytes(equal)
-        self.after_write(self.ledger.finish(self.before_write(adopted, outcome), outcome))
+        self.running[adopted.folder] = adopted
+        self._write(adopted, self.ledger.outcome_bytes(equal))
 
     def _ask(self, number: int) -> Entry:
         earlier = self.earlier.get(number)
@@ -75,11 +111,8 @@ class SweepTrials(Source):
         entry = self.study.entry(self.method.name, configuration, "tune", number=number)
         return dataclasses.replace(entry, **entry_fields(trial))
 
-    def should_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
-        if self.study.spec.tune.pruner == "none":
-            return False
-        self.on_trial_result(trial_id, result)
-        return self.trials[trial_id].entry.number in self.pruned
+    def should_stop(self, entry: Entry) -> bool:
+        return entry.number in self.pruned
 
     def after_task(self, entry: Entry, task: int, score: float) -> None:
         trial, spec = self.asked[entry.number], self.study.spec
@@ -107,8 +140,14 @@ class SweepTrials(Source):
 
     def after_write(self, entry: Entry) -> None:
         self.search.tell(self.asked.pop(entry.number), entry.state, entry.values)
-        best = self.study.sweep(self.method.name).best
-        self.console.trial_done(entry, best.values[0] if best else None)
+
+    def give_up(self, entry: Entry, reason: str) -> None:
+        super().give_up(entry, reason)
+        number = entry.number or 0
+        if entry.losses[-1]["kind"] in LOST_BY_CHANCE and number not in self.tried_again:
+            self.tried_again.add(number)
+            self.earlier[number] = entry
+            self.lost.append(number)
 
 
 def misses(outcome: Outcome, required: Mapping[str, float]) -> dict[str, float]:
@@ -122,13 +161,3 @@ def misses(outcome: Outcome, required: Mapping[str, float]) -> dict[str, float]:
         for (metric, limit), value in zip(required.items(), values, strict=True)
     }
     return {metric: 1.0 if math.isnan(miss) else miss for metric, miss in found.items()}
-
-
-def run_sweep(
-    run: RunContext, method: str, data: Data, foundations: Mapping[str, Foundation]
-) -> None:
-    """Run the missing trials of a method's sweep."""
-    trials, budget = SweepTrials(run, method), run.study.spec.tune.trials
-    run.console.phase(f"tune {method}", budget, budget - len(trials.missing))
-    if trials.missing:
-        run.fit(trials, f"tune-{method}", data, foundations)

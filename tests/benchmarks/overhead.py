@@ -35,15 +35,20 @@ import torch
 
 from study.check import resolve
 from study.console import Console
+from study.design import PHASES
 from study.folder import Folder
 from study.ledger import Entry, Ledger, entry_for
 from study.mlflow.store import default_uri
 from study.mlflow.writer import Writer
 from study.run.cluster import connected
-from study.run.context import RunContext
-from study.run.driver import Source, TrialSettings, fit
+from study.run.context import RunContext, Stacks
+from study.run.driver import Driver, fit
+from study.run.foundations import Foundations
+from study.run.pretraining import PretrainingTrials
+from study.run.schedule import Node
+from study.run.source import Room, Source, TrialSettings, Urgency
 from study.run.sweep import SweepTrials
-from study.spec import ResourcesSection, read
+from study.spec import Request, read
 from study.state import Study
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
@@ -85,10 +90,6 @@ def trial() -> dict[str, float]:
     spent = 0.0
     learn = Course.learn
 
-    class Local(Trial):
-        def setup(self, config: dict[str, Any], data: Any = data, pretrained: Any = None) -> None:
-            super().setup(config, data, pretrained)
-
     def timed(course: Course, task: Task) -> None:
         nonlocal spent
         started = time.process_time()
@@ -97,10 +98,11 @@ def trial() -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder, patch.object(Course, "learn", timed):
         config = {"work": dataclasses.asdict(work), "name": "k", "stack": 10, "storage": folder}
+        config |= {"data": [data], "cpus": 1, "gpus": 0, "objectives": ["average_accuracy"]}
         # torch loads its compiler with the first optimiser of a process; actors are reused
         torch.optim.Adam([torch.zeros(1, requires_grad=True)])
         started = time.process_time()
-        whole = Local({**config, "objectives": ["average_accuracy"]})
+        whole = Trial(config)
         for task in range(5):
             whole.train()
             whole.save(str(Path(folder) / f"checkpoint_{task}"))
@@ -108,37 +110,68 @@ def trial() -> dict[str, float]:
     return {"training_cpu_seconds": spent, "trial_cpu_seconds": total, "ratio": total / spent}
 
 
+class Quiet(Console):
+    """Says nothing, and takes no time for it."""
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+
 class Listed(Source):
     """Runs a list of trials and notes when each finished."""
 
-    def __init__(self, ledger: Ledger, settings: TrialSettings, queue: list[Entry]) -> None:
-        super().__init__(ledger, settings, 5, Console())
+    def __init__(self, run: RunContext, queue: list[Entry]) -> None:
+        super().__init__(run, tasks=5)
         self.queue, self.times = queue, [time.perf_counter()]
 
-    def propose(self) -> Entry | None:
-        return self.queue.pop(0) if self.queue else None
+    @property
+    def urgency(self) -> tuple[int, int]:
+        return Urgency.CONFIRMATION, 0
+
+    @property
+    def request(self) -> Request:
+        return Request(cpus=1)
+
+    @property
+    def left(self) -> int:
+        return len(self.queue)
+
+    def next(self, room: Room) -> Entry | None:
+        return self.queue.pop(0)
+
+    def settings(self, entry: Entry) -> TrialSettings:
+        return {**self.run.settings("confirm"), "stack": 1}
 
     def after_write(self, entry: Entry) -> None:
         self.times.append(time.perf_counter())
 
 
+def a_run(
+    study: Study, slots: int, data: Any = None, share: Callable[[Any], Any] = lambda shared: shared
+) -> RunContext:
+    """Return what runs a study on logical slots; ``data``: for the trials of all phases."""
+    return RunContext(
+        study=study,
+        console=Quiet(),
+        nodes=lambda: [Node(slots)],
+        stacks=Stacks(study, {"cpu"}),
+        data=dict.fromkeys(PHASES, share(data)),
+        foundations=Foundations(study.ledger, share),
+    )
+
+
 def noop() -> dict[str, float]:
     """Run trials of one step a task through Ray Tune, two at a time."""
     count = 40
-    resources = ResourcesSection.model_validate({})
-    with tempfile.TemporaryDirectory() as folder, connected(resources):
-        storage = Path(folder) / "ray"
-        settings: TrialSettings = {
-            "stack": 1,
-            "objectives": ["average_accuracy"],
-            "storage": str(storage / "noop"),
-            "gpus": 0.0,
-        }
+    spec, name = read("digits", ["resources.seeds_per_stack=1"])
+    with tempfile.TemporaryDirectory() as place, connected("local") as cluster:
+        folder = Folder(Path(place))
+        study = Study(resolve(spec, name), folder, folder.ledger(repair=True))
         work = [assignment("finetune", "split_digits", ONE_STEP, (seed,)) for seed in range(count)]
         queue = [entry_for(item, "finetune", number) for number, item in enumerate(work)]
-        source = Listed(Ledger(Path(folder) / "ledger"), settings, queue)
-        data = datasets.load("digits", Path(folder))
-        fit(source, "noop", data, {}, resources, storage)
+        data = datasets.load("digits", folder.path)
+        source = Listed(a_run(study, 2, data, cluster.share), queue)
+        fit(Driver(source.run, [source]))
     between = np.diff(source.times)
     return {
         "first_trial_seconds": float(between[0]),
@@ -150,28 +183,19 @@ AT = (100, 1_000, 5_000)  # trials that have finished
 WINDOW = 50  # trials that are timed then
 
 
-class Quiet(Console):
-    """Says nothing, and takes no time for it."""
-
-    def phase(self, name: str, total: int, done: int) -> None:
-        """Say nothing."""
-
-    def trial_done(self, entry: Entry, best: float | None) -> None:
-        """Say nothing."""
-
-
 def driver() -> dict[str, float]:
     """Take a sweep through thousands of trials that take no time, without Ray."""
     size = f"tune.trials={AT[-1] + WINDOW}"
-    spec, name = read("digits", [size, 'tune.sampler="random"'])
+    spec, name = read("digits", [size, 'tune.sampler="random"', "resources.seeds_per_stack=1"])
     outcome, report = an_outcome(), {"task": 5, "scores": [0.5], "resumed": 0}
     report |= {"torch": "2", "device": "cpu", "curve": [0.5] * 5, "outcome": outcome}
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as place:
         folder = Folder(Path(place))
         study = Study(resolve(spec, name), folder, folder.ledger(repair=True))
-        run = RunContext(study, Quiet(), 1, dict.fromkeys(study.methods, 1))
-        source, written = SweepTrials(run, "replay"), 0.0
+        run = a_run(study, slots=1)
+        first = PretrainingTrials(run, "tune", lambda: [])
+        trials, written = Driver(run, [SweepTrials(run, "replay", first)]), 0.0
         finish = study.ledger.finish
 
         def timed(*given: Any) -> Entry:
@@ -185,8 +209,8 @@ def driver() -> dict[str, float]:
             for count in range(AT[-1] + WINDOW):
                 if count in AT:
                     started, before = time.perf_counter(), written
-                source.suggest(str(count))
-                source.on_trial_complete(str(count), dict(report))
+                trials.suggest(str(count))
+                trials.on_trial_complete(str(count), dict(report))
                 if count - WINDOW + 1 in AT:
                     mean = 1000 / WINDOW * (time.perf_counter() - started)
                     found[f"ms_after_{count - WINDOW + 1}"] = mean

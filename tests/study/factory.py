@@ -16,12 +16,16 @@ from ray.tune.schedulers import TrialScheduler
 
 from search_spaces.space import values_within
 from study.check import resolve
-from study.design import FRESH_PHASES, Design, Method
+from study.design import FRESH_PHASES, PHASES, Design, Method
 from study.folder import Folder, StackSize
 from study.ledger import Entry, Ledger, entry_for
-from study.run.confirmation import FreshSeedTrials, fresh_seed_queue
-from study.run.context import RunContext
-from study.run.driver import Source, SourceScheduler
+from study.run.confirmation import FreshSeedTrials
+from study.run.context import RunContext, Stacks
+from study.run.driver import Driver, Pruning
+from study.run.foundations import Foundations
+from study.run.pretraining import PretrainingTrials
+from study.run.schedule import Node
+from study.run.source import Room, Source
 from study.run.sweep import SweepTrials
 from study.search import SweepSearch, entry_fields
 from study.spec import Spec
@@ -86,7 +90,17 @@ def make_run(
 ) -> RunContext:
     """Return a study and what runs it."""
     study = make_study(spec, ledger, retry_failed)
-    return RunContext(study, console or Silent(), slots, dict.fromkeys(study.methods, stack))
+    stacks = Stacks(study, {"cpu"})
+    stacks.given = stack
+    return RunContext(
+        study,
+        console or Silent(),
+        nodes=lambda: [Node(slots)],
+        stacks=stacks,
+        data=dict.fromkeys((*PHASES, "pilot")),
+        foundations=Foundations(ledger, lambda shared: shared),
+        unfinished=ledger.unfinished(),
+    )
 
 
 def make_outcome(
@@ -171,19 +185,29 @@ Learn = Callable[[Mapping[str, Any]], Run]
 
 
 class Tune:
-    """Asks a source for trials and tells it and its scheduler results, as Ray Tune would."""
+    """Asks a driver for trials and tells it and its scheduler results, as Ray Tune would.
 
-    def __init__(self, source: Source, learn: Learn | None = None) -> None:
-        self.source, self.learn = source, learn or by_learning_rate
-        self.scheduler = SourceScheduler(source)
+    Args:
+        source: a driver, or the source or sources of its trials.
+    """
+
+    def __init__(
+        self, source: Driver | Source | Sequence[Source], learn: Learn | None = None
+    ) -> None:
+        sources = [source] if isinstance(source, Source) else source
+        self.driver = (
+            sources if isinstance(sources, Driver) else Driver(sources[0].run, list(sources))
+        )
+        self.learn = learn or by_learning_rate
+        self.scheduler = Pruning(self.driver)
         self.asked: dict[str, dict[str, Any]] = {}
         self._names = (f"trial{i}" for i in itertools.count())
 
     def ask(self) -> str | None:
         """Start the next trial; None when there are no more."""
         trial = next(self._names)
-        config = self.source.suggest(trial)
-        if config is None or config == type(self.source).FINISHED:
+        config = self.driver.suggest(trial)
+        if config is None or config == type(self.driver).FINISHED:
             return None
         self.asked[trial] = config
         return trial
@@ -193,9 +217,9 @@ class Tune:
         work = self.asked[trial]["work"]
         for report in (run or self.learn(work)).reports(work, self.asked[trial]["objectives"]):
             if report["done"] or self.stops(trial, report):
-                self.source.on_trial_complete(trial, report)
+                self.driver.on_trial_complete(trial, report)
                 return
-            self.source.on_trial_result(trial, report)
+            self.driver.on_trial_result(trial, report)
 
     def stops(self, trial: str, report: dict[str, Any]) -> bool:
         """Ask the scheduler, which hears of a result before the source does."""
@@ -219,13 +243,18 @@ def by_learning_rate(work: Mapping[str, Any]) -> Run:
     return Run(accuracy=0.9 - 0.1 * abs(math.log10(work["configuration"]["lr"]) + 2.7))
 
 
+def tried(work: Mapping[str, Any]) -> Run:
+    """Scores that depend on the learning rate and the seed, whichever trial the seed is in."""
+    best = by_learning_rate(work).accuracy
+    return Run(np.array([best - 0.001 * (seed % 7) for seed in work["seeds"]])[:, None, None])
+
+
 @dataclass
 class Silent:
     """A console that keeps what it is told."""
 
     said: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
-    done: list[tuple[Entry, float | None]] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         self.said.append(text)
@@ -233,16 +262,21 @@ class Silent:
     def step(self, text: str) -> None:
         self.steps.append(text)
 
-    def phase(self, name: str, total: int, done: int) -> None:
-        self.said.append(f"{name}: {done}/{total}")
-
-    def trial_done(self, entry: Entry, best: float | None) -> None:
-        self.done.append((entry, best))
+    def progress(self, find: Callable[[], str]) -> None:
+        self.steps.append(find())
 
 
-def make_sweep(spec: Spec, name: str, ledger: Ledger, retry_failed: bool = False) -> SweepTrials:
+def make_sweep(
+    spec: Spec, name: str, ledger: Ledger, slots: int = 2, retry_failed: bool = False
+) -> SweepTrials:
     """Return the trials of one method's sweep."""
-    return SweepTrials(make_run(spec, ledger, stack=1, retry_failed=retry_failed), name)
+    run = make_run(spec, ledger, slots, stack=1, retry_failed=retry_failed)
+    return SweepTrials(run, name, no_pretraining(run))
+
+
+def no_pretraining(run: RunContext) -> PretrainingTrials:
+    """Return a source without trials."""
+    return PretrainingTrials(run, "tune", lambda: [])
 
 
 def make_confirmation(
@@ -251,10 +285,33 @@ def make_confirmation(
     slots: int = 2,
     phase: str = "confirm",
     retry_failed: bool = False,
-) -> FreshSeedTrials:
-    """Return the confirmation of all methods, or their recheck."""
+) -> list[FreshSeedTrials]:
+    """Return the confirmation of all methods, or their recheck; their sweeps have ended."""
     run = make_run(spec, ledger, slots, retry_failed=retry_failed)
-    return FreshSeedTrials(run, phase, fresh_seed_queue(run.study, phase, slots))
+    first = no_pretraining(run)
+    return [
+        FreshSeedTrials(run, phase, SweepTrials(run, name, first), first)
+        for name in run.study.methods
+    ]
+
+
+def waiting(
+    spec: Spec,
+    ledger: Ledger,
+    slots: int = 2,
+    phase: str = "confirm",
+    retry_failed: bool = False,
+) -> list[Entry]:
+    """Return the trials of a confirmation or recheck that have to run, method by method."""
+    found = []
+    sources = make_confirmation(spec, Ledger(ledger.folder), slots, phase, retry_failed)
+    for source in sources:
+        later = sum(other.left for other in sources) - 1
+        while source.ready:
+            entry = source.next(Room(slots, slots, later, later))
+            source.running[entry.folder] = entry
+            found.append(entry)
+    return found
 
 
 def add(
@@ -332,6 +389,7 @@ def build_study(place: Path, spec: Spec, learn: Learn | None = None) -> Ledger:
                 )
         for name in resolve(spec, "small.toml").methods:
             Tune(make_sweep(spec, name, ledger), learn).run()
+        slots = 2 if len(spec.methods) == 1 else 1  # a method alone is confirmed in two trials
         for phase in FRESH_PHASES:
-            Tune(make_confirmation(spec, ledger, phase=phase), learn).run()
+            Tune(make_confirmation(spec, ledger, slots, phase), learn).run()
     return ledger

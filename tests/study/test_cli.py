@@ -497,12 +497,12 @@ def test_progress_is_shown_before_libraries_that_take_seconds_to_load(study, com
 # a study that has run: what is tested is how it ends
 RUN = """
 import sys
-import study.run.phases
+import study.run.whole
 from study.cli import main
 from study.record import analyse_folder
 from pathlib import Path
 place = Path(sys.argv.pop())
-study.run.phases.run_study = lambda *of: study.run.phases.FinishedStudy(analyse_folder(place), {})
+study.run.whole.run_study = lambda *of: study.run.whole.FinishedStudy(analyse_folder(place), {})
 main()
 """
 

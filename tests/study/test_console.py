@@ -33,13 +33,11 @@ from study.record import analyse_folder
 
 LIVE = """
 import time
-from types import SimpleNamespace
 from study.console import Console
 with Console() as console:
-    console.phase("tune replay", 3, 0)
-    for _ in range(3):
-        time.sleep(0.3)
-        console.trial_done(SimpleNamespace(state="complete"), 0.5)
+    for number in range(1, 4):
+        console.progress(lambda: f"tuned {number}/3")
+        time.sleep(0.6)
     console.say("the end")
 """
 
@@ -50,10 +48,6 @@ def clock(monkeypatch):
     now = SimpleNamespace(time=1000.0)
     monkeypatch.setattr(module.time, "monotonic", lambda: now.time)
     return now
-
-
-def trial(state="complete"):
-    return SimpleNamespace(state=state)
 
 
 def lines(capsys):
@@ -80,59 +74,19 @@ def test_times_are_said_as_people_say_them(seconds, said):
 
 def test_progress_is_plain_lines_on_stderr(capsys, clock):
     with Console() as console:
-        console.phase("tune replay", 2, 0)
+        console.progress(lambda: "tuned 0/2")
         clock.time += 10
-        console.trial_done(trial(), 0.51234)
-        clock.time += 10
-        console.trial_done(trial(), 0.6)
-    assert lines(capsys) == [
-        "tune replay: 0/2 trials",
-        "tune replay: 1/2 trials, best 0.5123, 10 s left",
-        "tune replay: 2/2 trials, best 0.6000, took 20 s",
-    ]
+        console.progress(lambda: "tuned 1/2")
+    assert lines(capsys) == ["tuned 0/2", "tuned 1/2"]
 
 
-def test_plain_lines_come_at_most_every_two_seconds_and_at_the_end(capsys, clock):
-    console = Console()
-    console.phase("confirm", 100, 0)
-    for _ in range(100):
+def test_progress_is_found_and_shown_at_most_every_five_seconds(capsys, clock):
+    console, found = Console(), []
+    for number in range(100):
         clock.time += 0.1
-        console.trial_done(trial(), None)
-    said = lines(capsys)
-    assert 4 <= len(said) <= 7
-    assert said[-1] == "confirm: 100/100 trials, took 10 s"
-
-
-def test_the_time_left_counts_only_what_ran_now(capsys, clock):
-    console = Console()
-    console.phase("tune replay", 20, 10)
-    clock.time += 30
-    console.trial_done(trial(), None)
-    assert lines(capsys)[-1] == "tune replay: 11/20 trials, 4 min left"  # 9 trials of 30 s
-
-
-def test_failed_and_diverged_trials_are_counted(capsys, clock):
-    console = Console()
-    console.phase("tune replay", 4, 0)
-    for state in ("failed", "diverged", "pruned", "complete"):
-        console.trial_done(trial(state), 0.5)
-    assert lines(capsys)[-1].startswith("tune replay: 4/4 trials, best 0.5000, 2 failed")
-
-
-def test_a_new_phase_starts_counting_anew(capsys, clock):
-    console = Console()
-    console.phase("tune replay", 1, 0)
-    console.trial_done(trial("failed"), 0.5)
-    clock.time += 100
-    console.phase("confirm", 1, 0)
-    clock.time += 5
-    console.trial_done(trial(), None)
-    assert lines(capsys)[-1] == "confirm: 1/1 trials, took 5 s"
-
-
-def test_a_phase_without_anything_to_do_says_so(capsys):
-    Console().phase("tune replay", 8, 8)
-    assert lines(capsys) == ["tune replay: 8/8 trials, all in the ledger"]
+        console.progress(lambda: found.append(number) or f"tuned {number}/100")  # noqa: B023
+    assert lines(capsys) == [f"tuned {number}/100" for number in found]
+    assert len(found) == 2
 
 
 def test_text_is_printed_as_it_is(capsys):
@@ -144,8 +98,7 @@ def test_text_is_printed_as_it_is(capsys):
 def test_no_codes_where_there_is_no_terminal(capsys, clock, monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     with Console() as console:
-        console.phase("tune replay", 1, 0)
-        console.trial_done(trial(), 0.5)
+        console.progress(lambda: "tuned 1/1")
         console.say("done")
     print_table("title", ["a"], [["b"]])
     out, err = capsys.readouterr()
@@ -177,22 +130,17 @@ def test_a_terminal_has_one_live_line_that_is_replaced():
     shown = on_terminal(LIVE, "stderr", 100)
     assert "\x1b[" in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is to be seen, ...
-    assert shown.index("\x1b[?25h") < shown.index("tune replay")  # ... whatever ends the program
-    assert "tune replay: 1/3 trials, best 0.5000" in shown
-    assert shown.count("tune replay: 3/3 trials, best 0.5000, took") == 1
-    assert shown.index("tune replay: 3/3") < shown.rindex("tune replay: ending the workers")
-    assert "the end" in shown
+    assert shown.index("\x1b[?25h") < shown.index("tuned 1/3")  # ... whatever ends the program
+    assert shown.index("tuned 1/3") < shown.index("tuned 3/3") < shown.index("the end")
 
 
 LONG = """
 import time
-from types import SimpleNamespace
 from study.console import Console, warn
 with Console() as console:
     console.step("starting Ray")
-    console.phase("tune " + "m" * 64, 20, 10)
-    console.trial_done(SimpleNamespace(state="failed"), 0.5)
-    time.sleep(0.5)
+    console.progress(lambda: "tuned 11/20, 1 failed, 3 min left; best: " + "m" * 64 + " 0.5000")
+    time.sleep(0.6)
     warn("the machine 10.0.0.7 has left the cluster: its trials continue on the other machines")
     console.say("finished trials are kept in " + "/long" * 20 + " and the same command continues")
 """
@@ -202,7 +150,7 @@ def test_progress_fits_a_terminal_of_80_columns_and_breaks_no_name():
     shown = plain(on_terminal(LONG, "stderr", 80))
     path = "/long" * 20
     assert max(len(line) for line in shown if line != path) <= 80
-    for part in ("starting Ray", "m" * 64 + ":", "11/20 trials, best 0.5000, 1 failed"):
+    for part in ("starting Ray", "m" * 64, "tuned 11/20, 1 failed, 3 min left;"):
         assert any(part in line for line in shown), part
     warned = "the machine 10.0.0.7 has left the cluster: its trials continue on the other"
     assert {warned, "machines", path, "and the same command continues"} <= {*shown}
@@ -361,8 +309,7 @@ def test_a_reader_that_has_gone_has_read_what_it_wanted(monkeypatch, capsys):
 def test_progress_that_cannot_be_shown_is_dropped(full, monkeypatch, clock):
     monkeypatch.setattr(sys, "stderr", full)
     with Console() as console:
-        console.phase("tune replay", 1, 0)
-        console.trial_done(trial(), 0.5)
+        console.progress(lambda: "tuned 1/1")
         console.say("done")
     warn("and a warning")
     full.flush()

@@ -17,9 +17,9 @@ from study import plan as module
 from study.plan import plan
 from study.record import study_record
 from study.report import write_report
-from study.run.pilot import Pilot
 from study.seen_differences import seen_differences
 from trainables import STREAMS
+from trainables.engine.pilot import Pilot
 from trainables.errors import InputError
 from trainables.streams import SplitStream
 

@@ -13,8 +13,8 @@ from study.check import resolve
 from study.data import StudyData
 from study.ledger import Ledger
 from study.plan import plan
-from study.run.pilot import Pilot
 from study.status import status
+from trainables.engine.pilot import Pilot
 from trainables.streams import Stream
 from trainables.streams.datasets import load
 

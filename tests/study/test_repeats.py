@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from factory import (
     Run,
-    Silent,
     Tune,
     add,
     admit,
@@ -19,6 +18,7 @@ from factory import (
     make_spec,
     make_study,
     make_sweep,
+    waiting,
 )
 
 from analysis.one_study.analyse import analyse
@@ -27,8 +27,7 @@ from study.folder import Folder, StackSize
 from study.ledger import Ledger, plain
 from study.plan import plan
 from study.record import analyse_folder, study_record
-from study.run.confirmation import fresh_seed_queue
-from study.run.phases import _stack_sizes
+from study.run.context import Stacks
 from study.state import Study
 from study.status import status
 from trainables.errors import InputError
@@ -128,7 +127,7 @@ def test_what_cannot_be_repeated_is_refused_with_a_remedy(changes, wanted):
 
 def test_defaults_alone_may_be_asked_for_their_best_configurations(tmp_path):
     spec, ledger = make_spec({**ALONE, **TOP, "tune.trials": 0}), Ledger(tmp_path / "ledger")
-    assert len(fresh_seed_queue(make_study(spec, ledger), "confirm", 1)) == 1
+    assert len(waiting(spec, ledger, 1)) == 1
 
 
 # -- the next best configurations
@@ -138,10 +137,10 @@ def test_the_best_different_configurations_are_confirmed_on_the_same_seeds(tmp_p
     spec, ledger = swept(tmp_path / "ledger", TOP)
     study = make_study(spec, ledger)
     assert rates(study.all_fresh_seeds("replay", "confirm")) == [0.002, 0.003, 0.001]
-    queue = fresh_seed_queue(study, "confirm", 1)
+    queue = waiting(spec, ledger, 1)
     assert [entry.work["configuration"]["lr"] for entry in queue] == [0.002, 0.003, 0.001]
     assert {entry.seeds for entry in queue} == {(100, 101, 102, 103)}
-    assert len(fresh_seed_queue(study, "recheck", 1)) == 1
+    assert len(waiting(spec, ledger, 1, "recheck")) == 1
 
 
 def test_no_more_configurations_are_confirmed_than_there_are(tmp_path):
@@ -170,7 +169,7 @@ def test_another_configuration_is_confirmed_once_and_taken_as_the_best_later(tmp
     add(ledger, more, "replay", "tune", number=4, values=[0.9], params={"lr": 0.003})
     study = make_study(more, ledger)
     assert rates(study.all_fresh_seeds("replay", "confirm")) == [0.003, 0.002, 0.001]
-    assert fresh_seed_queue(study, "confirm", 1) == []
+    assert waiting(more, ledger, 1) == []
 
 
 def test_the_record_has_the_alternatives_in_order_with_their_scores(tmp_path):
@@ -233,7 +232,7 @@ def test_the_ledger_keeps_the_sweeps_apart(both):
 def test_a_finished_study_of_several_sweeps_has_nothing_left_to_run(both):
     study = Study.open(both)
     assert study.complete
-    assert fresh_seed_queue(study, "confirm", 4) == []
+    assert waiting(study.spec, study.ledger, 4) == []
 
 
 def test_more_sweeps_and_configurations_only_add_work(tmp_path):
@@ -305,7 +304,8 @@ def test_all_sweeps_of_a_method_have_one_stack_size(tmp_path):
     study.folder = folder
     with folder.claim():
         folder.keep_stack("replay", StackSize(size=5, device="cpu", seed_steps_per_second={5: 1.0}))
-        assert _stack_sizes(study, {}, Silent()) == {"replay": 5, "replay@2": 5}
+        stacks = Stacks(study, {"cpu"})
+        assert [stacks.size(name) for name in study.methods] == [5, 5]
 
 
 def test_a_folder_of_an_earlier_version_is_still_read(tmp_path):

@@ -33,7 +33,7 @@ import trainables
 from search_spaces import SPACES, SWITCHES, method_space, one_of, space_on
 from search_spaces.space import values_within
 from study.ledger import Ledger
-from study.run.driver import SourceScheduler
+from study.run.driver import Pruning
 from study.search import SweepSearch, entry_fields, optuna_trial
 from study.state import violation
 from trainables import LEARNERS
@@ -44,7 +44,9 @@ TWO = ["average_accuracy", "memory_bytes"]
 
 def sweep_of(folder, changes=None, method="replay", learn=None, retry_failed=False):
     """Return a sweep over the ledger in a folder, and what runs it."""
-    sweep = make_sweep(make_spec(changes), method, Ledger(folder), retry_failed)
+    sweep = make_sweep(
+        make_spec(changes), method, Ledger(folder), slots=8, retry_failed=retry_failed
+    )
     return sweep, Tune(sweep, learn)
 
 
@@ -474,7 +476,6 @@ def test_a_configuration_asked_twice_is_not_run_twice(tmp_path):
             sweep.ledger.outcome(entries[0]).counts["main"],
         ) == (entry.values == entries[0].values)
     assert [t.state for t in sweep.search.study.trials] == [TrialState.COMPLETE] * 8
-    assert len(sweep.console.done) == 8
 
 
 # study file as run, as it is now, and whether the published first trial is still one of the sweep
@@ -698,9 +699,9 @@ def test_intermediate_values_are_kept_and_those_that_are_no_number_are_skipped(t
     for report in Run().reports(work, ["average_accuracy"]):
         told = {**report, "curve": curve[: report["task"]]}
         if report["task"] == 5:
-            sweep.on_trial_complete(trial, told)
+            tune.driver.on_trial_complete(trial, told)
         else:
-            sweep.on_trial_result(trial, told)
+            tune.driver.on_trial_result(trial, told)
     assert set(sweep.search.study.trials[1].intermediate_values) == {1, 4, 5}
     reopened, _ = sweep_of(tmp_path, {"tune.trials": 2})
     steps = [t.intermediate_values for t in reopened.search.study.trials]
@@ -855,8 +856,8 @@ def test_trials_are_stopped_as_successive_halving_says(learn, metric, tmp_path):
     ("metric", "weaker"), [("average_accuracy", 0.2), ("forgetting", 0.8)], ids=str
 )
 def test_the_scheduler_stops_the_weaker_of_two_and_lets_the_better_go_on(metric, weaker, tmp_path):
-    sweep, tune = sweep_of(tmp_path, {**ASHA, "study.metric": metric})
-    halving = SourceScheduler(sweep)
+    _, tune = sweep_of(tmp_path, {**ASHA, "study.metric": metric})
+    halving = Pruning(tune.driver)
     decided = []
     for score in (0.5, weaker, 1 - weaker):
         trial = tune.ask()
@@ -866,11 +867,11 @@ def test_the_scheduler_stops_the_weaker_of_two_and_lets_the_better_go_on(metric,
 
 
 def test_a_trial_without_a_score_yet_goes_on(tmp_path):
-    sweep, tune = sweep_of(tmp_path, ASHA)
+    _, tune = sweep_of(tmp_path, ASHA)
     for _ in range(4):
         trial = tune.ask()
         [report, *_] = Run().reports(tune.asked[trial]["work"], ["average_accuracy"])
-        assert not sweep.should_stop(trial, {**report, "curve": [math.nan]})
+        assert not tune.driver.should_stop(trial, {**report, "curve": [math.nan]})
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
@@ -915,16 +916,16 @@ def test_trials_are_stopped_only_when_asked_for(tmp_path):
 
 
 def test_what_tune_pickles_of_a_scheduler_is_nothing(tmp_path):
-    sweep, _ = sweep_of(tmp_path, ASHA)
-    assert vars(pickle.loads(pickle.dumps(SourceScheduler(sweep)))) == {}
+    _, tune = sweep_of(tmp_path, ASHA)
+    assert vars(pickle.loads(pickle.dumps(Pruning(tune.driver)))) == {}
 
 
 def test_a_trial_that_goes_on_from_a_checkpoint_reports_the_tasks_before_it(tmp_path):
     sweep, tune = sweep_of(tmp_path, ASHA)
     trial = tune.ask()
     reports = list(Run(0.7).reports(tune.asked[trial]["work"], ["average_accuracy"]))
-    sweep.on_trial_result(trial, reports[2])  # the first of this driver, after task 3
-    assert list(sweep.trials[trial].steps) == ["1", "2", "3"]
+    tune.driver.on_trial_result(trial, reports[2])  # the first of this driver, after task 3
+    assert list(tune.driver.trials[trial].steps) == ["1", "2", "3"]
     assert sweep.search.study.trials[0].intermediate_values == pytest.approx(
         {1: 0.7, 2: 0.7, 3: 0.7}
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from factory import make_spec
 
 from study import check
-from study.spec import Range, SeedRange, Spec, expand, first_sentence, presets, read
+from study.spec import Range, Request, SeedRange, Spec, expand, first_sentence, presets, read
 from trainables.errors import InputError
 
 WHOLE = """
@@ -109,6 +110,7 @@ def test_every_key_is_read(write):
         "seeds": [0, 3],
         "sampler": "nsga2",
         "pruner": "none",
+        "racing": False,
         "protocol": "first_tasks",
         "tasks": 3,
         "stream": None,
@@ -551,3 +553,26 @@ def test_a_name_that_is_none_is_refused_in_words(name):
         in str(caught.value)
     )
     assert "pattern" not in str(caught.value)
+
+
+def test_a_method_has_the_resources_of_the_study_or_its_own():
+    spec = make_spec(
+        {
+            "resources": {"cpus_per_trial": 2, "gpus_per_trial": 0.5},
+            "methods.replay": {"resources": {"gpus": 1}},
+        }
+    )
+    assert (spec.request("finetune"), spec.request("replay")) == (Request(2, 0.5), Request(2, 1))
+
+
+@pytest.mark.parametrize(
+    ("resources", "wanted"),
+    [
+        ({"gpu": 1}, r"methods.replay.resources: .*Did you mean 'gpus'"),
+        ({"cpus": 0}, r"methods.replay.resources.cpus = 0"),
+        ({"gpus": 1.5}, r"methods.replay.resources.gpus = 1.5.*a share of one GPU, or whole ones"),
+    ],
+)
+def test_resources_that_make_no_sense_are_refused(resources, wanted):
+    with pytest.raises(InputError, match=wanted):
+        make_spec({"methods.replay": {"resources": resources}})

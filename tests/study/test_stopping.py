@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from factory import Run, add, admit, build_study, make_design, make_outcome, make_study
+from factory import Run, add, admit, build_study, make_design, make_outcome, make_study, waiting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import entries, run_here, sets, sums
@@ -15,7 +15,6 @@ from analysis.one_study.verdicts import compare_family
 from analysis.statistics.sequential import anytime_interval, anytime_p
 from study.folder import Folder
 from study.record import analyse_folder, study_record
-from study.run.confirmation import fresh_seed_rounds
 from study.stopping import rounds, seeds_to_run
 from trainables.errors import InputError
 
@@ -112,7 +111,7 @@ def confirm(place, means, changes=THREE):
     """Run rounds of the confirmation by hand; return the number of seeds of each method."""
     _, spec, ledger = admit(place, changes)
     study = make_study(spec, ledger)
-    for queue in fresh_seed_rounds(study, "confirm", slots=1):
+    while queue := waiting(spec, ledger, slots=1):
         for entry in queue:
             mean, spread, seed = means[entry.method]
             made = outcome(entry.seeds, mean, spread, seed)

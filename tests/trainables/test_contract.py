@@ -338,7 +338,7 @@ def test_a_trial_fails_with_the_sentence_as_its_reason(stack, digits, tmp_path, 
     work = asdict(replace(WORK, learner="pooled"))
     settings = {"work": work, "name": "one", "stack": stack, "storage": tmp_path}
     trial = Trial.__new__(Trial)
-    trial.setup(settings | {"objectives": ["average_accuracy"]}, digits)
+    trial.setup(settings | {"objectives": ["average_accuracy"], "data": [digits]})
     result = trial.step()
     assert result["done"]
     assert math.isnan(result["score"])

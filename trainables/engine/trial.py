@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 import torch
 from ray import tune
 
 from analysis.metrics import METRICS
 from trainables import find_learner
-from trainables.engine.assignment import Assignment, foundation_key
+from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
 from trainables.engine.foundation import joined
 from trainables.engine.outcome import Outcome, stacked
+from trainables.engine.pilot import device_model, run_pilot
 from trainables.errors import reason
 
 CHECKPOINT_SECONDS = 1.0  # least time between checkpoints, each of which takes about 0.1 s
@@ -32,26 +34,33 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     Configuration:
         work: fields of an :class:`Assignment`.
         name: name of the trial's folder.
-        stack: seeds trained at once.
+        data: a list of one reference to the splits that the trial may read, in Ray's object store.
+            A trial of a sweep has no reference to test data.
+        pretrained: a list of at most one reference to a :class:`Foundation` for the first task.
+        stack: seeds trained at once; ``stacks`` has other sizes by model of the device.
+        cpus, gpus: number of CPUs and GPUs, or the share of one.
         objectives: metrics that a sweep optimises.
         storage: folder of the experiment.
         foundation: whether to report the foundation, for other trials.
-
-    From Ray's object store come ``data`` and ``pretrained`` (foundations by
-    :func:`foundation_key`).
+        pilot: stack sizes to time for a moment, instead of running the trial.
 
     Every step reports ``task`` (tasks learnt), ``scores`` (objectives so far, means over seeds),
     ``score`` (the first objective), ``curve`` (the first objective after each task), ``outcome``
     (all measurements so far), ``resumed`` (tasks learnt before this worker took over),
     ``foundation``, ``torch`` (its version) and ``device`` (its model). An exception in a learner is
     reported as ``failure`` (traceback) and ``reason`` (one line). A fatal signal, such as a
-    segmentation fault, is recorded in ``<storage>/<name>.crash``.
+    segmentation fault, is recorded in ``<storage>/<name>.crash``. A pilot has a single step, which
+    reports ``pilot``: an encoded :class:`Pilot`.
     """
 
     crash_file: io.TextIOBase | None = None
 
-    def setup(self, config: dict[str, Any], data: Any = None, pretrained: Any = None) -> None:
-        self.data, self.pretrained = data, pretrained or {}
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Return what a trial asks of Ray."""
+        return tune.PlacementGroupFactory([{"CPU": config["cpus"], "GPU": config["gpus"]}])
+
+    def setup(self, config: dict[str, Any]) -> None:
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -62,11 +71,16 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self.settings = config
         self.work = Assignment(**config["work"])
         self.device = torch.device("cuda" if config.get("gpus") else "cpu")
+        # nothing of the trial before stays: it may have had test data
         self.courses: list[Course] = []
+        [self.data] = map(fetched, config["data"])
+        self.pretrained = next(map(fetched, config.get("pretrained", [])), None)
         self.failure = self.reason = ""
         self.resumed = 0  # tasks learnt before this worker took over
         self.saved_at = time.monotonic()
         self._report_crashes()
+        if config.get("pilot"):
+            return
         try:
             self._resume()
         except (Exception, SystemExit) as error:
@@ -88,15 +102,19 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
     def _build(self) -> None:
         limit = find_learner(self.work.learner).max_stack or len(self.work.seeds)
-        size = max(min(self.settings["stack"], limit), 1)
+        by_model = self.settings.get("stacks", {})
+        size = by_model.get(device_model(self.device), self.settings["stack"])
+        size = max(min(size, limit), 1)
         stacks = [self.work.seeds[i : i + size] for i in range(0, len(self.work.seeds), size)]
-        foundation = self.pretrained.get(foundation_key(self.work))
+        foundation = self.pretrained
         self.courses = [
             Course(self.work, stack, self.data, self.device, foundation and foundation.of(stack))
             for stack in stacks
         ]
 
     def step(self) -> dict[str, Any]:
+        if sizes := self.settings.get("pilot"):
+            return {"done": True, "score": float("nan"), "pilot": self._time_stacks(sizes)}
         if not self.failure:
             try:
                 return self._advance()
@@ -109,6 +127,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             "score": float("nan"),
             "task": 0,
         }
+
+    def _time_stacks(self, sizes: list[int]) -> str:
+        share = min(self.settings["gpus"], 1.0) or 1.0
+        return run_pilot(self.work, sizes, self.data, self.device.type, share).encoded()
 
     def _advance(self) -> dict[str, Any]:
         for course in self.courses:
@@ -173,9 +195,11 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self._build()
 
 
-def device_model(device: torch.device) -> str:
-    """Return the model name of a GPU, or "cpu"."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+def fetched(reference: Any) -> Any:
+    """Return the object behind a reference of Ray; anything else, as in a test, is returned as it
+    is.
+    """
+    return ray.get(reference) if isinstance(reference, ray.ObjectRef) else reference
 
 
 def objective_values(outcome: Outcome, objectives: list[str], tasks: int) -> list[float]:

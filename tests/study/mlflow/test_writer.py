@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import forked
 import numpy as np
 import pytest
-from factory import Run, add, build_study, make_outcome, make_spec
+from factory import Run, Tune, add, admit, build_study, make_outcome, make_spec, make_sweep
 
 from analysis.metrics import PRIMARY, ReadoutMetric
 from analysis.one_study.analyse import analyse
@@ -37,7 +37,7 @@ from study.mlflow.store import (
     metric_name,
     printable_uri,
 )
-from study.mlflow.writer import Writer, rebuild
+from study.mlflow.writer import RunningTrial, Writer, rebuild
 from study.record import study_record
 from study.report import write_report
 from study.state import Study
@@ -58,7 +58,7 @@ def learn(work):
         return Run(np.stack(accuracy), diverged=(103,) if 103 in work["seeds"] else ())
     if work["learner"] == "finetune":
         return Run(0.4)
-    if 100 in work["seeds"]:  # the recheck
+    if work["seeds"][0] >= 100:  # the recheck
         return Run(0.65)
     kind = learn.calls = learn.calls + 1
     return [Run(0.7), Run(0.6, rows=2), Run(diverged=(1,)), Run(failure="Traceback\nboom")][kind]
@@ -422,6 +422,87 @@ def test_a_mirror_writes_while_the_study_runs(study):
         mirror.poke()
         mirror.finish(study.analysis)
     assert told == []
+
+
+# -- while trials run
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A study with a trial that has learnt two of its five tasks."""
+    _, spec, ledger = admit(tmp_path / "small", {"tune.trials": 2})
+    tune = Tune(make_sweep(spec, "replay", ledger))
+    trial = tune.ask()
+    reports = list(Run(RISING).reports(tune.asked[trial]["work"], ["average_accuracy"]))
+    for report in reports[:2]:
+        tune.driver.on_trial_result(trial, report)
+    return SimpleNamespace(place=tmp_path / "small", tune=tune, trial=trial, reports=reports)
+
+
+RISING = np.linspace(0.1, 0.5, 5)[:, None]
+
+
+def running(begun):
+    return [RunningTrial(r.entry, dict(r.steps)) for r in begun.tune.driver.trials.values()]
+
+
+def shown(begun):
+    """What MLflow shows of the trials of a sweep: status, state and the points of the curve."""
+    uri, found = default_uri(begun.place), {}
+    for run in runs_of(uri, "small"):
+        if run.data.tags["role"] == "tune-trial":
+            history = client(uri).get_metric_history(run.info.run_id, "accuracy_so_far")
+            state = run.data.tags.get("study.state")
+            points = [(point.step, round(point.value, 6)) for point in history]
+            found[run.info.run_name] = (run.info.status, state, points)
+    return found
+
+
+POINTS = [(task, task / 10) for task in range(1, 6)]
+
+
+def test_a_running_trial_shows_its_tasks_and_no_task_twice(begun):
+    writer = Writer(begun.tune.driver.run.study, default_uri(begun.place))
+    for _ in range(2):
+        writer.update(running(begun))
+        assert shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:2])}
+    begun.tune.driver.on_trial_result(begun.trial, begun.reports[3])
+    writer.update(running(begun))
+    assert shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:4])}
+    begun.tune.driver.on_trial_complete(begun.trial, begun.reports[4])
+    writer.update(running(begun))
+    assert shown(begun) == {"tune 0000": ("FINISHED", "complete", POINTS)}
+    found = runs_of(default_uri(begun.place), "small")
+    assert {run.data.params["lr"] for run in found if "lr" in run.data.params} == {"0.001"}
+
+
+def test_an_interrupted_trial_is_marked_and_goes_on_without_a_task_twice(begun):
+    uri = default_uri(begun.place)
+    Writer(begun.tune.driver.run.study, uri).update([])  # makes the database
+    mirror = Mirror(begun.tune.driver.run.study, uri, print)
+    with contextlib.suppress(KeyboardInterrupt), mirror:
+        mirror.poke(running(begun))
+        wait(lambda: shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:2])})
+        raise KeyboardInterrupt
+    assert shown(begun) == {"tune 0000": ("KILLED", "interrupted", POINTS[:2])}
+    again = Writer(begun.tune.driver.run.study, uri)
+    begun.tune.driver.on_trial_result(begun.trial, begun.reports[2])
+    again.update(running(begun))
+    assert shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:3])}
+
+
+def test_an_update_takes_only_what_is_new(begun, monkeypatch):
+    writer, looked = Writer(begun.tune.driver.run.study, default_uri(begun.place)), []
+    monkeypatch.setattr(writer, "_recognise", lambda: looked.append(1))
+    begun.tune.driver.on_trial_complete(begun.trial, begun.reports[4])
+    written, trial = [], writer._trial
+    monkeypatch.setattr(writer, "_trial", lambda e, p: written.append(e.number) or trial(e, p))
+    for _ in range(3):
+        writer.update([])
+    begun.tune.run()
+    writer.update([])
+    assert written == [0, 1]
+    assert looked == [1]
 
 
 # -- a server that is down

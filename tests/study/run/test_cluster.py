@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -26,25 +27,33 @@ import trainables
 from study.interruption import Interrupted
 from study.ledger import Ledger
 from study.run import cluster
-from study.run.cluster import SILENT_LOOKS, TRIES, NodeWatch, check_resources, connected, slots
-from study.spec import ResourcesSection
+from study.run.cluster import (
+    SILENT_LOOKS,
+    TRIES,
+    NodeWatch,
+    check_requests,
+    connected,
+    device_models,
+)
+from study.run.schedule import Node, slots
+from study.spec import Request
 from trainables.errors import InputError, MachineError
 
 # a cluster that says it has a GPU, and a torch that knows better
 FALSE_GPU = """
 import ray
-from study.run.cluster import QUIET, check_resources, check_device
-from study.spec import ResourcesSection
+from study.run.cluster import QUIET, _machines, check_requests, device_models
+from study.spec import Request
 from trainables import InputError
 import os
 os.environ.update(QUIET)
 ray.init(num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False,
          object_store_memory=100 * 1024**2)
-check_device(ResourcesSection())
-resources = ResourcesSection(gpus_per_trial=0.5)
-check_resources(resources, ray.cluster_resources())
+print(device_models([Request(1)]))
+request = Request(1, 0.5)
+check_requests({"replay": request}, [machine.node for machine in _machines().values()])
 try:
-    check_device(resources)
+    device_models([Request(1), request])
 except InputError as error:
     print(error)
 """
@@ -57,12 +66,12 @@ from pathlib import Path
 import ray
 from study.run import cluster
 from study.console import open_streams
-from study.spec import ResourcesSection
 open_streams()
 ray.init = lambda **options: None
-ray.cluster_resources = lambda: {"CPU": 2.0}
+row = {"NodeID": "a", "NodeManagerAddress": "a", "Alive": True, "Resources": {"CPU": 2.0}}
+ray.nodes = lambda: [row]
 cluster._watched = lambda *ignored: contextlib.nullcontext()
-with cluster.connected(ResourcesSection(), Path(sys.argv[1])):
+with cluster.connected("local", log=Path(sys.argv[1])):
     faulthandler.enable(2)
     print("what is ours", file=sys.stderr)
     os.abort()
@@ -74,7 +83,7 @@ import sys, threading
 from pathlib import Path
 from study.run.cluster import connected
 from study.console import open_streams
-from study.spec import ResourcesSection
+from study.spec import Request
 from trainables.errors import InputError
 open_streams()
 lost = threading.Event()
@@ -83,10 +92,11 @@ def notify(text):
     if "has left" in text:
         lost.set()
 try:
-    with connected(ResourcesSection(address=sys.argv[1]), Path(sys.argv[2]), notify) as has:
-        print(f"{has['CPU']:g} CPUs", file=sys.stderr)
+    requests = {"replay": Request(cpus=1)}
+    with connected(sys.argv[1], requests, Path(sys.argv[2]), notify) as cluster:
+        print(cluster.models, *(f"{node.cpus:g}" for node in cluster.nodes()), file=sys.stderr)
         Path(sys.argv[2]).with_name("joined").touch()
-        print(lost.wait(120), file=sys.stderr)
+        print(lost.wait(120), *(f"{node.cpus:g}" for node in cluster.nodes()), file=sys.stderr)
 except InputError as error:
     print(error, file=sys.stderr)
 """
@@ -98,15 +108,26 @@ def test_rays_client_is_refused_before_anything_is_tried(address):
         make_spec({"resources.address": address})
 
 
+def row_of(address, cpus, alive=True, **more):
+    """A machine as Ray tells of it."""
+    return {
+        "NodeID": f"id of {address}",
+        "NodeManagerAddress": address,
+        "NodeManagerPort": 7,
+        "Alive": alive,
+        "Resources": {"CPU": cpus, **more} if alive else {},
+    }
+
+
 @pytest.fixture
 def fake_ray(monkeypatch, tmp_path):
     """A Ray that does nothing of its own: what is set here is done when it is started."""
-    fake = SimpleNamespace(init=lambda **options: None)
+    fake = SimpleNamespace(init=lambda **options: None, ends=[])
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", lambda **options: fake.init(**options))
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
-    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "nodes", lambda: [row_of("10.0.0.1", 2.0)])
+    monkeypatch.setattr(ray, "shutdown", lambda: fake.ends.append("shut down"))
     monkeypatch.setattr(cluster, "_watched", lambda *ignored: contextlib.nullcontext())
     monkeypatch.setattr(cluster, "check_head", lambda address: None)
     return fake
@@ -120,7 +141,7 @@ def test_an_error_of_ray_becomes_a_sentence_and_unknown_ones_are_in_the_log(fake
     told, log = [], tmp_path / "ray.log"
     with (
         pytest.raises(MachineError, match=r"'host:6379': Ray cannot be used \(the reason\)"),
-        connected(ResourcesSection(address="host:6379"), log, told.append),
+        connected("host:6379", log=log, notify=told.append),
     ):
         pass
     assert told == [f"the output of Ray is in {log}"]
@@ -133,7 +154,7 @@ def test_a_signal_while_ray_starts_interrupts(fake_ray):
         signal.raise_signal(signal.SIGTERM)
 
     fake_ray.init, before = end, signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Interrupted, match="SIGTERM"), connected(ResourcesSection()):
+    with pytest.raises(Interrupted, match="SIGTERM"), connected("local"):
         pass
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -143,11 +164,11 @@ def test_a_head_is_tried_for_seconds_and_a_ray_of_its_own_is_given_its_time(fake
     fake_ray.init = lambda **options: tries.append(os.environ.get(TRIES[0]))
     monkeypatch.delenv(TRIES[0], raising=False)
     for address in ("local", "host:6379", "auto", "local"):
-        with connected(ResourcesSection(address=address)):
+        with connected(address):
             pass
     assert tries == [None, "3", "3", None]
     monkeypatch.setenv(TRIES[0], "90")
-    with connected(ResourcesSection(address="auto")):
+    with connected("auto"):
         pass
     assert (tries[-1], os.environ[TRIES[0]]) == ("90", "90")
 
@@ -156,7 +177,7 @@ def test_a_cluster_in_the_environment_that_is_not_joined_is_spoken_of(fake_ray, 
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.7:6379")
     told = []
     for address in ("local", "auto", "10.0.0.8:6379"):
-        with connected(ResourcesSection(address=address), notify=told.append):
+        with connected(address, notify=told.append):
             pass
     assert told == ["starting a local Ray; --address auto joins the cluster of RAY_ADDRESS"]
 
@@ -174,7 +195,7 @@ def test_what_ray_prints_is_kept_off_the_terminal(fake_ray, tmp_path, capfd):
     fake_ray.init = lambda **options: say_much()
     log, told = tmp_path / "ray.log", []
     log.write_text("of an earlier run\n")
-    with connected(ResourcesSection(), log, told.append):
+    with connected("local", log=log, notify=told.append):
         say_much()
         print("what is ours", file=sys.stderr)
     print("after", file=sys.stderr)
@@ -196,7 +217,7 @@ def test_what_ray_prints_is_kept_off_the_terminal(fake_ray, tmp_path, capfd):
 
 def test_a_ray_that_says_nothing_leaves_no_log(fake_ray, tmp_path):
     log, told = tmp_path / "ray.log", []
-    with connected(ResourcesSection(), log, told.append):
+    with connected("local", log=log, notify=told.append):
         pass
     assert (log.exists(), told) == (False, [])
 
@@ -214,29 +235,23 @@ class Nodes:
 
     def __init__(self, monkeypatch, *machines: str) -> None:
         self.machines, self.silent, self.cpus = list(machines), set(), 4.0
-        context = SimpleNamespace(gcs_address="10.0.0.1:6379", get_node_id=lambda: machines[0])
+        own = row_of(machines[0], 0.0)["NodeID"]
+        context = SimpleNamespace(gcs_address="10.0.0.1:6379", get_node_id=lambda: own)
         monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
         monkeypatch.setattr(ray, "nodes", self.rows)
-        monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": self.cpus})
         monkeypatch.setattr(cluster, "silence_of", lambda at: "gone" if at in self.silent else "")
         self.known = list(machines)
         self.told: list[str] = []
 
     def rows(self):
         return [
-            {
-                "NodeID": address,
-                "NodeManagerAddress": address,
-                "NodeManagerPort": 7,
-                "Alive": address in self.machines,
-            }
-            for address in self.known
+            row_of(address, self.cpus, alive=address in self.machines) for address in self.known
         ]
 
 
 def test_a_machine_that_leaves_is_spoken_of_once(monkeypatch):
     nodes = Nodes(monkeypatch, "10.0.0.1", "10.0.0.2", "10.0.0.3")
-    watch = NodeWatch(ResourcesSection(), nodes.told.append)
+    watch = NodeWatch({"replay": Request(cpus=1)}, nodes.told.append)
     watch.look()
     assert nodes.told == []
     nodes.machines.remove("10.0.0.3")
@@ -254,6 +269,43 @@ def test_a_machine_that_leaves_is_spoken_of_once(monkeypatch):
     assert nodes.told[1:] == [f"machine 10.0.0.9 {told}{waits}"]
 
 
+def test_the_machines_are_those_that_are_there_now(monkeypatch):
+    nodes = Nodes(monkeypatch, "10.0.0.1", "10.0.0.2")
+    watch = NodeWatch({}, nodes.told.append)
+
+    def found():
+        watch.look()
+        return {machine.address: machine.node for machine in watch.machines.values()}
+
+    assert found() == {"10.0.0.1": Node(4), "10.0.0.2": Node(4)}
+    nodes.known.append("10.0.0.9")
+    nodes.machines.append("10.0.0.9")
+    assert sorted(found()) == ["10.0.0.1", "10.0.0.2", "10.0.0.9"]
+    nodes.machines.remove("10.0.0.2")
+    assert sorted(found()) == ["10.0.0.1", "10.0.0.9"]
+    nodes.machines.clear()
+    nodes.silent = {"10.0.0.1:6379"}  # the head, which alone knows the machines
+    assert sorted(found()) == ["10.0.0.1", "10.0.0.9"]
+
+
+def test_a_block_has_the_machines_the_devices_and_the_object_store_of_its_cluster(monkeypatch):
+    nodes = Nodes(monkeypatch, "10.0.0.1", "10.0.0.2")
+    monkeypatch.setattr(cluster, "_start_or_join", lambda address: None)
+    monkeypatch.setattr(cluster, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    requests = {"finetune": Request(1), "replay": Request(2)}
+    with connected("auto", requests, notify=nodes.told.append) as found:
+        assert found.nodes() == [Node(4), Node(4)]
+        assert found.models == {"cpu"}
+        assert found.share is ray.put
+        nodes.machines.remove("10.0.0.2")
+        wait(lambda: nodes.told)
+        assert found.nodes() == [Node(4)]
+    assert "machine 10.0.0.2 has left the cluster" in nodes.told[0]
+    watching = [thread.name for thread in threading.enumerate() if "keep_looking" in thread.name]
+    assert watching == []
+
+
 @pytest.mark.parametrize(
     ("name", "address"),
     [("Ray's head", "10.0.0.1:6379"), ("the Ray of this machine", "10.0.0.1:7")],
@@ -262,7 +314,7 @@ def test_what_a_program_cannot_do_without_is_spoken_of_when_it_falls_silent(
     name, address, monkeypatch
 ):
     nodes = Nodes(monkeypatch, "10.0.0.1", "10.0.0.2")
-    watch = NodeWatch(ResourcesSection(), nodes.told.append)
+    watch = NodeWatch({}, nodes.told.append)
     nodes.silent = {address}
     for _ in range(SILENT_LOOKS - 1):
         watch.look()
@@ -285,21 +337,57 @@ def test_gpus_that_torch_cannot_use_are_refused():
         [sys.executable, "-c", FALSE_GPU], capture_output=True, text=True, timeout=120
     )
     assert found.returncode == 0, found.stderr
-    assert found.stdout.startswith("resources.gpus_per_trial = 0.5, but torch sees no GPU")
-    assert found.stdout.rstrip().endswith("set the key to 0.")
+    models, told = found.stdout.splitlines()
+    assert models == "{'cpu'}"
+    assert told.startswith("trials ask for 0.5 GPUs (resources.gpus_per_trial, or resources.gpus")
+    assert "torch sees no GPU" in told
+    assert told.endswith("set the key to 0.")
+
+
+def test_the_devices_are_the_models_of_the_gpus_and_the_cpu_where_trials_ask_for_no_gpu(
+    monkeypatch,
+):
+    asked = []
+
+    def remote(**resources):
+        asked.append(resources)
+        return lambda find: SimpleNamespace(remote=lambda: f"model for {resources['num_gpus']}")
+
+    monkeypatch.setattr(ray, "remote", remote)
+    monkeypatch.setattr(ray, "get", lambda reference: reference)
+    assert device_models([]) == set()
+    assert device_models([Request(1), Request(2)]) == {"cpu"}
+    assert asked == []
+    requests = [Request(1, 0.5), Request(4, 0.5), Request(1, 2)]
+    assert device_models(requests) == {"model for 0.5", "model for 2"}
+    assert device_models([Request(1), Request(1, 1)]) == {"cpu", "model for 1"}
+    assert {each["num_cpus"] for each in asked} == {0}  # the probe waits for no CPU
+    assert len(asked) == 3  # one for each amount
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted"),
+    ("asked", "nodes", "told"),
     [
-        ({"cpus_per_trial": 3}, "resources.cpus_per_trial = 3, but the cluster has 2 CPUs"),
-        ({"gpus_per_trial": 0.5}, "resources.gpus_per_trial = 0.5, but the cluster has 0 GPUs"),
+        (Request(3), [Node(2)], "asks for 3 CPUs, and no machine of the cluster has more than 2."),
+        (Request(3), [Node(2), Node(2)], "asks for 3 CPUs, .* more than 2. Ask for at most 2, or"),
+        (Request(1, 0.5), [Node(2)], "asks for 0.5 GPUs, .* more than 0."),
+        (Request(1, 2), [Node(8, 1), Node(2, 1)], "asks for 2 GPUs, .* more than 1."),
+        (Request(4, 1), [Node(8), Node(2, 1)], "4 CPUs and 1 GPUs, and no machine .* has both."),
     ],
 )
-def test_more_than_the_cluster_has_is_refused_with_both_numbers(asked, wanted):
-    with pytest.raises(InputError) as caught:
-        check_resources(ResourcesSection(**asked), {"CPU": 2.0})
-    assert wanted in str(caught.value)
+def test_more_than_any_machine_has_is_refused_with_both_numbers(asked, nodes, told):
+    requests = {"finetune": Request(1), "replay": asked}
+    where = r"resources of 'replay' \(resources, or methods\.replay\.resources\): a trial asks for "
+    with pytest.raises(InputError, match=where) as caught:
+        check_requests(requests, nodes)
+    assert re.search(told, str(caught.value))
+    check_requests({"finetune": Request(1)}, nodes)
+
+
+def test_a_study_that_asks_for_too_much_is_refused_as_it_joins_and_leaves_no_ray(fake_ray):
+    with pytest.raises(InputError, match="more than 2"), connected("auto", {"x": Request(3)}):
+        pass
+    assert fake_ray.ends == ["shut down"]
 
 
 @pytest.mark.parametrize(
@@ -313,17 +401,18 @@ def test_more_than_the_cluster_has_is_refused_with_both_numbers(asked, wanted):
     ],
 )
 def test_a_cluster_runs_as_many_trials_as_fit(asked, count):
-    assert slots(ResourcesSection(**asked), {"CPU": 8.0, "GPU": 1.0}) == count
+    spec = make_spec({f"resources.{key}": value for key, value in asked.items()})
+    assert slots([Node(8, 1)], spec.request("replay")) == count
+    assert slots([Node(8, 1)] * 3, spec.request("replay")) == 3 * count
 
 
 def test_an_outcome_that_cannot_be_read_is_a_failed_trial_with_the_reason(tmp_path):
     spec, ledger = make_spec({"tune.trials": 0}), Ledger(tmp_path)
-    source = make_confirmation(spec, ledger, slots=1)
-    tune = Tune(source)
+    tune = Tune(make_confirmation(spec, ledger, slots=1))
     trial = tune.ask()
     work = tune.asked[trial]["work"]
     *_, last = Run().reports(work, ["average_accuracy"])
-    source.on_trial_complete(trial, {**last, "outcome": b"no HDF5"})
+    tune.driver.on_trial_complete(trial, {**last, "outcome": b"no HDF5"})
     (entry,) = ledger.entries()
     assert (entry.state, entry.digest) == ("failed", "")
     assert entry.reason.startswith("unreadable outcome (OSError: ")
@@ -435,7 +524,7 @@ def test_a_cluster_that_asks_for_a_token_is_joined_with_it_and_may_lose_a_machin
     )
     os.kill(worker, signal.SIGKILL)
     joined, lost, waited, where = driver.communicate(timeout=180)[1].splitlines()
-    assert (driver.returncode, joined, waited) == (0, "2 CPUs", "True")
+    assert (driver.returncode, joined, waited) == (0, "{'cpu'} 1 1", "True 1")
     assert re.fullmatch(r"machine \S+ has left the cluster: its trials continue elsewhere", lost)
     assert where == f"the output of Ray is in {log}"
     assert "Raylet is terminated" in log.read_text()

@@ -10,21 +10,15 @@ from factory import (
     make_confirmation,
     make_entry,
     make_outcome,
-    make_run,
     make_spec,
     make_study,
+    waiting,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
 from study.ledger import Ledger
-from study.run.confirmation import (
-    FreshSeedTrials,
-    fresh_seed_queue,
-    fresh_seed_rounds,
-    part_counts,
-    split_evenly,
-)
+from study.run.source import Room, split_evenly
 from trainables import find_learner
 
 NOT_TUNED = {"tune.trials": 0}
@@ -37,10 +31,6 @@ def best_of(spec, ledger, name="replay"):
 
 def places_of(spec, ledger, name="replay"):
     return make_study(spec, ledger).confirmation(name).places()
-
-
-def waiting(spec, ledger, slots=2, retry_failed=False):
-    return fresh_seed_queue(make_study(spec, ledger, retry_failed), "confirm", slots)
 
 
 def groups(entries, method="replay"):
@@ -137,7 +127,7 @@ def test_seeds_are_spread_over_parts_that_differ_by_at_most_one(seeds, data):
 @pytest.mark.parametrize("slots", [1, 2, 3, 5, 8, 64])
 @pytest.mark.parametrize("count", [1, 3, 10])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_pending_trials_fill_the_slots_and_hold_each_seed_once(tmp_path, slots, count, number):
+def test_trials_fill_the_slots_and_hold_each_seed_once(tmp_path, slots, count, number):
     names = ["replay", "finetune", "joint"][:number]
     spec = make_spec(
         {
@@ -146,27 +136,36 @@ def test_pending_trials_fill_the_slots_and_hold_each_seed_once(tmp_path, slots, 
             "confirm.seeds": {"first": 100, "count": count},
         }
     )
-    entries = waiting(spec, Ledger(tmp_path), slots)
+    tune, entries = Tune(make_confirmation(spec, Ledger(tmp_path), slots)), []
+    while (trial := tune.ask()) is not None:
+        entries.append(tune.driver.trials[trial].entry)
+    assert len(entries) == min(slots, count * number)
+    for trial in tune.asked:
+        tune.end(trial, Run())
+    tune.run()
     for name in names:
-        parts = groups(entries, name)
-        assert sorted(seed for part in parts for seed in part) == list(spec.confirm_seeds)
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert len(entries) >= min(slots, count * number)
+        of_method = [e for e in tune.driver.ledger.entries() if e.method == name]
+        found = sorted(seed for entry in of_method for seed in entry.seeds)
+        assert found == list(spec.confirm_seeds)
+        sizes = [len(entry.seeds) for entry in of_method]
+        assert max(sizes) - min(sizes) <= 1
 
 
 @pytest.mark.parametrize(
-    ("methods", "slots", "expected"),
+    ("room", "parts"),
     [
-        (1, 4, [4]),
-        (3, 8, [3, 3, 2]),
-        (2, 2, [1, 1]),
-        (3, 2, [1, 1, 2]),
-        (7, 4, [1, 1, 1, 1, 2, 1, 1]),
-        (0, 4, []),
+        (Room(slots=4, free=4), 4),  # the only trial has all slots
+        (Room(slots=4, free=4, ready=1, later=1), 2),
+        (Room(slots=8, free=8, ready=2, later=2), 2),
+        (Room(slots=64, free=30, ready=1, later=90), 15),  # the others are not ready
+        (Room(slots=4, free=1, ready=3, later=3), 1),  # as many trials as slots
+        (Room(slots=4, free=1, ready=1, later=1), 2),  # the end of the study: slots become free
+        (Room(slots=2, free=1, ready=9, later=30), 1),
+        (Room(slots=64, free=5), 5),  # not 64: all seeds can start now
     ],
 )
-def test_the_methods_of_the_last_round_share_the_slots(methods, slots, expected):
-    assert part_counts(methods, slots) == expected
+def test_a_trial_is_divided_where_slots_would_stay_empty(room, parts):
+    assert room.parts == parts
 
 
 def test_pending_trials_are_of_the_confirmation(tmp_path):
@@ -188,22 +187,23 @@ def test_interrupted_groups_come_back_as_they_were(tmp_path):
     assert groups(waiting(spec, Ledger(tmp_path), slots=4)) == [(100, 101)]
 
 
-def test_groups_that_never_started_come_back_too(tmp_path):
+def test_seeds_that_never_started_are_spread_anew(tmp_path):
     spec = make_spec(ALONE)
-    make_confirmation(spec, Ledger(tmp_path), slots=3)
-    assert sorted(groups(waiting(spec, Ledger(tmp_path), slots=1))) == [(100, 101), (102,), (103,)]
+    Tune(make_confirmation(spec, Ledger(tmp_path), slots=3)).ask()
+    assert groups(waiting(spec, Ledger(tmp_path), slots=1)) == [(100, 101), (102, 103)]
 
 
 def test_an_interrupted_group_with_a_seed_that_is_no_longer_wanted_is_cut_anew(tmp_path):
     ledger = Ledger(tmp_path)
-    make_confirmation(make_spec(ALONE), ledger, slots=2)
+    tune = Tune(make_confirmation(make_spec(ALONE), ledger, slots=2))
+    tune.ask(), tune.ask()
     fewer = make_spec({**ALONE, "confirm.seeds": [100, 101, 102]})
     assert sorted(groups(waiting(fewer, ledger, slots=1))) == [(100, 101), (102,)]
 
 
 def test_an_interrupted_group_of_another_configuration_is_not_resumed(tmp_path):
     spec, ledger = tuned(tmp_path, [0.5, 0.7], {"methods": {"replay": {}}})
-    make_confirmation(spec, ledger, slots=1)
+    Tune(make_confirmation(spec, ledger, slots=1)).ask()
     more = make_spec({"methods": {"replay": {}}, "tune.trials": 3})
     add(ledger, more, "replay", "tune", number=2, values=[0.9], params={"lr": 0.009})
     [entry] = waiting(more, ledger, slots=1)
@@ -267,12 +267,10 @@ def hot(work):
 
 
 def confirm_all(spec, ledger, slots, learn, retry_failed=False):
-    """Run a confirmation as a run does, round by round; return the seeds of each trial."""
-    asked, run = [], make_run(spec, ledger, slots, retry_failed=retry_failed)
-    for queue in fresh_seed_rounds(run.study, "confirm", slots):
-        asked += [entry.seeds for entry in queue]
-        Tune(FreshSeedTrials(run, "confirm", queue), learn).run()
-    return asked
+    """Run a confirmation to its end; return the seeds of each trial."""
+    tune = Tune(make_confirmation(spec, ledger, slots, retry_failed=retry_failed), learn)
+    tune.run()
+    return [tuple(asked["work"]["seeds"]) for asked in tune.asked.values()]
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 4])
@@ -415,24 +413,24 @@ def test_a_failed_seed_that_the_study_no_longer_asks_for_is_none(tmp_path, chang
 
 def test_a_confirmation_runs_every_seed_of_every_method_once(tmp_path):
     spec, ledger = make_spec(NOT_TUNED), Ledger(tmp_path)
-    source = make_confirmation(spec, ledger, slots=3)
-    tune = Tune(source, lambda work: Run())
-    assert len(tune.run()) == 3
+    tune = Tune(make_confirmation(spec, ledger, slots=3), lambda work: Run())
+    assert len(tune.run()) == 4  # the second method shares the slots that become free
     for name in ("finetune", "replay"):
         assert sorted(places_of(spec, ledger, name).found) == list(spec.confirm_seeds)
     assert ledger.unfinished() == []
-    assert len(source.console.done) == 3
     assert Tune(make_confirmation(spec, Ledger(tmp_path))).run() == []
 
 
 def test_each_trial_is_told_the_stack_of_its_method(tmp_path):
     spec = make_spec(NOT_TUNED)
-    source = make_confirmation(spec, Ledger(tmp_path))
-    source.stacks = {"finetune": 3, "replay": 1}
-    tune = Tune(source)
+    sources = make_confirmation(spec, Ledger(tmp_path))
+    stacks = sources[0].run.stacks
+    stacks.settings = {"finetune": {"stack": 3}, "replay": {"stack": 1, "stacks": {"x": 9}}}.get
+    tune = Tune(sources)
     tune.run()
     told = {asked["work"]["learner"]: asked["stack"] for asked in tune.asked.values()}
     assert told == {"finetune": 3, "replay": 1}
+    assert [a["stacks"] for a in tune.asked.values() if "stacks" in a] == [{"x": 9}] * 2
 
 
 def test_the_confirmation_follows_the_sweep(tmp_path):

@@ -59,10 +59,11 @@ def options(learner: str) -> list[str]:
 
 LIMIT = 600.0  # seconds after which something hangs
 
-# How many trials are finished when a signal comes: all of finetune and as many of replay.
+# How many trials of a phase are finished when a signal comes. The methods take turns, so that of
+# finetune there are one or two trials of the sweep, and one of each other phase.
 # SIGUSR1 is what Slurm sends with `--signal=USR1`; SIGKILL leaves no time to end in order.
 STOPS = [
-    ("tune 2", signal.SIGUSR1),
+    ("tune 1", signal.SIGUSR1),
     ("tune 3", signal.SIGKILL),
     ("confirm 1", signal.SIGTERM),
     ("recheck 1", signal.SIGHUP),

@@ -26,10 +26,9 @@ SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of HTTP/2: no content, type 4
 STARTS = """
 import sys
 from study.run.cluster import connected
-from study.spec import ResourcesSection
 from trainables.errors import InputError, MachineError
 try:
-    with connected(ResourcesSection(address=sys.argv[1])):
+    with connected(sys.argv[1]):
         print("started")
 except (InputError, MachineError) as error:
     print(type(error).__name__, error)

@@ -135,8 +135,8 @@ def test_losses_are_counted_since_the_last_task_that_ended(found, row):
     ],
 )
 def test_a_trial_is_given_up_when_it_does_not_get_on(found, alone, several):
-    assert is_given_up(losses(*found), divisible=False) is alone
-    assert is_given_up(losses(*found), divisible=True) is several
+    assert is_given_up(losses(*found), replaceable=False) is alone
+    assert is_given_up(losses(*found), replaceable=True) is several
 
 
 def test_why_a_trial_was_given_up_names_the_last_reason_and_how_often():

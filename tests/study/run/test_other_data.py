@@ -18,7 +18,7 @@ from study.check import resolve
 from study.folder import Folder
 from study.ledger import Ledger
 from study.record import analyse_folder, study_record
-from study.run.phases import _run_phases
+from study.run.whole import _run_trials
 from study.state import Study
 from study.status import status
 from trainables import LEARNERS
@@ -62,7 +62,7 @@ def run(place, root, changes=None):
         ledger = folder.ledger(console.say, repair=True)
         folder.admit(spec, "x", ledger)
         study = Study(resolve(spec, "x"), folder, ledger)
-        _run_phases(study, root, console, SimpleNamespace(poke=lambda: None))
+        _run_trials(study, root, console, SimpleNamespace(poke=lambda running: None))
         analysis = analyse(study_record(study))
     return analysis, console.said
 

@@ -12,9 +12,10 @@ import founded
 import numpy as np
 import pytest
 import torch
-from factory import Silent, make_run, make_spec, make_study
+from factory import Run, Silent, Tune, make_run, make_spec, make_study
 from founded import ENTRY_POINTS, SPACE, Founded
 from plugged import describe, on_path
+from ray.tune.search import Searcher
 from runs import command, sets
 from without_ray import fit_here, without_ray
 
@@ -26,15 +27,16 @@ from study.folder import Folder
 from study.ledger import PRETRAINING, Ledger
 from study.plan import plan
 from study.record import study_record
-from study.run.phases import _run_phases
-from study.run.pilot import Pilot
-from study.run.pretraining import pretraining_queue
+from study.run import whole
+from study.run.pretraining import PretrainingTrials
+from study.run.whole import _run_trials
 from study.spec import Spec
 from study.state import Study
 from study.status import status
 from trainables import LEARNERS, InputError
 from trainables.engine.assignment import Assignment, foundation_key, pretraining_of
 from trainables.engine.course import Course
+from trainables.engine.pilot import Pilot
 from trainables.streams import Stream, datasets
 
 QUICK = {"hidden": [16], "epochs": 1, "batch_size": 16}
@@ -116,7 +118,7 @@ def run(place, changes=None):
         ledger = folder.ledger(console.say, repair=True)
         folder.admit(spec, "x", ledger)
         study = Study(resolve(spec, "x"), folder, ledger)
-        _run_phases(study, Path(), console, SimpleNamespace(poke=lambda: None))
+        _run_trials(study, Path(), console, SimpleNamespace(poke=lambda running: None))
         assert study.complete
     return Ran(place, spec, console.said)
 
@@ -160,11 +162,13 @@ def test_the_recheck_shares_a_third_on_the_data_of_the_sweep(done):
     assert done.own("recheck") == {"founded": [0.0] * 3, "twice": [0.0] * 3}
 
 
-def test_each_phase_is_told_in_a_line(done):
-    told = [line.partition(":")[0] for line in done.said]
-    expected = ["pretrain tune", "tune founded", "tune twice", "pretrain confirm", "confirm"]
-    expected += ["pretrain recheck", "recheck"]
-    assert [line for line in told if line in expected] == expected
+def test_no_trial_begins_before_the_first_task_that_it_shares(done):
+    ended = {entry.folder: entry.ended for entry in done.ledger.entries()}
+    for phase, method in (("tune", "tune"), ("confirm", "confirm"), ("tune", "recheck")):
+        seeds = {seed for e in done.ledger.entries(method) for seed in e.seeds}
+        last = max(e.ended for e in done.pretrainings(phase) if {*e.seeds} <= seeds)
+        own = [when for folder, when in ended.items() if folder.startswith(method)]
+        assert last < min(own)
 
 
 def test_results_are_those_of_trials_that_learn_the_first_task_themselves(
@@ -174,7 +178,6 @@ def test_results_are_those_of_trials_that_learn_the_first_task_themselves(
     alone = run(tmp_path / "alone")
     assert alone.own("tune") == {"founded": [1.0] * 6, "twice": [1.0] * 6}
     assert alone.ledger.entries(method=PRETRAINING) == []
-    assert "pretrain" not in " ".join(alone.said)
     mine, theirs = done.ledger.entries(), alone.ledger.entries()
     # the code of a learner that is not ours is a part of its key, and this one's is another
     work = [(entry.method, entry.number, entry.work) for entry in mine]
@@ -230,7 +233,7 @@ def test_a_finished_study_runs_nothing_again(done, monkeypatch):
         raise AssertionError("nothing has to run")
 
     before = sums(done.place)
-    monkeypatch.setattr("study.run.phases.connected", refuse)
+    monkeypatch.setattr(whole, "connected", refuse)
     run(done.place)
     assert sums(done.place) == before
 
@@ -238,7 +241,7 @@ def test_a_finished_study_runs_nothing_again(done, monkeypatch):
 def test_a_pretraining_that_is_lost_runs_again_for_what_is_missing_only(done):
     for path in (done.place / "ledger").glob(f"*/{PRETRAINING}"):
         shutil.rmtree(path)
-    assert run(done.place).said == ["all trials of founded, twice are in the ledger"]
+    assert run(done.place).said[0] == "all trials of founded, twice are in the ledger"
     more = run(done.place, {"confirm.seeds": {"first": 100, "count": 4}})
     for phase in ("tune", "confirm"):  # in phase `tune`: of the recheck
         assert [entry.seeds for entry in more.pretrainings(phase)] == [(103,)]
@@ -247,7 +250,7 @@ def test_a_pretraining_that_is_lost_runs_again_for_what_is_missing_only(done):
 def test_more_trials_take_the_pretraining_that_is_there(done):
     before = sums(done.place)
     again = run(done.place, {"tune.trials": 4})
-    assert again.said.index("pretrain tune: 2/2") < again.said.index("tune founded: 3/4")
+    assert len(again.pretrainings("tune")) == len(done.pretrainings("tune"))
     assert again.own("tune") == {"founded": [0.0] * 8, "twice": [0.0] * 8}
     assert {path: content for path, content in sums(done.place).items() if path in before} == before
 
@@ -260,18 +263,18 @@ def test_more_seeds_are_pretrained_beside_those_that_are(done):
 
 
 def test_an_interrupted_pretraining_goes_on_with_the_seeds_it_lacks(tmp_path, monkeypatch):
-    def killed(source, *rest):
-        source.queue = source.queue[:1]
-        fit_here(source, *rest)
+    def killed(driver):
+        real = driver.suggest
+        driver.suggest = lambda label: real(label) if label == "0" else Searcher.FINISHED
+        fit_here(driver)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("study.run.context.fit", killed)
+        patch.setattr(whole, "fit", killed)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "small")
     kept = sums(tmp_path / "small")
     again = run(tmp_path / "small")
-    assert "pretrain tune: 1/2" in again.said
     assert [entry.seeds for entry in again.pretrainings("tune")][:2] == [(0,), (1,)]
     assert kept.items() <= sums(tmp_path / "small").items()
     assert again.ledger.unfinished() == []
@@ -347,14 +350,22 @@ def test_a_trial_that_is_tested_within_tasks_learns_the_first_itself(tmp_path):
 
 def test_seeds_are_spread_over_the_slots_and_kept_by_the_stack(tmp_path):
     spec = make_spec({**STUDY, "tune.seeds": [0, 1, 2, 3, 4], "tune.trials": 1})
-    (shared,) = first_tasks_of_sweeps(make_study(spec, Ledger(tmp_path)))
     cases = [(1, 9, [5]), (2, 9, [3, 2]), (4, 9, [2, 1, 1, 1]), (9, 9, [1] * 5)]
     cases += [(1, 5, [5]), (1, 4, [3, 2]), (2, 2, [2, 2, 1]), (1, 1, [1] * 5)]
-    for slots, stack, sizes in cases:
-        queue = pretraining_queue(make_run(spec, Ledger(tmp_path), slots, stack), [shared])
-        assert [len(entry.seeds) for entry, _ in queue] == sizes
-        assert sorted(seed for entry, _ in queue for seed in entry.seeds) == [0, 1, 2, 3, 4]
-        assert {size for _, size in queue} == {stack}
+    for number, (slots, stack, sizes) in enumerate(cases):
+        asked = pretrained(spec, tmp_path / str(number), slots, stack)
+        assert [len(settings["work"]["seeds"]) for settings in asked] == sizes
+        assert sorted(seed for s in asked for seed in s["work"]["seeds"]) == [0, 1, 2, 3, 4]
+        assert {settings["stack"] for settings in asked} == {stack}
+
+
+def pretrained(spec, place, slots, stack=2):
+    """Run the pre-trainings of the sweeps one by one; return the settings of each."""
+    run = make_run(spec, Ledger(place), slots, stack)
+    wanted = first_tasks_of_sweeps(run.study)
+    tune = Tune(PretrainingTrials(run, "tune", lambda: wanted), lambda work: Run(rows=1))
+    tune.run()
+    return list(tune.asked.values())
 
 
 @pytest.mark.parametrize(
@@ -381,9 +392,8 @@ def test_of_three_pretrainings_on_two_slots_the_last_is_cut(tmp_path):
     rates = {f"p{i}": {"learner": "founded", "fixed": {"pretrain_lr": 0.01 * i}} for i in (1, 2, 3)}
     changes = {"methods": rates, "study.reference": "p1", "tune.seeds": [0, 1], "tune.trials": 1}
     spec = make_spec({**STUDY, **changes})
-    wanted = first_tasks_of_sweeps(make_study(spec, Ledger(tmp_path)))
-    queue = pretraining_queue(make_run(spec, Ledger(tmp_path)), wanted)
-    assert [entry.seeds for entry, _ in queue] == [(0, 1), (0, 1), (0,), (1,)]
+    asked = pretrained(spec, tmp_path, slots=2)
+    assert [settings["work"]["seeds"] for settings in asked] == [[0, 1], [0, 1], [0], [1]]
 
 
 def test_a_plan_counts_a_shared_first_task_once(tmp_path, monkeypatch):
@@ -443,11 +453,12 @@ def test_a_plan_shows_a_first_task_that_cannot_be_learnt(tmp_path, monkeypatch):
     assert len(found["methods"]) == 3
 
 
+class Prepared(dict):
+    """A split that has been prepared."""
+
+
 def test_data_are_prepared_once_for_all_trials(tmp_path, monkeypatch):
     """What each stream is given has been prepared by the driver, in the sweep and after it."""
-
-    class Prepared(dict):
-        pass
 
     calls = []
 
@@ -465,7 +476,8 @@ def test_data_are_prepared_once_for_all_trials(tmp_path, monkeypatch):
 def test_nothing_is_wanted_of_a_study_that_is_not_tuned(tmp_path):
     spec = make_spec({**STUDY, "tune.trials": 0})
     assert first_tasks_of_sweeps(make_study(spec, Ledger(tmp_path))) == []
-    (shared,) = first_tasks_of_fresh_seeds(make_study(spec, Ledger(tmp_path)), "confirm")
+    study = make_study(spec, Ledger(tmp_path))
+    (shared,) = first_tasks_of_fresh_seeds(study, "confirm", study.methods)
     assert shared.work.seeds == (100, 101, 102)
 
 
@@ -562,11 +574,10 @@ def test_the_arrays_reach_the_workers_of_a_cluster(tmp_path):
         check=False,
     )
     assert found.returncode == 0, found.stderr
-    assert "pretrain confirm: " in found.stderr
     ran = Ran(tmp_path / "small", make_spec({**STUDY, "tune.trials": 0}), [])
     assert sorted(s for e in ran.pretrainings("confirm") for s in e.seeds) == [100, 101, 102]
     assert ran.own("confirm") == {"founded": [0.0] * 3, "twice": [0.0] * 3}
-    assert not list((ran.place / "ray").glob("pretrain*"))
+    assert not (ran.place / "ray" / "trials").exists()
     data = datasets.load("digits", Path())
     for entry in ran.ledger.entries():
         assert_same(ran.ledger.outcome(entry), by_hand(entry, data))

@@ -16,18 +16,17 @@ from factory import (
     build_study,
     make_confirmation,
     make_entry,
-    make_run,
     make_spec,
     make_study,
+    make_sweep,
 )
+from factory import waiting as waiting_in
 
 from analysis.one_study.analyse import analyse
 from study.check import resolve
 from study.data import StudyData
 from study.ledger import Ledger
 from study.record import analyse_folder, study_record
-from study.run.confirmation import FreshSeedTrials, fresh_seed_queue, fresh_seed_rounds
-from study.run.sweep import SweepTrials
 from study.status import status
 
 ONE = {"methods": {"replay": {}}, "tune.trials": 2}
@@ -44,13 +43,11 @@ def swept(folder, changes=None):
 
 
 def waiting(spec, ledger, slots=1, retry_failed=False):
-    return fresh_seed_queue(make_study(spec, ledger, retry_failed), "recheck", slots)
+    return waiting_in(spec, ledger, slots, "recheck", retry_failed)
 
 
 def recheck_all(spec, ledger, learn, retry_failed=False):
-    run = make_run(spec, ledger, slots=1, retry_failed=retry_failed)
-    for queue in fresh_seed_rounds(run.study, "recheck", slots=1):
-        Tune(FreshSeedTrials(run, "recheck", queue), learn).run()
+    Tune(make_confirmation(spec, ledger, 1, "recheck", retry_failed), learn).run()
 
 
 # -- what runs
@@ -82,7 +79,7 @@ def test_a_recheck_learns_the_stream_of_the_sweep(tmp_path, halves, changes, str
     work = entry.work
     assert (work["phase"], work["stream"], work["tasks"]) == ("tune", stream, tasks)
     assert work["evaluate_every"] == 0
-    source = FreshSeedTrials(make_run(*swept(tmp_path, changes)), "recheck", [entry])
+    [source] = make_confirmation(*swept(tmp_path, changes), phase="recheck")
     assert source.tasks == {"halves": 2}.get(stream, tasks or 5)
 
 
@@ -120,14 +117,14 @@ def test_a_better_trial_that_comes_later_is_rechecked_anew(tmp_path):
 
 def test_an_interrupted_recheck_continues_as_itself(tmp_path):
     spec, ledger = swept(tmp_path)
-    before = make_confirmation(spec, ledger, slots=2, phase="recheck")
-    asked = [entry.work for entry in before.queue]
+    tune = Tune(make_confirmation(spec, ledger, slots=2, phase="recheck"))
+    asked = [tune.asked[trial]["work"] for trial in (tune.ask(), tune.ask())]
     again = Ledger(tmp_path)
     assert [entry.phase for entry in again.unfinished()] == ["recheck", "recheck"]
     assert [entry.work for entry in waiting(spec, again)] == asked
-    confirming = fresh_seed_queue(make_study(spec, again), "confirm", 1)
+    confirming = waiting_in(spec, again, slots=1)
     assert [entry.seeds for entry in confirming] == [(100, 101, 102, 103)]
-    assert list(SweepTrials(make_run(spec, again), "replay").earlier) == [0, 1]
+    assert list(make_sweep(spec, "replay", again).earlier) == [0, 1]
 
 
 def test_a_recheck_is_no_trial_of_the_sweep_and_no_confirmation(tmp_path):
@@ -166,9 +163,9 @@ def test_a_seed_that_fails_is_told_and_tried_again_if_that_is_asked_for(tmp_path
 
 def test_seeds_of_a_recheck_run_one_by_one_where_memory_ran_out(tmp_path):
     spec, ledger = swept(tmp_path)
-    source = make_confirmation(spec, ledger, slots=1, phase="recheck")
+    tune = Tune(make_confirmation(spec, ledger, slots=1, phase="recheck"))
     loss = {"kind": "memory", "reason": "out of memory", "tasks": 0}
-    source.handle_lost_worker(Tune(source).ask(), loss)
+    tune.driver.handle_lost_worker(tune.ask(), loss)
     assert [entry.seeds for entry in waiting(spec, ledger)] == [(100,), (101,), (102,), (103,)]
 
 

@@ -16,8 +16,8 @@ from study import plan
 from study.check import resolve
 from study.cli import data_prepare
 from study.data import StudyData
-from study.run.pilot import Pilot
 from trainables import InputError
+from trainables.engine.pilot import Pilot
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
