@@ -191,8 +191,8 @@ def places_of(images):
             # Python's garbage collector does not track a dictionary of nothing but arrays
             inner = [value for other in values if type(other) is dict for value in other.values()]
             found += [each for value in values + inner if is_same(value, images)]
-        elif issubclass(type(each), torch.Tensor) and is_same(each.numpy(force=True), images):
-            found.append(each)
+        elif issubclass(type(each), torch.Tensor) and each.device.type == "cpu":
+            found += [each] if is_same(each.numpy(force=True), images) else []
     return found
 
 
