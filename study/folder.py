@@ -196,6 +196,7 @@ class Folder:
         settled = _settled_part(facts.identity, ledger) if facts else {}
         if any(key.startswith("tune.") for key in settled):
             settled.setdefault("tune.require", {})  # not in the folders of earlier versions
+            settled.setdefault("tune.racing", False)
         changed = [key for key in identity if key in settled and settled[key] != identity[key]]
         if changed:
             key = changed[0]

@@ -99,11 +99,13 @@ class Writer:
             new, count = history[self._taken :], len(history)
             self._write_entries(filter(self.study.ledger.learnt_study_data, new))
             self._taken = count
+            ended = {entry.folder for entry in new}  # since the running trials were listed
             for trial in running:
-                if trial.entry.method in self._parents:
+                if trial.entry.method in self._parents and trial.entry.folder not in ended:
                     self._write_running(trial)
         except Exception:
             self._connected_at = -math.inf  # connect anew, to find what has been written
+            self._points.clear()
             raise
 
     def leave(self) -> None:
@@ -156,8 +158,8 @@ class Writer:
     def _points_of(self, key: str, run: str) -> int:
         """Return the number of tasks of a trial that are written, by this process or before."""
         if key not in self._points:
-            known = self._known.get(key)
-            begun = known is not None and known.state in (RUNNING, INTERRUPTED)
+            known = self._known.get(key)  # without a state, the run has just been created
+            begun = known is not None and known.state
             past = self._client.get_metric_history(run, self._curve_name) if begun else []
             self._points[key] = len({point.step for point in past})
         return self._points[key]

@@ -196,7 +196,9 @@ class Driver(Searcher):  # type: ignore[misc]
         with _halting():
             running = self._continued() or self._next()
             if running is None:
-                self.exhausted = not self.trials and not self.retries
+                # trials may be left that no machine has room for, until one joins
+                waiting = self.retries or any(s.ready for s in self.schedule.sources)
+                self.exhausted = not self.trials and not waiting
                 # a running trial may still be lost, and need to continue
                 return Searcher.FINISHED if self.exhausted else None
             settings = running.source.settings(running.entry)
@@ -204,8 +206,13 @@ class Driver(Searcher):  # type: ignore[misc]
         settings |= {"cpus": running.request.cpus, "gpus": running.request.gpus}
         if memory_ran_out(entry.losses):
             settings |= {"stack": 1, "stacks": {}}
-        self.after_change(self)
+        self._tell()
         return {"work": entry.work, "name": entry.slug, "label": running.label, **settings}
+
+    def _tell(self) -> None:
+        """Tell of a change; a disk that fails there ends the run."""
+        with _halting():
+            self.after_change(self)
 
     def _continued(self) -> Running | None:
         """Return the first lost trial that there is room for."""
@@ -262,7 +269,7 @@ class Driver(Searcher):  # type: ignore[misc]
             if str(task) not in running.steps:
                 running.steps[str(task)] = score
                 running.source.after_task(running.entry, task, score)
-                self.after_change(self)
+                self._tell()
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -279,7 +286,7 @@ class Driver(Searcher):  # type: ignore[misc]
         with _halting():
             running.source.end(dataclasses.replace(running.entry, steps=running.steps), result)
         self._forget_checkpoints(running.entry)
-        self.after_change(self)
+        self._tell()
 
     def _forget_checkpoints(self, entry: Entry) -> None:
         for place in self.run.storage.glob(f"{entry.slug}*"):

@@ -491,6 +491,34 @@ def test_an_interrupted_trial_is_marked_and_goes_on_without_a_task_twice(begun):
     assert shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:3])}
 
 
+def test_a_trial_that_ended_since_the_running_ones_were_listed_has_ended(begun):
+    writer = Writer(begun.tune.driver.run.study, default_uri(begun.place))
+    listed = running(begun)
+    begun.tune.driver.on_trial_complete(begun.trial, begun.reports[4])
+    for _ in range(2):
+        writer.update(listed if not writer._taken else [])
+        assert shown(begun) == {"tune 0000": ("FINISHED", "complete", POINTS)}
+
+
+def test_a_task_whose_writing_was_not_answered_is_not_written_twice(begun, monkeypatch):
+    writer = Writer(begun.tune.driver.run.study, default_uri(begun.place))
+    writer.update(running(begun))
+    begun.tune.driver.on_trial_result(begun.trial, begun.reports[2])
+    log = writer._client.log_batch
+
+    def unanswered(*given, **named):
+        log(*given, **named)
+        raise ConnectionError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer._client, "log_batch", unanswered)
+        with pytest.raises(ConnectionError):
+            writer.update(running(begun))
+    begun.tune.driver.on_trial_result(begun.trial, begun.reports[3])
+    writer.update(running(begun))
+    assert shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:4])}
+
+
 def test_an_update_takes_only_what_is_new(begun, monkeypatch):
     writer, looked = Writer(begun.tune.driver.run.study, default_uri(begun.place)), []
     monkeypatch.setattr(writer, "_recognise", lambda: looked.append(1))

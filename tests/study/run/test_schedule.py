@@ -253,3 +253,17 @@ def test_resources_of_a_method_may_change_between_runs(tmp_path):
     simulated(tmp_path, MIXED, slots=4, until=2.5)
     ran = simulated(tmp_path, slots=4)
     assert make_study(make_spec(), Ledger(ran.tune.driver.ledger.folder)).complete
+
+
+def test_a_study_waits_for_a_machine_where_none_has_room_for_what_is_left(tmp_path):
+    ran = simulated(tmp_path, slots=2, until=1.5)
+    tune, driver = ran.tune, ran.tune.driver
+    nodes = list(driver.run.nodes())
+    object.__setattr__(driver.run, "nodes", list)
+    for trial in list(driver.trials):
+        tune.end(trial)
+    assert tune.ask() is None
+    assert not driver.exhausted
+    object.__setattr__(driver.run, "nodes", lambda: nodes)
+    tune.run()
+    assert make_study(make_spec(), Ledger(driver.ledger.folder)).complete
