@@ -80,13 +80,14 @@ class Writer:
         self._points: dict[str, int] = {}  # tasks of running trials that are written, by key
 
     def write(self, analysis: Analysis | None) -> None:
-        """Write every ledger entry that MLflow lacks.
+        """Write every ledger entry that MLflow lacks; no trial runs now.
 
         Args:
             analysis: also write the summaries of the parent runs, and the report.
         """
         self._begin()  # each time: the server may be down, or runs may have been deleted
         self._write_entries(self.study.ledger.entries())
+        self.leave()  # a killed driver left runs that nobody may ask for again
         if analysis is not None:
             self._summaries(analysis, self._root, self._parents)
 

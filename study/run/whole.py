@@ -126,7 +126,9 @@ def _progress(study: Study, driver: Driver) -> str:
 def _context(study: Study, console: Console, cluster: Cluster, data: StudyData) -> RunContext:
     references = {phase: cluster.share(data.of(phase)) for phase in ("tune", "confirm")}
     references["recheck"] = references["tune"]
-    references["pilot"] = cluster.share({"train": data.confirm["train"]})
+    learnt = {"train": data.confirm["train"]}
+    is_tuned_on = data.tune["train"] is learnt["train"]  # not on a held-out stream
+    references["pilot"] = references["tune"] if is_tuned_on else cluster.share(learnt)
     return RunContext(
         study=study,
         console=console,
@@ -141,7 +143,8 @@ def _context(study: Study, console: Console, cluster: Cluster, data: StudyData) 
 def sources(run: RunContext) -> list[Source]:
     """Return the sources of all trials of a study."""
     study = run.study
-    of_sweeps = PretrainingTrials(run, "tune", lambda: first_tasks_of_sweeps(study))
+    shared = first_tasks_of_sweeps(study)  # the sweeps to run are known from the start
+    of_sweeps = PretrainingTrials(run, "tune", lambda: shared)
     kind = RacingTrials if study.spec.tune.racing else SweepTrials
     sweeps = [kind(run, name, of_sweeps) for name in study.methods]
     found: list[Source] = [*pilots(run), of_sweeps, *sweeps]

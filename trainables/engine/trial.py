@@ -28,6 +28,19 @@ from trainables.errors import reason
 CHECKPOINT_SECONDS = 1.0  # least time between checkpoints, each of which takes about 0.1 s
 
 
+FILE = "learners.pt"  # of the learners' states in a checkpoint
+# an incomplete checkpoint, or one of an earlier version
+UNREADABLE = (
+    OSError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    pickle.UnpicklingError,
+)
+
+
 class Trial(tune.Trainable):  # type: ignore[misc]
     """Trains all seeds of one configuration, one stack after the other.
 
@@ -100,11 +113,14 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     def _fail(self, error: BaseException) -> None:
         self.failure, self.reason = traceback.format_exc(), reason(error)
 
-    def _build(self) -> None:
+    def _stack_size(self) -> int:
+        """Return the number of seeds to train at once."""
         limit = find_learner(self.work.learner).max_stack or len(self.work.seeds)
         by_model = self.settings.get("stacks", {})
         size = by_model.get(device_model(self.device), self.settings["stack"])
-        size = max(min(size, limit), 1)
+        return int(max(min(size, limit), 1))
+
+    def _build(self, size: int) -> None:
         stacks = [self.work.seeds[i : i + size] for i in range(0, len(self.work.seeds), size)]
         foundation = self.pretrained
         self.courses = [
@@ -165,7 +181,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         folder = Path(checkpoint_dir)
         outcome = stacked([course.outcome() for course in self.courses])
         (folder / "outcome.h5").write_bytes(outcome.to_bytes())
-        torch.save([course.learner.state() for course in self.courses], folder / "learners.pt")
+        states = [course.learner.state() for course in self.courses]
+        torch.save({"stack": len(self.courses[0].learner.seeds), "states": states}, folder / FILE)
         self.saved_at = time.monotonic()
 
     def load_checkpoint(self, checkpoint: str | None) -> None:
@@ -173,8 +190,11 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             return
         folder = Path(checkpoint)
         outcome = Outcome.from_bytes((folder / "outcome.h5").read_bytes())
-        states = torch.load(folder / "learners.pt", weights_only=True, map_location=self.device)
-        self._build()
+        saved = torch.load(folder / FILE, weights_only=True, map_location=self.device)
+        # A pilot may have ended since. One seed at a time is asked for where memory ran out.
+        size = self._stack_size()
+        self._build(size if size == 1 else saved["stack"])
+        states = saved["states"]
         self.resumed = outcome.rows
         first = 0
         for course, state in zip(self.courses, states, strict=True):
@@ -190,9 +210,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             try:
                 self.load_checkpoint(str(folder))
                 return
-            except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-                continue  # incomplete: try the checkpoint before
-        self._build()
+            except UNREADABLE:
+                self.resumed = 0
+                continue  # or of other stacks: try the checkpoint before
+        self._build(self._stack_size())
 
 
 def fetched(reference: Any) -> Any:

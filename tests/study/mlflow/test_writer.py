@@ -519,6 +519,13 @@ def test_a_task_whose_writing_was_not_answered_is_not_written_twice(begun, monke
     assert shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:4])}
 
 
+def test_a_trial_of_a_killed_run_that_nobody_asks_for_again_does_not_run_for_ever(begun):
+    study, uri = begun.tune.driver.run.study, default_uri(begun.place)
+    Writer(study, uri).update(running(begun))
+    Writer(study, uri).write(None)  # of a later run
+    assert shown(begun) == {"tune 0000": ("KILLED", "interrupted", POINTS[:2])}
+
+
 def test_an_update_takes_only_what_is_new(begun, monkeypatch):
     writer, looked = Writer(begun.tune.driver.run.study, default_uri(begun.place)), []
     monkeypatch.setattr(writer, "_recognise", lambda: looked.append(1))

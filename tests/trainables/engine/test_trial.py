@@ -18,6 +18,7 @@ import torch
 from trainables.engine import trial as module
 from trainables.engine.assignment import Assignment
 from trainables.engine.foundation import Foundation
+from trainables.engine.outcome import Outcome
 from trainables.engine.pilot import Pilot
 from trainables.engine.trial import Trial, reason
 from trainables.methods.finetune import Finetune
@@ -121,6 +122,26 @@ def test_data_are_taken_as_they_are_or_from_rays_object_store(digits, monkeypatc
 def test_the_stack_is_that_of_the_model_of_the_device(stacks, sizes, digits, tmp_path):
     trial = Local(settings(tmp_path, digits, stacks=stacks))
     assert [len(course.learner.seeds) for course in trial.courses] == sizes
+
+
+@pytest.mark.parametrize(("stack", "resumed"), [(3, 2), (2, 2), (1, 0)])
+def test_a_trial_continues_with_the_stacks_it_began_with_unless_memory_ran_out(
+    stack, resumed, digits, tmp_path
+):
+    begun = Local(settings(tmp_path, digits, stack=2))
+    for _ in range(2):
+        begun.step()
+    place = tmp_path / "one" / "checkpoint_000000"
+    place.mkdir(parents=True)
+    begun.save_checkpoint(str(place))
+    again = Local(settings(tmp_path, digits, stack=stack))
+    while not (ended := again.step())["done"]:
+        pass
+    assert ended["resumed"] == resumed
+    while not (whole := begun.step())["done"]:
+        pass
+    found, wanted = (Outcome.from_bytes(result["outcome"]) for result in (ended, whole))
+    np.testing.assert_array_equal(found.counts["main"], wanted.counts["main"])
 
 
 def test_a_foundation_is_for_the_trial_that_is_given_it(digits, tmp_path):
