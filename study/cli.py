@@ -200,6 +200,8 @@ def status(
     from study.state import Study
     from study.status import WATCH_SECONDS, now, rows_of
 
+    if watch and as_json:
+        raise InputError("--watch shows a screen and --json prints a list once: give one of them.")
     columns = ["method", "tuned", "best", "confirmed", "rechecked", "failed", "unfinished"]
     study = Study.open(folder)
     while True:
@@ -212,7 +214,7 @@ def status(
         if not watch or not is_run:
             return
         time.sleep(WATCH_SECONDS)
-        study.ledger.read_new()
+        study.read_new()
 
 
 @app.command()

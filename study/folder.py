@@ -131,8 +131,12 @@ class Folder:
     def open(cls, path: Path) -> tuple[Folder, Spec]:
         """Open the folder of a study that has been run."""
         folder = cls(path)
-        folder._facts = folder._read()
+        folder.read_facts()
         return folder, folder.facts.spec
+
+    def read_facts(self) -> None:
+        """Read the facts, which another process may have changed."""
+        self._facts = self._read()
 
     @contextlib.contextmanager
     def claim(self, alternative: str = "choose another folder with --dir") -> Iterator[None]:

@@ -24,10 +24,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from study import software
 from study.design import PHASES
+from study.losses import WorkerLoss, deserves_another_try
 from trainables import find_stream
 from trainables.engine.assignment import Assignment, key_of
 from trainables.engine.foundation import Foundation
@@ -41,17 +42,6 @@ FORMAT = 3
 PRETRAINING = "_pretraining"
 PILOT = "_pilot"  # whose entries are never written
 HEATS = "_racing."  # and the name of a method: the heats of its trials
-
-
-class WorkerLoss(TypedDict):
-    """One loss of a trial's worker."""
-
-    kind: str
-    """``memory``, ``node``, ``disk``, ``silence`` (no task ended in time), ``worker``"""
-    reason: str
-    """a single line"""
-    tasks: int
-    """number of tasks learnt before the loss"""
 
 
 @dataclass(frozen=True)
@@ -122,6 +112,12 @@ class Entry:
     def is_hidden(self) -> bool:
         """Whether this is a pre-training or a heat, and no trial of a method."""
         return self.method.startswith("_")
+
+    @property
+    def is_tried_again(self) -> bool:
+        """Whether this trial of a sweep failed, and runs once more without being asked for."""
+        given_up = self.state == "failed" and not self.failure
+        return given_up and deserves_another_try(self.losses)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -295,26 +291,30 @@ class Ledger:
         return (self.folder / entry.folder / "outcome.h5").read_bytes() if entry.digest else b""
 
     def read_new(self) -> None:
-        """Take in the entries that another process has written since the folder was read."""
+        """Take in the entries that another process has written since the folder was read, those
+        of failed trials that ran again included.
+        """
         for entry in self._scan():
             self._add(entry)
 
     def _scan(self) -> Iterator[Entry]:
-        """Yield the entries of the folder that are not known."""
+        """Yield the entries of the folder that are new, or other ones than before."""
         if self._repair:
             for partial in self.folder.glob(f"{PARTIAL}*"):
                 shutil.rmtree(partial, ignore_errors=True)
             for partial in (self.folder / "running").glob(f"{PARTIAL}*"):
                 partial.unlink(missing_ok=True)
         for place in sorted(self.folder.glob("*/*/*")):
-            if place.parts[-3] not in PHASES or "/".join(place.parts[-3:]) in self._entries:
+            known = self._entries.get("/".join(place.parts[-3:]))
+            is_final = known is not None and known.state != "failed"
+            if place.parts[-3] not in PHASES or is_final:
                 continue
             problem, entry = _inspect(place)
             if entry is None:
                 if not place.parts[-2].startswith("_"):  # reports mention trials of methods only
                     self.damaged.append(f"{place.relative_to(self.folder)}: {problem}")
                 self._set_aside(place, problem)
-            else:
+            elif entry != known:
                 yield entry
 
     def _set_aside(self, place: Path, problem: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from study.console import duration
@@ -80,20 +81,27 @@ def _is_done(state: FreshSeeds) -> bool:
 
 def _seconds_left(study: Study, slots: int) -> float | None:
     """Return the time of the missing trials, if each takes as long as those of its method did."""
-    measured = [study.seconds_per_seed(name) for name in study.methods]
-    known = [seconds for seconds in measured if seconds is not None]
-    if not known or not slots:
+    measured = [study.times(name) for name in study.methods]
+    trial = _mean([times.trial for times in measured])
+    seed = _mean([times.seed for times in measured])
+    if not slots or (trial is None and seed is None):
         return None
-    usual = sum(known) / len(known)
+    if seed is None:  # no trial is complete yet
+        seed = (trial or 0.0) / len(study.design.seeds("tune"))
     seconds = 0.0
-    for name, own in zip(study.methods, measured, strict=True):
-        seconds += _seeds_left(study, name) * (usual if own is None else own)
+    for name, times in zip(study.methods, measured, strict=True):
+        seconds += len(study.sweep(name).missing) * (times.trial or trial or 0.0)
+        seconds += _fresh_seeds_left(study, name) * (times.seed or seed)
     return seconds / slots
 
 
-def _seeds_left(study: Study, method: str) -> int:
-    sweep, tuning = study.sweep(method), len(study.design.seeds("tune"))
-    return tuning * len(sweep.missing) + sum(
-        len(state.missing) if sweep.has_ended else len(state.seeds)
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _fresh_seeds_left(study: Study, method: str) -> int:
+    return sum(
+        len(state.missing) if state.sweep.has_ended else len(state.seeds)
         for state in study.all_fresh_seeds(method)
     )

@@ -70,7 +70,7 @@ class Study:
         }
         if self.spec.confirm.stop == DECIDED:
             self._limit_confirmation()
-        self._times = dict.fromkeys(self.methods, (0.0, 0))  # seconds and seeds of trials
+        self._times = {name: Times() for name in self.methods}
         self._taken = 0  # number of entries of the ledger's history that are accounted for
 
     @classmethod
@@ -138,13 +138,15 @@ class Study:
         self._take_new_entries()
         return [state for phase in phases or FRESH_PHASES for state in self._fresh[phase][method]]
 
-    def seconds_per_seed(self, method: str) -> float | None:
-        """Return the mean training time of a seed over the trials of a method; None if there is
-        no trial.
-        """
+    def times(self, method: str) -> Times:
+        """Return the training times of a method so far."""
         self._take_new_entries()
-        seconds, seeds = self._times[method]
-        return seconds / seeds if seeds else None
+        return self._times[method]
+
+    def read_new(self) -> None:
+        """Take in what another process, which runs the study, has written since."""
+        self.folder.read_facts()
+        self.ledger.read_new()
 
     def _take_new_entries(self) -> None:
         with self._taking:
@@ -159,8 +161,7 @@ class Study:
                     states = self._fresh[entry.phase][entry.method]
                 for state in states:
                     state.take(entry)
-                seconds, seeds = self._times[entry.method]
-                self._times[entry.method] = (seconds + entry.seconds, seeds + len(entry.seeds))
+                self._times[entry.method].take(entry)
         # a new trial of a sweep may change the configuration whose seeds decide
         if self.spec.confirm.stop == DECIDED and any(entry.phase != "recheck" for entry in new):
             self._limit_confirmation()
@@ -242,6 +243,34 @@ class Study:
         return trials + sum(len(state.places().failures) for state in fresh)
 
 
+class Times:
+    """The training times of a method."""
+
+    def __init__(self) -> None:
+        self._sweep = (0.0, 0)  # seconds and trials, stopped ones included
+        self._complete = (0.0, 0)  # seconds and seeds of complete trials of all phases
+
+    def take(self, entry: Entry) -> None:
+        """Account for a trial that has ended."""
+        if entry.number is not None and entry.state != "failed":
+            self._sweep = (self._sweep[0] + entry.seconds, self._sweep[1] + 1)
+        if entry.state == "complete":
+            seconds, seeds = self._complete
+            self._complete = (seconds + entry.seconds, seeds + len(entry.seeds))
+
+    @property
+    def trial(self) -> float | None:
+        """Mean seconds of a trial of the sweep; None if none has ended."""
+        seconds, trials = self._sweep
+        return seconds / trials if trials else None
+
+    @property
+    def seed(self) -> float | None:
+        """Mean seconds of a seed that learns all tasks; None if none has."""
+        seconds, seeds = self._complete
+        return seconds / seeds if seeds else None
+
+
 class Sweep:
     """The state of a method's sweep: the trials of the current space, protocol and budget."""
 
@@ -273,13 +302,18 @@ class Sweep:
     @property
     def missing(self) -> list[int]:
         """Numbers of the trials that have to run."""
-        done = {entry.number for entry in (self.finished if self.retry_failed else self.entries)}
+        done = {e.number for e in self.finished} if self.retry_failed else self._ended
         return [number for number in range(self.budget) if number not in done]
 
     @property
     def has_ended(self) -> bool:
         """Whether every trial has ended, failed ones included."""
-        return len({entry.number for entry in self.entries}) >= self.budget
+        return len(self._ended) >= self.budget
+
+    @property
+    def _ended(self) -> set[int | None]:
+        """Numbers of the trials that have ended for good, unless the user asks for another try."""
+        return {entry.number for entry in self.entries if not entry.is_tried_again}
 
     def includes(self, entry: Entry) -> bool:
         """Whether a trial belongs to this sweep, whatever its number.

@@ -27,15 +27,10 @@ from ray.tune.search import Searcher
 
 from study.console import duration
 from study.interruption import Interrupted, handle_signals
-from study.ledger import Entry, WorkerLoss
+from study.ledger import Entry
+from study.losses import WorkerLoss, final_reason, is_given_up, memory_ran_out
 from study.run.context import RunContext
-from study.run.lost_workers import (
-    final_reason,
-    is_given_up,
-    loss_of,
-    memory_ran_out,
-    stopped_workers,
-)
+from study.run.lost_workers import loss_of, stopped_workers
 from study.run.schedule import Schedule, free_slots, slots
 from study.run.source import Source
 from study.spec import Request

@@ -1,18 +1,16 @@
-"""Explain the loss of a trial's worker, and decide when to give up the trial."""
+"""Explain the loss of a trial's worker from what Ray says of it."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ray.exceptions import OutOfMemoryError, RayActorError
 
-from study.ledger import WorkerLoss
+from study.losses import WorkerLoss
 
 CRASH = re.compile(r"Fatal Python error: (.+)")
-MOST_LOSSES = 3  # losses without a finished task in between, after which a trial is given up
 
 
 def loss_of(error: BaseException | None, tasks: int, crash: Path, actor: str = "") -> WorkerLoss:
@@ -87,36 +85,3 @@ def _content(crash: Path) -> str:
         return crash.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def losses_in_a_row(losses: Sequence[WorkerLoss]) -> int:
-    """Return the number of losses of a trial since its last finished task."""
-    return sum(loss["tasks"] == losses[-1]["tasks"] for loss in losses) if losses else 0
-
-
-def is_given_up(losses: Sequence[WorkerLoss], replaceable: bool) -> bool:
-    """Whether a lost trial is given up instead of continued.
-
-    Args:
-        replaceable: whether the work can be done in another way instead, such as each seed in a
-            trial of its own. This happens after two losses in a row, and after one for lack of
-            memory or over the time limit of a task.
-    """
-    last, row = losses[-1], losses_in_a_row(losses)
-    if last["kind"] == "silence":
-        return True
-    if replaceable:
-        return row >= (1 if last["kind"] == "memory" else 2)
-    return row >= MOST_LOSSES
-
-
-def final_reason(losses: Sequence[WorkerLoss]) -> str:
-    """Return why a trial was given up, in one line."""
-    row = losses_in_a_row(losses)
-    count = f"lost {row} times without finishing a task: " if row > 1 else "lost: "
-    return count + losses[-1]["reason"]
-
-
-def memory_ran_out(losses: Iterable[WorkerLoss]) -> bool:
-    """Whether a trial was lost for lack of memory; its seeds are then trained one at a time."""
-    return any(loss["kind"] == "memory" for loss in losses)

@@ -74,6 +74,10 @@ class RacingTrials(SweepTrials):
         if not is_heat(entry):
             super().after_task(entry, task, score)
 
+    def tell_failure(self, entry: Entry) -> None:
+        if not is_heat(entry):  # its trial fails with it
+            super().tell_failure(entry)
+
     def before_write(self, entry: Entry, outcome: bytes) -> Entry:
         return entry if is_heat(entry) else super().before_write(entry, outcome)
 
@@ -82,7 +86,8 @@ class RacingTrials(SweepTrials):
             super().after_write(entry)
         elif entry.state == "failed":
             fields = failure_fields(entry.failure, entry.reason, entry)
-            self._write(dataclasses.replace(self.racing.pop(entry.number), **fields))
+            trial = dataclasses.replace(self.racing.pop(entry.number), losses=entry.losses)
+            self._write(dataclasses.replace(trial, **fields))
         else:
             self._go_on(self.racing[entry.number])
 

@@ -4,6 +4,9 @@ A free slot takes, in this order: an interrupted trial; a pilot; a pre-training,
 wait; the confirmation of a sweep that has ended; the next trial of the sweep that is least far
 along; a recheck. So no slot idles while any method has work for it, a sweep is spread over time,
 its sampler learns from more trials, and a method is confirmed while others are still tuned.
+
+A trial that needs more than what is free now lets smaller ones pass: no slot is kept empty for it.
+It may thus wait while smaller trials are left, and runs at the latest after them.
 """
 
 from __future__ import annotations

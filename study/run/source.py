@@ -187,13 +187,14 @@ class Source(ABC):
         written = self.ledger.finish(self.before_write(entry, outcome), outcome, foundation)
         del self.running[entry.folder]
         if written.state == "failed":
-            self.run.console.say(self._failure_message(written))
+            self.tell_failure(written)
         self.after_write(written)
 
-    def _failure_message(self, entry: Entry) -> str:
+    def tell_failure(self, entry: Entry) -> None:
+        """Tell the user of a failed trial."""
         file = self.ledger.folder / entry.folder / "traceback.txt"
         traceback_ = f". Traceback: {file}" if entry.failure else ""
-        return f"{entry.folder} failed: {entry.reason}{traceback_}"
+        self.run.console.say(f"{entry.folder} failed: {entry.reason}{traceback_}")
 
 
 def result_fields(result: Mapping[str, Any], entry: Entry, tasks: int) -> dict[str, Any]:

@@ -18,8 +18,6 @@ from study.spec import Request
 from trainables.engine.outcome import Outcome
 from trainables.engine.trial import objective_values
 
-LOST_BY_CHANCE = ("node", "worker")  # kinds of losses after which another try may succeed
-
 
 class SweepTrials(Source):
     """The missing trials of a method's sweep, as Optuna asks for them.
@@ -37,8 +35,6 @@ class SweepTrials(Source):
         begun = {e.number for e in run.unfinished if sweep.includes(e)}
         self.missing = sorted(sweep.missing, key=lambda number: (number not in begun, number))
         self.interrupted = begun & {*self.missing}
-        self.lost: list[int] = []  # numbers of trials to try once more
-        self.tried_again: set[int] = set()
         self.started = sweep.budget - len(self.missing)
         ended = [entry for entry in sweep.entries if entry.number not in self.missing]
         self.search = SweepSearch.of(study.design, self.method, ended)
@@ -57,7 +53,7 @@ class SweepTrials(Source):
 
     @property
     def left(self) -> int:
-        return len(self.missing) + len(self.lost)
+        return len(self.missing)
 
     @property
     def ready(self) -> int:
@@ -70,8 +66,7 @@ class SweepTrials(Source):
 
     def next(self, room: Room) -> Entry | None:
         while self.left:
-            number = self.missing.pop(0) if self.missing else self.lost.pop(0)
-            entry = self._ask(number)
+            entry = self._ask(self.missing.pop(0))
             self.started += 1
             equal = self.ledger.find(entry)
             if equal is None:
@@ -140,14 +135,10 @@ class SweepTrials(Source):
 
     def after_write(self, entry: Entry) -> None:
         self.search.tell(self.asked.pop(entry.number), entry.state, entry.values)
-
-    def give_up(self, entry: Entry, reason: str) -> None:
-        super().give_up(entry, reason)
-        number = entry.number or 0
-        if entry.losses[-1]["kind"] in LOST_BY_CHANCE and number not in self.tried_again:
-            self.tried_again.add(number)
+        if entry.is_tried_again:
+            number = entry.number or 0
             self.earlier[number] = entry
-            self.lost.append(number)
+            self.missing.append(number)
 
 
 def misses(outcome: Outcome, required: Mapping[str, float]) -> dict[str, float]:

@@ -385,6 +385,18 @@ def test_a_reader_leaves_what_is_damaged_where_it_is(filled, told):
     assert not (filled / "set_aside").exists()
 
 
+def test_a_reader_takes_in_what_was_written_since_also_of_a_trial_that_ran_again(tmp_path):
+    writer = Ledger(tmp_path)
+    add(writer, SPEC, "replay", "tune", number=0, state="failed", failure="boom")
+    reader = Ledger(tmp_path, repair=False)
+    add(writer, SPEC, "replay", "tune", number=0, values=[0.5])
+    add(writer, SPEC, "replay", "tune", number=1, state="failed", failure="boom")
+    for _ in range(2):
+        reader.read_new()
+        assert [e.state for e in reader.entries()] == ["complete", "failed"]
+        assert len(reader.history) == 3
+
+
 def test_reading_a_ledger_creates_nothing(tmp_path, told):
     ledger = Ledger(tmp_path / "small" / "ledger", told.append, repair=False)
     assert (ledger.entries(), ledger.unfinished(), told) == ([], [], [])

@@ -63,6 +63,18 @@ def test_the_time_left_is_that_of_the_missing_seeds(tmp_path):
     assert progress(make_study(spec, ledger), slots=4).seconds_left == pytest.approx(left / 4)
 
 
+def test_trials_that_were_stopped_say_how_long_a_trial_takes_and_not_how_long_a_seed(tmp_path):
+    """A complete trial of two seeds takes 8 seconds; two others were stopped after 2."""
+    _, spec, ledger = admit(tmp_path, {"methods": {"replay": {}}})
+    add(ledger, spec, "replay", "tune", number=1, state="pruned", values=[0.1], seconds=2.0)
+    left = 2.0 * 3 + 1.0 * (4 + 4)
+    assert progress(make_study(spec, ledger), slots=1).seconds_left == pytest.approx(left)
+    add(ledger, spec, "replay", "tune", number=0, values=[0.5], seconds=8.0)
+    add(ledger, spec, "replay", "tune", number=2, state="pruned", values=[0.1], seconds=2.0)
+    left = 4.0 * 1 + 4.0 * (4 + 4)
+    assert progress(make_study(spec, ledger), slots=1).seconds_left == pytest.approx(left)
+
+
 def test_seeds_that_have_run_are_not_left(tmp_path):
     _, spec, ledger = admit(tmp_path, {"methods": {"replay": {}}})
     Tune(make_sweep(spec, "replay", ledger), lambda work: Run(0.5)).run()

@@ -154,6 +154,30 @@ def test_a_trial_lost_by_chance_is_tried_once_more_before_its_sweep_ends(ends_we
     }
 
 
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_the_second_try_is_made_even_if_the_driver_ends_before_it(ends_well, tmp_path):
+    spec = make_spec({"methods": {"replay": {}}})
+    tune = Tune(make_sweep(spec, "replay", Ledger(tmp_path)))
+    for _ in range(3):
+        lose(tune, tune.ask())
+    tune.run(3)
+    [given_up] = [e for e in tune.driver.ledger.entries() if e.state == "failed"]
+
+    study = make_study(spec, Ledger(tmp_path))
+    assert (study.sweep("replay").has_ended, study.sweep("replay").missing) == (False, [0])
+    again = Tune(make_sweep(spec, "replay", study.ledger))
+    trial = again.ask()
+    assert again.asked[trial]["work"] == given_up.work
+    if ends_well:
+        again.end(trial)
+    else:
+        lose(again, trial)
+    assert again.ask() is None
+    study = make_study(spec, Ledger(tmp_path))
+    assert study.sweep("replay").has_ended
+    assert len(study.sweep("replay").failed) == (0 if ends_well else 1)
+
+
 def test_a_trial_that_goes_on_reports_no_task_twice(tmp_path):
     sweep = make_sweep(make_spec(), "replay", Ledger(tmp_path))
     tune, heard = Tune(sweep), []

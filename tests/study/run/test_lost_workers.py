@@ -1,4 +1,4 @@
-"""What Ray says of a worker that was lost, in a line, and when its trial is given up."""
+"""What Ray says of a worker that was lost, in a line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ import errno
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayTaskError
 
-from study.run.lost_workers import (
-    final_reason,
-    is_given_up,
-    loss_of,
-    losses_in_a_row,
-    stopped_workers,
-)
+from study.run.lost_workers import loss_of, stopped_workers
 
 # as Ray 2.60 words them
 DIED = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "
@@ -101,46 +95,3 @@ def test_an_error_of_a_full_disk_is_known_through_ray():
 
 def test_of_the_workers_on_a_node_those_that_were_chosen_have_been_stopped():
     assert stopped_workers(OutOfMemoryError(MEMORY)) == {"8977a40629763a2105cde06001000000"}
-
-
-def losses(*found):
-    return [{"kind": kind, "reason": "x", "tasks": tasks} for kind, tasks in found]
-
-
-@pytest.mark.parametrize(
-    ("found", "row"),
-    [
-        ([], 0),
-        ([("worker", 0)], 1),
-        ([("worker", 0), ("node", 0)], 2),
-        ([("worker", 0), ("worker", 1)], 1),
-        ([("worker", 0), ("worker", 0), ("worker", 3), ("worker", 3)], 2),
-    ],
-)
-def test_losses_are_counted_since_the_last_task_that_ended(found, row):
-    assert losses_in_a_row(losses(*found)) == row
-
-
-@pytest.mark.parametrize(
-    ("found", "alone", "several"),
-    [
-        ([("worker", 0)], False, False),
-        ([("worker", 0)] * 2, False, True),
-        ([("worker", 0)] * 3, True, True),
-        ([("worker", task) for task in range(9)], False, False),
-        ([("memory", 1)], False, True),
-        ([("memory", 1)] * 3, True, True),
-        ([("silence", 1)], True, True),
-        ([("node", 1), ("disk", 1), ("worker", 1)], True, True),
-    ],
-)
-def test_a_trial_is_given_up_when_it_does_not_get_on(found, alone, several):
-    assert is_given_up(losses(*found), replaceable=False) is alone
-    assert is_given_up(losses(*found), replaceable=True) is several
-
-
-def test_why_a_trial_was_given_up_names_the_last_reason_and_how_often():
-    assert final_reason(losses(("worker", 1))) == "lost: x"
-    assert final_reason(losses(("worker", 0), ("worker", 1), ("worker", 1))) == (
-        "lost 2 times without finishing a task: x"
-    )

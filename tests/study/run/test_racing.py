@@ -157,6 +157,19 @@ def test_a_heat_that_fails_or_diverges_ends_its_trial(tmp_path):
     study = make_study(make_spec(RACE), source.ledger)
     assert study.crashed == 1
     assert "boom" in str(study.failures_of("replay"))
+    [said] = source.run.console.said
+    assert said.startswith("tune/replay/0001-")
+
+
+def test_a_heat_that_is_lost_by_chance_runs_once_more_with_its_trial(tmp_path):
+    source, tune = race(tmp_path, by_order(0.5, 0.6), count=1)
+    for _ in range(3):
+        lost = tune.ask()
+        tune.driver.handle_lost_worker(lost, {"kind": "worker", "reason": "x", "tasks": 0})
+    tune.run()
+    states = {e.number: e.state for e in source.ledger.entries("tune")}
+    assert states == dict.fromkeys(range(5), "complete")
+    assert sum("failed" in text for text in source.run.console.said) == 1
 
 
 def test_heats_are_no_trials_of_the_study(tmp_path):
