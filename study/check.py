@@ -93,7 +93,7 @@ def _refusal(design: Design, method: Method, number: int) -> str:
     trial = SweepSearch.of(design, method).ask(number, params)
     config = method.kind.Config.parse(method.configuration(trial.params))
     try:
-        method.kind.check(config, design.streams["tune"].info)
+        method.kind.admit(config, design.streams["tune"].info)
     except InputError as error:
         return str(error)
     return ""
@@ -336,7 +336,7 @@ def _method(spec: Spec, streams: Mapping[str, PhaseStream], name: str) -> Method
     )
     config = learner.Config.parse(defaults, f"{where}.fixed")
     try:
-        learner.check(config, info)
+        learner.admit(config, info)
     except InputError as error:
         raise InputError(f"{where}.fixed: {error}.") from None
     ranges = _ranges(section, learner.Config, scenario, where)

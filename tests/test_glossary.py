@@ -29,6 +29,7 @@ MACHINERY = {
         "Nsga2",
         "SourceScheduler",
         "TerminalStream",
+        "Times",
         "TrialSettings",
         "WorkerWatch",
         "Writer",

@@ -7,8 +7,9 @@ stack.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple
 
 import torch
@@ -17,7 +18,10 @@ from torch import Tensor
 from typing_extensions import TypeVar
 
 from trainables.contract import check_losses, check_step
-from trainables.nn import MLP, clip_gradients
+from trainables.errors import InputError
+from trainables.networks import build_network, check_network
+from trainables.nn import clip_gradients
+from trainables.nn.convolution import NORMS
 from trainables.options import EPOCHS, LAYERS, LEARNING_RATE, SAMPLES, WIDTH, Options, option
 from trainables.rng import generator
 from trainables.stateful import Stateful
@@ -25,10 +29,38 @@ from trainables.streams import Batch, StreamInfo, Task
 
 
 class Training(Options):
-    """Options of every learner of a dense network."""
+    """Options of every learner that trains a network by gradients."""
 
+    network: str = option(
+        "mlp",
+        "network: mlp (dense layers), conv (convolutions, then dense layers), resnet18, or a "
+        "function of your own that builds a torch.nn.Module, as package:function",
+    )
     hidden: tuple[int, ...] = option(
-        (400, 400), "widths of the hidden layers", low=1, high=WIDTH, longest=LAYERS
+        (400, 400),
+        "widths of the hidden layers of mlp; in conv, of the dense layers after the convolutions",
+        low=1,
+        high=WIDTH,
+        longest=LAYERS,
+    )
+    channels: tuple[int, ...] | None = option(
+        None,
+        "channels of each convolution of conv, default [32, 64]; of the first layers of resnet18, "
+        "default [20]",
+        low=1,
+        high=WIDTH,
+        longest=LAYERS,
+    )
+    kernel: int | None = option(
+        None, "width of the kernels of conv, an odd number, default 3", low=1, high=31
+    )
+    pooling: str | None = option(
+        None, "pooling after each convolution of conv, default max", choices=("max", "average")
+    )
+    norm: str | None = option(
+        None,
+        "normalisation after each convolution, default none in conv, batch in resnet18",
+        choices=NORMS,
     )
     layer_norm: bool = option(False, "layer normalisation after each hidden layer")
     standardise: bool = option(
@@ -114,6 +146,7 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
     version: ClassVar[int] = 1
     readouts: ClassVar[tuple[str, ...]] = ("main",)  # the first is the primary one
     max_stack: ClassVar[int | None] = None  # 1 for a learner that cannot be stacked
+    dense_only: ClassVar[bool] = False  # whether the method is defined for `mlp` only
     diagnostics: ClassVar[dict[str, tuple[str, str]]] = {}  # name -> title, unit; see `diagnose`
     maps: ClassVar[dict[str, Map]] = {}  # name -> description; see `diagnose`
     # trained on the union of all tasks at every step: an upper bound, not a continual learner
@@ -139,7 +172,7 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> None:
-        self.check(config, stream)
+        self.admit(config, stream)
         super().__init__(len(seeds), device)
         self.config, self.stream, self.seeds = config, stream, tuple(seeds)
         # samples each seed has trained on, replayed samples included; counted by `logits`, or by a
@@ -175,8 +208,19 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
         }
 
     @classmethod
+    def admit(cls, config: ConfigT, stream: StreamInfo) -> None:
+        """Raise :class:`InputError` for a configuration that is impossible on this stream: for its
+        network, or by :meth:`check`.
+        """
+        if isinstance(config, Training):
+            check_network(config, stream)
+            if cls.dense_only and config.network != "mlp":
+                raise InputError(f"network = '{config.network}': {cls.name} needs 'mlp'")
+        cls.check(config, stream)
+
+    @classmethod
     def check(cls, config: ConfigT, stream: StreamInfo) -> None:
-        """Raise :class:`InputError` for a configuration that is impossible on this stream."""
+        """Raise :class:`InputError` for a configuration that the method cannot use."""
 
     # -- a long first task that trials share
 
@@ -261,11 +305,12 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
     # -- building blocks for methods
 
     def build_network(self) -> torch.nn.Module:
-        """Return the network. Learners with equal seeds and widths get equal initial weights."""
+        """Return the network. Learners with equal seeds and widths get equal initial weights.
+
+        The network is in evaluation mode, except where :func:`training` puts it into training mode.
+        """
         draws = [generator(seed, "weights") for seed in self.seeds]
-        config, stream = self.config, self.stream
-        network = MLP(stream.inputs, config.hidden, stream.outputs, draws, config.layer_norm)
-        return network.to(self.device)
+        return build_network(self.config, self.stream, draws).to(self.device).eval()
 
     def build_optimiser(
         self, network: torch.nn.Module, lr: float | None = None
@@ -296,13 +341,26 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
     def logits(self, inputs: Tensor) -> Tensor:
         """Return logits [S, B, C] for training, and count the samples in ``trained``."""
         self.trained += inputs.shape[1]
-        logits: Tensor = self.network(self.encode(inputs))
+        with training(self.network):
+            logits: Tensor = self.network(self.encode(inputs))
         return logits
 
     def descend(self, loss: Tensor) -> Tensor:
         """Take a gradient step on the loss of each seed, [S], and return the detached loss."""
         check_losses(self, loss, "descend was given")
         return descend(loss, self.optimiser)
+
+
+@contextlib.contextmanager
+def training(network: torch.nn.Module) -> Iterator[None]:
+    """Put a network into training mode for a forward pass: batch normalisation then uses, and
+    updates, the statistics of the batch.
+    """
+    network.train()
+    try:
+        yield
+    finally:
+        network.eval()
 
 
 def descend(loss: Tensor, optimiser: torch.optim.Optimizer, clip: float = 0.0) -> Tensor:

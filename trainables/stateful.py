@@ -45,7 +45,8 @@ class Stateful:
         Args:
             names: names of the attributes.
             kind: kind of bytes that the tensors count as in the footprint: ``memory`` for past
-                data, ``auxiliary`` otherwise. Networks always count as ``parameters``.
+                data, ``auxiliary`` otherwise. Networks always count as ``parameters``, with the
+                statistics of their normalisation.
         """
         if kind not in BYTE_KINDS:
             raise InputError(f"{type(self).__name__}.keep: {unknown('kind', kind, BYTE_KINDS)}")
@@ -79,7 +80,8 @@ class Stateful:
                 for part_kind, count in value.footprint().items():
                     totals[part_kind] += count
             elif isinstance(value, nn.Module):
-                totals["parameters"] += _bytes(list(value.parameters())) // self.stack
+                held = [*value.parameters(), *value.buffers()]
+                totals["parameters"] += _bytes(held) // self.stack
             else:
                 totals[kind] += _bytes(value) // self.stack
         return totals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from study.run.source import Source
 from study.run.sweep import SweepTrials
 from study.state import Study
 from trainables.errors import InputError
+from trainables.networks import stacking_obstacle
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _run_trials(study: Study, root: Path, console: Console, mirror: Mirror) -> N
         return
     data = loaded.prepared()
     data.try_streams()
-    for text in data.suspicions():
+    for text in (*data.suspicions(), *_obstacles(study)):
         console.say(text)
     resources, log = study.spec.resources, study.folder.path / "ray.log"
     is_local = resources.address == "local"
@@ -114,6 +115,19 @@ def _run_trials(study: Study, root: Path, console: Console, mirror: Mirror) -> N
         fit(Driver(run, sources(run), after_change))
     _forget_unfinished(study)
     console.say(progress(study).line)
+
+
+def _obstacles(study: Study) -> Iterator[str]:
+    """Yield a sentence on each network of the user that a GPU computes seed by seed."""
+    for name, method in study.design.of_sweep(0).items():
+        if not study.request(name).gpus:
+            continue
+        config = method.kind.Config.parse(method.configuration({}))
+        if obstacle := stacking_obstacle(config, study.design.stream.info):
+            yield (
+                f"methods.{name}: network '{config.network}' is computed seed by seed, because it "
+                f"cannot be vectorised over seeds ({obstacle})"
+            )
 
 
 def _progress(study: Study, driver: Driver) -> str:

@@ -60,6 +60,8 @@ REFUSED = {
     "ratio": "the greatest does not divide the steps of the stream",
     "mask_window": "the greatest is larger than an image",
     "rank": "networks of low rank cannot sleep",
+    "channels": "no option of a dense network",
+    "kernel": "no option of a dense network",
 }
 # what makes weights grow beyond all numbers
 DIVERGING = [
@@ -328,10 +330,10 @@ def steps_to_diverge(name):
 # -- streams
 
 
-def blank(each, shape):
-    """Random images of ten classes in place of a data set that is not bundled."""
+def blank(each, shape, classes):
+    """Random images in place of a data set that is not bundled."""
     rng = np.random.default_rng(2)
-    labels = np.tile(np.arange(10), each).astype(np.uint8)
+    labels = np.tile(np.arange(classes), each).astype(np.uint8)
     images = rng.integers(0, 256, (len(labels), *shape)).astype(np.uint8)
     return {split: {"images": images, "labels": labels} for split in ("train", "test")}
 
@@ -344,7 +346,7 @@ def data_of(stream):
     known = DATASETS[stream.dataset]
     if known.speakers:
         return speech(known.speakers, known.classes)
-    return DIGITS if known.bundled else blank(2, known.shape)
+    return DIGITS if known.bundled else blank(2, known.shape, known.classes)
 
 
 # those of Heidelberg's digits are as those of the spoken digits, with more words and speakers

@@ -11,6 +11,7 @@ from typing import Any
 
 from trainables import find_learner, find_stream
 from trainables.engine.plugin_code import code_digest
+from trainables.networks import function_named
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,15 @@ class Assignment:
 
     def versions(self) -> dict[str, int | str]:
         """Return the version numbers of the learner and the stream, increased when their results
-        change, and for a learner of a plug-in also a hash of its code.
+        change, and a hash of the code of a plug-in's learner and of a user's network.
         """
         kind = find_learner(self.learner)
         numbers = {"learner": kind.version, "stream": find_stream(self.stream).version}
-        code = code_digest(kind)
-        return {**numbers, **({"code": code} if code else {})}
+        hashes = {"code": code_digest(kind)}
+        network = str(self.configuration.get("network", ""))
+        if ":" in network:
+            hashes["network code"] = code_digest(function_named(network))
+        return {**numbers, **{name: code for name, code in hashes.items() if code}}
 
 
 def key_of(work: Mapping[str, Any], versions: Mapping[str, int | str]) -> str:

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from trainables.contract import check_logits
 from trainables.learner import Learner
+from trainables.nn import is_convolutional
 from trainables.streams import Stream
 
-# samples per forward pass, over all seeds: few enough for the activations to fit the CPU's cache
-ROWS = 4096
+# samples per forward pass, over all seeds: few enough for the activations to fit the CPU's cache,
+# and with convolutions for them to fit the memory
+ROWS, CONVOLUTIONAL_ROWS = 4096, 512
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ def _score(
         n: torch.zeros(len(index) * size * size, device=index.device) for n in learner.readouts
     }
     offset = torch.arange(len(index), device=index.device).unsqueeze(1) * size
-    chunk = max(ROWS // len(index), 64)
+    rows = CONVOLUTIONAL_ROWS if is_convolutional(learner.network) else ROWS
+    chunk = max(rows // len(index), 64)
     for start in range(0, index.shape[1], chunk):
         part = slice(start, start + chunk)
         inputs, labels = stream.gather(index[:, part], scored=True)

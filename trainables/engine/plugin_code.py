@@ -1,5 +1,5 @@
-"""Hashes of the code of plug-in learners. Results depend on that code, and its author may change it
-between two runs of a study without increasing the learner's version.
+"""Hashes of the code of plug-in learners and of a user's networks. Results depend on that code, and
+its author may change it between two runs of a study without increasing the learner's version.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import functools
 import hashlib
 import inspect
 import sys
+from collections.abc import Callable
+from typing import Any
 
 # packages that are not a plug-in's own code
 NOT_PLUGINS = {"trainables", "torch", "abc", "typing", "builtins"}
@@ -16,13 +18,14 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @functools.cache
-def code_digest(kind: type) -> str:
-    """Return a hash of the modules that define a class and its bases, independent of comments,
-    docstrings and layout; empty for a built-in class.
+def code_digest(code: type | Callable[..., Any]) -> str:
+    """Return a hash of the modules that define a class and its bases, or a function, independent of
+    comments, docstrings and layout; empty for what is built in.
 
     Modules imported by these modules, and data files, are not hashed.
     """
-    names = {base.__module__ for base in kind.__mro__}
+    parts = code.__mro__ if isinstance(code, type) else [code]
+    names = {part.__module__ for part in parts}
     sources = [_code(name) for name in sorted(names) if name.split(".")[0] not in NOT_PLUGINS]
     if not sources:
         return ""

@@ -19,11 +19,9 @@ import torch
 from torch import Tensor
 
 from trainables.learner import Learner, Training, cross_entropy
-from trainables.nn import Stacked
+from trainables.nn.fisher import fisher_sum, samples_at_once
 from trainables.options import SAMPLES, option
 from trainables.streams import Batch, StreamInfo, Task
-
-CHUNK = 512  # samples per seed whose gradients are squared at once
 
 
 class EWC(Learner["EWC.Config"]):
@@ -104,45 +102,11 @@ class EWC(Learner["EWC.Config"]):
         count = min(self.config.fisher_samples or task.size, task.size)
         batch = task.sample(count, "fisher")
         fisher = [torch.zeros_like(w) for w in self.network.parameters()]
-        for start in range(0, count, CHUNK):
-            part = slice(start, start + CHUNK)
+        size = samples_at_once(self.network)
+        for start in range(0, count, size):
+            part = slice(start, start + size)
             mask = task.loss_mask(batch.labels[:, part])
             squares = fisher_sum(self.network, self.encode(batch.inputs[:, part]), mask)
             for total, square in zip(fisher, squares, strict=True):
                 total.add_(square, alpha=1 / count)
         return fisher
-
-
-def fisher_sum(
-    network: torch.nn.Module, inputs: Tensor, mask: Tensor | None = None
-) -> list[Tensor]:
-    """Return sum_y p(y|x) (d log p(y|x) / d theta)^2, summed over a batch, for each parameter.
-
-    One backward pass per label gives the gradients at the outputs of the layers; each layer then
-    sums the squared per-sample gradients without forming the gradients of single samples.
-    """
-    layers = [m for m in network.modules() if isinstance(m, Stacked)]
-    recorded: list[tuple[Tensor, Tensor]] = []  # input and output of each layer
-    hooks = [
-        m.register_forward_hook(lambda _, inputs, output: recorded.append((inputs[0], output)))
-        for m in layers
-    ]
-    logits = network(inputs)
-    for hook in hooks:
-        hook.remove()
-    if mask is not None:
-        logits = logits.masked_fill(~mask, -torch.inf)
-    log_p = logits.log_softmax(-1)
-    p = log_p.detach().exp()
-    outputs = [output for _, output in recorded]
-    squares = [torch.zeros_like(output) for output in outputs]
-    for label in range(log_p.shape[-1]):
-        chosen = torch.where(p[..., label] > 0, log_p[..., label], 0.0).sum()
-        gradients = torch.autograd.grad(chosen, outputs, retain_graph=True)
-        for total, gradient in zip(squares, gradients, strict=True):
-            total.addcmul_(gradient.square(), p[..., label : label + 1])
-    return [
-        sums
-        for layer, (layer_inputs, _), square in zip(layers, recorded, squares, strict=True)
-        for sums in layer.squared_gradients(layer_inputs.detach(), square)
-    ]

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from trainables.errors import InputError
-from trainables.learner import cross_entropies, descend
+from trainables.learner import cross_entropies, descend, training
 from trainables.memory import BalancedMemory, capacity_per_task, check_budget
+from trainables.networks import build_backbone
 from trainables.nn import MLP, Dropout, GatedNetwork
 from trainables.options import EPOCHS, FACTOR, LAYERS, LEARNING_RATE, SAMPLES, WIDTH, option
 from trainables.rehearsal import Rehearsal
@@ -38,6 +39,20 @@ class Samples(NamedTuple):
     labels: Tensor  # [S, B]
     weights: Tensor | None  # [S, B]; None for equal weights
     mask: Tensor | None  # outputs that compete in the loss; None for all
+
+
+class SlowNetwork(torch.nn.Module):
+    """Dense layers on a sample joined with the summary; with convolutions, the features of the
+    sample take its place.
+    """
+
+    def __init__(self, backbone: torch.nn.Module, head: MLP) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, inputs: Tensor, summary: Tensor) -> Tensor:
+        logits: Tensor = self.head(torch.cat([self.backbone(inputs), summary], -1))
+        return logits
 
 
 class FSSG(Rehearsal["FSSG.Config"]):
@@ -142,6 +157,7 @@ class FSSG(Rehearsal["FSSG.Config"]):
             high=128,
         )
 
+    network: Any  # with features
     memory: BalancedMemory
 
     def prepare(self) -> None:
@@ -158,8 +174,10 @@ class FSSG(Rehearsal["FSSG.Config"]):
 
     @classmethod
     def check(cls, config: Config, stream: StreamInfo) -> None:
-        if not config.hidden:
+        if not config.hidden and config.network == "mlp":
             raise InputError("hidden = [] leaves no layer for the summary; give at least one width")
+        if config.gated and config.network != "mlp":
+            raise InputError(f"gated = true replaces the network '{config.network}': give one only")
         check_budget(config, stream, shared=True)
 
     # -- the two networks
@@ -179,33 +197,34 @@ class FSSG(Rehearsal["FSSG.Config"]):
             config.rounds,
             min(config.top_k, config.neurons),
         )
-        return network.to(self.device)
+        return network.to(self.device).eval()
 
-    def build_slow(self) -> MLP:
-        """Return the slow network, whose input is the sample joined with the summary."""
+    def build_slow(self) -> SlowNetwork:
+        """Return the slow network, with a backbone of its own."""
         config, stream = self.config, self.stream
         draws = [generator(seed, "slow weights") for seed in self.seeds]
         self.noise = Draws(self.seeds, "dropout", self.device)
-        network = MLP(
-            stream.inputs + config.hidden[-1],
+        backbone = build_backbone(config, stream, draws)
+        head = MLP(
+            backbone.width + self.network.width,
             config.slow_hidden,
             stream.outputs,
             draws,
             layer_norm=True,
             dropout=Dropout(config.dropout, self.noise),
         )
-        return network.to(self.device)
+        return SlowNetwork(backbone, head).to(self.device).eval()
 
     def fast(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the fast network's logits and summary of encoded inputs."""
-        summary = self.network.features(inputs)  # type: ignore[operator]
-        logits = self.network.classify(summary)  # type: ignore[operator]
+        summary = self.network.features(inputs)
+        logits = self.network.classify(summary)
         return logits.clamp(-LIMIT, LIMIT), summary
 
     def slow_logits(self, inputs: Tensor, summary: Tensor) -> Tensor:
         """Return the logits of the slow network; no gradient flows through the summary."""
         summary = summary.detach() if self.config.summary else torch.zeros_like(summary)
-        logits: Tensor = self.slow(torch.cat([inputs, summary], -1))
+        logits: Tensor = self.slow(inputs, summary)
         return logits.clamp(-LIMIT, LIMIT)
 
     # -- during a task
@@ -224,7 +243,8 @@ class FSSG(Rehearsal["FSSG.Config"]):
         slow_turn = step % task.steps(self.config.batch_size) % self.config.interval == 0
         inputs, labels, weights = self.with_replay(batch, step % self.replays.shape[1], slow_turn)
         samples = Samples(self.encode(inputs), labels, weights, task.loss_mask(labels))
-        logits, summary = self.fast(samples.inputs)
+        with training(self.network):
+            logits, summary = self.fast(samples.inputs)
         loss = weighted_mean(cross_entropies(logits, labels, samples.mask), weights)
         total = descend(loss, self.optimiser, self.config.grad_clip)
         if slow_turn:
@@ -266,8 +286,8 @@ class FSSG(Rehearsal["FSSG.Config"]):
             teacher: logits of the fast network, [S, B, C].
             summary: summary of the fast network, [S, B, width].
         """
-        self.slow.train()
-        logits, mask = self.slow_logits(samples.inputs, summary), samples.mask
+        with training(self.slow):
+            logits, mask = self.slow_logits(samples.inputs, summary), samples.mask
         losses = cross_entropies(logits, samples.labels, mask).mul(1 - lam)
         if lam:
             student, teacher = self.masked(logits, mask), self.masked(teacher, mask)
@@ -316,7 +336,6 @@ class FSSG(Rehearsal["FSSG.Config"]):
         return self.readout_logits(inputs, task_id)["slow"]
 
     def readout_logits(self, inputs: Tensor, task_id: int | None) -> dict[str, Tensor]:
-        self.slow.eval()
         inputs = self.encode(inputs)
         logits, summary = self.fast(inputs)
         return {"slow": self.slow_logits(inputs, summary), "fast": logits}

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trainables.errors import InputError
-from trainables.learner import cross_entropy, descend
+from trainables.learner import cross_entropy, descend, training
 from trainables.memory import GreedyMemory, capacity, check_budget
 from trainables.memory.greedy import KEY_BYTES
 from trainables.nn.cutmix import cutmix
@@ -159,7 +159,8 @@ class GDumb(Rehearsal["GDumb.Config"]):
         self.trained += labels.shape[1]
         for start in range(0, labels.shape[1], self.config.fit_batch_size):
             part = slice(start, start + self.config.fit_batch_size)
-            loss = self._loss(images[:, part], labels[:, part])
+            with training(self.network):
+                loss = self._loss(images[:, part], labels[:, part])
             total += descend(loss, self.optimiser, self.config.clip)
         return total
 

@@ -16,6 +16,8 @@ nearest mean of exemplars,
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,7 +25,7 @@ from torch.func import functional_call
 
 from trainables.errors import InputError
 from trainables.memory import HerdedMemory, bytes_needed, capacity
-from trainables.nn import MLP
+from trainables.nn import weights_of
 from trainables.rehearsal import MemoryConfigT, Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
@@ -49,14 +51,14 @@ class ICaRL(Rehearsal[MemoryConfigT]):
     reference = "Rebuffi et al. 2017, iCaRL: Incremental Classifier and Representation Learning"
     scenarios = ("task", "class")
 
-    network: MLP
+    network: Any  # with features
     memory: HerdedMemory
 
     def prepare(self) -> None:
         allowed = self.allowed(self.config, self.stream)
         self.memory = HerdedMemory(self.seeds, self.stream, self.device, allowed, self.features)
-        self.teacher: dict[str, Tensor] = {}  # weights by name; empty during the first task
-        width = (self.stream.inputs, *self.config.hidden)[-1]
+        self.teacher: dict[str, Tensor] = {}  # see `weights_of`; empty during the first task
+        width = self.network.width
         self.means = torch.zeros(len(self.seeds), self.stream.outputs, width, device=self.device)
         self.means_of = 0  # value of `trained` when the means were computed
         self.keep("memory", "means_of")
@@ -117,7 +119,7 @@ class ICaRL(Rehearsal[MemoryConfigT]):
 
     def end_task(self, task: Task) -> None:
         self.memory.end_task(task)
-        self.teacher = {name: w.detach().clone() for name, w in self.network.named_parameters()}
+        self.teacher = weights_of(self.network)
         self.update_means()
 
     # -- testing

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from trainables.learner import Learner, Training, cross_entropy
+from trainables.nn import weights_of
 from trainables.options import FACTOR, option
 from trainables.streams import Batch, Task
 
@@ -51,7 +52,7 @@ class LwF(Learner["LwF.Config"]):
         )
 
     def prepare(self) -> None:
-        self.teacher: dict[str, Tensor] = {}  # weights by name; empty during the first task
+        self.teacher: dict[str, Tensor] = {}  # see `weights_of`; empty during the first task
         self.keep("teacher", kind="auxiliary")
 
     def observe(self, batch: Batch) -> Tensor:
@@ -78,7 +79,7 @@ class LwF(Learner["LwF.Config"]):
         ).mean(0)
 
     def end_task(self, task: Task) -> None:
-        self.teacher = {name: w.detach().clone() for name, w in self.network.named_parameters()}
+        self.teacher = weights_of(self.network)
 
 
 def rivals(old: Tensor, mask: Tensor | None) -> Tensor | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,16 +12,23 @@ from torch import Tensor, nn
 
 
 class Stacked(nn.Module, ABC):
-    """A layer with separate parameters for each seed."""
+    """A layer with separate parameters for each seed.
+
+    Attributes:
+        shares_weights: whether a sample uses a weight in several places, such as the pixels of an
+            image. If not, its squared gradient is a function of the squares of ``gradient``.
+    """
+
+    shares_weights: ClassVar[bool] = False
 
     @abstractmethod
-    def squared_gradients(self, inputs: Tensor, squares: Tensor) -> list[Tensor]:
+    def squared_gradients(self, inputs: Tensor, gradient: Tensor) -> list[Tensor]:
         """Return the squared per-sample gradients of each parameter, summed over a batch, in the
         order of the parameters.
 
         Args:
-            inputs: inputs of the layer, [S, B, in].
-            squares: squared gradient of each sample's loss at the layer's output, [S, B, out].
+            inputs: inputs of the layer, [S, B, ...].
+            gradient: gradient of each sample's loss at the layer's output, [S, B, ...].
         """
 
 
@@ -59,7 +67,8 @@ class Linear(Stacked):
             return inputs @ self.weight
         return torch.baddbmm(self.bias, inputs, self.weight)
 
-    def squared_gradients(self, inputs: Tensor, squares: Tensor) -> list[Tensor]:
+    def squared_gradients(self, inputs: Tensor, gradient: Tensor) -> list[Tensor]:
+        squares = gradient.square()
         # the weight gradient of a sample is an outer product; its square, the product of squares
         weight = inputs.square().mT @ squares
         return [weight] if self.bias is None else [weight, squares.sum(1, keepdim=True)]
@@ -76,7 +85,8 @@ class LayerNorm(Stacked):
     def forward(self, inputs: Tensor) -> Tensor:
         return torch.addcmul(self.bias, F.layer_norm(inputs, inputs.shape[-1:]), self.weight)
 
-    def squared_gradients(self, inputs: Tensor, squares: Tensor) -> list[Tensor]:
+    def squared_gradients(self, inputs: Tensor, gradient: Tensor) -> list[Tensor]:
+        squares = gradient.square()
         normal = F.layer_norm(inputs, inputs.shape[-1:])
         return [(normal.square() * squares).sum(1, keepdim=True), squares.sum(1, keepdim=True)]
 
@@ -118,6 +128,7 @@ class MLP(nn.Module):
             layers += [LayerNorm(width, len(generators))] if layer_norm else []
             layers += [dropout] if dropout is not None else []
             inputs = width
+        self.width = inputs  # number of features: the inputs of the last layer
         self.layers = nn.Sequential(*layers, linear(inputs, outputs))
 
     @property
@@ -126,7 +137,7 @@ class MLP(nn.Module):
         return [layer for layer in self.layers if isinstance(layer, Linear)]
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Return the input of the last layer, [S, B, width of the last hidden layer]."""
+        """Return the input of the last layer, [S, B, width]."""
         for layer in self.layers[:-1]:
             inputs = layer(inputs)
         return inputs

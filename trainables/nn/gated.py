@@ -35,7 +35,8 @@ class GatedNetwork(nn.Module):
         top_k: int,
     ) -> None:
         super().__init__()
-        width, stack = hidden[-1], len(generators)
+        self.width = width = hidden[-1]
+        stack = len(generators)
         self.neurons, self.rounds, self.top_k = neurons, rounds, top_k
         self.encoder = MLP(inputs, hidden, neurons * width, generators, layer_norm=True)
         self.query, self.key, self.value = (

@@ -1,11 +1,11 @@
-"""Gradients of a stack: clipping per seed, and conversion to one row per seed."""
+"""Weights and gradients of a stack: copies, clipping per seed, and rows per seed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def clip_gradients(parameters: Iterable[Tensor], limit: float) -> None:
@@ -23,6 +23,14 @@ def clip_gradients(parameters: Iterable[Tensor], limit: float) -> None:
 def flat(tensors: Sequence[Tensor]) -> Tensor:
     """Join tensors [S, ...] into one row per seed, [S, P]."""
     return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return copies of all parameters and statistics of a network by name, as of a teacher: for
+    ``torch.func.functional_call``.
+    """
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def assign_gradients(parameters: Iterable[Tensor], rows: Tensor) -> None:

@@ -76,6 +76,14 @@ class StreamInfo:
         """Bytes of a packed sample without its label."""
         return math.ceil(self.inputs * self.bits / 8)
 
+    @property
+    def image(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of a sample; None if samples are no images."""
+        if len(self.shape) < 2 or self.steps is not None:
+            return None
+        height, width, channels = (*self.shape, 1)[:3]
+        return channels, height, width
+
 
 @dataclass(frozen=True)
 class Batch:

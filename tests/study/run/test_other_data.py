@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from factory import Silent, make_spec
+from factory import Silent, make_entry, make_spec
 from without_ray import without_ray
 
 from analysis.one_study.analyse import analyse
@@ -22,6 +23,7 @@ from study.run.whole import _run_trials
 from study.state import Study
 from study.status import status
 from trainables import LEARNERS
+from trainables.engine.assignment import Assignment
 from trainables.engine.plugin_code import code_digest
 from trainables.errors import InputError
 
@@ -158,6 +160,22 @@ def test_the_code_of_a_plug_in_counts_and_what_is_said_of_it_does_not(tmp_path, 
     assert first
     assert first == spoken
     assert other not in (first, "")
+
+
+def test_the_code_of_a_users_network_counts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for body in ("return None", "return None  # yet", "return 3"):
+        (tmp_path / "odd_net.py").write_text(f"def net(shape, outputs):\n    {body}\n")
+        sys.modules.pop("odd_net", None)
+        linecache.checkcache()
+        importlib.invalidate_caches()
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        entry = make_entry(make_spec({"methods": {"replay": {}}}), "replay")
+        own = {**entry.work, "configuration": {"network": "odd_net:net"}}
+        found.append(Assignment(**own).versions())
+    assert found[0] == found[1] != found[2]
+    assert "network code" not in entry.versions
 
 
 def test_a_plug_in_that_was_changed_between_two_runs_runs_again(tmp_path, monkeypatch):

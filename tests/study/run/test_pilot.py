@@ -15,10 +15,10 @@ from study.check import resolve
 from study.data import StudyData
 from study.folder import Folder, StackSize
 from study.ledger import Ledger
+from study.losses import MOST_LOSSES
 from study.run.cluster import Cluster
 from study.run.context import DEFAULT_STACK
 from study.run.driver import Driver
-from study.run.lost_workers import MOST_LOSSES
 from study.run.pilot import pilot_work, pilots, stack_size, stack_sizes, trained_alike
 from study.run.schedule import Node
 from study.run.whole import _context, _run_trials, sources

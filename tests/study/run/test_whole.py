@@ -6,9 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from factory import make_spec, make_study
 from runs import entries, run, run_here, sets, sums, tables
 
 from study.ledger import Ledger
+from study.run.whole import _obstacles
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +129,23 @@ def test_more_seeds_and_trials_run_only_what_is_missing(whole):
     assert before.items() <= after.items()
     assert len(entries(place, "tune")) == 10
     assert "added after" in (place / "small" / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(("gpus", "told"), [(0.5, 1), (0, 0)])
+def test_a_network_that_a_gpu_computes_seed_by_seed_is_told(gpus, told, tmp_path, monkeypatch):
+    (tmp_path / "dropping_net.py").write_text(
+        "import math\nfrom torch import nn\n\n"
+        "def net(shape, outputs):\n"
+        "    layer = nn.Linear(math.prod(shape), outputs)\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Dropout(), layer)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = {"methods": {"replay": {"fixed": {"network": "dropping_net:net"}}, "finetune": {}}}
+    spec = make_spec({**own, "resources.gpus_per_trial": gpus})
+    found = [*_obstacles(make_study(spec, Ledger(tmp_path / "ledger")))]
+    assert len(found) == told
+    for text in found:
+        assert text.startswith(
+            "methods.replay: network 'dropping_net:net' is computed seed by seed"
+        )
+        assert "random" in text

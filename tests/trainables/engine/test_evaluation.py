@@ -20,6 +20,7 @@ class Fixed:
     """Stands in for a learner: two readouts, computed from the inputs alone."""
 
     readouts = ("slow", "fast")
+    network = torch.nn.Identity()
 
     def __init__(self, stream, broken=None):
         self.seeds, self.stream = stream.seeds, stream.info

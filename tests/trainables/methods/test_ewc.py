@@ -11,8 +11,9 @@ from torch import nn
 
 from trainables.learner import cross_entropy
 from trainables.methods import ewc
-from trainables.methods.ewc import EWC, fisher_sum
+from trainables.methods.ewc import EWC
 from trainables.nn import MLP, LayerNorm, Linear
+from trainables.nn.fisher import fisher_sum
 from trainables.rng import generator
 from trainables.streams import Batch, StreamInfo
 from trainables.testing import build, learn, make_stream
@@ -124,7 +125,7 @@ def test_fisher_sum_equals_a_loop_over_samples_and_labels(mask, hidden, layer_no
 
 @pytest.mark.parametrize("mask", masks())
 def test_fisher_information_is_the_mean_over_samples_in_chunks_of_any_size(mask, monkeypatch):
-    monkeypatch.setattr(ewc, "CHUNK", 4)
+    monkeypatch.setattr(ewc, "samples_at_once", lambda network: 4)
     learner, numbers = toy_learner(layer_norm=True), torch.arange(11).expand(3, -1)
     task = ToyTask(replace(toy_batch(), labels=numbers), masks()[mask])
     moved(learner.network)

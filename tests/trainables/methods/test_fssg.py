@@ -91,7 +91,7 @@ def test_networks_have_the_published_numbers_of_parameters(stream, options, fast
 def test_logits_stay_within_twenty_and_reach_it(gated):
     learner, stream = make(gated=gated, neurons=4, top_k=2)
     with torch.no_grad():
-        for network in (learner.network, learner.slow):
+        for network in (learner.network, learner.slow.head):
             for weight in network.parameters():
                 weight.mul_(30)
     inputs, _ = stream.gather(stream.scored(0)[0], scored=True)
@@ -109,7 +109,7 @@ def test_readouts_are_the_slow_network_first_and_the_fast_one():
     encoded = (inputs.float() / 16 - 0.3053) / 0.3760
     summary = learner.network.features(encoded)
     fast = learner.network(encoded).clamp(-20, 20)
-    slow = learner.slow(torch.cat([encoded, summary], 2)).clamp(-20, 20)
+    slow = learner.slow(encoded, summary).clamp(-20, 20)
     torch.testing.assert_close(found["fast"], fast)
     torch.testing.assert_close(found["slow"], slow)
     assert torch.equal(learner.predict(inputs, None), found["slow"])
@@ -434,7 +434,9 @@ class Plain:
 
     def __init__(self, learner, place):
         self.config, self.seed = learner.config, learner.seeds[place]
-        self.fast, self.slow = (plain_network(n, place) for n in (learner.network, learner.slow))
+        self.fast, self.slow = (
+            plain_network(n, place) for n in (learner.network, learner.slow.head)
+        )
         self.opt1 = torch.optim.Adam(self.fast.parameters(), lr=self.config.lr)
         self.opt2 = torch.optim.Adam(self.slow.parameters(), lr=self.config.lr_slow)
         self.task_scenario = learner.stream.scenario == "task"
@@ -519,7 +521,7 @@ def test_two_tasks_equal_those_of_one_seed_in_plain_torch(interval, scenario, mo
     options = {"hidden": [12, 8], "lam_task": 0.3, "lam_consolidation": 0.4, "dropout": 0.0}
     rates = {"lr": 3e-3, "lr_slow": 2e-3, "tau": 1.5, "grad_clip": 1.5}
     learner, stream = make(scenario, interval=interval, **options, **rates)
-    for network in (learner.network, learner.slow):
+    for network in (learner.network, learner.slow.head):
         network.double()
     some = next(iter(stream.task(0).batches(1, 24))).inputs
     torch.testing.assert_close(learner.encode(some).double(), encoded(some), rtol=1e-5, atol=1e-5)
@@ -536,7 +538,7 @@ def test_two_tasks_equal_those_of_one_seed_in_plain_torch(interval, scenario, mo
     for place, one in enumerate(plain):
         run_plainly(one, place, batches, losses, [found for _, found in drawn])
         assert {True, False} <= set(one.clipped)
-        for mine, theirs in ((learner.network, one.fast), (learner.slow, one.slow)):
+        for mine, theirs in ((learner.network, one.fast), (learner.slow.head, one.slow)):
             expected = plain_network(mine, place)
             for weight, other in zip(expected.parameters(), theirs.parameters(), strict=True):
                 torch.testing.assert_close(weight, other, rtol=1e-6, atol=1e-8)

@@ -108,7 +108,7 @@ def test_squared_gradients_equal_a_loop_over_samples(network):
         inputs = numbers(len(SEEDS), 5, width)
         outputs = layer(inputs)
         target = numbers(*outputs.shape, name="target")
-        found = layer.squared_gradients(inputs, target.square())
+        found = layer.squared_gradients(inputs, target)
         expected = [torch.zeros_like(p) for p in layer.parameters()]
         for seed in range(len(SEEDS)):
             for sample in range(5):
@@ -203,9 +203,9 @@ def test_a_layer_without_bias_equals_torchs():
 def test_a_layer_without_bias_has_squared_gradients_of_its_weight_only():
     layer, with_bias = (Linear(6, 4, generators(), bias=bias) for bias in (False, True))
     assert torch.equal(layer.weight, with_bias.weight)
-    inputs, squares = numbers(3, 5, 6).float(), numbers(3, 5, 4, name="target").float().square()
-    (found,) = layer.squared_gradients(inputs, squares)
-    assert torch.equal(found, with_bias.squared_gradients(inputs, squares)[0])
+    inputs, gradient = numbers(3, 5, 6).float(), numbers(3, 5, 4, name="target").float()
+    (found,) = layer.squared_gradients(inputs, gradient)
+    assert torch.equal(found, with_bias.squared_gradients(inputs, gradient)[0])
 
 
 @pytest.mark.parametrize("hidden", [(), (7,), (7, 5)])

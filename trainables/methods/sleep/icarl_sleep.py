@@ -19,6 +19,7 @@ class ICaRLSleep(ICaRL["ICaRLSleep.Config"]):
     name = "icarl_sleep"
     reference = "Tadros et al. 2022, with iCaRL: Rebuffi et al. 2017"
     version = 2
+    dense_only = True
     diagnostics = Sleep.diagnostics | ICaRL.diagnostics
     maps = Sleep.maps
 

@@ -24,6 +24,8 @@ WakeConfigT = TypeVar("WakeConfigT", bound="Wake.Config", default=Any)
 class Wake(Learner[WakeConfigT]):
     """Awake training: no biases, dropout, SGD with momentum."""
 
+    dense_only = True
+
     class Config(Training):
         """Options of awake training; defaults of the port."""
 
@@ -88,14 +90,13 @@ class Wake(Learner[WakeConfigT]):
             bound=config.bound or None,
             rank=rank,
         )
-        return network.to(self.device)
+        return network.to(self.device).eval()
 
     def begin_task(self, task: Task) -> None:
         if not self.config.keep_velocity:
             self.optimiser.state.clear()
 
     def observe(self, batch: Batch) -> Tensor:
-        self.network.train()
         logits, mask = self.logits(batch.inputs), batch.task.loss_mask(batch.labels)
         if self.config.loss == "cross_entropy":
             return self.descend(cross_entropy(logits, batch.labels, mask))
@@ -105,7 +106,6 @@ class Wake(Learner[WakeConfigT]):
         return self.descend((errors if mask is None else errors * mask).sum(2).mean(1) / 2)
 
     def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
-        self.network.eval()
         return self.answers(super().predict(inputs, task_id))
 
     def answers(self, logits: Tensor) -> Tensor:

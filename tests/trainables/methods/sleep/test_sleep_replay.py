@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from trainables import STREAMS, InputError
 from trainables.engine.evaluation import evaluate
+from trainables.learner import training
 from trainables.memory.herded import herd
 from trainables.methods.finetune import Finetune
 from trainables.methods.icarl import ICaRL
@@ -188,8 +189,8 @@ def test_dropout_that_is_not_inverted_scales_in_testing_instead_of_training():
         learner = toy(dropout=0.4, inverted_dropout=inverted, hidden=[5])
         first, _, dropout, last = learner.network.layers
         whole = (inputs / 255 @ first.weight).relu().detach()
-        learner.network.train()
-        found = dropout(whole)
+        with training(learner.network):
+            found = dropout(whole)
         scale = 1 / 0.6 if inverted else 1.0
         dropped = (found == 0) & (whole > 0)
         torch.testing.assert_close(found[~dropped], whole[~dropped] * scale)
