@@ -54,6 +54,8 @@ STREAMS: Registry[Stream] = Registry(
         "split_mnist": f"{STREAM_MODULES}.split:SplitMNIST",
         "split_fashion_mnist": f"{STREAM_MODULES}.split:SplitFashionMNIST",
         "split_cifar10": f"{STREAM_MODULES}.split:SplitCIFAR10",
+        "split_cifar100": f"{STREAM_MODULES}.split:SplitCIFAR100",
+        "split_cifar100_superclasses": f"{STREAM_MODULES}.split:SplitCIFAR100Superclasses",
         "permuted_mnist": f"{STREAM_MODULES}.transformed:PermutedMNIST",
         "rotated_mnist": f"{STREAM_MODULES}.transformed:RotatedMNIST",
         "speaker_incremental_shd": f"{STREAM_MODULES}.spiking:SpeakerIncrementalSHD",

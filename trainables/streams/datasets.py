@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import pickle
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -242,37 +243,55 @@ def _digits(root: Path) -> dict[str, Split]:
     }
 
 
-def _torchvision(name: str, kind: str, folder: str) -> Callable[[Path], dict[str, Split]]:
+def _targets(part: Any) -> Any:
+    """Return the labels of a split that torchvision has read."""
+    return part.targets
+
+
+def _superclasses(part: Any) -> Any:
+    """Return the labels of the superclasses of CIFAR-100, which torchvision does not keep."""
+    files = part.train_list if part.train else part.test_list
+    content = (Path(part.root) / part.base_folder / files[0][0]).read_bytes()
+    return pickle.loads(content, encoding="latin1")["coarse_labels"]  # torchvision has its sum
+
+
+def _torchvision(
+    name: str, kind: str, folder: str, labels: Callable[[Any], Any] = _targets
+) -> Callable[[Path], dict[str, Split]]:
     def build(root: Path) -> dict[str, Split]:
         import torchvision
 
         data_set, raw = getattr(torchvision.datasets, kind), root / folder
         try:
-            return _checked(_arrays(data_set, root), name)
+            return _checked(_arrays(data_set, root, labels), name)
         except Exception as error:  # torchvision raises many types for an invalid file
             if not str(error).startswith("Dataset not found"):
                 remedy = "Delete the folder; the next run downloads the files again."
                 raise _unusable(raw, error, remedy) from None
-        return _downloaded(data_set, raw, root, name)
+        return _downloaded(data_set, raw, root, name, labels)
 
     return build
 
 
-def _arrays(data_set: Any, root: Path, download: bool = False) -> dict[str, Split]:
+def _arrays(
+    data_set: Any, root: Path, labels: Callable[[Any], Any], download: bool = False
+) -> dict[str, Split]:
     parts = {
         s: data_set(str(root), train=s == "train", download=download) for s in ("train", "test")
     }
     return {
-        split: {"images": np.asarray(part.data), "labels": np.asarray(part.targets, dtype=np.uint8)}
+        split: {"images": np.asarray(part.data), "labels": np.asarray(labels(part), dtype=np.uint8)}
         for split, part in parts.items()
     }
 
 
-def _downloaded(data_set: Any, raw: Path, root: Path, name: str) -> dict[str, Split]:
+def _downloaded(
+    data_set: Any, raw: Path, root: Path, name: str, labels: Callable[[Any], Any]
+) -> dict[str, Split]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, suffix=".partial") as scratch:
-            return _checked(_arrays(data_set, Path(scratch), download=True), name)
+            return _checked(_arrays(data_set, Path(scratch), labels, download=True), name)
     except Exception as error:  # from the network, the disk or torchvision
         raise InputError(
             f"{name} is not under {root} and could not be downloaded ({cause(error)}). "
@@ -301,6 +320,13 @@ def _speech(
         speakers=speakers,
     )
 
+
+CIFAR100: Any = {
+    "shape": (32, 32, 3),
+    "scale": 1 / 255,
+    "mean": (0.5071, 0.4865, 0.4409),
+    "std": (0.2673, 0.2564, 0.2762),
+}
 
 DATASETS = {
     dataset.name: dataset
@@ -345,6 +371,22 @@ DATASETS = {
             mean=(0.4914, 0.4822, 0.4465),
             std=(0.2023, 0.1994, 0.2010),
             build=_torchvision("cifar10", "CIFAR10", "cifar-10-batches-py"),
+        ),
+        Dataset(
+            "cifar100",
+            "CIFAR-100 (Krizhevsky 2009), 32x32 in colour, 100 classes",
+            classes=100,
+            build=_torchvision("cifar100", "CIFAR100", "cifar-100-python"),
+            **CIFAR100,
+        ),
+        Dataset(
+            "cifar100_superclasses",
+            "CIFAR-100 (Krizhevsky 2009), 32x32 in colour, 20 superclasses of 5 classes each",
+            classes=20,
+            build=_torchvision(
+                "cifar100_superclasses", "CIFAR100", "cifar-100-python", _superclasses
+            ),
+            **CIFAR100,
         ),
         _speech("shd", "Spiking Heidelberg Digits (Cramer et al. 2020)", 20, 12, spikes.shd),
         _speech(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from trainables.errors import InputError
 from trainables.options import option
 from trainables.rng import generator
 from trainables.streams.datasets import DATASETS
@@ -84,16 +85,18 @@ class ClassStream(Stream):
 
 
 class SplitStream(ClassStream):
-    """Five tasks of two classes each, in the order of the data or in a random order per seed."""
+    """Tasks of equally many classes, in the order of the data or in a random order per seed."""
 
     tasks = 5
     scenarios = ("task", "domain", "class", "task_free")
-    Options = SplitOptions
+    Options: ClassVar[type[StreamOptions]] = SplitOptions
 
     @classmethod
     def class_counts(cls, scenario: str, options: Any) -> tuple[int, int]:
-        classes = DATASETS[cls.dataset].classes
-        return classes, classes // cls.tasks
+        classes, tasks = DATASETS[cls.dataset].classes, cls.length(options)
+        if classes % tasks:
+            raise InputError(f"stream.tasks = {tasks} does not divide {classes} classes equally")
+        return classes, classes // tasks
 
     def assign_classes(self) -> Tensor:
         return self.orders().reshape(len(self.seeds), self.tasks, -1)
@@ -129,3 +132,29 @@ class SplitCIFAR10(SplitStream):
     name = "split_cifar10"
     dataset = "cifar10"
     Options = PhotographOptions
+
+
+class ManyClassesOptions(PhotographOptions):
+    """Options of a stream of photographs with many classes."""
+
+    tasks: int = option(10, "number of tasks, which divides the number of classes", low=2, high=50)
+
+
+class SplitCIFAR100(SplitStream):
+    """The 100 classes of CIFAR-100 in 10 tasks, or in 5, 20, 25, 50."""
+
+    name = "split_cifar100"
+    dataset = "cifar100"
+    tasks = 10
+    Options = ManyClassesOptions
+
+    @classmethod
+    def length(cls, options: Any) -> int:
+        return int(options.tasks)
+
+
+class SplitCIFAR100Superclasses(SplitCIFAR100):
+    """The 20 superclasses of CIFAR-100 in 10 tasks, or in 2, 4, 5, 20."""
+
+    name = "split_cifar100_superclasses"
+    dataset = "cifar100_superclasses"

@@ -1043,6 +1043,56 @@ def test_cifar_is_read_with_the_colours_of_a_pixel_side_by_side(cifar, tmp_path)
     assert cifar["train"]["labels"].tolist() == list(range(10)) * 20
 
 
+@pytest.fixture
+def cifar100(tmp_path, monkeypatch):
+    """The files of CIFAR-100 with five samples of each class, read as the real ones are."""
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *of: True)
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    names = {"fine_label_names": [f"class {c}" for c in range(100)]}
+    (folder / "meta").write_bytes(pickle.dumps(names))
+    draw = np.random.default_rng(0)
+    for name in ("train", "test"):
+        fine = [n % 100 for n in range(500)]
+        content = {
+            "data": draw.integers(256, size=(500, 3072), dtype=np.uint8),
+            "fine_labels": fine,
+            "coarse_labels": [(7 * label) % 20 for label in fine],
+        }
+        (folder / name).write_bytes(pickle.dumps(content))
+    return tmp_path
+
+
+def test_cifar100_has_labels_of_classes_and_of_superclasses(cifar100):
+    fine, coarse = (load(name, cifar100) for name in ("cifar100", "cifar100_superclasses"))
+    for split in ("train", "test"):
+        assert fine[split]["images"].shape == (500, 32, 32, 3)
+        assert np.array_equal(fine[split]["images"], coarse[split]["images"])
+        assert fine[split]["labels"].tolist() == list(range(100)) * 5
+        assert coarse[split]["labels"].tolist() == [7 * n % 20 for n in range(100)] * 5
+
+
+@pytest.mark.parametrize(("tasks", "classes"), [(10, 10), (20, 5), (5, 20)])
+def test_split_cifar100_has_as_many_tasks_as_asked_for(cifar100, tasks, classes):
+    kind = STREAMS["split_cifar100"]
+    options = kind.Options(tasks=tasks, class_order="shuffled")
+    found = kind(load("cifar100", cifar100), "class", SEEDS, "confirm", options)
+    assert (found.info.tasks, found.info.outputs, found.tasks) == (tasks, 100, tasks)
+    assert found.task_classes.shape == (len(SEEDS), tasks, classes)
+    assert all(set(row.flatten().tolist()) == set(range(100)) for row in found.task_classes)
+    by_task = kind.describe("domain", options)
+    assert by_task.outputs == classes
+
+
+def test_tasks_that_do_not_divide_the_classes_are_refused(cifar100):
+    kind = STREAMS["split_cifar100_superclasses"]
+    with pytest.raises(InputError, match=r"stream\.tasks = 8 does not divide 20 classes equally"):
+        kind.describe("class", kind.Options(tasks=8))
+    assert kind.describe("class", kind.Options(tasks=4)).outputs == 20
+
+
 def test_split_cifar_is_a_stream_of_augmented_photographs(cifar):
     kind = STREAMS["split_cifar10"]
     found = kind(cifar, "class", SEEDS, "confirm")
