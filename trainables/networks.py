@@ -120,13 +120,13 @@ def options(config: Training) -> dict[str, Any]:
 def check_network(config: Training, stream: StreamInfo) -> None:
     """Raise :class:`InputError` for a network that does not exist, or not with this stream."""
     network = config.network
+    if network not in OPTIONS:
+        function_named(network)
     own = OPTIONS.get(network, {})
     for name in OPTIONS["conv"]:
         if getattr(config, name) is not None and name not in own:
             raise InputError(f"{name} is no option of the network '{network}': remove it")
-    if network not in OPTIONS:
-        function_named(network)
-    elif own and stream.image is None:
+    if own and stream.image is None:
         raise InputError(
             f"network = '{network}' needs images; the samples of {stream.name} have the shape "
             f"{list(stream.shape)}: use 'mlp'"
@@ -151,7 +151,11 @@ def check_network(config: Training, stream: StreamInfo) -> None:
 
 
 def stacking_obstacle(config: Any, stream: StreamInfo) -> str:
-    """Return why a user's network cannot be vectorised over seeds, as on a GPU; empty if it can."""
+    """Return why a user's network cannot be vectorised over seeds, as on a GPU; empty if it can.
+
+    Raises:
+        InputError: if the network cannot be built, or cannot be stacked.
+    """
     if ":" not in getattr(config, "network", ""):
         return ""
     return _members(config, stream, [generator(0, "weights")]).obstacle
@@ -175,17 +179,19 @@ def function_named(network: str) -> Callable[[tuple[int, ...], int], nn.Module]:
     if not (package and name):
         raise InputError(
             f"network: {unknown('network', network, OPTIONS)} A network of your own is named "
-            "'package:function'."
+            "'package:function'"
         )
     try:
-        function = getattr(import_module(package), name)
+        function = getattr(import_module(package), name, None)
     except ImportError as error:
         raise InputError(
             f"network = '{network}': {package} cannot be imported ({reason(error)}). Install it "
             "where the study runs, or add its folder to PYTHONPATH"
         ) from None
-    except AttributeError:
-        raise InputError(f"network = '{network}': {package} has no function '{name}'") from None
+    except Exception as error:  # of the user's code
+        raise InputError(f"network = '{network}': {package} fails ({reason(error)})") from None
+    if function is None:
+        raise InputError(f"network = '{network}': {package} has no function '{name}'")
     if not callable(function):
         raise InputError(f"network = '{network}' is a {type(function).__name__}, and no function")
     return function  # type: ignore[no-any-return]

@@ -118,12 +118,18 @@ def _run_trials(study: Study, root: Path, console: Console, mirror: Mirror) -> N
 
 
 def _obstacles(study: Study) -> Iterator[str]:
-    """Yield a sentence on each network of the user that a GPU computes seed by seed."""
+    """Yield a sentence on each network of the user that a GPU computes seed by seed.
+
+    Raises:
+        InputError: if a network cannot be built.
+    """
     for name, method in study.design.of_sweep(0).items():
-        if not study.request(name).gpus:
-            continue
         config = method.kind.Config.parse(method.configuration({}))
-        if obstacle := stacking_obstacle(config, study.design.stream.info):
+        try:
+            obstacle = stacking_obstacle(config, study.design.stream.info)
+        except InputError as error:
+            raise InputError(f"methods.{name}: {error}.") from None
+        if obstacle and study.request(name).gpus:
             yield (
                 f"methods.{name}: network '{config.network}' is computed seed by seed, because it "
                 f"cannot be vectorised over seeds ({obstacle})"

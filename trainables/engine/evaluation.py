@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainables.contract import check_logits
 from trainables.learner import Learner
-from trainables.nn import is_convolutional
+from trainables.nn import has_many_activations
 from trainables.streams import Stream
 
 # samples per forward pass, over all seeds: few enough for the activations to fit the CPU's cache,
@@ -65,7 +65,7 @@ def _score(
         n: torch.zeros(len(index) * size * size, device=index.device) for n in learner.readouts
     }
     offset = torch.arange(len(index), device=index.device).unsqueeze(1) * size
-    rows = CONVOLUTIONAL_ROWS if is_convolutional(learner.network) else ROWS
+    rows = CONVOLUTIONAL_ROWS if has_many_activations(learner.network) else ROWS
     chunk = max(rows // len(index), 64)
     for start in range(0, index.shape[1], chunk):
         part = slice(start, start + chunk)

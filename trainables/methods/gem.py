@@ -66,7 +66,9 @@ class EpisodicLearner(Rehearsal[MemoryConfigT]):
     def gradient(self, inputs: Tensor, labels: Tensor, task: Task) -> tuple[Tensor, Tensor]:
         """Return the loss of each seed on some samples, [S], and the gradient, [S, P]."""
         loss = cross_entropy(self.logits(inputs), labels, task.loss_mask(labels))
-        gradients = torch.autograd.grad(loss.sum(), list(self.network.parameters()))
+        weights = list(self.network.parameters())
+        # zeros for weights that a user's network does not use
+        gradients = torch.autograd.grad(loss.sum(), weights, materialize_grads=True)
         return loss.detach(), flat(gradients)
 
     @abstractmethod

@@ -25,11 +25,12 @@ from torch.func import functional_call
 
 from trainables.errors import InputError
 from trainables.memory import HerdedMemory, bytes_needed, capacity
-from trainables.nn import weights_of
+from trainables.nn import has_many_activations, weights_of
 from trainables.rehearsal import MemoryConfigT, Rehearsal
 from trainables.streams import Batch, StreamInfo, Task
 
-CHUNK = 512  # samples per seed whose features are computed at once
+# samples per seed whose features are computed at once, and with convolutions
+CHUNK, CONVOLUTIONAL_CHUNK = 512, 64
 FAR = 1e6  # penalty that ranks classes without exemplars last; squared distances are at most 4
 
 
@@ -139,7 +140,8 @@ class ICaRL(Rehearsal[MemoryConfigT]):
     @torch.no_grad()
     def features(self, inputs: Tensor) -> Tensor:
         """Return phi of inputs uint8 [S, N, D]; [S, N, F]."""
-        parts = torch.split(inputs, CHUNK, dim=1)
+        size = CONVOLUTIONAL_CHUNK if has_many_activations(self.network) else CHUNK
+        parts = torch.split(inputs, size, dim=1)
         features = [self.network.features(self.encode(part)) for part in parts]
         return F.normalize(torch.cat(features, dim=1), dim=2)
 

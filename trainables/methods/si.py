@@ -80,7 +80,8 @@ class SI(Learner["SI.Config"]):
         self.optimiser.zero_grad()
         loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call] # summed over seeds
         weights = list(self.network.parameters())
-        gradients = [w.grad for w in weights if w.grad is not None]  # every weight has one
+        # zeros for weights that a user's network does not use
+        gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
         before = [w.detach().clone() for w in weights]
         loss = loss.detach()
         if self.tasks_done:

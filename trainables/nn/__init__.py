@@ -5,7 +5,7 @@ from trainables.nn.dense import MLP, LayerNorm, Linear, Stacked
 from trainables.nn.dropout import Dropout
 from trainables.nn.gated import GatedNetwork
 from trainables.nn.gradients import assign_gradients, clip_gradients, flat, weights_of
-from trainables.nn.members import Members, is_convolutional, one_by_one
+from trainables.nn.members import Members, has_many_activations, one_by_one
 
 __all__ = [
     "MLP",
@@ -19,7 +19,7 @@ __all__ = [
     "clip_gradients",
     "conv",
     "flat",
-    "is_convolutional",
+    "has_many_activations",
     "one_by_one",
     "resnet18",
     "weights_of",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from trainables.nn.dense import Stacked
 
-NUMBERS = 1 << 24  # numbers held at once for squared gradients: 64 MiB
+PATCH_NUMBERS = 1 << 24  # numbers held at once for squared gradients: 64 MiB
 
 
 def folded(images: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class Convolution(Stacked):
     def squared_gradients(self, inputs: Tensor, gradient: Tensor) -> list[Tensor]:
         kernel = self.weight.shape[-1]
         each = self.weight[0].numel() + self.weight[0, 0].numel() * gradient[0, 0, 0].numel()
-        size = max(NUMBERS // (len(inputs) * each), 1)
+        size = max(PATCH_NUMBERS // (len(inputs) * each), 1)
         total = torch.zeros_like(self.weight)
         parts = zip(torch.split(inputs, size, 1), torch.split(gradient, size, 1), strict=True)
         for images, of_outputs in parts:
@@ -121,7 +121,8 @@ class Normalisation(Stacked):
 
 class BatchNorm(Normalisation):
     """Batch normalisation with statistics per seed, as ``nn.BatchNorm2d``; squared gradients are
-    those of evaluation, where the samples of a batch do not depend on each other.
+    those of evaluation, where the samples of a batch do not depend on each other. A single value in
+    a channel, whose variance is 0, is normalised as in evaluation.
     """
 
     running_mean: Tensor
@@ -135,7 +136,8 @@ class BatchNorm(Normalisation):
     def normalised(self, images: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         # views, which training updates in place
         mean, variance = self.running_mean.view(-1), self.running_var.view(-1)
-        return F.batch_norm(images, mean, variance, weight, bias, self.training)
+        is_single = images[:, 0].numel() == 1
+        return F.batch_norm(images, mean, variance, weight, bias, self.training and not is_single)
 
 
 class GroupNorm(Normalisation):
@@ -154,7 +156,7 @@ class GroupNorm(Normalisation):
 
 
 class Pooling(nn.Module):
-    """The maximum or the mean of squares of 2 x 2 pixels."""
+    """The maximum or the mean of each 2 x 2 pixels."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()

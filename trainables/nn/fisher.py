@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from trainables.nn.dense import Stacked
-from trainables.nn.members import Members, State, is_convolutional, states_of_seeds
+from trainables.nn.members import Members, State, has_many_activations, states_of_seeds
 
-NUMBERS = 1 << 22  # numbers in the gradients of single samples that are held at once
+SAMPLE_NUMBERS = 1 << 22  # numbers in the gradients of single samples that are held at once
 
 
 def samples_at_once(network: nn.Module) -> int:
     """Return the number of samples per seed to hand to :func:`fisher_sum` at once: fewer where a
     sample has many activations.
     """
-    return 32 if is_convolutional(network) else 512
+    return 32 if has_many_activations(network) else 512
 
 
 def fisher_sum(network: nn.Module, inputs: Tensor, mask: Tensor | None = None) -> list[Tensor]:
@@ -27,7 +30,7 @@ def fisher_sum(network: nn.Module, inputs: Tensor, mask: Tensor | None = None) -
         inputs: encoded, [S, B, D].
         mask: outputs that compete in the softmax, [S, B or 1, C]; None for all.
     """
-    if not is_convolutional(network):
+    if not has_many_activations(network):
         return _sum_over_layers(network, inputs, mask)
     alone, results = _Alone(network), []
     for seed, state in enumerate(states_of_seeds(alone)):
@@ -98,17 +101,28 @@ def _sum_over_samples(network: Members, inputs: Tensor, mask: Tensor | None) -> 
         logits = network.logits_of({**weights, **state}, sample.unsqueeze(0))
         return _log_p(logits, None if mask is None else allowed)[0, label]
 
-    gradient = vmap(grad(log_p), in_dims=(None, 0, 0, None))
+    of_sample = grad(log_p)
+    gradients = vmap(of_sample, in_dims=(None, 0, 0, None))
+    if network.obstacle:
+        gradients = functools.partial(_one_after_the_other, of_sample)
     logits = network.logits_of({**weights, **state}, samples)
     p = _log_p(logits, None if mask is None else masks).exp()
-    size = max(NUMBERS // sum(w.numel() for w in weights.values()), 1)
+    size = max(SAMPLE_NUMBERS // sum(w.numel() for w in weights.values()), 1)
     for label in range(p.shape[1]):
         parts = (torch.split(each, size) for each in (samples, masks, p[:, label]))
         for part, allowed, share in zip(*parts, strict=True):
-            for name, found in gradient(weights, part, allowed, label).items():
+            for name, found in gradients(weights, part, allowed, label).items():
                 squares = torch.where(_like(share, found) > 0, found, 0.0).square()
                 sums[name] += (squares * _like(share, found)).sum(0)
     return [total.unsqueeze(0) for total in sums.values()]
+
+
+def _one_after_the_other(
+    of_sample: Callable[..., State], weights: State, samples: Tensor, masks: Tensor, label: int
+) -> State:
+    """Return the gradients of samples, each [B, ...], of a module that cannot be vectorised."""
+    found = [of_sample(weights, *each, label) for each in zip(samples, masks, strict=True)]
+    return {name: torch.stack([one[name] for one in found]) for name in weights}
 
 
 def _log_p(logits: Tensor, mask: Tensor | None) -> Tensor:

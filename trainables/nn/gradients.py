@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from trainables.nn.members import tensors_of
+
 
 def clip_gradients(parameters: Iterable[Tensor], limit: float) -> None:
     """Clip the gradient norm of each seed, over all parameters, to ``limit``, in place.
@@ -29,8 +31,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
     """Return copies of all parameters and statistics of a network by name, as of a teacher: for
     ``torch.func.functional_call``.
     """
-    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    return {name: tensor.detach().clone() for name, tensor in tensors_of(network).items()}
 
 
 def assign_gradients(parameters: Iterable[Tensor], rows: Tensor) -> None:

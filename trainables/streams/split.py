@@ -141,7 +141,7 @@ class ManyClassesOptions(PhotographOptions):
 
 
 class SplitCIFAR100(SplitStream):
-    """The 100 classes of CIFAR-100 in 10 tasks, or in 5, 20, 25, 50."""
+    """The 100 classes of CIFAR-100 in 10 tasks, or in 2, 4, 5, 20, 25, 50."""
 
     name = "split_cifar100"
     dataset = "cifar100"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+import math
+
+from torch import Tensor, nn
 
 
 def small(shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -19,6 +21,24 @@ def small(shape: tuple[int, ...], outputs: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(32, outputs),
     )
+
+
+class Choosy(nn.Module):
+    """A module that looks at its numbers, and has a layer that it does not use."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.idle = nn.Linear(3, 5)
+        self.layer = nn.Linear(inputs, outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        flat = inputs.flatten(1)
+        logits: Tensor = self.layer(flat if flat.sum().item() > 0 else -flat)
+        return logits
+
+
+def choosy(shape: tuple[int, ...], outputs: int) -> nn.Module:
+    return Choosy(math.prod(shape), outputs)
 
 
 def failing(shape: tuple[int, ...], outputs: int) -> nn.Module:

@@ -97,7 +97,10 @@ def test_a_learner_for_dense_networks_refuses_others(name):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"network": "resnet"}, "network: unknown network 'resnet'. Did you mean 'resnet18'?"),
+        (
+            {"network": "resnet", "channels": [4]},
+            "network: unknown network 'resnet'. Did you mean 'resnet18'?",
+        ),
         ({"network": "no_such_package:net"}, "no_such_package cannot be imported (ModuleNotFou"),
         ({"network": "own_networks:big"}, "own_networks has no function 'big'"),
         ({"network": "own_networks:nothing"}, "is a int, and no function"),
@@ -121,6 +124,36 @@ def test_convolutions_need_images():
     stream = info.describe("class", info.Options.parse({}))
     with pytest.raises(InputError, match="network = 'conv' needs images; the samples of progress"):
         Finetune(Finetune.Config(network="conv"), stream, (1,))
+
+
+@pytest.mark.parametrize("name", ["ewc", "si", "gem", "agem", "der", "icarl"])
+def test_a_module_that_cannot_be_vectorised_and_has_idle_weights_is_learnt_with(name):
+    stream = make_stream("class")
+    options = {**OWN, "network": "own_networks:choosy", "epochs": 1}
+    learner = build(LEARNERS[name], options, stream)
+    idle = learner.network.state()["idle.weight"].clone()
+    learn(learner, stream, 0, 2)
+    assert torch.equal(learner.network.state()["idle.weight"], idle)
+    assert learner.losses.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("finetune", {"batch_size": 1}), ("gem", {"memory_total": 5}), ("gdumb", {"passes": 2})],
+)
+def test_a_batch_of_one_value_in_a_channel_is_normalised_as_in_evaluation(name, options):
+    """The images of the last layers of a residual network have one pixel."""
+    stream = make_stream("class")
+    if name == "gdumb":
+        options = {**options, "memory_total": 17, "fit_batch_size": 16}
+    learner = build(LEARNERS[name], {"network": "resnet18", "channels": [2], **options}, stream)
+    task = stream.task(0)
+    batch = next(task.batches(1, options.get("batch_size", 8)))
+    if name == "finetune":
+        assert learner.observe(batch).isfinite().all()
+        return
+    learn(learner, stream, 0, 1)
+    assert learner.losses.isfinite().all()
 
 
 def test_both_networks_of_fssg_are_built_on_a_module_of_ones_own():

@@ -205,7 +205,7 @@ WITH_WEIGHTS = "convolution", "without bias", "stride", "1 x 1, stride", "batch 
 
 @pytest.mark.parametrize("kind", WITH_WEIGHTS)
 def test_squared_gradients_equal_a_loop_over_samples(kind, monkeypatch):
-    monkeypatch.setattr("trainables.nn.convolution.NUMBERS", 3_000)  # several parts
+    monkeypatch.setattr("trainables.nn.convolution.PATCH_NUMBERS", 3_000)  # several parts
     layer = moved(LAYERS[kind](generators()).double()).eval()
     inputs = numbers(len(SEEDS), BATCH, 4, 8, 8)
     outputs = layer(inputs)

@@ -124,7 +124,7 @@ def test_a_module_without_a_dense_layer_has_no_features():
 
     network = members(build)
     assert network(inputs_of()).shape == (3, BATCH, 4)
-    with pytest.raises(InputError, match=r"Sequential has no nn\.Linear"):
+    with pytest.raises(InputError, match=r"Sequential does not end with an nn\.Linear"):
         network.features(inputs_of())
 
 
@@ -163,17 +163,99 @@ def test_weights_that_are_not_trained_are_kept_as_they_are():
     network(inputs_of()).sum().backward()
 
 
+class Odd(nn.Module):
+    """A module with something odd about it."""
+
+    def __init__(self, kind, outputs):
+        super().__init__()
+        self.kind = kind
+        self.last = nn.Linear(144, outputs)
+        if kind == "attribute":
+            self.mask = torch.rand(144)
+        if kind in ("replaced", "not persistent"):
+            self.register_buffer("count", torch.zeros(()), persistent=kind == "replaced")
+        if kind == "tied":
+            self.other = self.last
+            self.again = nn.Parameter(torch.ones(1))
+            self.twice = self.again
+        if kind == "lazy":
+            self.first = nn.LazyLinear(144)
+        if kind == "double":
+            self.first = nn.Linear(144, 144).double()
+        if kind == "unused":
+            self.idle = nn.Linear(3, 5)
+
+    def forward(self, inputs):
+        flat = inputs.flatten(1)
+        if self.kind == "in place":
+            flat = flat.mul_(2)
+        if self.kind == "attribute":
+            flat = flat * self.mask
+        if self.kind == "replaced" and self.training:
+            self.count = self.count + 1
+        if self.kind == "not persistent" and self.training:
+            self.count.add_(1)
+        logits = self.last(flat)
+        if self.kind == "tuple":
+            return logits, flat
+        if self.kind == "bare":
+            return flat[:, :4]
+        return 5 * logits if self.kind == "scaled" else logits
+
+
+def odd(kind):
+    return lambda shape, outputs: Odd(kind, outputs)
+
+
 @pytest.mark.parametrize(
     ("build", "problem"),
     [
         (lambda shape, outputs: "no module", "it returned str, which is no torch.nn.Module"),
+        (lambda shape, outputs: nn.Flatten(), "Flatten has no parameter to train"),
         (
-            lambda shape, outputs: nn.Flatten(),
-            r"Flatten returns \[2, 144\] for inputs of shape \[2, 3, 8, 6\]; required are logits "
+            lambda shape, outputs: nn.Sequential(nn.Flatten(), nn.Linear(144, 7)),
+            r"Sequential returns \[2, 7\] for inputs of shape \[2, 3, 8, 6\]; required are logits "
             r"of shape \[2, 4\]",
         ),
+        (odd("tuple"), r"Odd returns a tuple for inputs of shape"),
+        (odd("attribute"), "differs between seeds and is no parameter or buffer"),
+        (odd("replaced"), "replaces its buffer 'count' in training: update it in place"),
+        (odd("tied"), "uses a parameter in two places"),
+        (odd("lazy"), "has lazy layers"),
+        (odd("double"), "weights that are not float32"),
     ],
 )
-def test_a_function_that_builds_something_else_is_refused(build, problem):
+def test_what_cannot_be_stacked_is_refused(build, problem):
     with pytest.raises(InputError, match=problem):
         members(build)
+
+
+def test_a_buffer_that_torch_would_not_save_is_part_of_a_checkpoint():
+    network = members(odd("not persistent")).train()
+    network(inputs_of())
+    assert network.state_dict()["module.count"].tolist() == [1, 1, 1]
+    again = members(odd("not persistent"))
+    again.load_state_dict(network.state_dict())
+    assert again.state()["count"].tolist() == [1, 1, 1]
+
+
+def test_a_module_may_change_its_inputs():
+    members(odd("in place")).train()(inputs_of()).sum().backward()
+
+
+def test_features_that_do_not_give_the_logits_are_none():
+    with pytest.raises(InputError, match=r"does not end with an nn\.Linear"):
+        members(odd("scaled")).features(inputs_of())
+
+
+def test_building_leaves_no_trace():
+    network = members()
+    assert network.state()["1.num_batches_tracked"].tolist() == [0, 0, 0]
+    assert not network.training
+    assert network.calls == 0
+    assert all(weight.grad is None for weight in network.parameters())
+
+
+def test_dropout_is_an_obstacle_whatever_the_mode_of_the_module():
+    network = members(lambda shape, outputs: dropping(shape, outputs).eval())
+    assert "random" in network.obstacle
