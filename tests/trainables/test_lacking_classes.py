@@ -115,8 +115,9 @@ VARIANTS = {
     "class": (TWO_STEPS, TWO_STEPS | {"left_out": 2}),
     "progressive": (TWO_STEPS, TWO_STEPS | {"first": 2} | SHUFFLED),
 }
+PAIRS = {"split_cifar100": {"tasks": 50}}  # two classes in a task, as in the other streams
 CASES = [
-    (name, scenario, variant)
+    (name, scenario, variant | PAIRS.get(name, {}))
     for name, kind in STREAMS.items()
     for scenario in kind.scenarios
     for variant in VARIANTS[name.split("_")[0]]
