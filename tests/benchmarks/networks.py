@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -144,11 +144,18 @@ def peak(make: Callable[[str, int], Callable[[], None]], name: str, stack: int) 
 def _peak(make: Callable[[str, int], Callable[[], None]], name: str, stack: int) -> float:
     torch.set_num_threads(1)
     _ = backbones, torch.rand(8, 8) @ torch.rand(8, 8)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _most_held()
     step = make(name, stack)
     for _ in range(3):
         step()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return _most_held() - before
+
+
+def _most_held() -> float:
+    """Return the most MiB that this process has held (Linux)."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return float(line.split()[1]) / 1024
 
 
 def main() -> None:
