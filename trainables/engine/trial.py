@@ -27,7 +27,6 @@ from trainables.errors import reason
 
 CHECKPOINT_SECONDS = 1.0  # least time between checkpoints, each of which takes about 0.1 s
 
-
 FILE = "learners.pt"  # of the learners' states in a checkpoint
 # an incomplete checkpoint, or one of an earlier version
 UNREADABLE = (

@@ -8,6 +8,7 @@ groups are slow, :func:`trainables.nn.members.one_by_one` runs a whole network s
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -109,9 +110,9 @@ class Normalisation(Stacked):
         result = self.normalised(folded(images), self.weight.flatten(), self.bias.flatten())
         return unfolded(result, len(self.weight))
 
+    @abstractmethod
     def normalised(self, images: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """Return normalised images [B, S * C, H, W]."""
-        raise NotImplementedError
 
     def squared_gradients(self, inputs: Tensor, gradient: Tensor) -> list[Tensor]:
         normal = unfolded(self.normalised(folded(inputs), None, None), len(self.weight))
