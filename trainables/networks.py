@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import InputError, reason, unknown
-from trainables.nn import MLP, Members, conv, one_by_one, resnet18
+from trainables.nn import MLP, Members, conv, is_faster_one_by_one, one_by_one, resnet18
 from trainables.rng import generator
 from trainables.streams import StreamInfo
 
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
         return self.head.classify(features)
 
     def forward(self, inputs: Tensor, features_only: bool = False) -> Tensor:
-        if inputs.device.type == "cpu" and len(inputs) > 1:
+        if is_faster_one_by_one(inputs):
             return one_by_one(self, inputs, features_only=features_only)
         features = self.head.features(self.backbone(inputs))
         return features if features_only else self.classify(features)
@@ -97,14 +97,7 @@ def build_backbone(
     if config.network == "mlp":
         return Flat(stream.inputs)
     if config.network == "conv":
-        return conv(
-            stream.shape,
-            chosen["channels"],
-            chosen["kernel"],
-            chosen["pooling"],
-            chosen["norm"],
-            generators,
-        )
+        return conv(stream.shape, generators=generators, **chosen)
     if config.network == "resnet18":
         return resnet18(stream.shape, chosen["channels"][0], chosen["norm"], generators)
     return Features(_members(config, stream, generators))

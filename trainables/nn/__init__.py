@@ -5,7 +5,12 @@ from trainables.nn.dense import MLP, LayerNorm, Linear, Stacked
 from trainables.nn.dropout import Dropout
 from trainables.nn.gated import GatedNetwork
 from trainables.nn.gradients import assign_gradients, clip_gradients, flat, weights_of
-from trainables.nn.members import Members, has_many_activations, one_by_one
+from trainables.nn.members import (
+    Members,
+    has_many_activations,
+    is_faster_one_by_one,
+    one_by_one,
+)
 
 __all__ = [
     "MLP",
@@ -20,6 +25,7 @@ __all__ = [
     "conv",
     "flat",
     "has_many_activations",
+    "is_faster_one_by_one",
     "one_by_one",
     "resnet18",
     "weights_of",

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.nn.convolution import Convolution, Pooling, normalisation
-from trainables.nn.members import one_by_one
+from trainables.nn.members import is_faster_one_by_one, one_by_one
 
 
 class Backbone(nn.Module):
@@ -27,7 +27,7 @@ class Backbone(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         images = inputs.view(*inputs.shape[:2], *self.shape[:2], -1).movedim(-1, 2)
-        if inputs.device.type == "cpu" and len(inputs) > 1:
+        if is_faster_one_by_one(inputs):
             return one_by_one(self.layers, images)
         features: Tensor = self.layers(images)
         return features

@@ -28,6 +28,11 @@ def one_by_one(network: nn.Module, inputs: Tensor, **options: Any) -> Tensor:
     return torch.cat([functional_call(network, state, part, options) for state, part in parts])
 
 
+def is_faster_one_by_one(inputs: Tensor) -> bool:
+    """Whether to compute convolutions of inputs [S, ...] seed by seed: several, on a CPU."""
+    return inputs.device.type == "cpu" and len(inputs) > 1
+
+
 def tensors_of(network: nn.Module) -> State:
     """Return all parameters and buffers by name."""
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
