@@ -387,21 +387,21 @@ def presets(as_json: AsJson = False) -> None:
 def methods(as_json: AsJson = False) -> None:
     """List the learners: sources and scenarios; with --json, options and search spaces."""
     from study.console import print_table, warn
-    from trainables import LEARNERS, learners, plugged_learners
+    from trainables import LEARNERS, find_learner, plugged
 
-    plugged, unusable = plugged_learners()
-    for sentence in unusable:
-        warn(sentence)
+    others, unusable = plugged("study.learners", find_learner)
+    for text in unusable:
+        warn(text)
     if as_json:
-        found = learners()[0]
+        found = dict(LEARNERS) | others
         print(json.dumps({name: _describe(kind) for name, kind in found.items()}, indent=2))
         return
     keys = ("offline", "reference", "scenarios")
     shipped = {name: [LEARNERS.declared(name, key) for key in keys] for name in LEARNERS}
-    others = {name: [getattr(kind, key) for key in keys] for name, kind in plugged.items()}
+    listed = shipped | {name: [getattr(others[name], key) for key in keys] for name in others}
     rows = [
         [name + (" (offline bound)" if offline else ""), ", ".join(scenarios), reference]
-        for name, (offline, reference, scenarios) in (shipped | others).items()
+        for name, (offline, reference, scenarios) in listed.items()
     ]
     print_table("", ["method", "scenarios", "source"], rows)
 
@@ -409,16 +409,21 @@ def methods(as_json: AsJson = False) -> None:
 @app.command()
 def streams(as_json: AsJson = False) -> None:
     """List the streams with their tasks, data and scenarios."""
-    from trainables import STREAMS
+    from study.console import warn
+    from trainables import STREAMS, find_stream, plugged
     from trainables.streams.datasets import DATASETS
 
     keys = ("tasks", "dataset", "scenarios")
-    found = {name: [STREAMS.declared(name, key) for key in keys] for name in STREAMS}
+    shipped = {name: [STREAMS.declared(name, key) for key in keys] for name in STREAMS}
+    kinds, unusable = plugged("study.streams", find_stream)
+    for text in unusable:
+        warn(text)
+    found = shipped | {name: [getattr(kinds[name], key) for key in keys] for name in kinds}
     rows = [
         {
             "stream": name,
             "tasks": str(tasks),
-            "data": DATASETS[dataset].source,
+            "data": DATASETS[dataset].source if dataset in DATASETS else dataset,
             "scenarios": ", ".join(scenarios),
         }
         for name, (tasks, dataset, scenarios) in found.items()
@@ -433,12 +438,12 @@ def data_prepare(
 ) -> None:
     """Find or download data sets and build their cache files."""
     from study.console import warn, warn_of_unprinted
-    from trainables.streams.datasets import DATASETS, load, prepare, suspicions
+    from trainables.streams.datasets import find_dataset, suspicions
 
-    for name in names:
-        path = prepare(name, data_root(data))
-        print(f"{name}: {path or f'bundled with {DATASETS[name].bundled}'}")
-        for text in suspicions(name, load(name, data_root(data))):
+    for found in map(find_dataset, names):
+        path = found.prepare(data_root(data))
+        print(f"{found.name}: {path or f'bundled with {found.bundled}'}")
+        for text in suspicions(found, found.load(data_root(data))):
             warn(text)
     warn_of_unprinted()  # not a failure: the data are prepared
 

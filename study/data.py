@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from study.design import Design
-from trainables.streams import datasets
-from trainables.streams.datasets import Split
+from trainables.streams.datasets import Split, suspicions
 
 Data = dict[str, Split]
 
@@ -27,10 +26,10 @@ class StudyData:
     @classmethod
     def load(cls, design: Design, root: Path) -> StudyData:
         """Read the data sets of a study from a data root."""
-        confirming = datasets.load(design.stream.dataset, root)
+        confirming = design.stream.data_set.load(root)
         if not _held_out(design):
             return cls(design, {"train": confirming["train"]}, confirming)
-        tuning = datasets.load(design.streams["tune"].dataset, root, ("train",))
+        tuning = design.streams["tune"].data_set.load(root, ("train",))
         return cls(design, tuning, confirming)
 
     def of(self, phase: str) -> Data:
@@ -65,8 +64,9 @@ class StudyData:
 
     def suspicions(self) -> list[str]:
         """Return sentences on oddities of the data."""
+        streams = {stream.dataset: stream for stream in self.design.streams.values()}
         by_name = self._by_name().items()
-        return [text for name, data in by_name for text in datasets.suspicions(name, data)]
+        return [text for name, data in by_name for text in suspicions(streams[name].data_set, data)]
 
     def hashes(self) -> dict[str, str]:
         """Return a hash of the arrays of each data set."""

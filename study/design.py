@@ -19,7 +19,7 @@ from study.spec import Spec, expand
 from trainables import Learner, find_learner, find_stream
 from trainables.engine.assignment import Assignment
 from trainables.streams import Stream, StreamInfo, StreamOptions
-from trainables.streams.datasets import Split
+from trainables.streams.datasets import Dataset, Split
 
 Direction = Literal["minimize", "maximize"]
 
@@ -120,9 +120,14 @@ class PhaseStream:
         return self.kind.name
 
     @property
+    def data_set(self) -> Dataset:
+        """The stream's data set."""
+        return self.kind.data_set(self.options)
+
+    @property
     def dataset(self) -> str:
         """Name of the stream's data set."""
-        return self.kind.dataset
+        return self.data_set.name
 
     @property
     def tasks(self) -> int:

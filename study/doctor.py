@@ -13,9 +13,9 @@ from pathlib import Path
 
 from search_spaces import find_space
 from study.mlflow.store import URI, check_reachable, check_uri, printable_uri
-from trainables import InputError, find_learner, plugins
+from trainables import InputError, find_learner, find_stream, plugins
 from trainables.errors import cause
-from trainables.streams.datasets import DATASETS, is_cached
+from trainables.streams.datasets import DATASETS
 
 PACKAGES = (
     "continual-study",
@@ -96,12 +96,16 @@ def _writable(folder: Path) -> str:
 
 
 def _data(root: Path) -> str:
-    found = [name for name, d in DATASETS.items() if is_cached(name, root) or d.bundled]
+    found = [name for name, d in DATASETS.items() if d.bundled or d.is_cached(root)]
     return f"{root}: {', '.join(found)} ready; others are built or downloaded on first use"
 
 
 def _plugins() -> dict[str, Callable[[], str]]:
-    finders = {"study.learners": find_learner, "study.search_spaces": find_space}
+    finders: dict[str, Callable[[str], object]] = {
+        "study.learners": find_learner,
+        "study.search_spaces": find_space,
+        "study.streams": find_stream,
+    }
     return {
         f"plug-in {name} ({group})": partial(_plugin, find, name)
         for group, find in finders.items()

@@ -236,7 +236,8 @@ class Ledger:
 
     def entry_for(self, work: Assignment, method: str, number: int | None) -> Entry:
         """Return the entry of a trial that is about to run, with its losses from earlier runs."""
-        name = find_stream(work.stream).dataset
+        stream = find_stream(work.stream)
+        name = stream.data_set(stream.Options.parse(work.options)).name
         data = f"{name} {self.data[name]}" if self.data is not None else ""
         entry = entry_for(work, method, number, data)
         claim, earlier = self._claim_path(entry), self._entries.get(entry.folder)

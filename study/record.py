@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.metrics import PRIMARY, ReadoutMetric, accuracy_matrix, chance
+from analysis.metrics import PRIMARY, ReadoutMetric, accuracy_matrix
 from analysis.one_study.analyse import Analysis, analyse
 from analysis.one_study.units import by_unit
 from analysis.records import (
@@ -55,7 +55,6 @@ def study_record(study: Study) -> StudyRecord:
 def _seed_record(study: Study) -> StudyRecord:
     spec, design, ledger = study.spec, study.design, study.ledger
     stream = design.stream
-    classes = stream.kind.class_counts(stream.scenario, stream.options)
     planned = study.folder.facts.planned
     changed, kept = changes(study), kept_seeds(spec, planned)
     varied, unvaried = _variation(study)
@@ -75,7 +74,7 @@ def _seed_record(study: Study) -> StudyRecord:
         unvaried=unvaried,
         planned_seeds=planned.seeds,
         tune_seeds=design.chosen_on,
-        chance=chance(spec.study.scenario, *classes),
+        chance=stream.kind.chance(stream.scenario, stream.options),
         methods=_method_records(study, 0),
         provenance=_provenance(study, [*changed, *_note_on_kept_seeds(kept)]),
         objectives=tuple(spec.objectives),

@@ -348,7 +348,31 @@ def read(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[Spec, str]:
         raise InputError(f"{source} is not valid TOML: {error}.") from None
     for override in overrides:
         _override(values, override, source)
-    return Spec.parse(values, source), source
+    spec = Spec.parse(values, source)
+    folder = Path() if name_or_path in shipped else Path(name_or_path).parent
+    try:
+        return _with_facts(spec, folder), source
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def _with_facts(spec: Spec, folder: Path) -> Spec:
+    """Return a study file with the facts of the user's file of data, if it names one: reports need
+    them when the file is gone.
+
+    Args:
+        folder: of the study file.
+    """
+    file = spec.stream.get("file")
+    if spec.study.stream != "split_file" or not isinstance(file, str):
+        return spec
+    if "contents" in spec.stream:
+        raise InputError("stream.contents: the program reads this from the file. Remove the key.")
+    from trainables.streams.own_file import facts_of
+
+    path = (folder / file).absolute()
+    facts = {"file": str(path), "contents": facts_of(path).text()}
+    return spec.model_copy(update={"stream": spec.stream | facts})
 
 
 def first_sentence(text: str) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Container
+from collections.abc import Callable, Container
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainables.errors import InputError, unknown
 from trainables.registry import Registry
@@ -19,6 +19,8 @@ from trainables.registry import Registry
 if TYPE_CHECKING:
     from trainables.learner import Learner, Map
     from trainables.streams import Stream
+
+Kind = TypeVar("Kind")
 
 METHODS = "trainables.methods"
 SLEEP, SPIKING = f"{METHODS}.sleep", f"{METHODS}.spiking"
@@ -56,6 +58,9 @@ STREAMS: Registry[Stream] = Registry(
         "split_cifar10": f"{STREAM_MODULES}.split:SplitCIFAR10",
         "split_cifar100": f"{STREAM_MODULES}.split:SplitCIFAR100",
         "split_cifar100_superclasses": f"{STREAM_MODULES}.split:SplitCIFAR100Superclasses",
+        "split_tiny_imagenet": f"{STREAM_MODULES}.split:SplitTinyImageNet",
+        "split_file": f"{STREAM_MODULES}.split_file:SplitFile",
+        "vision_sequence": f"{STREAM_MODULES}.sequence:VisionSequence",
         "permuted_mnist": f"{STREAM_MODULES}.transformed:PermutedMNIST",
         "rotated_mnist": f"{STREAM_MODULES}.transformed:RotatedMNIST",
         "speaker_incremental_shd": f"{STREAM_MODULES}.spiking:SpeakerIncrementalSHD",
@@ -75,9 +80,11 @@ STREAMS: Registry[Stream] = Registry(
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``Learner`` and ``Map`` on first access: both need torch."""
+    """Import ``Learner``, ``Map`` and ``Stream`` on first access: they need torch."""
     if name in ("Learner", "Map"):
         return getattr(import_module("trainables.learner"), name)
+    if name == "Stream":
+        return getattr(import_module("trainables.streams"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -85,22 +92,25 @@ def learners() -> tuple[dict[str, type[Learner]], list[str]]:
     """Return every learner by name, built-in or from a plug-in, and the error message of each
     plug-in that cannot be used.
     """
-    plugged, errors = plugged_learners()
-    return dict(LEARNERS) | plugged, errors
+    found, errors = plugged("study.learners", find_learner)
+    return dict(LEARNERS) | found, errors
 
 
-def plugged_learners() -> tuple[dict[str, type[Learner]], list[str]]:
-    """Return the learners registered as ``study.learners`` entry points, by name, and the error
-    message of each plug-in that cannot be used.
+def plugged(group: str, find: Callable[[str], Kind]) -> tuple[dict[str, Kind], list[str]]:
+    """Return what the entry points of a group name, by name, and the error message of each plug-in
+    that cannot be used.
+
+    Args:
+        find: function that finds a plug-in by name, such as :func:`find_learner`.
     """
-    plugged: dict[str, type[Learner]] = {}
+    found: dict[str, Kind] = {}
     errors: list[str] = []
-    for name in plugins("study.learners"):
+    for name in plugins(group):
         try:
-            plugged[name] = find_learner(name)
+            found[name] = find(name)
         except InputError as error:
             errors.append(str(error))
-    return plugged, errors
+    return found, errors
 
 
 def find_learner(name: str) -> type[Learner]:
@@ -116,40 +126,54 @@ def find_learner(name: str) -> type[Learner]:
     """
     point = find_plugin("study.learners", name, LEARNERS)
     if point is not None:
-        return _plugged_learner(point)
+        from trainables.contract import misdeclared
+        from trainables.learner import Learner
+
+        learner: type[Learner] = _plugged_class(point, Learner, "reference", misdeclared)
+        return learner
     if name not in LEARNERS:
         raise unknown("method", name, {*LEARNERS, *plugins("study.learners")})
     return LEARNERS[name]
 
 
-def _plugged_learner(point: EntryPoint) -> type[Learner]:
-    from trainables.contract import misdeclared
-    from trainables.learner import Learner
+def find_stream(name: str) -> type[Stream]:
+    """Return a stream by name, built-in or from a plug-in, as :func:`find_learner` does."""
+    point = find_plugin("study.streams", name, STREAMS)
+    if point is not None:
+        from trainables.contract import misdeclared_stream
+        from trainables.streams import Stream
 
+        stream: type[Stream] = _plugged_class(point, Stream, "dataset", misdeclared_stream)
+        return stream
+    if name not in STREAMS:
+        raise unknown("stream", name, {*STREAMS, *plugins("study.streams")})
+    return STREAMS[name]
+
+
+def _plugged_class(
+    point: EntryPoint, base: Any, source: str, misdeclared: Callable[[Any], str]
+) -> Any:
+    """Return the class of an entry point.
+
+    Args:
+        base: class that it is a subclass of.
+        source: attribute that says in words where the class comes from.
+        misdeclared: returns the fault in the attributes of a class.
+    """
     kind = load_plugin(point)
-    if not (isinstance(kind, type) and issubclass(kind, Learner)):
-        raise unusable_plugin(point, f"{kind!r} is not a subclass of trainables.Learner")
-    for attribute in ("name", "reference"):
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        raise unusable_plugin(point, f"{kind!r} is not a subclass of trainables.{base.__name__}")
+    for attribute in ("name", source):
         if not isinstance(getattr(kind, attribute, None), str):
             raise unusable_plugin(point, f"{kind.__name__}.{attribute} is not a string")
-    if kind.name != point.name:
+    name = getattr(kind, "name", "")
+    if name != point.name:
         raise unusable_plugin(
-            point, f"{kind.__name__}.name = '{kind.name}' differs from the entry point's name"
+            point, f"{kind.__name__}.name = '{name}' differs from the entry point's name"
         )
     if wrong := misdeclared(kind):
         raise unusable_plugin(point, wrong.rstrip("."))
     return kind
-
-
-def find_stream(name: str) -> type[Stream]:
-    """Return a stream by name.
-
-    Raises:
-        InputError: the name is unknown; the message gives the nearest known name.
-    """
-    if name not in STREAMS:
-        raise unknown("stream", name, STREAMS)
-    return STREAMS[name]
 
 
 @functools.cache
@@ -205,12 +229,13 @@ __all__ = [
     "InputError",
     "Learner",
     "Map",
+    "Stream",
     "find_learner",
     "find_plugin",
     "find_stream",
     "learners",
     "load_plugin",
-    "plugged_learners",
+    "plugged",
     "plugins",
     "unusable_plugin",
 ]

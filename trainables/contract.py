@@ -22,6 +22,7 @@ from trainables.streams.scenario import SCENARIOS
 
 if TYPE_CHECKING:
     from trainables.learner import Learner
+    from trainables.streams import Stream
 
 # the types that torch loads from a checkpoint with weights_only
 PLAIN = (bool, int, float, str, bytes, type(None), torch.dtype, torch.device)
@@ -30,22 +31,49 @@ MAPPINGS, SEQUENCES = (dict, OrderedDict), (list, tuple, set, torch.Size)
 
 def misdeclared(kind: type[Learner]) -> str:
     """Return the fault in the class attributes of a learner; empty if there is none."""
-    for attribute, example in (("scenarios", '("task", "class")'), ("readouts", '("main",)')):
-        names = getattr(kind, attribute)
-        if not (isinstance(names, tuple | list) and names and all(type(n) is str for n in names)):
-            return (
-                f"{kind.__name__}.{attribute} = {names!r} is not a tuple of names, such as "
-                f"{example}"
-            )
-    for name in kind.scenarios:
-        if name not in SCENARIOS:
-            return f"{kind.__name__}.scenarios: {unknown('scenario', name, SCENARIOS)}"
+    if fault := _scenarios_fault(kind) or _names_fault(kind, "readouts", '("main",)'):
+        return fault
     if not _is_whole(kind.version):
         return f"{kind.__name__}.version = {kind.version!r} is not a whole number"
     if kind.max_stack is not None and not (_is_whole(kind.max_stack) and kind.max_stack > 0):
         return f"{kind.__name__}.max_stack = {kind.max_stack!r} is neither None nor at least 1"
     if not (isinstance(kind.Config, type) and issubclass(kind.Config, Options)):
         return f"{kind.__name__}.Config is not a subclass of trainables.options.Options"
+    return _missing(kind)
+
+
+def misdeclared_stream(kind: type[Stream]) -> str:
+    """Return the fault in the class attributes of a stream; empty if there is none."""
+    if fault := _scenarios_fault(kind):
+        return fault
+    for attribute in ("version", "tasks"):
+        if not _is_whole(value := getattr(kind, attribute, None)):
+            return f"{kind.__name__}.{attribute} = {value!r} is not a whole number"
+    from trainables.streams import StreamOptions
+
+    if not (isinstance(kind.Options, type) and issubclass(kind.Options, StreamOptions)):
+        return f"{kind.__name__}.Options is not a subclass of trainables.streams.StreamOptions"
+    return _missing(kind)
+
+
+def _scenarios_fault(kind: type[Learner] | type[Stream]) -> str:
+    """Return the fault in the scenarios of a class; empty if there is none."""
+    if fault := _names_fault(kind, "scenarios", '("task", "class")'):
+        return fault
+    for name in kind.scenarios:
+        if name not in SCENARIOS:
+            return f"{kind.__name__}.scenarios: {unknown('scenario', name, SCENARIOS)}"
+    return ""
+
+
+def _names_fault(kind: type[Learner] | type[Stream], attribute: str, example: str) -> str:
+    names = getattr(kind, attribute, None)
+    if isinstance(names, tuple | list) and names and all(type(n) is str for n in names):
+        return ""
+    return f"{kind.__name__}.{attribute} = {names!r} is not a tuple of names, such as {example}"
+
+
+def _missing(kind: type[Learner] | type[Stream]) -> str:
     missing = ", ".join(sorted(kind.__abstractmethods__))
     return f"{kind.__name__} does not define {missing}" if missing else ""
 

@@ -281,7 +281,7 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
     # -- testing
 
     def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
-        """Return logits [S, B, C] for inputs uint8 [S, B, D]; ``task_id`` is None except in the
+        """Return logits [S, B, C] for stored inputs [S, B, D]; ``task_id`` is None except in the
         task scenario.
         """
         logits: Tensor = self.network(self.encode(inputs))
@@ -328,8 +328,8 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
         return torch.optim.Adam(network.parameters(), lr=lr, fused=True)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Convert stored bytes, uint8, to the network's inputs, float32 of the same shape."""
-        scaled = inputs.to(torch.float32).mul_(self.stream.scale)
+        """Convert stored inputs to the network's inputs, float32 of the same shape."""
+        scaled = inputs.to(torch.float32, copy=True).mul_(self.stream.scale)
         return scaled.sub_(self._mean).div_(self._std) if self.config.standardise else scaled
 
     def _by_feature(self, channels: tuple[float, ...]) -> Tensor:

@@ -124,7 +124,7 @@ def checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:
             return None
         kind = next(k for k in typing.get_args(kind) if k is not type(None))
     if typing.get_origin(kind) is tuple:
-        return _checked_tuple(name, value, meta)
+        return _checked_tuple(name, value, typing.get_args(kind)[0], meta)
     if kind is float:
         value = _as_float(name, value, meta)
     if type(value) is not kind:
@@ -150,12 +150,16 @@ def _as_float(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
     raise InputError(f"{name} = {value!r} is not a finite number{_limits(meta)}")
 
 
-def _checked_tuple(name: str, value: Any, meta: Mapping[str, Any]) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or any(type(item) is not int for item in value):
-        raise InputError(f"{name} = {value!r} is not a list of whole numbers")
+def _checked_tuple(
+    name: str, value: Any, kind: type, meta: Mapping[str, Any]
+) -> tuple[int | str, ...]:
+    things = "words" if kind is str else "numbers"
+    if not isinstance(value, list | tuple) or any(type(item) is not kind for item in value):
+        whole = "" if kind is str else "whole "
+        raise InputError(f"{name} = {value!r} is not a list of {whole}{things}")
     longest = meta.get("longest")
     if longest is not None and len(value) > longest:
-        raise InputError(f"{name} is a list of {len(value)} numbers; allowed: at most {longest}")
+        raise InputError(f"{name} is a list of {len(value)} {things}; allowed: at most {longest}")
     for item in value:
         _check_limits(name, item, meta)
         _check_representable(name, item)

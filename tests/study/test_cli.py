@@ -127,7 +127,7 @@ def test_lists_fit_a_terminal_with_whole_names(listed, columns, monkeypatch):
     )
     shipped = presets() | {name: "# A first sentence of many words" + ", and more" * 20 + "."}
     monkeypatch.setattr("study.spec.presets", lambda: shipped)
-    monkeypatch.setattr("trainables.plugged_learners", lambda: ({name: long}, []))
+    monkeypatch.setattr("trainables.plugged", lambda group, find: ({name: long}, []))
     names = {"presets": [*shipped], "methods": [*LEARNERS, name], "streams": [*STREAMS]}
     shown = printed(getattr(cli, listed), columns)
     assert max(map(len, shown)) <= columns

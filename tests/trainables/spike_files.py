@@ -71,3 +71,17 @@ def write(
             for row, value in enumerate(column):
                 dataset[row] = value
     return path
+
+
+def speech(speakers: int, words: int = 10, each: int = 1) -> dict[str, dict[str, np.ndarray]]:
+    """Ten spikes for each of some samples of each word of each speaker, as a loaded data set."""
+    rng = np.random.default_rng(1)
+    count = words * speakers * each
+    split = {
+        "times": np.sort(rng.uniform(0.1, 0.6, (count, 10)), axis=1).astype(np.float16).ravel(),
+        "units": rng.integers(0, 700, 10 * count).astype(np.uint16),
+        "ends": 10 * np.arange(1, count + 1),
+        "labels": np.tile(np.arange(words).repeat(speakers), each).astype(np.uint8),
+        "speakers": np.tile(np.arange(speakers), words * each).astype(np.uint8),
+    }
+    return {"train": split, "test": split}

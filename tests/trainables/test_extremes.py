@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from own_data import NEEDED
+from spike_files import speech
 from torch import nn
 
 from analysis.metrics import PRIMARY
@@ -17,7 +19,7 @@ from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
 from trainables.methods.spiking.base import SpikingLearner
 from trainables.streams import SplitStream
-from trainables.streams.datasets import DATASETS, load
+from trainables.streams.datasets import load
 from trainables.testing import assert_same_state
 
 SEEDS = (0, 2**63 - 1)  # the least and the greatest that a study file may name
@@ -88,20 +90,6 @@ def first(split, each):
     rows = [np.flatnonzero(split["labels"] == c)[:each] for c in range(10)]
     rows = np.sort(np.concatenate(rows))
     return {key: values[rows] for key, values in split.items()}
-
-
-def speech(speakers, words=10):
-    """Ten spikes for each word of each speaker, to learn and to score."""
-    rng = np.random.default_rng(1)
-    count = words * speakers
-    split = {
-        "times": np.sort(rng.uniform(0.1, 0.6, (count, 10)), axis=1).astype(np.float16).ravel(),
-        "units": rng.integers(0, 700, 10 * count).astype(np.uint16),
-        "ends": 10 * np.arange(1, count + 1),
-        "labels": np.repeat(np.arange(words), speakers).astype(np.uint8),
-        "speakers": np.tile(np.arange(speakers), words).astype(np.uint8),
-    }
-    return {"train": split, "test": split}
 
 
 class Halves(SplitStream):
@@ -343,7 +331,7 @@ NOT_THERE = {"low": {"seconds"}, "high": {"tasks", "left_out", "first"}}
 
 
 def data_of(stream):
-    known = DATASETS[stream.dataset]
+    known = stream.data_set(stream.Options.parse(NEEDED.get(stream.name, {})))
     if known.speakers:
         return speech(known.speakers, known.classes)
     return DIGITS if known.bundled else blank(2, known.shape, known.classes)
@@ -360,7 +348,8 @@ def test_every_number_of_a_stream_at_its_ends_gives_tasks_or_is_refused(name, en
         if value is None:
             continue
         listed = isinstance(kind.Options.fields()[key].default, tuple)
-        options = kind.Options.parse({key: [value] if listed else value})
+        given = {key: [value] if listed else value}
+        options = kind.Options.parse(NEEDED.get(name, {}) | given)
         for scenario in kind.scenarios:
             try:
                 assert_gives_samples(kind, scenario, data, options)

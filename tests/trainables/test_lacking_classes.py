@@ -9,11 +9,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+from own_data import NEEDED
 
 from trainables import STREAMS, InputError
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
-from trainables.streams.datasets import DATASETS
+from trainables.streams.datasets import find_dataset
 from trainables.streams.stream import PHASES
 
 SEEDS = (0, 1, 4, 7)
@@ -23,9 +24,8 @@ TWO_STEPS = {"steps": 2, "bits": 1}  # samples of speech as small as they may be
 # -- small data in which classes, or classes of a speaker, are rare or missing
 
 
-def some_data(name, rng, short=None):
+def some_data(dataset, rng, short=None):
     """A few samples of each class of each speaker; too few of one in the split ``short``."""
-    dataset = DATASETS[name]
     return {
         split: some_split(dataset, rng, enough, split == short)
         for split, enough in (("train", 2), ("test", 1))
@@ -54,10 +54,12 @@ def some_of(count, classes):
 
 def tasks_there_can_be(kind, options):
     """Classes and speakers (none: all) of every task that some seed may have."""
-    dataset = DATASETS[kind.dataset]
+    dataset = kind.data_set(options)
     every, alone = set(range(dataset.classes)), some_of(1, dataset.classes)
     if kind.name.startswith(("permuted", "rotated")):
         return [(every, None)]
+    if kind.name == "vision_sequence":
+        return [({*range(10)}, None), ({*range(10, 20)}, None)]
     if kind.name.startswith("speaker"):
         outs = {seed % dataset.speakers for seed in SEEDS} if options.left_out is None else {2}
         known = set(range(dataset.speakers))
@@ -113,12 +115,15 @@ VARIANTS = {
     "rotated": ({"angles": [0, 30]},),
     "speaker": (TWO_STEPS, TWO_STEPS | {"left_out": 2}),
     "class": (TWO_STEPS, TWO_STEPS | {"left_out": 2}),
+    "vision": ({"datasets": ["fashion_mnist", "mnist"]},),
     "progressive": (TWO_STEPS, TWO_STEPS | {"first": 2} | SHUFFLED),
 }
-PAIRS = {"split_cifar100": {"tasks": 50}}  # two classes in a task, as in the other streams
+# two classes in a task, as in the other streams
+PAIRS = {"split_cifar100": {"tasks": 50}, **NEEDED}
 CASES = [
     (name, scenario, variant | PAIRS.get(name, {}))
     for name, kind in STREAMS.items()
+    if name != "split_tiny_imagenet"  # as split_cifar100, with more classes
     for scenario in kind.scenarios
     for variant in VARIANTS[name.split("_")[0]]
 ]
@@ -134,8 +139,8 @@ def test_a_stream_is_refused_where_a_class_of_a_task_may_lack_samples(
         (0, 1, 3, 9, 30) if kind.dataset != "shd" else (0, 1, 100)
     )  # of many classes and speakers
     for short, most in itertools.product((None, "train", "test"), limits):
-        data = some_data(kind.dataset, np.random.default_rng(most), short)
         options = kind.Options.parse(variant | {"samples_per_task": most})
+        data = some_data(kind.data_set(options), np.random.default_rng(most), short)
         expected = lacks_a_class(data, phase, kind, options)
         outcomes.add(expected)
         if not expected:
@@ -219,7 +224,7 @@ SPEAKER = STREAMS["speaker_incremental_spoken_digits"]
 
 def five_speakers():
     """Speaker 5 is missing."""
-    data = some_data("spoken_digits", np.random.default_rng(3))
+    data = some_data(find_dataset("spoken_digits"), np.random.default_rng(3))
     for split in data:
         data = without(data, split, lambda s: s["speakers"] == 5)
     return data

@@ -8,6 +8,7 @@ import typing
 
 import pytest
 import torch
+from own_data import NEEDED
 
 from trainables import LEARNERS, STREAMS, InputError
 from trainables.options import FLOAT32, Options, option
@@ -204,7 +205,7 @@ def test_the_limits_are_taken_and_what_is_beyond_is_refused(name):
 def test_published_values_are_within_the_limits(name, stream):
     kind, source = LEARNERS[name], STREAMS[stream]
     for scenario in set(kind.scenarios) & set(source.scenarios):
-        info = source.describe(scenario, source.Options.parse({}))
+        info = source.describe(scenario, source.Options.parse(NEEDED.get(stream, {})))
         assert isinstance(info, StreamInfo)
         kind.Config.parse(kind.published(info))
 

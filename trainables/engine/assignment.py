@@ -30,11 +30,11 @@ class Assignment:
 
     def versions(self) -> dict[str, int | str]:
         """Return the version numbers of the learner and the stream, increased when their results
-        change, and a hash of the code of a plug-in's learner and of a user's network.
+        change, and a hash of the code of a plug-in's learner and stream and of a user's network.
         """
-        kind = find_learner(self.learner)
-        numbers = {"learner": kind.version, "stream": find_stream(self.stream).version}
-        hashes = {"code": code_digest(kind)}
+        kind, stream = find_learner(self.learner), find_stream(self.stream)
+        numbers = {"learner": kind.version, "stream": stream.version}
+        hashes = {"code": code_digest(kind), "stream code": code_digest(stream)}
         network = str(self.configuration.get("network", ""))
         if ":" in network:
             hashes["network code"] = code_digest(function_named(network))

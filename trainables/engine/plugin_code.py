@@ -1,5 +1,5 @@
-"""Hashes of the code of plug-in learners and of a user's networks. Results depend on that code, and
-its author may change it between two runs of a study without increasing the learner's version.
+"""Hashes of the code of plug-ins and of a user's networks. Results depend on that code, and its
+author may change it between two runs of a study without increasing the version of a class.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from trainables.streams.views import Views
 
 
 class Memory(Stateful, ABC):
-    """Samples of past tasks: inputs uint8 [S, M, D] without augmentation, labels uint8 [S, M].
+    """Samples of past tasks: inputs [S, M, D] as stored by the stream, without augmentation, and
+    labels uint8 [S, M].
 
     The random stream ``memory`` of each seed chooses the samples; the random stream ``memory
     views`` augments them, if the task stream does.
@@ -27,7 +28,7 @@ class Memory(Stateful, ABC):
 
     def __init__(self, seeds: Sequence[int], stream: StreamInfo, device: torch.device) -> None:
         super().__init__(len(seeds), device)
-        self.inputs = torch.empty(self.stack, 0, stream.inputs, dtype=torch.uint8, device=device)
+        self.inputs = torch.empty(self.stack, 0, stream.inputs, dtype=stream.dtype, device=device)
         self.labels = torch.empty(self.stack, 0, dtype=torch.uint8, device=device)
         self.draws = Draws(seeds, "memory", device)
         self.views = Views(stream.augmentation, stream.shape, seeds, "memory views", device)
@@ -108,7 +109,8 @@ class SlotMemory(Memory):
         """Store a batch in the given rows, [S * B], of the slots of all seeds."""
         width = batch.unaugmented.shape[-1]
         # rows of 8-byte words are copied 7 times faster than rows of bytes
-        word = torch.int64 if width % 8 == 0 else torch.uint8
+        whole_words = width * self.inputs.itemsize % torch.int64.itemsize == 0
+        word = torch.int64 if whole_words else self.inputs.dtype
         slots, new = self.inputs.view(-1, width), batch.unaugmented.reshape(-1, width)
         slots.view(word).index_copy_(0, rows, new.view(word))
         self.labels.view(-1).index_copy_(0, rows, batch.labels.flatten().to(torch.uint8))

@@ -44,7 +44,7 @@ def capacity(
     """
     if config.memory_bytes is not None:
         available = max(config.memory_bytes - reserved_bytes, 0)
-        allowed = available // (stream.inputs + 1 + extra_bytes)
+        allowed = available // (stream.held_bytes + extra_bytes)
     elif config.memory_per_task is not None:
         allowed = config.memory_per_task * (stream.tasks or 1)
     else:
@@ -95,7 +95,7 @@ def check_budget(
             "a task-free stream hides the task boundaries and the number of tasks: "
             f"give memory_total or memory_bytes{undivided}"
         )
-    least, sample_bytes = (stream.tasks or 1) if shared else 1, stream.inputs + 1 + extra_bytes
+    least, sample_bytes = (stream.tasks or 1) if shared else 1, stream.held_bytes + extra_bytes
     if capacity(config, stream, extra_bytes, reserved_bytes) < least:
         key, remedy = "memory_total", ""
         if config.memory_bytes is not None:

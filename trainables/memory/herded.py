@@ -20,7 +20,7 @@ class HerdedMemory(Memory):
 
     Args:
         total: largest number of exemplars per seed.
-        features: maps samples uint8 [S, N, D] to features [S, N, F].
+        features: maps samples [S, N, D] to features [S, N, F].
     """
 
     def __init__(

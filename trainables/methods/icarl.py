@@ -73,7 +73,7 @@ class ICaRL(Rehearsal[MemoryConfigT]):
         remedy = "increase memory_total, memory_per_task or memory_bytes"
         if config.memory_bytes is not None:
             reserved = cls.reserved_bytes(config, stream)
-            least = bytes_needed(stream.outputs, stream.inputs + 1, reserved)
+            least = bytes_needed(stream.outputs, stream.held_bytes, reserved)
             remedy = f"memory_bytes = {config.memory_bytes}; give {least}"
         raise InputError(
             f"a memory of {allowed} samples is too small for {stream.outputs} classes with one "
@@ -139,7 +139,7 @@ class ICaRL(Rehearsal[MemoryConfigT]):
 
     @torch.no_grad()
     def features(self, inputs: Tensor) -> Tensor:
-        """Return phi of inputs uint8 [S, N, D]; [S, N, F]."""
+        """Return phi of inputs [S, N, D]; [S, N, F]."""
         size = CONVOLUTIONAL_CHUNK if has_many_activations(self.network) else CHUNK
         parts = torch.split(inputs, size, dim=1)
         features = [self.network.features(self.encode(part)) for part in parts]

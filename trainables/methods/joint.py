@@ -30,4 +30,4 @@ class Joint(Finetune):
         super().learn(task)
 
     def footprint(self) -> dict[str, int]:
-        return super().footprint() | {"memory": self.held * (self.stream.inputs + 1)}
+        return super().footprint() | {"memory": self.held * self.stream.held_bytes}

@@ -6,6 +6,7 @@ uint8 [N], or with the arrays of spike trains (:mod:`trainables.streams.spikes`)
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import pickle
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from trainables.errors import InputError, cause, unknown
 from trainables.files import write_whole
-from trainables.streams import spikes
+from trainables.streams import spikes, tiny_imagenet
 from trainables.streams.checks import blank, images_fault, labels_fault, numbers_fault
 
 Split = dict[str, NDArray[Any]]
@@ -33,7 +34,7 @@ HALF = 0.5  # of the range of inputs; images that never exceed HALF seem to have
 
 @dataclass(frozen=True)
 class Dataset:
-    """The facts of a data set that are known without loading it."""
+    """The facts of a data set that are known without loading it, and how it is built."""
 
     name: str
     source: str
@@ -44,6 +45,7 @@ class Dataset:
     std: tuple[float, ...]
     build: Callable[[Path], dict[str, Split]]
     bundled: str = ""  # installed package that includes the data: nothing to download or cache
+    cached: bool = True  # whether building is slow enough for a cache file
     arrays: tuple[str, ...] = ("images", "labels")  # names of the arrays of a split
     speakers: int = 0  # number of speakers; 0 for images
 
@@ -52,72 +54,82 @@ class Dataset:
         """Features per sample."""
         return prod(self.shape)
 
+    def load(self, root: Path, splits: tuple[str, ...] = ("train", "test")) -> dict[str, Split]:
+        """Return splits, building the cache file on first use.
 
-def load(name: str, root: Path, splits: tuple[str, ...] = ("train", "test")) -> dict[str, Split]:
-    """Return splits of a data set by name, building the cache file on first use.
+        Raises:
+            InputError: the data are neither under ``root`` nor downloadable, are unreadable or
+                damaged, or contain nothing that can be learnt.
+        """
+        path = self.prepare(root)
+        if path is not None:
+            return _read(path, self, splits)
+        built = self.build(root)
+        return {split: built[split] for split in splits}
 
-    >>> load("digits", Path("data"))["train"]["images"].shape
+    def prepare(self, root: Path) -> Path | None:
+        """Return the path of the cache file, building the file if it does not exist; None for a
+        data set without a cache file.
+
+        Raises:
+            InputError: the data are neither under ``root`` nor downloadable, or are unreadable or
+                damaged, or the cache file cannot be written.
+        """
+        if not self.cached:
+            return None
+        path = self.cache_path(root)
+        if not self.is_cached(root):
+            _write(path, self.build(root))
+        return path
+
+    def cache_path(self, root: Path) -> Path:
+        """Return the path of the cache file, whether or not the file exists."""
+        return root / f"{self.name}.h5"
+
+    def is_cached(self, root: Path) -> bool:
+        """Whether the cache file exists.
+
+        Raises:
+            InputError: the data root is not accessible.
+        """
+        try:
+            self.cache_path(root).stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise InputError(
+                f"the data root {root} cannot be used ({cause(error)}). Fix the problem, or "
+                f"{ELSEWHERE}."
+            ) from None
+        return True
+
+
+def find_dataset(name: str) -> Dataset:
+    """Return a data set by name.
+
+    >>> find_dataset("digits").load(Path("data"))["train"]["images"].shape
     (1195, 8, 8)
 
     Raises:
-        InputError: the data are neither under ``root`` nor downloadable, are unreadable or damaged,
-            or contain nothing that can be learnt.
-    """
-    path = prepare(name, root)
-    if path is not None:
-        return _read(path, name, splits)
-    built = DATASETS[name].build(root)
-    return {split: built[split] for split in splits}
-
-
-def prepare(name: str, root: Path) -> Path | None:
-    """Return the path of the cache file of a data set, building the file if it does not exist; None
-    for a data set bundled with an installed package.
-
-    Raises:
-        InputError: the data are neither under ``root`` nor downloadable, or are unreadable or
-            damaged, or the cache file cannot be written.
+        InputError: the name is unknown; the message gives the nearest known name.
     """
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
-    if DATASETS[name].bundled:
-        return None
-    path = cache_path(name, root)
-    if not is_cached(name, root):
-        _write(path, DATASETS[name].build(root))
-    return path
+    return DATASETS[name]
 
 
-def cache_path(name: str, root: Path) -> Path:
-    """Return the path of the cache file of a data set, whether or not the file exists."""
-    return root / f"{name}.h5"
+def load(name: str, root: Path, splits: tuple[str, ...] = ("train", "test")) -> dict[str, Split]:
+    """Return splits of a data set by name, as :meth:`Dataset.load` does."""
+    return find_dataset(name).load(root, splits)
 
 
-def is_cached(name: str, root: Path) -> bool:
-    """Whether the cache file of a data set exists.
-
-    Raises:
-        InputError: the data root is not accessible.
-    """
-    try:
-        cache_path(name, root).stat()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise InputError(
-            f"the data root {root} cannot be used ({cause(error)}). Fix the problem, or "
-            f"{ELSEWHERE}."
-        ) from None
-    return True
-
-
-def _read(path: Path, name: str, splits: tuple[str, ...]) -> dict[str, Split]:
+def _read(path: Path, dataset: Dataset, splits: tuple[str, ...]) -> dict[str, Split]:
     import h5py
 
     try:
         with h5py.File(path) as file:
-            data = {s: {key: file[s][key][:] for key in DATASETS[name].arrays} for s in splits}
-        return _checked(data, name)
+            data = {s: {key: file[s][key][:] for key in dataset.arrays} for s in splits}
+        return _checked(data, dataset)
     except Exception as error:  # h5py raises many types for an invalid file
         remedy = "Delete the file; the next run builds it again."
         raise _unusable(path, error, remedy) from None
@@ -147,9 +159,8 @@ def _hdf5(data: Mapping[str, Split]) -> memoryview:
     return content.getbuffer()
 
 
-def _checked(data: dict[str, Split], name: str) -> dict[str, Split]:
+def _checked(data: dict[str, Split], dataset: Dataset) -> dict[str, Split]:
     """Return the arrays unchanged, or raise ValueError if they are not a valid data set."""
-    dataset = DATASETS[name]
     for split, arrays in data.items():
         if dataset.speakers:
             fault = spikes.fault(arrays, dataset.classes, dataset.speakers)
@@ -175,13 +186,13 @@ def _image_fault(images: NDArray[Any], labels: NDArray[Any], dataset: Dataset) -
     )
 
 
-def suspicions(name: str, data: Mapping[str, Split]) -> list[str]:
+def suspicions(dataset: Dataset, data: Mapping[str, Split]) -> list[str]:
     """Return warnings about usable data that probably contain an error.
 
     Args:
-        data: as returned by :func:`load`, or in the format of a stream.
+        data: as returned by :meth:`Dataset.load`, or in the format of a stream.
     """
-    warnings, seen, dataset = [], set[int](), DATASETS[name]
+    warnings, seen, name = [], set[int](), dataset.name
     for split, arrays in data.items():
         empty, hashes = blank(arrays), [hash(sample) for sample in _samples(arrays)]
         contents = [h for h, is_empty in zip(hashes, empty, strict=True) if not is_empty]
@@ -196,7 +207,7 @@ def suspicions(name: str, data: Mapping[str, Split]) -> list[str]:
             for finding, amount in amounts.items()
             if amount > SUSPICIOUS * len(empty)
         ]
-        if not dataset.speakers and arrays["images"].max() * dataset.scale < HALF:
+        if dataset.scale < 1 and arrays["images"].max() * dataset.scale < HALF:
             top, largest = round(1 / dataset.scale), arrays["images"].max()
             warnings.append(f"{name}, {split}: no value is above {largest} of {top}.")
     return warnings
@@ -256,26 +267,12 @@ def _superclasses(part: Any) -> Any:
 
 
 def _torchvision(
-    name: str, kind: str, folder: str, labels: Callable[[Any], Any] = _targets
-) -> Callable[[Path], dict[str, Split]]:
-    def build(root: Path) -> dict[str, Split]:
-        import torchvision
-
-        data_set, raw = getattr(torchvision.datasets, kind), root / folder
-        try:
-            return _checked(_arrays(data_set, root, labels), name)
-        except Exception as error:  # torchvision raises many types for an invalid file
-            if not str(error).startswith("Dataset not found"):
-                remedy = "Delete the folder; the next run downloads the files again."
-                raise _unusable(raw, error, remedy) from None
-        return _downloaded(data_set, raw, root, name, labels)
-
-    return build
-
-
-def _arrays(
-    data_set: Any, root: Path, labels: Callable[[Any], Any], download: bool = False
+    kind: str, root: Path, download: bool, labels: Callable[[Any], Any] = _targets
 ) -> dict[str, Split]:
+    """Return a data set that torchvision reads."""
+    import torchvision
+
+    data_set = getattr(torchvision.datasets, kind)
     parts = {
         s: data_set(str(root), train=s == "train", download=download) for s in ("train", "test")
     }
@@ -285,17 +282,40 @@ def _arrays(
     }
 
 
+def _from_folder(
+    name: str, folder: str, read: Callable[[Path, bool], dict[str, Split]]
+) -> Callable[[Path], dict[str, Split]]:
+    """Return a function that builds a data set from a folder of published files, downloaded if
+    absent.
+
+    Args:
+        read: returns the splits in a root; its second argument says whether to download the files
+            first. Its error for absent files begins with ``tiny_imagenet.ABSENT``.
+    """
+
+    def build(root: Path) -> dict[str, Split]:
+        try:
+            return _checked(read(root, False), DATASETS[name])
+        except Exception as error:  # torchvision raises many types for an invalid file
+            if not str(error).startswith(tiny_imagenet.ABSENT):
+                remedy = "Delete the folder; the next run downloads the files again."
+                raise _unusable(root / folder, error, remedy) from None
+        return _downloaded(name, root, folder, read)
+
+    return build
+
+
 def _downloaded(
-    data_set: Any, raw: Path, root: Path, name: str, labels: Callable[[Any], Any]
+    name: str, root: Path, folder: str, read: Callable[[Path, bool], dict[str, Split]]
 ) -> dict[str, Split]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, suffix=".partial") as scratch:
-            return _checked(_arrays(data_set, Path(scratch), labels, download=True), name)
+            return _checked(read(Path(scratch), True), DATASETS[name])
     except Exception as error:  # from the network, the disk or torchvision
         raise InputError(
             f"{name} is not under {root} and could not be downloaded ({cause(error)}). "
-            f"Put torchvision's files into {raw}, or {ELSEWHERE}."
+            f"Put the published files into {root / folder}, or {ELSEWHERE}."
         ) from None
 
 
@@ -341,6 +361,7 @@ DATASETS = {
             std=(0.3760,),
             build=_digits,
             bundled="scikit-learn",
+            cached=False,
         ),
         Dataset(
             "mnist",
@@ -350,7 +371,7 @@ DATASETS = {
             scale=1 / 255,
             mean=(0.1307,),
             std=(0.3081,),
-            build=_torchvision("mnist", "MNIST", "MNIST/raw"),
+            build=_from_folder("mnist", "MNIST/raw", functools.partial(_torchvision, "MNIST")),
         ),
         Dataset(
             "fashion_mnist",
@@ -360,7 +381,9 @@ DATASETS = {
             scale=1 / 255,
             mean=(0.2860,),
             std=(0.3530,),
-            build=_torchvision("fashion_mnist", "FashionMNIST", "FashionMNIST/raw"),
+            build=_from_folder(
+                "fashion_mnist", "FashionMNIST/raw", functools.partial(_torchvision, "FashionMNIST")
+            ),
         ),
         Dataset(
             "cifar10",
@@ -370,23 +393,39 @@ DATASETS = {
             scale=1 / 255,
             mean=(0.4914, 0.4822, 0.4465),
             std=(0.2023, 0.1994, 0.2010),
-            build=_torchvision("cifar10", "CIFAR10", "cifar-10-batches-py"),
+            build=_from_folder(
+                "cifar10", "cifar-10-batches-py", functools.partial(_torchvision, "CIFAR10")
+            ),
         ),
         Dataset(
             "cifar100",
             "CIFAR-100 (Krizhevsky 2009), 32x32 in colour, 100 classes",
             classes=100,
-            build=_torchvision("cifar100", "CIFAR100", "cifar-100-python"),
+            build=_from_folder(
+                "cifar100", "cifar-100-python", functools.partial(_torchvision, "CIFAR100")
+            ),
             **CIFAR100,
         ),
         Dataset(
             "cifar100_superclasses",
             "CIFAR-100 (Krizhevsky 2009), 32x32 in colour, 20 superclasses of 5 classes each",
             classes=20,
-            build=_torchvision(
-                "cifar100_superclasses", "CIFAR100", "cifar-100-python", _superclasses
+            build=_from_folder(
+                "cifar100_superclasses",
+                "cifar-100-python",
+                functools.partial(_torchvision, "CIFAR100", labels=_superclasses),
             ),
             **CIFAR100,
+        ),
+        Dataset(
+            "tiny_imagenet",
+            "Tiny ImageNet (Stanford CS231n 2015), 64x64 in colour, 200 classes",
+            classes=200,
+            shape=(64, 64, 3),
+            scale=1 / 255,
+            mean=(0.4802, 0.4481, 0.3975),
+            std=(0.2770, 0.2691, 0.2821),
+            build=_from_folder("tiny_imagenet", tiny_imagenet.FOLDER, tiny_imagenet.read),
         ),
         _speech("shd", "Spiking Heidelberg Digits (Cramer et al. 2020)", 20, 12, spikes.shd),
         _speech(

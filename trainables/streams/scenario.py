@@ -44,7 +44,10 @@ class Scenario:
         # tasks may share a class (a permuted stream), which then has the same position in each
         self._position = torch.zeros(stack, classes, dtype=torch.long, device=device)
         positions = torch.arange(per_task, device=device).expand(stack, tasks, -1)
-        self._position.scatter_(1, task_classes.flatten(1), positions.flatten(1))
+        # a class that fills the places of a smaller task has the first of its positions
+        self._position.scatter_reduce_(
+            1, task_classes.flatten(1), positions.flatten(1), "amin", include_self=False
+        )
 
     def labels(self, classes: Tensor) -> Tensor:
         """Map classes of the data to columns of the logits, [S, B]."""

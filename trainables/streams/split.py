@@ -12,7 +12,6 @@ from torch import Tensor
 from trainables.errors import InputError
 from trainables.options import option
 from trainables.rng import generator
-from trainables.streams.datasets import DATASETS
 from trainables.streams.stream import Stream, StreamOptions
 from trainables.streams.views import AUGMENTATIONS
 
@@ -93,7 +92,7 @@ class SplitStream(ClassStream):
 
     @classmethod
     def class_counts(cls, scenario: str, options: Any) -> tuple[int, int]:
-        classes, tasks = DATASETS[cls.dataset].classes, cls.length(options)
+        classes, tasks = cls.data_set(options).classes, cls.length(options)
         if classes % tasks:
             raise InputError(f"stream.tasks = {tasks} does not divide {classes} classes equally")
         return classes, classes // tasks
@@ -137,11 +136,11 @@ class SplitCIFAR10(SplitStream):
 class ManyClassesOptions(PhotographOptions):
     """Options of a stream of photographs with many classes."""
 
-    tasks: int = option(10, "number of tasks, which divides the number of classes", low=2, high=50)
+    tasks: int = option(10, "number of tasks, which divides the number of classes", low=2, high=100)
 
 
 class SplitCIFAR100(SplitStream):
-    """The 100 classes of CIFAR-100 in 10 tasks, or in 2, 4, 5, 20, 25, 50."""
+    """The 100 classes of CIFAR-100 in 10 tasks, or in 2, 4, 5, 20, 25, 50, 100."""
 
     name = "split_cifar100"
     dataset = "cifar100"
@@ -151,6 +150,13 @@ class SplitCIFAR100(SplitStream):
     @classmethod
     def length(cls, options: Any) -> int:
         return int(options.tasks)
+
+
+class SplitTinyImageNet(SplitCIFAR100):
+    """The 200 classes of Tiny ImageNet in 10 tasks, or in 2, 4, 5, 8, 20, 25, 40, 50, 100."""
+
+    name = "split_tiny_imagenet"
+    dataset = "tiny_imagenet"
 
 
 class SplitCIFAR100Superclasses(SplitCIFAR100):

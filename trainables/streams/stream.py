@@ -18,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analysis.metrics import chance
 from trainables.errors import InputError, unknown
 from trainables.options import SAMPLES, Options, option
 from trainables.rng import generator
-from trainables.streams.datasets import DATASETS, Split
+from trainables.streams.datasets import Dataset, Split, find_dataset
 from trainables.streams.scenario import Scenario
 from trainables.streams.views import AUGMENTATIONS, Views
 
@@ -69,12 +70,19 @@ class StreamInfo:
     augmentation: str = "none"  # one of `AUGMENTATIONS`
     steps: int | None = None  # time steps per sample, the first axis of `shape`; None: no sequence
     bits: int = 8  # bits per feature
+    dtype: torch.dtype = torch.uint8  # of a stored feature
+    extremes: tuple[float, float] = (0.0, 1.0)  # the smallest and the largest scaled input
     training: tuple[tuple[str, Any], ...] = ()  # options of training that fit the stream
 
     @property
     def sample_bytes(self) -> int:
         """Bytes of a packed sample without its label."""
         return math.ceil(self.inputs * self.bits / 8)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of a sample with its label in a memory."""
+        return self.inputs * self.dtype.itemsize + 1
 
     @property
     def image(self) -> tuple[int, int, int] | None:
@@ -87,8 +95,8 @@ class StreamInfo:
 
 @dataclass(frozen=True)
 class Batch:
-    """A mini-batch of samples of one task for every seed: inputs uint8 [S, B, D], labels int64
-    [S, B].
+    """A mini-batch of samples of one task for every seed: inputs [S, B, D] as stored (uint8, or
+    float32 in a stream of features), labels int64 [S, B].
 
     If the stream augments, ``inputs`` are random views of ``originals``; a memory stores the
     originals.
@@ -113,7 +121,7 @@ class Stream(ABC):
 
     Args:
         data: the splits that the phase needs (no test split in phase ``tune``), as returned by
-            ``datasets.load`` or :meth:`prepare`.
+            ``Dataset.load`` or :meth:`prepare`.
         options: an instance of the class's ``Options``.
 
     Attributes:
@@ -125,7 +133,7 @@ class Stream(ABC):
     """
 
     name: ClassVar[str]
-    dataset: ClassVar[str]
+    dataset: ClassVar[str]  # name of a data set, unless `data_set` is overridden
     tasks: int  # number of tasks: of the class, the default
     scenarios: ClassVar[tuple[str, ...]]
     Options: ClassVar[type[StreamOptions]] = StreamOptions
@@ -144,7 +152,7 @@ class Stream(ABC):
     ) -> None:
         self.seeds, self.device = tuple(seeds), torch.device(device)
         self.options: Any = options or self.Options.parse({})
-        self.classes = DATASETS[self.dataset].classes
+        self.classes = self.data_set(self.options).classes
         self.info = self.describe(scenario, self.options)
         self.tasks = self.length(self.options)
         splits, learnt, scored = self.roles(data, phase)
@@ -167,10 +175,15 @@ class Stream(ABC):
         )
 
     @classmethod
+    def data_set(cls, options: Any) -> Dataset:
+        """Return the data set of a stream with these options: its facts, and how to load it."""
+        return find_dataset(cls.dataset)
+
+    @classmethod
     def prepare(cls, data: Mapping[str, Split], options: Any) -> dict[str, Split]:
         """Return the data in the format in which streams with these options store them, with
-        ``images`` uint8 [N, ...]; many streams can share the result. Prepared data are returned
-        unchanged.
+        ``images`` [N, ...] of ``StreamInfo.dtype``; many streams can share the result. Prepared
+        data are returned unchanged.
         """
         return dict(data)
 
@@ -205,6 +218,11 @@ class Stream(ABC):
         """Number of classes to distinguish over all tasks, and within one task."""
 
     @classmethod
+    def chance(cls, scenario: str, options: Any) -> float:
+        """Return the accuracy of guessing."""
+        return chance(scenario, *cls.class_counts(scenario, options))
+
+    @classmethod
     def varies(cls, options: Any) -> dict[str, bool]:
         """Return the parts of the stream that seeds may draw, and whether they differ by seed."""
         augmented = {"augmentation": True} if options.augmentation != "none" else {}
@@ -213,7 +231,7 @@ class Stream(ABC):
     @classmethod
     def describe(cls, scenario: str, options: Any) -> StreamInfo:
         """Return the facts that a learner may know; needs no data."""
-        dataset = DATASETS[cls.dataset]
+        dataset = cls.data_set(options)
         classes, classes_per_task = cls.class_counts(scenario, options)
         return StreamInfo(
             name=cls.name,
@@ -258,8 +276,8 @@ class Stream(ABC):
     def remedy(self) -> str:
         """Advice for data in which a class of a task has no sample."""
         return (
-            f"Every class of {self.dataset} needs at least two training samples, the last of which "
-            "is for validation, and a test sample: provide such data"
+            f"Every class of {self.data_set(self.options).name} needs at least two training "
+            "samples, the last of which is for validation, and a test sample: provide such data"
         )
 
     def _check_classes(self, phase: str) -> None:
@@ -359,8 +377,7 @@ class Stream(ABC):
         if not limit:
             return min(map(len, pools))
         return min(
-            _fewest_first(pool, [p for p in pools if p is not pool], others, limit)
-            for pool in pools
+            fewest_first(pool, [p for p in pools if p is not pool], others, limit) for pool in pools
         )
 
     def scored(self, index: int) -> tuple[Tensor, Tensor]:
@@ -370,7 +387,7 @@ class Stream(ABC):
         return indices.to(self.device), valid.to(self.device)
 
     def gather(self, index: Tensor, scored: bool = False) -> tuple[Tensor, Tensor]:
-        """Return inputs uint8 [S, B, D] and labels [S, B] of the samples at indices [S, B]."""
+        """Return inputs [S, B, D] and labels [S, B] of the samples at indices [S, B]."""
         source = -1 if scored else 0
         flat = index.reshape(-1)
         inputs = self.images[source].index_select(0, flat).view(*index.shape, -1)
@@ -454,7 +471,7 @@ class Task:
         return self._stream.smallest_class_of(self._index)
 
     def by_class(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield each class of the task: labels [S], samples uint8 [S, N, D], and a mask of the
+        """Yield each class of the task: labels [S], samples [S, N, D], and a mask of the
         valid samples, bool [S, N], because the class sizes of seeds may differ. Too slow for use
         within a training step.
         """
@@ -568,7 +585,7 @@ def _first(classes: Mapping[int, Tensor], limit: int) -> dict[int, Tensor]:
     return {label: row[row <= last] for label, row in classes.items()}
 
 
-def _fewest_first(own: Tensor, pools: Sequence[Tensor], others: int, limit: int) -> int:
+def fewest_first(own: Tensor, pools: Sequence[Tensor], others: int, limit: int) -> int:
     """Return the smallest possible number of a class's samples among the first ``limit`` samples of
     a task, over all choices of the other classes in the task.
 
@@ -577,8 +594,10 @@ def _fewest_first(own: Tensor, pools: Sequence[Tensor], others: int, limit: int)
         pools: samples of each other class of the data, in order.
         others: number of other classes in the task.
     """
-    before = torch.stack([torch.searchsorted(pool, own) for pool in pools])  # [classes, N]
-    place = torch.arange(1, len(own) + 1) + before.topk(others, dim=0).values.sum(0)
+    place = torch.arange(1, len(own) + 1)
+    if others:
+        before = torch.stack([torch.searchsorted(pool, own) for pool in pools])  # [classes, N]
+        place = place + before.topk(others, dim=0).values.sum(0)
     return int((place <= limit).sum())
 
 
@@ -622,7 +641,7 @@ def validation_rows(groups: NDArray[Any]) -> Rows:
     return chosen
 
 
-def _tensor(array: NDArray[np.uint8]) -> Tensor:
+def _tensor(array: NDArray[Any]) -> Tensor:
     """Wrap an array without copying, also a read-only array from Ray: streams never write to it."""
     import warnings
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from trainables.errors import InputError
 from trainables.options import option
 from trainables.rng import generator
-from trainables.streams.datasets import DATASETS
 from trainables.streams.stream import MOST_CLASSES, Stream, StreamOptions
 
 CHUNK = 4096  # images rotated at once
@@ -32,7 +31,7 @@ class TransformedStream(Stream):
 
     @classmethod
     def class_counts(cls, scenario: str, options: Any) -> tuple[int, int]:
-        classes = DATASETS[cls.dataset].classes
+        classes = cls.data_set(options).classes
         if scenario in ("domain", "task_free"):
             return classes, classes
         total = classes * cls.length(options)

@@ -19,7 +19,7 @@ from spike_files import Sample, columns, drawn, write
 
 from trainables import InputError
 from trainables.streams import spikes
-from trainables.streams.datasets import cache_path, load
+from trainables.streams.datasets import find_dataset, load
 
 CLASSES, SPEAKERS = 10, 6  # of the spoken digits
 
@@ -255,7 +255,7 @@ def test_a_file_that_is_not_as_it_must_be_is_refused_by_name(name, through, trai
     with pytest.raises(InputError) as found:
         through(train)
     assert_refused(found, train, told)
-    assert not cache_path("spoken_digits", train.parent.parent).exists()
+    assert not find_dataset("spoken_digits").cache_path(train.parent.parent).exists()
 
 
 def halved(path):
@@ -310,7 +310,7 @@ def test_a_cache_whose_arrays_do_not_fit_is_damaged(name, train):
     root = train.parent.parent
     write(train, columns(some(count=9, seed=2)))
     load("spoken_digits", root)
-    cache = cache_path("spoken_digits", root)
+    cache = find_dataset("spoken_digits").cache_path(root)
     with h5py.File(cache, "r+") as file:
         shorter = file["train"][name][:-2]  # the last sample is silent
         del file["train"][name]
@@ -349,7 +349,7 @@ def test_a_cache_is_checked_as_the_files_are(name, train):
     root, (change, told) = train.parent.parent, CACHED[name]
     write(train, columns(some()))
     load("spoken_digits", root)
-    cache = cache_path("spoken_digits", root)
+    cache = find_dataset("spoken_digits").cache_path(root)
     with h5py.File(cache, "r+") as file:
         arrays = {key: file["train"][key][:] for key in spikes.ARRAYS}
         for key, array in change(arrays).items():

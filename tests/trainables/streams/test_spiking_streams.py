@@ -14,7 +14,7 @@ from spike_files import columns, drawn, write
 
 from trainables import STREAMS, InputError
 from trainables.streams import spikes
-from trainables.streams.datasets import load, suspicions
+from trainables.streams.datasets import find_dataset, load, suspicions
 from trainables.streams.stream import PHASES
 
 SPEAKER, CLASS, PROGRESSIVE = KINDS = (
@@ -354,7 +354,7 @@ def test_samples_without_a_spike_in_what_is_seen_are_counted(seconds, made):
     """And so they are in what was read, whatever a stream sees of it."""
     kind = STREAMS[f"{CLASS}_spoken_digits"]
     seen = kind.prepare(made[0], kind.Options.parse({"steps": STEPS, "seconds": seconds}))
-    told = [text for text in suspicions("spoken_digits", seen) if "empty" in text]
+    told = [text for text in suspicions(find_dataset("spoken_digits"), seen) if "empty" in text]
     expected = []
     for split, trains in made[0].items():
         rows = np.split(trains["times"], trains["ends"][:-1])
@@ -363,7 +363,7 @@ def test_samples_without_a_spike_in_what_is_seen_are_counted(seconds, made):
             expected.append(f"spoken_digits, {split}: {empty} of {len(rows)} samples ")
     assert [text[: text.index("(")] for text in told] == expected
     assert (len(told) == 2) == (seconds < 1)
-    assert suspicions("spoken_digits", made[0]) == []
+    assert suspicions(find_dataset("spoken_digits"), made[0]) == []
 
 
 def test_silent_trains_and_copies_are_counted_in_what_was_read():
@@ -375,7 +375,7 @@ def test_silent_trains_and_copies_are_counted_in_what_was_read():
         "units": np.concatenate([s.units for s in samples]),
         "ends": np.cumsum([len(s.times) for s in samples]),
     }
-    silent, copies = suspicions("spoken_digits", {"train": trains})
+    silent, copies = suspicions(find_dataset("spoken_digits"), {"train": trains})
     assert silent.startswith("spoken_digits, train: 7 of 63 samples (11.1%) are empty (no spike")
     assert copies == "spoken_digits, train: 3 of 63 samples (4.8%) are copies of others."
 
@@ -385,8 +385,9 @@ def test_silent_trains_and_copies_are_counted_in_what_was_read():
 
 def test_real_speech_is_not_suspicious(spoken):
     kind = STREAMS[f"{CLASS}_spoken_digits"]
-    assert suspicions("spoken_digits", spoken) == []
-    assert suspicions("spoken_digits", kind.prepare(spoken, kind.Options.parse({}))) == []
+    prepared = kind.prepare(spoken, kind.Options.parse({}))
+    for data in (spoken, prepared):
+        assert suspicions(find_dataset("spoken_digits"), data) == []
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -24,7 +24,7 @@ class Dreams(Stateful):
     """Spiking inputs for each step of a sleep, and the past data that they are derived from.
 
     Args:
-        encode: maps samples, uint8 [S, N, D], to inputs from 0 to 1.
+        encode: maps samples, [S, N, D], to inputs from 0 to 1.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class Dreams(Stateful):
         keeps_mean, size = keeps_mean_image(config), stream.inputs
         self.mean = torch.zeros(self.stack, size if keeps_mean else 0, device=device)
         self.count = torch.zeros(self.stack, 1 if keeps_mean else 0, device=device)
-        self.past = torch.zeros(self.stack, 0, size, dtype=torch.uint8, device=device)
+        self.past = torch.zeros(self.stack, 0, size, dtype=stream.dtype, device=device)
         self.keep("mean", "count", "past", kind="memory")
 
     def samples(self, task: Task) -> Tensor:
-        """Return the samples available to a sleep, uint8 [S, N, D], and update the past data."""
+        """Return the samples available to a sleep, [S, N, D], and update the past data."""
         new = task.sample(task.size, "asleep").inputs
         if self.config.sleep_data == "seen":
             self.past = new = torch.cat([self.past, new], 1)

@@ -120,6 +120,12 @@ def check_sleep(config: Sleeping, stream: StreamInfo) -> None:
         raise InputError("layer_norm = true: a network with layer normalisation cannot sleep")
     if config.standardise:
         raise InputError("standardise = true: sleep needs inputs from 0 to 1 as firing rates")
+    low, high = stream.extremes
+    if low < 0 or high > 1:
+        raise InputError(
+            f"sleep needs inputs from 0 to 1 as firing rates; those of {stream.name} are from "
+            f"{low:.3g} to {high:.3g}: shift and divide them, or set sleep_steps = 0"
+        )
     if config.sleep_data == "seen" and config.memory_bytes is not None:
         raise InputError(
             f'memory_bytes = {config.memory_bytes}: sleep_data = "seen" stores all samples so far '

@@ -15,7 +15,7 @@ from torch import Tensor
 from trainables.nn import MLP, Linear
 from trainables.rng import generator
 from trainables.stateful import Stateful
-from trainables.streams import Task
+from trainables.streams import StreamInfo, Task
 
 COMPONENTS = 10  # principal components
 TIMES = ("before", "after", "difference")
@@ -28,13 +28,13 @@ class Probe(Stateful):
     Args:
         count: samples per class, N.
         stack: number of seeds.
-        classes: number of classes, C.
-        size: features per sample.
+        stream: facts of the stream, with C classes.
     """
 
-    def __init__(self, count: int, stack: int, classes: int, size: int) -> None:
+    def __init__(self, count: int, stack: int, stream: StreamInfo) -> None:
         super().__init__(stack, "cpu")
-        self.samples = torch.zeros(stack, classes, count, size, dtype=torch.uint8)
+        classes, size = stream.outputs, stream.inputs
+        self.samples = torch.zeros(stack, classes, count, size, dtype=stream.dtype)
         self.known = torch.zeros(stack, classes, dtype=torch.bool)  # classes so far
         self.keep("samples", "known", kind="auxiliary")
 
