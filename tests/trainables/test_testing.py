@@ -1,4 +1,4 @@
-"""The conformance suite in the hands of a plug-in's author, as README has it."""
+"""The conformance suite in the hands of a plug-in's author, as docs/extending.md has it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ import pytest
 
 from trainables import learner
 
-README = Path(__file__).parents[2] / "README.md"
+REPOSITORY = Path(__file__).parents[2]
+GUIDE = REPOSITORY / "docs" / "extending.md"
 LEARNER = "from trainables.learner import Learner, Training, cross_entropy, option\n"
 KEEPING = 'self.keep("anchor", kind="auxiliary")'
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture
 def conform(tmp_path):
-    """Install a package as README says, with the learner of ``help(Learner)``; run its tests."""
+    """Install a package as the guide says, with the learner of ``help(Learner)``; run its tests."""
 
     def conform(method: str, *words: str) -> subprocess.CompletedProcess[str]:
         [space] = [block for block in blocks("python") if "SPACE = {" in block]
         [tests] = [block for block in blocks("python") if "LearnerConformance" in block]
-        [points] = [block for block in blocks("toml") if "entry-points" in block]
+        [points] = [block for block in blocks("toml") if "study.learners" in block]
         (tmp_path / "my_package.py").write_text(f"{LEARNER}{method}\nMyLearner = Anchored\n{space}")
         (tmp_path / "test_my_learner.py").write_text(tests)
         info = tmp_path / "my_package-1.0.dist-info"
@@ -37,7 +38,7 @@ def conform(tmp_path):
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
         groups = re.sub(r'\[project.entry-points."(.*)"\]', r"[\1]", points).replace('"', "")
         (info / "entry_points.txt").write_text(groups)
-        path = os.pathsep.join([str(tmp_path), str(README.parent)])
+        path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
         pytest_words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
         place = ["--rootdir", str(tmp_path), "-W", "error", str(tmp_path)]
         return subprocess.run(
@@ -54,7 +55,7 @@ def conform(tmp_path):
 
 @pytest.fixture
 def method() -> str:
-    """The learner of ``help(Learner)``, under the name of README's entry point."""
+    """The learner of ``help(Learner)``, under the name of the guide's entry point."""
     example = doctest.script_from_examples(learner.Learner.__doc__ or "")
     return example.replace('"anchored", "', '"mine", "')
 

@@ -6,14 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainables.streams.datasets import Dataset
     from trainables.streams.scenario import SCENARIOS, Scenario
     from trainables.streams.split import SplitStream
     from trainables.streams.stream import Batch, Stream, StreamInfo, StreamOptions, Task
+    from trainables.streams.transformed import TransformedStream
 
 PUBLIC = {
     "SCENARIOS": "scenario",
     "Scenario": "scenario",
+    "Dataset": "datasets",
     "SplitStream": "split",
+    "TransformedStream": "transformed",
     "Batch": "stream",
     "Stream": "stream",
     "StreamInfo": "stream",
@@ -32,10 +36,12 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "SCENARIOS",
     "Batch",
+    "Dataset",
     "Scenario",
     "SplitStream",
     "Stream",
     "StreamInfo",
     "StreamOptions",
     "Task",
+    "TransformedStream",
 ]

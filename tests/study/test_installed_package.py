@@ -1,0 +1,139 @@
+"""A package with a stream, a network and a method of its own, installed by pip, runs a study.
+
+Its stream, entry points and tests are those of docs/extending.md; its method is the one of
+``help(Learner)``.
+"""
+
+from __future__ import annotations
+
+import csv
+import doctest
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from plugged import on_path
+
+from study.ledger import Ledger
+from trainables import learner
+
+REPOSITORY = Path(__file__).parents[2]
+GUIDE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
+NETWORK = """
+import torch
+
+def points(shape, outputs):
+    return torch.nn.Sequential(
+        torch.nn.Linear(shape[0], 32), torch.nn.ReLU(), torch.nn.Linear(32, outputs)
+    )
+"""
+PROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "my-package"
+version = "1.0"
+
+[tool.setuptools]
+py-modules = ["my_package"]
+"""
+STUDY = """
+[study]
+name = "spirals"
+stream = "split_spirals"
+scenario = "class"
+reference = "finetune"
+
+[methods]
+finetune = { fixed = { network = "my_package:points", epochs = 20, batch_size = 16, lr = 0.01 } }
+joint = { fixed = { network = "my_package:points", epochs = 20, batch_size = 16, lr = 0.01 } }
+mine = { fixed = { network = "my_package:points", epochs = 20, batch_size = 16 } }
+
+[tune]
+trials = 2
+seeds = [0]
+sampler = "random"
+
+[confirm]
+seeds = { first = 100, count = 3 }
+"""
+
+
+def blocks(language: str, part: str) -> str:
+    found = re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+    [block] = [block for block in found if part in block]
+    return block
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=folder,
+        env=on_path(folder / "installed", REPOSITORY),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Install the package as a user does, into a folder of its own."""
+    folder = tmp_path_factory.mktemp("installed")
+    source = folder / "my_package"
+    source.mkdir()
+    method = doctest.script_from_examples(learner.Learner.__doc__ or "")
+    parts = [
+        "from trainables.learner import Learner, Training, cross_entropy, option\n",
+        method.replace('"anchored", "', '"mine", "') + "\nMyLearner = Anchored",
+        NETWORK,
+        blocks("python", "class SplitSpirals"),
+        blocks("python", "SPACE = {").replace('    "hidden": one_of([[100], [400, 400]]),\n', ""),
+    ]
+    (source / "my_package.py").write_text("\n".join(parts))
+    points = blocks("toml", "study.streams") + blocks("toml", "study.learners")
+    (source / "pyproject.toml").write_text(PROJECT + points)
+    (folder / "spirals.toml").write_text(STUDY)
+    alone = ["--no-deps", "--no-index", "--no-build-isolation", "--target", "installed"]
+    done = run(folder, "pip", "install", "-q", *alone, "./my_package")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_what_is_installed_is_listed(installed):
+    streams = json.loads(run(installed, "study", "streams", "--json").stdout)
+    assert {"stream": "split_spirals", "data": "six spirals in the plane"}.items() <= streams[
+        -1
+    ].items()
+    assert "mine" in json.loads(run(installed, "study", "methods", "--json").stdout)
+
+
+def test_a_study_of_what_is_installed_runs(installed):
+    done = run(installed, "study", "run", "spirals.toml")
+    assert done.returncode == 0, done.stderr
+    place = installed / "studies" / "spirals"
+    with (place / "report" / "tables" / "methods.csv").open() as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    accuracy = {name: float(row["mean"]) for name, row in rows.items()}
+    # chance is 1/6, and whoever forgets knows the last two of six spirals
+    assert accuracy["finetune"] == pytest.approx(1 / 3, abs=0.1)
+    assert accuracy["joint"] > 0.8
+    entries = Ledger(place / "ledger").entries("confirm")
+    assert {entry.method for entry in entries} == {"finetune", "joint", "mine"}
+    for entry in entries:
+        assert {"stream code", "network code"} <= set(entry.versions)
+        assert ("code" in entry.versions) == (entry.method == "mine")
+
+
+def test_the_stream_of_the_guide_conforms(installed):
+    (installed / "test_spirals.py").write_text(blocks("python", "StreamConformance"))
+    done = run(
+        installed, "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_spirals.py"
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^\d\d+ passed", done.stdout, re.MULTILINE)
