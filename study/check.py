@@ -39,6 +39,7 @@ from study.spec import (
 from trainables import Learner, find_learner, find_stream
 from trainables.errors import InputError, unknown
 from trainables.learner import Training
+from trainables.networks import OPTIONS
 from trainables.options import Options, checked
 from trainables.streams import SCENARIOS, Stream, StreamInfo
 
@@ -340,8 +341,27 @@ def _method(spec: Spec, streams: Mapping[str, PhaseStream], name: str) -> Method
     except InputError as error:
         raise InputError(f"{where}.fixed: {error}.") from None
     ranges = _ranges(section, learner.Config, scenario, where)
+    _check_networks(section, learner, defaults, info, where)
     space = method_space(_space(streams["tune"].info, learner, where), ranges, section.fixed)
     return Method(name, learner.name, defaults, dict(section.fixed), space)
+
+
+def _check_networks(
+    section: MethodSection,
+    learner: type[Learner],
+    defaults: Mapping[str, Any],
+    info: StreamInfo,
+    where: str,
+) -> None:
+    """Refuse a choice of networks one of which the learner refuses, with its own defaults."""
+    searched = section.space.get("network")
+    own = dict.fromkeys(OPTIONS["conv"])
+    for network in (searched and searched.choices) or ():
+        config = learner.Config.parse({**defaults, **own, "network": network})
+        try:
+            learner.admit(config, info)
+        except InputError as error:
+            raise InputError(f"{where}.space.network: {error}.") from None
 
 
 def _single_epoch(
@@ -374,15 +394,19 @@ def _ranges(section: MethodSection, config: type[Options], scenario: str, where:
                 "option."
             )
         try:
-            ranges[name] = _distribution(range_, config.kinds()[name])
+            odd = bool(config.fields()[name].metadata.get("odd"))
+            ranges[name] = _distribution(range_, config.kinds()[name], odd)
             _check_limits(name, range_.choices or ends_or_choices(ranges[name], None), config)
         except InputError as error:
             raise InputError(f"{where}.space.{name}: {error}.") from None
     return ranges
 
 
-def _distribution(range_: Range, kind: Any) -> Distribution:
+def _distribution(range_: Range, kind: Any, odd: bool = False) -> Distribution:
     """Return the range of an option of type ``kind`` as Optuna's distribution.
+
+    Args:
+        odd: whether the option takes only odd numbers.
 
     Raises:
         InputError: if the range is incomplete, empty, or does not suit the type.
@@ -402,8 +426,11 @@ def _distribution(range_: Range, kind: Any) -> Distribution:
     if not low < high < math.inf or (log and low <= 0):
         order = "0 < low < high with log = true" if log else "low < high"
         raise InputError(f"low = {low}, high = {high}; needed: {order}")
+    if odd and log:
+        raise InputError("the option takes odd numbers, which have no range with log = true")
     if is_integer:
-        return IntDistribution(int(low), int(high), log=log)
+        step = 2 if odd else 1
+        return IntDistribution(int(low), int(high - (high - low) % step), log=log, step=step)
     return FloatDistribution(low, high, log=log)
 
 

@@ -52,7 +52,7 @@ class Training(Options):
         longest=LAYERS,
     )
     kernel: int | None = option(
-        None, "width of the kernels of conv, an odd number, default 3", low=1, high=31
+        None, "width of the kernels of conv, an odd number, default 3", low=1, high=31, odd=True
     )
     pooling: str | None = option(
         None, "pooling after each convolution of conv, default max", choices=("max", "average")

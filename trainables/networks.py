@@ -128,8 +128,6 @@ def check_network(config: Training, stream: StreamInfo) -> None:
     channels = chosen.get("channels", ())
     if own and not channels:
         raise InputError("channels = []: give at least one number, such as [32]")
-    if chosen.get("kernel", 1) % 2 == 0:
-        raise InputError(f"kernel = {chosen['kernel']}: give an odd number")
     if network == "resnet18" and len(channels) != 1:
         raise InputError(
             f"channels = {list(channels)}: give resnet18 one number, the channels of its first "

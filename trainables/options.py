@@ -40,6 +40,7 @@ def option(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
     longest: int | None = None,
+    odd: bool = False,
 ) -> Any:
     """Declare an option by its published default, its meaning and its allowed values.
 
@@ -53,8 +54,9 @@ def option(
         low, high: inclusive limits of a number, or of each number in a list.
         choices: allowed words.
         longest: largest length of a list.
+        odd: whether only odd numbers are allowed.
     """
-    limits = {"low": low, "high": high, "choices": choices, "longest": longest}
+    limits = {"low": low, "high": high, "choices": choices, "longest": longest, "odd": odd or None}
     return dataclasses.field(default=default, metadata={"help": help, **limits})
 
 
@@ -172,6 +174,8 @@ def _check_limits(name: str, value: Any, meta: Mapping[str, Any]) -> None:
         raise InputError(f"{name}: {unknown('value', value, choices)}")
     if (low is not None and value < low) or (high is not None and value > high):
         raise InputError(f"{name} = {value!r} is out of range{_limits(meta)}")
+    if meta.get("odd") and value % 2 == 0:
+        raise InputError(f"{name} = {value!r}: give an odd number")
 
 
 def _check_representable(name: str, value: Any) -> None:

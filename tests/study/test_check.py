@@ -271,6 +271,34 @@ def test_an_optional_number_may_be_searched(given):
     assert resolve(replay(space={"memory_per_task": given}))
 
 
+@pytest.mark.parametrize(
+    ("section", "wanted"),
+    [
+        ({"space": {"network": {"choices": ["mlp", "con"]}}}, ("space.network", "'con'", "'conv'")),
+        (
+            {"space": {"network": {"choices": ["mlp", "no_such:net"]}}},
+            ("space.network", "no_such cannot be imported"),
+        ),
+        (
+            {"learner": "sleep_replay", "space": {"network": {"choices": ["mlp", "conv"]}}},
+            ("space.network", "sleep_replay needs 'mlp'"),
+        ),
+        ({"space": {"kernel": {"choices": [3, 4]}}}, ("space.kernel", "kernel = 4", "odd")),
+        ({"space": {"kernel": {"low": 2, "high": 5}}}, ("space.kernel", "kernel = 2", "odd")),
+        ({"space": {"kernel": {"low": 1, "high": 5, "log": True}}}, ("space.kernel", "odd", "log")),
+    ],
+)
+def test_a_search_for_networks_that_cannot_be_is_refused(section, wanted):
+    fixed = {"fixed": {"network": "conv"}} if "kernel" in section["space"] else {}
+    assert_refused({"methods.replay": fixed | section}, "methods.replay", *wanted)
+
+
+def test_of_a_range_of_kernels_only_odd_ones_are_drawn():
+    section = {"fixed": {"network": "conv"}, "space": {"kernel": {"low": 1, "high": 6}}}
+    found = resolve({"methods.replay": section}).methods["replay"].space["kernel"]
+    assert [n for n in range(8) if found._contains(n)] == [1, 3, 5]
+
+
 def test_a_list_may_be_searched():
     assert resolve(replay(space={"hidden": {"choices": [[64], [128, 128]]}}))
 

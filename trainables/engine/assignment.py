@@ -37,7 +37,8 @@ class Assignment:
         hashes = {"code": code_digest(kind), "stream code": code_digest(stream)}
         network = str(self.configuration.get("network", ""))
         if ":" in network:
-            hashes["network code"] = code_digest(function_named(network))
+            module = network.partition(":")[0]
+            hashes["network code"] = code_digest(function_named(network), module)
         return {**numbers, **{name: code for name, code in hashes.items() if code}}
 
 

@@ -13,19 +13,23 @@ from collections.abc import Callable
 from typing import Any
 
 # packages that are not a plug-in's own code
-NOT_PLUGINS = {"trainables", "torch", "abc", "typing", "builtins"}
+NOT_PLUGINS = {"trainables", "torch", "abc", "typing", "builtins", "functools"}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @functools.cache
-def code_digest(code: type | Callable[..., Any]) -> str:
+def code_digest(code: type | Callable[..., Any], named_in: str = "") -> str:
     """Return a hash of the modules that define a class and its bases, or a function, independent of
     comments, docstrings and layout; empty for what is built in.
 
     Modules imported by these modules, and data files, are not hashed.
+
+    Args:
+        named_in: a further module to hash: the one that a study file names, where a function may
+            be defined in terms of another module's, as with ``functools.partial``.
     """
     parts = code.__mro__ if isinstance(code, type) else [code]
-    names = {part.__module__ for part in parts}
+    names = {named_in, *(getattr(part, "__module__", "") for part in parts)} - {""}
     sources = [_code(name) for name in sorted(names) if name.split(".")[0] not in NOT_PLUGINS]
     if not sources:
         return ""

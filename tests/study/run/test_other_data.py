@@ -162,6 +162,22 @@ def test_the_code_of_a_plug_in_counts_and_what_is_said_of_it_does_not(tmp_path, 
     assert other not in (first, "")
 
 
+def test_the_code_that_names_a_partial_function_counts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    found = []
+    for width in (8, 8, 16):
+        (tmp_path / "odd_part.py").write_text(
+            f"from functools import partial\nnet = partial(dict, width={width})\n"
+        )
+        sys.modules.pop("odd_part", None)
+        linecache.checkcache()
+        importlib.invalidate_caches()
+        found.append(code_digest(importlib.import_module("odd_part").net, "odd_part"))
+    assert found[0] == found[1]
+    assert len({"", *found}) == 3
+
+
 def test_the_code_of_a_users_network_counts(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     found = []
