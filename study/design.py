@@ -120,6 +120,11 @@ class PhaseStream:
         return self.kind.name
 
     @property
+    def title(self) -> str:
+        """Name of the stream in reports."""
+        return self.kind.title(self.options)
+
+    @property
     def data_set(self) -> Dataset:
         """The stream's data set."""
         return self.kind.data_set(self.options)

@@ -60,7 +60,7 @@ def _seed_record(study: Study) -> StudyRecord:
     varied, unvaried = _variation(study)
     return StudyRecord(
         study=spec.study.name,
-        stream=stream.name,
+        stream=stream.title,
         scenario=spec.study.scenario,
         metric=spec.study.metric,
         reference=spec.study.reference,

@@ -63,6 +63,10 @@ class VisionSequence(ClassStream):
         return [find_dataset(name) for name in names]
 
     @classmethod
+    def title(cls, options: Any) -> str:
+        return " then ".join(part.name for part in cls.parts(options))
+
+    @classmethod
     def data_set(cls, options: Any) -> Dataset:
         parts = cls.parts(options)
         return Dataset(

@@ -82,6 +82,10 @@ class SplitFile(Stream):
         return FileFacts.of(options.contents)
 
     @classmethod
+    def title(cls, options: Any) -> str:
+        return f"{cls.facts(options).name} by {options.split_by}"
+
+    @classmethod
     def data_set(cls, options: Any) -> Dataset:
         facts, path = cls.facts(options), Path(options.file)
         return Dataset(

@@ -175,6 +175,11 @@ class Stream(ABC):
         )
 
     @classmethod
+    def title(cls, options: Any) -> str:
+        """Return the name of a stream with these options in reports."""
+        return cls.name
+
+    @classmethod
     def data_set(cls, options: Any) -> Dataset:
         """Return the data set of a stream with these options: its facts, and how to load it."""
         return find_dataset(cls.dataset)

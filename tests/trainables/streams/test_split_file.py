@@ -332,6 +332,18 @@ def test_a_split_that_cannot_be_is_refused(name, tmp_path):
         make(path, scenario, **values)
 
 
+def test_streams_of_different_files_have_different_names(tmp_path):
+    titles = {
+        stream.title(stream.options)
+        for name in ("a.h5", "b.h5")
+        for stream in (
+            make(write(tmp_path / name), tasks=3),
+            make(tmp_path / name, "domain", split_by="group"),
+        )
+    }
+    assert titles == {"a.h5 by class", "a.h5 by group", "b.h5 by class", "b.h5 by group"}
+
+
 def test_results_do_not_depend_on_the_place_of_the_file():
     options = STREAMS["split_file"].Options(file="/some/where.h5", contents="{}")
     assert "file" not in json.loads(json.dumps(options.plain()))
