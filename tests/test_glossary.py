@@ -42,6 +42,7 @@ MACHINERY = {
         "Snapshot",
         "Stateful",
         "Stored",
+        "StreamConformance",
     },
 }
 # each of them is documented where it is listed: methods, streams, options, layers, errors
