@@ -21,6 +21,7 @@ from trainables.streams.own_file import FileFacts
 from trainables.streams.split import SplitOptions
 from trainables.streams.stream import MOST_CLASSES, Stream, StreamInfo, fewest_first
 
+Cells = dict[tuple[int, int, int], Tensor]  # samples by unit, number and class
 ARRAYS = {"class": "labels", "task": "task", "group": "group"}  # what `split_by` divides
 
 
@@ -177,7 +178,9 @@ class SplitFile(Stream):
         self._numbers.append(torch.from_numpy(split[ARRAYS[self.options.split_by]]).long())
         units = split.get("unit")
         self._units.append(
-            torch.zeros(len(split["labels"])) if units is None else torch.from_numpy(units).long()
+            torch.zeros(len(split["labels"]), dtype=torch.long)
+            if units is None
+            else torch.from_numpy(units).long()
         )
 
     def groups(self, split: Split) -> Any:
@@ -232,11 +235,23 @@ class SplitFile(Stream):
         self, pools: Sequence[Tensor], numbers: Sequence[int], unit: int
     ) -> dict[int, Tensor]:
         """Return the samples of a unit with some numbers, by class."""
-        part = 0 if pools is self.pools_learnt else -1
-        chosen = torch.isin(self._numbers[part], torch.tensor(numbers))
-        if self.unit(self.options) == "unit":
-            chosen &= self._units[part] == unit
-        return {c: pools[c][chosen[pools[c]]] for c in self._classes_of(numbers)}
+        learnt, scored = self._cells
+        cells, none = learnt if pools is self.pools_learnt else scored, torch.empty(0).long()
+        # a seed of a stream without units has a unit of its own, and all samples are of unit 0
+        whose = unit if self.unit(self.options) == "unit" else 0
+        by_class = self.options.split_by == "class"
+        return {
+            c: cells.get((whose, c if by_class else numbers[0], c), none)
+            for c in self._classes_of(numbers)
+        }
+
+    @functools.cached_property
+    def _cells(self) -> tuple[Cells, Cells]:
+        """The samples to learn and to score by unit, number and class."""
+        return (
+            cells_of(self.pools_learnt, self._units[0], self._numbers[0]),
+            cells_of(self.pools_scored, self._units[-1], self._numbers[-1]),
+        )
 
     def candidates(self, pools: Sequence[Tensor], index: int) -> dict[str, dict[int, Tensor]]:
         units = sorted({self.unit_of(seed, self.options) for seed in self.seeds})
@@ -286,6 +301,24 @@ class SplitFile(Stream):
             fewest_first(pool, [p for p in pools if p is not pool], together - 1, limit)
             for pool in pools
         )
+
+
+def cells_of(pools: Sequence[Tensor], units: Tensor, numbers: Tensor) -> Cells:
+    """Return the samples, in order, with each unit, number and class.
+
+    Args:
+        pools: samples of each class.
+        units, numbers: of each sample of the data, [N].
+    """
+    cells: Cells = {}
+    for label, rows in enumerate(pools):
+        codes = units[rows] * MOST_CLASSES + numbers[rows]
+        order = codes.argsort(stable=True)
+        found, counts = torch.unique(codes, return_counts=True)
+        parts = torch.split(rows[order], counts.tolist())
+        for code, part in zip(found.tolist(), parts, strict=True):
+            cells[(*divmod(code, MOST_CLASSES), label)] = part
+    return cells
 
 
 def _check_lists(lists: Sequence[tuple[int, ...]], scenario: str, split_by: str) -> None:

@@ -18,7 +18,7 @@ SPEECH = {"steps": 2, "bits": 1}
 SMALL: dict[str, list[dict[str, Any]]] = {
     "split_cifar100": [{"tasks": 10}],
     "split_cifar100_superclasses": [{"tasks": 4, "class_order": "shuffled"}],
-    "split_tiny_imagenet": [{"tasks": 4, "samples_per_task": 200}],
+    "split_tiny_imagenet": [{"tasks": 4}],
     "split_file": [NEEDED["split_file"], NEEDED["split_file"] | {"class_order": "shuffled"}],
     "vision_sequence": [{"datasets": ["fashion_mnist", "cifar10", "mnist"]}],
     "permuted_mnist": [{"tasks": 3}],
