@@ -180,6 +180,11 @@ def _check_tune(spec: Spec) -> None:
         )
     if tune.stream is not None:
         held_out = _stream(tune.stream, spec.study.scenario, "tune.stream", "tune.stream")
+        if held_out.name == "split_file":
+            raise InputError(
+                "tune.stream: 'split_file' cannot be held out, because the table [stream] is about "
+                "the stream of the study. Put your data into study.stream, and hold out another."
+            )
         if held_out.name == spec.study.stream:
             raise InputError(
                 "tune.stream: a held-out stream must not be the stream of the study itself."
@@ -336,32 +341,38 @@ def _method(spec: Spec, streams: Mapping[str, PhaseStream], name: str) -> Method
         | section.fixed
     )
     config = learner.Config.parse(defaults, f"{where}.fixed")
-    try:
-        learner.admit(config, info)
-    except InputError as error:
-        raise InputError(f"{where}.fixed: {error}.") from None
     ranges = _ranges(section, learner.Config, scenario, where)
-    _check_networks(section, learner, defaults, info, where)
+    if not {"network", *OPTIONS["conv"]} & set(ranges):
+        try:
+            learner.admit(config, info)
+        except InputError as error:
+            raise InputError(f"{where}.fixed: {error}.") from None
+    _check_networks(ranges, learner, defaults, info, where)
     space = method_space(_space(streams["tune"].info, learner, where), ranges, section.fixed)
     return Method(name, learner.name, defaults, dict(section.fixed), space)
 
 
 def _check_networks(
-    section: MethodSection,
+    ranges: Space,
     learner: type[Learner],
     defaults: Mapping[str, Any],
     info: StreamInfo,
     where: str,
 ) -> None:
-    """Refuse a choice of networks one of which the learner refuses, with its own defaults."""
-    searched = section.space.get("network")
-    own = dict.fromkeys(OPTIONS["conv"])
-    for network in (searched and searched.choices) or ():
-        config = learner.Config.parse({**defaults, **own, "network": network})
+    """Refuse a search for networks, or for an option of networks, one choice of which the learner
+    refuses. Every choice of an option is tried with every choice of the network.
+    """
+    kinds = learner.Config.kinds()
+    searched = [name for name in ("network", *OPTIONS["conv"]) if name in ranges]
+    choices = {name: ends_or_choices(ranges[name], kinds[name]) for name in searched}
+    networks = choices.pop("network", [defaults.get("network", "mlp")]) if searched else []
+    cases = [{name: value} for name, values in choices.items() for value in values]
+    for network, case in itertools.product(networks, cases or [{}]):
         try:
-            learner.admit(config, info)
+            learner.admit(learner.Config.parse({**defaults, "network": network, **case}), info)
         except InputError as error:
-            raise InputError(f"{where}.space.network: {error}.") from None
+            shown = ", ".join(f"{k} = {v!r}" for k, v in {"network": network, **case}.items())
+            raise InputError(f"{where}.space: with {shown}: {error}.") from None
 
 
 def _single_epoch(

@@ -300,7 +300,9 @@ def _identity(spec: Spec) -> dict[str, Any]:
     for name, section in spec.methods.items():
         learner = {"learner": spec.learner_of(name)}
         fixed[f"methods.{name}"] = section.model_dump(mode="json", exclude={"resources"}) | learner
-    return fixed | {"stream": PhaseStream.of(spec, "confirm").options.plain()}
+    stream = PhaseStream.of(spec, "confirm").options.plain()
+    stream.pop("contents", None)  # a user's file may change, as any data: its trials run again
+    return fixed | {"stream": stream}
 
 
 def _settled_part(identity: dict[str, Any], ledger: Ledger) -> dict[str, Any]:

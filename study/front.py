@@ -49,6 +49,7 @@ def front_study(place: Path) -> str:
     check.resolve(Spec.parse(values, source), source)
     comments = [f"The fronts of {spec.study.name}, on other seeds.", *_unfinished_sweeps(study)]
     comments += [f"No trial of {name} is complete." for name in spec.methods if name not in fronts]
+    values["stream"].pop("contents", None)  # these facts are read from the user's file
     return "".join(f"# {line}\n" for line in comments) + tomli_w.dumps(values)
 
 

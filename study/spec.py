@@ -364,10 +364,10 @@ def _with_facts(spec: Spec, folder: Path) -> Spec:
         folder: of the study file.
     """
     file = spec.stream.get("file")
-    if spec.study.stream != "split_file" or not isinstance(file, str):
-        return spec
     if "contents" in spec.stream:
         raise InputError("stream.contents: the program reads this from the file. Remove the key.")
+    if spec.study.stream != "split_file" or not isinstance(file, str):
+        return spec
     from trainables.streams.own_file import facts_of
 
     path = (folder / file).absolute()

@@ -103,8 +103,8 @@ def _shared_data(bootstrap: Bootstrap) -> list[str]:
     """Return a note for each data set behind two or more streams (or scenarios of a stream)."""
     streams_by_dataset: dict[str, list[str]] = {}
     for source in (stratum.source for stratum in bootstrap.strata):
-        if source.dataset:
-            streams_by_dataset.setdefault(source.dataset, []).append(source.stream)
+        for dataset in filter(None, source.dataset.split(" + ")):  # a stream may have several
+            streams_by_dataset.setdefault(dataset, []).append(source.stream)
     return [
         f"{', '.join(streams)} share the data of {dataset} and are no independent streams: "
         f"averages and ranks over streams count the data {len(streams)} times."

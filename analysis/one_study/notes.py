@@ -118,7 +118,8 @@ def _units(record: StudyRecord) -> list[str]:
         f" Tuning may have used the same {units}, with other seeds and scored on other samples "
         "(validation, not test)."
     )
-    return [paired_units + tuned_units if record.tune_seeds else paired_units]
+    same_units = record.tune_seeds and record.protocol != "held_out_stream"
+    return [paired_units + tuned_units if same_units else paired_units]
 
 
 def _stopping(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) -> list[str]:

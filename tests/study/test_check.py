@@ -274,14 +274,23 @@ def test_an_optional_number_may_be_searched(given):
 @pytest.mark.parametrize(
     ("section", "wanted"),
     [
-        ({"space": {"network": {"choices": ["mlp", "con"]}}}, ("space.network", "'con'", "'conv'")),
+        ({"space": {"network": {"choices": ["mlp", "con"]}}}, ("space: with", "'con'", "'conv'")),
         (
             {"space": {"network": {"choices": ["mlp", "no_such:net"]}}},
-            ("space.network", "no_such cannot be imported"),
+            ("space: with network = 'no_such:net'", "no_such cannot be imported"),
         ),
         (
             {"learner": "sleep_replay", "space": {"network": {"choices": ["mlp", "conv"]}}},
-            ("space.network", "sleep_replay needs 'mlp'"),
+            ("space: with network = 'conv'", "sleep_replay needs 'mlp'"),
+        ),
+        (
+            {
+                "space": {
+                    "network": {"choices": ["conv", "resnet18"]},
+                    "channels": {"choices": [[8], [4, 4]]},
+                }
+            },
+            ("space: with network = 'resnet18', channels = [4, 4]", "one number"),
         ),
         ({"space": {"kernel": {"choices": [3, 4]}}}, ("space.kernel", "kernel = 4", "odd")),
         ({"space": {"kernel": {"low": 2, "high": 5}}}, ("space.kernel", "kernel = 2", "odd")),
@@ -291,6 +300,11 @@ def test_an_optional_number_may_be_searched(given):
 def test_a_search_for_networks_that_cannot_be_is_refused(section, wanted):
     fixed = {"fixed": {"network": "conv"}} if "kernel" in section["space"] else {}
     assert_refused({"methods.replay": fixed | section}, "methods.replay", *wanted)
+
+
+def test_a_fixed_option_of_the_searched_networks_is_admitted():
+    space = {"network": {"choices": ["conv", "resnet18"]}}
+    assert resolve({"methods.replay": {"fixed": {"channels": [8]}, "space": space}})
 
 
 def test_of_a_range_of_kernels_only_odd_ones_are_drawn():

@@ -23,8 +23,6 @@ from trainables import learner
 REPOSITORY = Path(__file__).parents[2]
 GUIDE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 NETWORK = """
-import torch
-
 def points(shape, outputs):
     return torch.nn.Sequential(
         torch.nn.Linear(shape[0], 32), torch.nn.ReLU(), torch.nn.Linear(32, outputs)
@@ -91,6 +89,7 @@ def installed(tmp_path_factory):
     parts = [
         "from trainables.learner import Learner, Training, cross_entropy, option\n",
         method.replace('"anchored", "', '"mine", "') + "\nMyLearner = Anchored",
+        blocks("python", "def small(shape, outputs)"),
         NETWORK,
         blocks("python", "class SplitSpirals"),
         blocks("python", "SPACE = {").replace('    "hidden": one_of([[100], [400, 400]]),\n', ""),
@@ -128,6 +127,18 @@ def test_a_study_of_what_is_installed_runs(installed):
     for entry in entries:
         assert {"stream code", "network code"} <= set(entry.versions)
         assert ("code" in entry.versions) == (entry.method == "mine")
+
+
+def test_the_network_of_the_guide_is_one(installed):
+    network = "my_package.small((3, 8, 8), 5)(torch.zeros(2, 3, 8, 8))"
+    code = f"import torch, my_package; print({network}.shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=on_path(installed / "installed", REPOSITORY),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "torch.Size([2, 5])\n", done.stderr
 
 
 def test_the_stream_of_the_guide_conforms(installed):

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from trainables.streams.own_file import FileFacts
 
-FACTS = FileFacts("own.h5", 10, (8, 8), "uint8", (0.3,), (0.4,), 0.0, 1.0)
+FACTS = FileFacts("0123abcd", 10, (8, 8), "uint8", (0.3,), (0.4,), 0.0, 1.0)
 NEEDED = {"split_file": {"contents": FACTS.text()}}

@@ -19,7 +19,9 @@ CHUNK = 4096  # images or spikes checked at once
 
 def numbers_fault(column: Array, name: str, count: int) -> str:
     """Return the fault, and its row, in labels or speakers, which must be below ``count``."""
-    if column.ndim != 1 or not np.issubdtype(column.dtype, np.integer):
+    if column.ndim != 1:
+        return f"{name} must be one whole number per row, not an array of {list(column.shape)}"
+    if not np.issubdtype(column.dtype, np.integer):
         return f"{name} must be one whole number per row, not {column.dtype}"
     wrong = np.flatnonzero((column < 0) | (column >= count))
     if not len(wrong):
@@ -37,7 +39,8 @@ def images_fault(images: Array, scale: float) -> str:
     """
     if len(images) > 1 and (images.min(0) == images.max(0)).all():
         return "all images are equal"
-    if blank({"images": images}).all():
+    pixels = images[0].size // (images.shape[3] if images.ndim == 4 else 1)
+    if pixels > 1 and blank({"images": images}).all():
         return "every image has only one colour"
     if scale < 1 and images.max() <= 1:
         return (

@@ -1,4 +1,4 @@
-"""Data sets as plain arrays, each cached in one HDF5 file ``<root>/<name>.h5``.
+"""Data sets as plain arrays, most of them cached in one HDF5 file ``<root>/<name>.h5``.
 
 A file has the groups ``train`` and ``test``, each with ``images`` uint8 [N, ...] and ``labels``
 uint8 [N], or with the arrays of spike trains (:mod:`trainables.streams.spikes`).
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.errors import InputError, cause, unknown
+from trainables.errors import InputError, cause, reason, unknown
 from trainables.files import write_whole
 from trainables.streams import spikes, tiny_imagenet
 from trainables.streams.checks import blank, images_fault, labels_fault, numbers_fault
@@ -29,6 +29,7 @@ Split = dict[str, NDArray[Any]]
 
 ELSEWHERE = "name another data root with --data or STUDY_DATA"
 SUSPICIOUS = 0.01  # share of empty or duplicate samples that triggers a warning
+MOST_CLASSES = 256  # labels are stored in a byte
 HALF = 0.5  # of the range of inputs; images that never exceed HALF seem to have another range
 
 
@@ -40,12 +41,14 @@ class Dataset:
     source: str
     classes: int
     shape: tuple[int, ...]  # of a sample, channels last
-    scale: float  # factor from a stored byte to the network's input
+    scale: float  # factor from a stored feature to the network's input
     mean: tuple[float, ...]  # of the scaled training data, one number per channel
     std: tuple[float, ...]
     build: Callable[[Path], dict[str, Split]]
     bundled: str = ""  # installed package that includes the data: nothing to download or cache
     cached: bool = True  # whether building is slow enough for a cache file
+    dtype: str = "uint8"  # of a stored feature; "float32" for features
+    extremes: tuple[float, float] = (0.0, 1.0)  # the smallest and the largest scaled input
     arrays: tuple[str, ...] = ("images", "labels")  # names of the arrays of a split
     speakers: int = 0  # number of speakers; 0 for images
 
@@ -64,8 +67,21 @@ class Dataset:
         path = self.prepare(root)
         if path is not None:
             return _read(path, self, splits)
-        built = self.build(root)
+        built = self._built(root)
         return {split: built[split] for split in splits}
+
+    def _built(self, root: Path) -> dict[str, Split]:
+        """Return the splits as they are built, checked."""
+        try:
+            built = self.build(root)
+            return _checked({split: built[split] for split in ("train", "test")}, self)
+        except InputError:
+            raise
+        except Exception as error:  # of a package's code
+            raise InputError(
+                f"the data set '{self.name}' cannot be built ({reason(error)}). Its arrays are "
+                f"images, {self.dtype}, and labels, uint8, of train and test"
+            ) from error
 
     def prepare(self, root: Path) -> Path | None:
         """Return the path of the cache file, building the file if it does not exist; None for a
@@ -79,7 +95,7 @@ class Dataset:
             return None
         path = self.cache_path(root)
         if not self.is_cached(root):
-            _write(path, self.build(root))
+            _write(path, self._built(root))
         return path
 
     def cache_path(self, root: Path) -> Path:
@@ -173,8 +189,11 @@ def _checked(data: dict[str, Split], dataset: Dataset) -> dict[str, Split]:
 
 def _image_fault(images: NDArray[Any], labels: NDArray[Any], dataset: Dataset) -> str:
     """Return the fault in a split of images; empty if there is none."""
-    if images.dtype != np.uint8 or labels.dtype != np.uint8:
-        return f"{images.dtype} and {labels.dtype} instead of uint8"
+    if images.dtype != dataset.dtype or labels.dtype != np.uint8:
+        wanted = "uint8" if dataset.dtype == "uint8" else f"{dataset.dtype} and uint8"
+        return f"{images.dtype} and {labels.dtype} instead of {wanted}"
+    if images.dtype == np.float32 and not np.isfinite(images).all():
+        return "an image is not finite"
     if images.ndim < 2 or prod(images.shape[1:]) != dataset.features:
         return f"images of shape {images.shape} instead of {dataset.features} bytes each"
     if labels.shape != images.shape[:1] or not labels.size:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 from dataclasses import dataclass
 from math import prod
@@ -23,10 +24,10 @@ from numpy.typing import NDArray
 
 from trainables.errors import InputError, cause
 from trainables.streams.checks import CHUNK, images_fault, labels_fault, numbers_fault
+from trainables.streams.datasets import MOST_CLASSES
 
 Array = NDArray[Any]
 
-MOST = 256  # classes, tasks, groups: their numbers are stored in a byte
 NUMBERS = ("task", "group", "unit")  # the optional arrays
 DTYPES = ("uint8", "float32")
 
@@ -36,7 +37,7 @@ class FileFacts:
     """What is known of a file without its samples.
 
     Attributes:
-        name: of the file.
+        digest: hash of all arrays, which tells files apart.
         classes: number of classes.
         shape: of a sample, channels last.
         dtype: ``uint8`` or ``float32``.
@@ -47,7 +48,7 @@ class FileFacts:
         units: number of units; 0 without such numbers.
     """
 
-    name: str
+    digest: str
     classes: int
     shape: tuple[int, ...]
     dtype: str
@@ -62,7 +63,7 @@ class FileFacts:
     @property
     def scale(self) -> float:
         """Factor from a stored feature to the network's input."""
-        return 1 / 255 if self.dtype == "uint8" else 1.0
+        return scale_of(self.dtype)
 
     def text(self) -> str:
         """Return the facts as JSON."""
@@ -80,6 +81,11 @@ def _as_tuple(value: Any) -> Any:
     return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
+def scale_of(dtype: str) -> float:
+    """Return the factor from a stored feature to the network's input."""
+    return 1 / 255 if dtype == "uint8" else 1.0
+
+
 def facts_of(path: Path) -> FileFacts:
     """Return the facts of a file.
 
@@ -90,12 +96,11 @@ def facts_of(path: Path) -> FileFacts:
     data = read(path)
     train = data["train"]
     inputs, labels = train["images"], train["labels"]
-    classes = int(labels.max()) + 1
-    scale = 1 / 255 if inputs.dtype == np.uint8 else 1.0
+    classes, scale = int(labels.max()) + 1, scale_of(str(inputs.dtype))
     channels = inputs.shape[3] if inputs.ndim == 4 else 1
     mean, std = _moments(inputs.reshape(-1, channels), scale)
     return FileFacts(
-        name=path.name,
+        digest=_digest(data),
         classes=classes,
         shape=inputs.shape[1:],
         dtype=str(inputs.dtype),
@@ -169,14 +174,14 @@ def _inputs(stored: Any, path: Path, split: str) -> Array:
         finite = np.isfinite(inputs).reshape(len(inputs), -1).all(1)
         if not finite.all():
             raise _fault(path, where, f"row {int(np.argmin(finite))} is not finite")
-    if fault := images_fault(inputs, 1 / 255 if inputs.dtype == np.uint8 else 1.0):
+    if fault := images_fault(inputs, scale_of(str(inputs.dtype))):
         raise _fault(path, where, fault)
     return inputs
 
 
 def _numbers(column: Array, count: int, path: Path, where: str) -> Array:
     name = where.rpartition("/")[2].removesuffix("s")
-    if fault := numbers_fault(column, name, MOST):
+    if fault := numbers_fault(column, name, MOST_CLASSES):
         raise _fault(path, where, fault)
     if len(column) != count:
         raise _fault(path, where, f"{len(column)} numbers for {count} inputs")
@@ -223,6 +228,15 @@ def _classes_by(numbers: Array | None, labels: Array) -> tuple[tuple[int, ...], 
     return tuple(
         tuple(map(int, np.unique(labels[numbers == n]))) for n in range(int(numbers.max()) + 1)
     )
+
+
+def _digest(data: dict[str, dict[str, Array]]) -> str:
+    digest = hashlib.sha256()
+    for split, arrays in data.items():
+        for name, array in arrays.items():
+            digest.update(f"{split}/{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:8]
 
 
 def _moments(rows: Array, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -39,9 +39,9 @@ class VisionSequence(ClassStream):
     """MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100, in this or another order, or some of them.
 
     All images have 32 x 32 pixels in colour: grey ones are enlarged with bilinear interpolation,
-    and all three channels are the grey one. As in the source of SynapticNet, inputs are normalised
-    with mean and standard deviation 0.5. The output of class c of a data set is c plus the number
-    of classes of the data sets before it.
+    and all three channels are the grey one. As in the source of SynapticNet, a method that
+    standardises its inputs does so with mean and standard deviation 0.5. The output of class c of a
+    data set is c plus the number of classes of the data sets before it.
 
     Differs from the source: the images are resized once for all trials, which share the result.
     """

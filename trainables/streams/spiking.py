@@ -23,9 +23,9 @@ from trainables.options import STEPS, option
 from trainables.streams import spikes
 from trainables.streams.bits import pack, unpack
 from trainables.streams.checks import LONGEST
-from trainables.streams.datasets import DATASETS, Split
+from trainables.streams.datasets import DATASETS, MOST_CLASSES, Split
 from trainables.streams.split import ClassStream
-from trainables.streams.stream import MOST_CLASSES, Stream, StreamInfo, StreamOptions
+from trainables.streams.stream import Stream, StreamInfo, StreamOptions
 
 
 class SpikingOptions(StreamOptions):

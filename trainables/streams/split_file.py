@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from trainables.errors import InputError
 from trainables.options import option
 from trainables.rng import generator
 from trainables.streams import own_file
-from trainables.streams.datasets import Dataset, Split
+from trainables.streams.datasets import MOST_CLASSES, Dataset, Split
 from trainables.streams.own_file import FileFacts
 from trainables.streams.split import SplitOptions
-from trainables.streams.stream import MOST_CLASSES, Stream, StreamInfo, fewest_first
+from trainables.streams.stream import Stream, fewest_first
 
 Cells = dict[tuple[int, int, int], Tensor]  # samples by unit, number and class
 ARRAYS = {"class": "labels", "task": "task", "group": "group"}  # what `split_by` divides
@@ -84,32 +83,24 @@ class SplitFile(Stream):
 
     @classmethod
     def title(cls, options: Any) -> str:
-        return f"{cls.facts(options).name} by {options.split_by}"
+        name, tasks = Path(options.file).name or "file", cls.length(options)
+        return f"{name} ({cls.facts(options).digest[:4]}), {tasks} tasks by {options.split_by}"
 
     @classmethod
     def data_set(cls, options: Any) -> Dataset:
         facts, path = cls.facts(options), Path(options.file)
         return Dataset(
-            facts.name,
+            f"file {facts.digest}",
             f"the file {path}",
             classes=facts.classes,
             shape=facts.shape,
             scale=facts.scale,
             mean=facts.mean,
             std=facts.std,
+            dtype=facts.dtype,
+            extremes=(facts.low, facts.high),
             build=lambda root: own_file.read(path),
             cached=False,
-        )
-
-    @classmethod
-    def describe(cls, scenario: str, options: Any) -> StreamInfo:
-        facts = cls.facts(options)
-        dtype: torch.dtype = getattr(torch, facts.dtype)
-        return replace(
-            super().describe(scenario, options),
-            dtype=dtype,
-            bits=8 * dtype.itemsize,
-            extremes=(facts.low, facts.high),
         )
 
     @classmethod
@@ -175,6 +166,7 @@ class SplitFile(Stream):
 
     def hold(self, split: Split) -> None:
         super().hold(split)
+        self._arrays = set(split)
         self._numbers.append(torch.from_numpy(split[ARRAYS[self.options.split_by]]).long())
         units = split.get("unit")
         self._units.append(
@@ -184,9 +176,19 @@ class SplitFile(Stream):
         )
 
     def groups(self, split: Split) -> Any:
-        names = [n for n in ("labels", ARRAYS[self.options.split_by], "unit") if n in split]
+        names = [name for name in ("labels", *own_file.NUMBERS) if name in split]
         codes = [split[name].astype(int) * MOST_CLASSES**i for i, name in enumerate(names)]
         return np.sum(codes, axis=0)
+
+    @property
+    def remedy(self) -> str:
+        """Advice for data in which a class of a task has no sample."""
+        parts = [name for name in own_file.NUMBERS if name in self._arrays]
+        each = f" in each {' and '.join(parts)} that has it" if parts else ""
+        return (
+            f"Every class needs at least two training samples{each}, the last of which is for "
+            "validation, and a test sample: complete the file"
+        )
 
     @functools.cached_property
     def orders(self) -> list[list[int]]:
@@ -286,7 +288,8 @@ class SplitFile(Stream):
         return max(sum(sorted(map(len, v))[-most:]) for v in self._all_versions(index))
 
     def smallest_class_of(self, index: int) -> int:
-        return min(map(self._smallest, self._all_versions(index)))
+        # units that the limit on samples leaves without a class cannot be learnt either
+        return min(filter(None, map(self._smallest, self._all_versions(index))))
 
     @functools.cached_property
     def smallest_class(self) -> int:

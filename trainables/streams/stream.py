@@ -1,6 +1,6 @@
 """Streams: the tasks of a stack of seeds, delivered batch by batch.
 
-Inputs are stored on the device once, as uint8; batches are gathered by index.
+Inputs are stored on the device once, most as uint8; batches are gathered by index.
 S seeds, T tasks, K classes per task, B batch, N samples, D features.
 """
 
@@ -27,7 +27,6 @@ from trainables.streams.scenario import Scenario
 from trainables.streams.views import AUGMENTATIONS, Views
 
 PHASES = ("tune", "confirm")
-MOST_CLASSES = 256  # labels are stored in a byte
 Rows = NDArray[np.bool_]
 
 
@@ -62,7 +61,7 @@ class StreamInfo:
     scenario: str
     inputs: int  # features per sample, D
     outputs: int  # columns of the logits
-    scale: float  # factor from a stored byte to the network's input
+    scale: float  # factor from a stored feature to the network's input
     tasks: int | None  # number of tasks; None in a task-free stream, which hides the number
     shape: tuple[int, ...] = ()  # of a sample, channels last
     mean: tuple[float, ...] = (0.0,)  # of the scaled inputs, one number per channel
@@ -238,7 +237,8 @@ class Stream(ABC):
         """Return the facts that a learner may know; needs no data."""
         dataset = cls.data_set(options)
         classes, classes_per_task = cls.class_counts(scenario, options)
-        return StreamInfo(
+        dtype: torch.dtype = getattr(torch, dataset.dtype)
+        info = StreamInfo(
             name=cls.name,
             scenario=scenario,
             inputs=dataset.features,
@@ -249,8 +249,17 @@ class Stream(ABC):
             mean=dataset.mean,
             std=dataset.std,
             augmentation=options.augmentation,
+            bits=8 * dtype.itemsize,
+            dtype=dtype,
+            extremes=dataset.extremes,
             training=tuple(cls.training.items()),
         )
+        if info.augmentation != "none" and info.image is None:
+            raise InputError(
+                f"stream.augmentation = '{info.augmentation}' needs images; the samples of "
+                f"{cls.title(options)} have the shape {list(info.shape)}: set it to 'none'"
+            )
+        return info
 
     @abstractmethod
     def assign_classes(self) -> Tensor:

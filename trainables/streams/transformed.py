@@ -14,7 +14,8 @@ from torch import Tensor
 from trainables.errors import InputError
 from trainables.options import option
 from trainables.rng import generator
-from trainables.streams.stream import MOST_CLASSES, Stream, StreamOptions
+from trainables.streams.datasets import MOST_CLASSES
+from trainables.streams.stream import Stream, StreamOptions
 
 CHUNK = 4096  # images rotated at once
 

@@ -42,7 +42,7 @@ class Views(Stateful):
         self.keep("draws")
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return views, uint8 [S, B, D], of images [S, B, D]."""
+        """Return views, [S, B, D], of images [S, B, D]."""
         if self.kind == "none":
             return inputs
         stack, count, _ = inputs.shape
@@ -58,7 +58,7 @@ def crop_flip(images: Tensor, shifts: Tensor, mirrored: Tensor) -> Tensor:
     """Crop windows of the original size from the padded images, and flip some of the windows.
 
     Args:
-        images: uint8 [N, height, width, channels].
+        images: [N, height, width, channels].
         shifts: upper left corner of each window in the padded image, int64 [N, 2].
         mirrored: which images to flip horizontally, bool [N].
     """

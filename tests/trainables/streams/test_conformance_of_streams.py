@@ -49,7 +49,7 @@ for name, kind in STREAMS.items():
 
 # -- a file whose samples have numbers
 
-NUMBERED = FileFacts("n.h5", 6, (5,), "float32", (3.0,), (2.0,), 0.0, 255.0, units=3)
+NUMBERED = FileFacts("0123abcd", 6, (5,), "float32", (3.0,), (2.0,), 0.0, 255.0, units=3)
 TASKS, GROUPS = ((0, 1), (2, 3, 4), (5,)), ((0, 1, 2), (3, 4, 5))
 OF_TASK, OF_GROUP = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 0, 0, 1, 1, 1])
 

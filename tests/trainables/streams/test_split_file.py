@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import h5py
 import numpy as np
@@ -60,7 +61,7 @@ def test_the_facts_are_those_of_numpy(tmp_path):
     facts = facts_of(write(tmp_path / "own.h5"))
     with h5py.File(tmp_path / "own.h5") as file:
         inputs = file["train/inputs"][()] / 255
-    assert (facts.name, facts.classes, facts.shape, facts.dtype) == ("own.h5", 6, (4, 4), "uint8")
+    assert (facts.classes, facts.shape, facts.dtype) == (6, (4, 4), "uint8")
     assert facts.mean == pytest.approx([inputs.mean()])
     assert facts.std == pytest.approx([inputs.std()])
     assert (facts.low, facts.high) == (inputs.min(), inputs.max())
@@ -253,6 +254,10 @@ FAULTS = {
     "fewer labels": ({"train/labels": LABELS[:140]}, "train/labels: 140 numbers for 144 inputs"),
     "a fraction": ({"train/labels": LABELS / 2}, "must be one whole number per row, not float64"),
     "many classes": ({"train/labels": LABELS * 60}, "train/labels: row 120: label is 300; allow"),
+    "one-hot labels": (
+        {"train/labels": np.eye(6, dtype=int)[LABELS]},
+        r"train/labels: label must be one whole number per row, not an array of \[144, 6\]",
+    ),
     "below zero": ({"train/task": LABELS - 1}, "train/task: row 0: task is -1; allowed: 0 to 255"),
     "a gap": (
         {"train/labels": np.where(LABELS == 2, 3, LABELS)},
@@ -333,15 +338,62 @@ def test_a_split_that_cannot_be_is_refused(name, tmp_path):
 
 
 def test_streams_of_different_files_have_different_names(tmp_path):
-    titles = {
-        stream.title(stream.options)
-        for name in ("a.h5", "b.h5")
-        for stream in (
-            make(write(tmp_path / name), tasks=3),
-            make(tmp_path / name, "domain", split_by="group"),
-        )
+    places = [tmp_path / "a.h5", tmp_path / "other" / "a.h5"]
+    places[1].parent.mkdir()
+    write(places[0])
+    write(places[1], {"train/task": np.arange(144) % 3, "test/task": np.arange(72) % 3})
+    streams = [
+        stream
+        for path in places
+        for stream in (make(path, tasks=3), make(path, "domain", split_by="group"))
+    ]
+    titles = [stream.title(stream.options) for stream in streams]
+    assert len({*titles}) == 4
+    assert re.fullmatch(r"file \([0-9a-f]{4}\), 3 tasks by class", titles[0])
+    names = [stream.data_set(stream.options).name for stream in streams]
+    assert names[0] == names[1] != names[2] == names[3]
+
+
+def test_a_unit_that_a_limit_leaves_without_a_class_does_not_count_where_no_seed_has_it(tmp_path):
+    """Classes alternate in unit 0, and come one after the other in unit 1."""
+    labels = np.concatenate([np.tile(np.arange(4), 10), np.arange(4).repeat(10)])
+    arrays = {"labels": labels, "unit": np.arange(2).repeat(40)}
+    draws = np.random.default_rng(0)
+    arrays["inputs"] = draws.normal(size=(80, 16)).astype(np.float32)
+    both = {
+        f"{split}/{name}": array for split in ("train", "test") for name, array in arrays.items()
     }
-    assert titles == {"a.h5 by class", "a.h5 by group", "b.h5 by class", "b.h5 by group"}
+    path = write(tmp_path / "own.h5", without("task", "group") | both)
+    stream = make(path, tasks=2, samples_per_task=6, seeds=(0, 2))
+    assert stream.smallest_class == 3
+    with pytest.raises(InputError, match=r"samples_per_task = 6 leaves class 1.*unit 1"):
+        make(path, tasks=2, samples_per_task=6, seeds=(0, 1))
+
+
+def test_augmentation_needs_images(tmp_path):
+    path = write(tmp_path / "own.h5", features=True)
+    told = r"stream\.augmentation = 'crop_flip' needs images; the samples of file .* shape \[16\]"
+    with pytest.raises(InputError, match=told):
+        make(path, tasks=3, augmentation="crop_flip")
+
+
+def test_validation_data_are_the_last_of_each_class_of_each_task_group_and_unit(tmp_path):
+    path = write(tmp_path / "own.h5", {"train/group": np.arange(144) % 24 // 12})
+    stream = make(path, tasks=3, phase="tune", seeds=(0, 1, 2))
+    groups = read(path)["train"]["group"]
+    for index in range(3):
+        for classes in stream.members(stream.pools_scored, index):
+            for rows in classes.values():
+                assert sorted(groups[rows].tolist()) == [0, 1]
+
+
+def test_one_feature_is_enough(tmp_path):
+    draws = np.random.default_rng(0)
+    inputs = {
+        f"{split}/inputs": draws.normal(size=(count, 1)).astype(np.float32)
+        for split, count in (("train", 144), ("test", 72))
+    }
+    assert facts_of(write(tmp_path / "own.h5", inputs)).shape == (1,)
 
 
 def test_results_do_not_depend_on_the_place_of_the_file():
