@@ -660,3 +660,13 @@ def test_streams_of_one_data_set_are_told_not_to_be_independent():
     assert "2 times" in note
     apart = [replace(s, dataset=s.stream) for s in data]
     assert not [n for n in compare_streams(apart, resamples=50).notes if "independent" in n]
+
+
+def test_a_stream_of_several_data_sets_shares_each_of_them():
+    names = ["mnist + cifar10", "mnist", "cifar10 + cifar100", "digits", "fashion_mnist"]
+    data = [replace(s, dataset=n) for s, n in zip(random_streams(5), names, strict=True)]
+    notes = [n for n in compare_streams(data, resamples=50).notes if "independent" in n]
+    assert [note.split(" and are no")[0] for note in notes] == [
+        "stream_0, stream_1 share the data of mnist",
+        "stream_0, stream_2 share the data of cifar10",
+    ]
