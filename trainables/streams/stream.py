@@ -27,6 +27,9 @@ from trainables.streams.scenario import Scenario
 from trainables.streams.views import AUGMENTATIONS, Views
 
 PHASES = ("tune", "confirm")
+# largest product of tasks and outputs: a seed's results are a confusion matrix for each pair of
+# tasks, at this size 200 MB
+MOST_RESULTS = 5000
 Rows = NDArray[np.bool_]
 
 
@@ -258,6 +261,13 @@ class Stream(ABC):
             raise InputError(
                 f"stream.augmentation = '{info.augmentation}' needs images; the samples of "
                 f"{cls.title(options)} have the shape {list(info.shape)}: set it to 'none'"
+            )
+        size = cls.length(options) * info.outputs
+        if size > MOST_RESULTS:
+            raise InputError(
+                f"{cls.title(options)} has {cls.length(options)} tasks and {info.outputs} outputs, "
+                f"whose product is {size}; allowed: up to {MOST_RESULTS}, because the results of a "
+                "seed are a confusion matrix for each pair of tasks. Give fewer tasks"
             )
         return info
 

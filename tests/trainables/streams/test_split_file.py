@@ -370,6 +370,19 @@ def test_a_unit_that_a_limit_leaves_without_a_class_does_not_count_where_no_seed
         make(path, tasks=2, samples_per_task=6, seeds=(0, 1))
 
 
+def test_results_that_no_memory_holds_are_refused(tmp_path):
+    draws = np.random.default_rng(0)
+    arrays = {"labels": np.tile(np.arange(100), 4)}
+    arrays |= {"inputs": draws.normal(size=(400, 2)).astype(np.float32)}
+    both = {
+        f"{split}/{name}": array for split in ("train", "test") for name, array in arrays.items()
+    }
+    path = write(tmp_path / "own.h5", without("task", "group", "unit") | both)
+    assert make(path, tasks=50).info.outputs == 100
+    with pytest.raises(InputError, match=r"100 tasks and 100 outputs, whose product is 10000; al"):
+        make(path, tasks=100)
+
+
 def test_augmentation_needs_images(tmp_path):
     path = write(tmp_path / "own.h5", features=True)
     told = r"stream\.augmentation = 'crop_flip' needs images; the samples of file .* shape \[16\]"
