@@ -10,7 +10,7 @@ import torch
 
 from trainables import STREAMS, InputError
 from trainables.methods.joint import Joint
-from trainables.streams.stream import _fewest_first, validation_rows
+from trainables.streams.stream import fewest_first, validation_rows
 from trainables.testing import build, learn
 
 SEEDS = (3, 5, 8)
@@ -146,7 +146,7 @@ def test_the_smallest_class_is_that_of_any_task_there_may_be(of_a_task, most, se
     """Against all choices of the classes of a task, gone through one by one."""
     labels = np.random.default_rng(seed).choice(10, 80, p=np.arange(1, 11) / 55)
     pools = [torch.from_numpy(np.flatnonzero(labels == c)) for c in range(10)]
-    found = [_fewest_first(p, [o for o in pools if o is not p], of_a_task - 1, most) for p in pools]
+    found = [fewest_first(p, [o for o in pools if o is not p], of_a_task - 1, most) for p in pools]
     for c in range(10):
         shares = []
         for task in itertools.combinations(range(10), of_a_task):
