@@ -123,12 +123,16 @@ def test_streams_are_listed_with_data_and_scenarios(study):
 def test_lists_fit_a_terminal_with_whole_names(listed, columns, monkeypatch):
     name = "a_name_of_64_characters_" + "x" * 40
     long = SimpleNamespace(
-        offline=True, reference="a source of many words, " * 9, scenarios=("task", "domain")
+        offline=True,
+        reference="a source of many words, " * 9,
+        scenarios=("task", "domain"),
+        tasks=5,
+        dataset="data of many words, " * 9,
     )
     shipped = presets() | {name: "# A first sentence of many words" + ", and more" * 20 + "."}
     monkeypatch.setattr("study.spec.presets", lambda: shipped)
     monkeypatch.setattr("trainables.plugged", lambda group, find: ({name: long}, []))
-    names = {"presets": [*shipped], "methods": [*LEARNERS, name], "streams": [*STREAMS]}
+    names = {"presets": [*shipped], "methods": [*LEARNERS, name], "streams": [*STREAMS, name]}
     shown = printed(getattr(cli, listed), columns)
     assert max(map(len, shown)) <= columns
     assert {*names[listed]} <= {line.split()[0] for line in shown if line.strip()}
@@ -556,7 +560,7 @@ from study.cli import main
 from trainables.streams import datasets
 
 images = np.random.default_rng(0).integers(0, 255, (900, 784), dtype=np.uint8)
-split = {"images": images, "labels": np.zeros(900, np.uint8)}
+split = {"images": images, "labels": np.arange(900, dtype=np.uint8) % 10}
 parts = {"train": split, "test": split}
 datasets.DATASETS["noise"] = datasets.Dataset(
     "noise", "made up", 10, (784,), 1.0, (0.0,), (1.0,), lambda root: parts

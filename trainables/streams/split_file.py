@@ -187,7 +187,7 @@ class SplitFile(Stream):
         each = f" in each {' and '.join(parts)} that has it" if parts else ""
         return (
             f"Every class needs at least two training samples{each}, the last of which is for "
-            "validation, and a test sample: complete the file"
+            "validation, and a test sample: provide such data"
         )
 
     @functools.cached_property

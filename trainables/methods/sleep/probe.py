@@ -15,7 +15,7 @@ from torch import Tensor
 from trainables.nn import MLP, Linear
 from trainables.rng import generator
 from trainables.stateful import Stateful
-from trainables.streams import StreamInfo, Task
+from trainables.streams import Task
 
 COMPONENTS = 10  # principal components
 TIMES = ("before", "after", "difference")
@@ -28,13 +28,16 @@ class Probe(Stateful):
     Args:
         count: samples per class, N.
         stack: number of seeds.
-        stream: facts of the stream, with C classes.
+        classes: number of classes, C.
+        size: features per sample.
+        dtype: of a stored feature.
     """
 
-    def __init__(self, count: int, stack: int, stream: StreamInfo) -> None:
+    def __init__(
+        self, count: int, stack: int, classes: int, size: int, dtype: torch.dtype = torch.uint8
+    ) -> None:
         super().__init__(stack, "cpu")
-        classes, size = stream.outputs, stream.inputs
-        self.samples = torch.zeros(stack, classes, count, size, dtype=stream.dtype)
+        self.samples = torch.zeros(stack, classes, count, size, dtype=dtype)
         self.known = torch.zeros(stack, classes, dtype=torch.bool)  # classes so far
         self.keep("samples", "known", kind="auxiliary")
 

@@ -66,7 +66,9 @@ class Sleep(Stateful):
         self.dreams = Dreams(config, stream, seeds, device, encode)
         self.probe = None
         if config.probe:
-            self.probe = Probe(config.probe, self.stack, stream)
+            self.probe = Probe(
+                config.probe, self.stack, stream.outputs, stream.inputs, stream.dtype
+            )
         self.keep("dreams", "probe")
         # diagnostics of the last sleep; all but the spikes need a probe
         self.spikes: list[Tensor] = []  # per layer
