@@ -88,14 +88,6 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def learners() -> tuple[dict[str, type[Learner]], list[str]]:
-    """Return every learner by name, built-in or from a plug-in, and the error message of each
-    plug-in that cannot be used.
-    """
-    found, errors = plugged("study.learners", find_learner)
-    return dict(LEARNERS) | found, errors
-
-
 def plugged(group: str, find: Callable[[str], Kind]) -> tuple[dict[str, Kind], list[str]]:
     """Return what the entry points of a group name, by name, and the error message of each plug-in
     that cannot be used.
@@ -233,7 +225,6 @@ __all__ = [
     "find_learner",
     "find_plugin",
     "find_stream",
-    "learners",
     "load_plugin",
     "plugged",
     "plugins",

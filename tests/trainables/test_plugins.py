@@ -14,7 +14,7 @@ from optuna.distributions import FloatDistribution
 
 from search_spaces import SPACES, find_space, space_on
 from study import doctor
-from trainables import LEARNERS, InputError, find_learner, learners, plugins
+from trainables import LEARNERS, InputError, find_learner, plugged, plugins
 from trainables.streams import StreamInfo
 
 CODE = """
@@ -50,6 +50,14 @@ def lists(stream):
 
 nothing = None
 """
+
+
+def learners():
+    """Every learner by name, built-in or plugged in, and what is said of the unusable ones."""
+    found, unusable = plugged("study.learners", find_learner)
+    return dict(LEARNERS) | found, unusable
+
+
 STREAM = StreamInfo("split_digits", "class", 64, 10, 1 / 16, 5)
 numbers = itertools.count()
 

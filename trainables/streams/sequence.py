@@ -87,18 +87,15 @@ class VisionSequence(ClassStream):
 
     @classmethod
     def class_counts(cls, scenario: str, options: Any) -> tuple[int, int]:
-        counts = [part.classes for part in cls.parts(options)]
+        counts = cls.task_sizes(options)
         return sum(counts), max(counts)
 
     @classmethod
-    def chance(cls, scenario: str, options: Any) -> float:
-        if scenario != "task":
-            return super().chance(scenario, options)
-        parts = cls.parts(options)
-        return sum(1 / part.classes for part in parts) / len(parts)
+    def task_sizes(cls, options: Any) -> list[int]:
+        return [part.classes for part in cls.parts(options)]
 
     def assign_classes(self) -> Tensor:
-        counts = [part.classes for part in self.parts(self.options)]
+        counts = self.task_sizes(self.options)
         rows = [
             # the last class fills the places of a smaller task
             torch.arange(first, first + max(counts)).clamp(max=first + count - 1)

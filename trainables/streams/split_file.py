@@ -84,7 +84,8 @@ class SplitFile(Stream):
     @classmethod
     def title(cls, options: Any) -> str:
         name, tasks = Path(options.file).name or "file", cls.length(options)
-        return f"{name} ({cls.facts(options).digest[:4]}), {tasks} tasks by {options.split_by}"
+        words = "1 task" if tasks == 1 else f"{tasks} tasks"
+        return f"{name} ({cls.facts(options).digest[:4]}), {words} by {options.split_by}"
 
     @classmethod
     def data_set(cls, options: Any) -> Dataset:
@@ -135,14 +136,11 @@ class SplitFile(Stream):
     def class_counts(cls, scenario: str, options: Any) -> tuple[int, int]:
         lists = cls.task_lists(options)
         _check_lists(lists, scenario, options.split_by)
-        return cls.facts(options).classes, max(map(len, lists))
+        return cls.facts(options).classes, max(cls.task_sizes(options))
 
     @classmethod
-    def chance(cls, scenario: str, options: Any) -> float:
-        if scenario != "task":
-            return super().chance(scenario, options)
-        lists = cls.task_lists(options)
-        return sum(1 / len(classes) for classes in lists) / len(lists)
+    def task_sizes(cls, options: Any) -> list[int]:
+        return list(map(len, cls.task_lists(options)))
 
     @classmethod
     def unit(cls, options: Any) -> str:
@@ -219,7 +217,7 @@ class SplitFile(Stream):
     def _padded(self, numbers: Sequence[int]) -> list[int]:
         """Return the classes of a task; the last class fills the places of a smaller task."""
         classes = self._classes_of(numbers)
-        most = max(map(len, self.task_lists(self.options)))
+        most = max(self.task_sizes(self.options))
         return classes + classes[-1:] * (most - len(classes))
 
     def _classes_of(self, numbers: Sequence[int]) -> list[int]:

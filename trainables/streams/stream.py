@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, ClassVar
 
 import numpy as np
@@ -226,8 +227,15 @@ class Stream(ABC):
 
     @classmethod
     def chance(cls, scenario: str, options: Any) -> float:
-        """Return the accuracy of guessing."""
+        """Return the accuracy of guessing, the mean over tasks."""
+        if scenario == "task":
+            return fmean(1 / size for size in cls.task_sizes(options))
         return chance(scenario, *cls.class_counts(scenario, options))
+
+    @classmethod
+    def task_sizes(cls, options: Any) -> list[int]:
+        """Number of classes of each task; one number where all tasks have equally many."""
+        return [cls.class_counts("task", options)[1]]
 
     @classmethod
     def varies(cls, options: Any) -> dict[str, bool]:
