@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
-from search_spaces import plain, rehearsal, sleep, spiking
+from search_spaces import growth, plain, rehearsal, sleep, spiking
 from search_spaces.space import Distribution, Space, one_of
 from trainables import STREAMS, find_plugin, find_stream, load_plugin, unusable_plugin
 from trainables.errors import InputError
@@ -40,12 +40,17 @@ SPACES: dict[str, Space | Callable[[StreamInfo], Space]] = {
     "sleep_replay": sleep.SLEEP_REPLAY,
     "spiking_naive": spiking.naive,
     "spiking_rehearsal": spiking.rehearsal,
+    "synaptic": growth.SYNAPTIC,
     "wake_joint": sleep.WAKE_JOINT,
 }
 
 # Options that switch others off: if a study file fixes `sleep_steps` at 0, no option of the sleep
 # is searched.
-SWITCHES: dict[str, Space] = {"sleep_steps": sleep.SLEEP}
+SWITCHES: dict[str, Space] = {
+    "sleep_steps": sleep.SLEEP,
+    "max_growths": growth.GROWTH,
+    "thaw": growth.DISTILLATION,
+}
 
 WHAT_TO_GIVE = (
     "Give a dictionary from option to Optuna distribution, such as "

@@ -48,6 +48,12 @@ def front_study(place: Path) -> str:
     source = f"the fronts of {place}"
     check.resolve(Spec.parse(values, source), source)
     comments = [f"The fronts of {spec.study.name}, on other seeds.", *_unfinished_sweeps(study)]
+    if values["study"]["comparisons"]:
+        reference, second = _reference(study, fronts), spec.objectives[1]
+        comments += [
+            f"Each configuration of another method is compared with one of {reference}: with the one",
+            f"that has the next larger {second}, or else with the one that has the largest.",
+        ]
     comments += [f"No trial of {name} is complete." for name in spec.methods if name not in fronts]
     values["stream"].pop("contents", None)  # these facts are read from the user's file
     return "".join(f"# {line}\n" for line in comments) + tomli_w.dumps(values)
@@ -80,6 +86,36 @@ def _fronts(study: Study) -> Iterator[tuple[str, list[Entry]]]:
             yield front.method, list(kept.values())
 
 
+def _reference(study: Study, fronts: Fronts) -> str:
+    """Return the method that the others are compared with: the study's reference, else the first
+    method with a front.
+    """
+    named = study.spec.study.reference
+    return named if named in fronts else next(iter(fronts))
+
+
+def _comparisons(study: Study, fronts: Fronts) -> list[list[str]]:
+    """Return the pairs to test: each configuration of another method, and the configuration of the
+    reference that has the next worse second objective, such as the next larger memory. So the
+    reference is never at a disadvantage, unless its front does not reach as far.
+    """
+    signs = [1 if direction == "minimize" else -1 for direction in study.design.directions]
+    if len(signs) != 2:
+        return []
+
+    def price(entry: Entry) -> float:
+        return signs[1] * entry.values[1]
+
+    name = _reference(study, fronts)
+    rungs = sorted(fronts[name], key=price)
+    return [
+        [_name(entry), _name(next((r for r in rungs if price(r) >= price(entry)), rungs[-1]))]
+        for method, entries in fronts.items()
+        for entry in entries
+        if method != name
+    ]
+
+
 def _first_unused_seed(study: Study) -> int:
     """Return the seed after all seeds that the study has used or asks for."""
     used = {seed for entry in study.ledger.entries() for seed in entry.seeds}
@@ -96,15 +132,14 @@ def _unfinished_sweeps(study: Study) -> Iterator[str]:
 
 
 def _values(study: Study, fronts: Fronts) -> dict[str, Any]:
-    """Return the values of the new study file.
-
-    Its reference is the best trial of the study's reference, else of the first method with a front.
-    """
+    """Return the values of the new study file. Its reference is the best trial of the reference."""
     spec = study.spec
     plain = spec.plain()
-    best = (fronts.get(spec.study.reference) or next(iter(fronts.values())))[0]
-    name = f"{spec.study.name[:58]}_front"
-    changes = {"name": name, "reference": _name(best), "comparisons": []}
+    changes = {
+        "name": f"{spec.study.name[:58]}_front",
+        "reference": _name(fronts[_reference(study, fronts)][0]),
+        "comparisons": _comparisons(study, fronts),
+    }
     number = "up_to" if spec.confirm.stop == DECIDED else "count"
     seeds = {"first": _first_unused_seed(study), number: len(spec.confirm_seeds)}
     return {

@@ -223,9 +223,12 @@ class _Outcomes:
         return extras
 
     def footprint(self) -> dict[str, int]:
-        """Return the bytes held at the end of the stream, by kind: of the last seed."""
-        last = [outcome.footprint for _, outcome, _ in self._by_seed()][-1:]
-        return {kind: int(column[-1]) for kinds in last for kind, column in kinds.items()}
+        """Return the bytes held at the end of the stream, by kind: the mean over seeds."""
+        held: dict[str, list[int]] = {}
+        for _, outcome, position in self._by_seed():
+            for kind, of_seeds in outcome.footprint.items():
+                held.setdefault(kind, []).append(of_seeds[position, -1])
+        return {kind: round(np.mean(of_seeds)) for kind, of_seeds in held.items()}
 
     def fewest_steps(self, configuration: Mapping[str, Any]) -> int | None:
         """Return the number of steps in the task with the fewest; None without mini-batches."""

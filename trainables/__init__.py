@@ -39,6 +39,7 @@ LEARNERS: Registry[Learner] = Registry(
         "icarl": f"{METHODS}.icarl:ICaRL",
         "gdumb": f"{METHODS}.gdumb:GDumb",
         "fssg": f"{METHODS}.fssg:FSSG",
+        "synaptic": f"{METHODS}.synaptic:Synaptic",
         "sleep_replay": f"{SLEEP}.sleep_replay:SleepReplay",
         "icarl_sleep": f"{SLEEP}.icarl_sleep:ICaRLSleep",
         "merging": f"{SLEEP}.merging:Merging",

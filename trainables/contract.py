@@ -141,27 +141,36 @@ def check_logits(learner: Learner, answers: Any, inputs: Tensor, outputs: int) -
 
 
 def check_footprint(learner: Learner, footprint: Any) -> None:
-    """Raise unless a footprint has a number of bytes of each kind, within the memory budget."""
+    """Raise unless a footprint has the bytes of each kind, within the memory budget: a number, or
+    one for each seed, [S].
+    """
     if not isinstance(footprint, Mapping) or set(footprint) != set(BYTE_KINDS):
         raise broken(
             learner,
             f"footprint returned {described(footprint)}; required is a dictionary with the bytes "
             f"per seed of each kind: {', '.join(BYTE_KINDS)}",
         )
-    for kind, count in footprint.items():
-        if not _is_whole(count) or count < 0:
-            raise broken(
-                learner,
-                f"footprint returned {described(count)} for '{kind}'; bytes are whole numbers, 0 "
-                "or more",
-            )
+    for kind, held in footprint.items():
+        for count in _each(held, len(learner.seeds)):
+            if not _is_whole(count) or count < 0:
+                raise broken(
+                    learner,
+                    f"footprint returned {described(held)} for '{kind}'; bytes are whole numbers, "
+                    "0 or more: one number, or a list with one for each seed",
+                )
     budget = getattr(learner.config, "memory_bytes", None)
-    if budget is not None and footprint["memory"] > budget:
+    most = max(_each(footprint["memory"], len(learner.seeds)))
+    if budget is not None and most > budget:
         raise broken(
             learner,
-            f"footprint returned {footprint['memory']} bytes of memory, above the budget of "
+            f"footprint returned {most} bytes of memory, above the budget of "
             f"memory_bytes = {budget}: everything kept of past data counts",
         )
+
+
+def _each(held: Any, stack: int) -> list[Any]:
+    """Return the bytes of each seed; anything else than a list with one number for each is one."""
+    return held if isinstance(held, list) and len(held) == stack else [held]
 
 
 def check_state(learner: Learner, state: Any) -> None:

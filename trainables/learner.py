@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple
 
 import torch
@@ -147,6 +147,9 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
     readouts: ClassVar[tuple[str, ...]] = ("main",)  # the first is the primary one
     max_stack: ClassVar[int | None] = None  # 1 for a learner that cannot be stacked
     dense_only: ClassVar[bool] = False  # whether the method is defined for `mlp` only
+    # whether the method decides by itself which outputs compete in testing: its logits are -inf
+    # for the others, and testing only excludes classes that are not seen yet
+    masks_outputs: ClassVar[bool] = False
     diagnostics: ClassVar[dict[str, tuple[str, str]]] = {}  # name -> title, unit; see `diagnose`
     maps: ClassVar[dict[str, Map]] = {}  # name -> description; see `diagnose`
     # trained on the union of all tasks at every step: an upper bound, not a continual learner
@@ -320,12 +323,13 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
         Args:
             lr: learning rate; None for the configured one.
         """
-        lr = self.config.lr if lr is None else lr
+        return self.optimiser_of(network.parameters(), self.config.lr if lr is None else lr)
+
+    def optimiser_of(self, weights: Iterable[Any], lr: float) -> torch.optim.Optimizer:
+        """Return the configured optimiser of weights, or of groups of them as torch has them."""
         if self.config.optimiser == "sgd":
-            return torch.optim.SGD(
-                network.parameters(), lr=lr, momentum=self.config.momentum, fused=True
-            )
-        return torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+            return torch.optim.SGD(weights, lr=lr, momentum=self.config.momentum, fused=True)
+        return torch.optim.Adam(weights, lr=lr, fused=True)
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Convert stored inputs to the network's inputs, float32 of the same shape."""

@@ -133,12 +133,6 @@ def check_network(config: Training, stream: StreamInfo) -> None:
             f"channels = {list(channels)}: give resnet18 one number, the channels of its first "
             "layers, such as [20]"
         )
-    if network == "conv" and not all(side >> len(channels) for side in stream.shape[:2]):
-        raise InputError(
-            f"channels = {list(channels)} are {len(channels)} layers, each of which halves the "
-            f"image; images of {stream.shape[0]} x {stream.shape[1]} pixels allow at most "
-            f"{min(stream.shape[:2]).bit_length() - 1}"
-        )
 
 
 def stacking_obstacle(config: Any, stream: StreamInfo) -> str:

@@ -154,10 +154,12 @@ def _as_float(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
 
 def _checked_tuple(
     name: str, value: Any, kind: type, meta: Mapping[str, Any]
-) -> tuple[int | str, ...]:
+) -> tuple[int | float | str, ...]:
     things = "words" if kind is str else "numbers"
+    if kind is float and isinstance(value, list | tuple):
+        value = [_as_float(name, item, meta) for item in value]
     if not isinstance(value, list | tuple) or any(type(item) is not kind for item in value):
-        whole = "" if kind is str else "whole "
+        whole = "whole " if kind is int else ""
         raise InputError(f"{name} = {value!r} is not a list of {whole}{things}")
     longest = meta.get("longest")
     if longest is not None and len(value) > longest:

@@ -69,9 +69,9 @@ class Stateful:
             else:
                 setattr(self, name, _copied(state[name], self.device))
 
-    def footprint(self) -> dict[str, int]:
+    def footprint(self) -> dict[str, Any]:
         """Return the bytes per seed by kind: live ``parameters``, ``memory`` of past data, and
-        ``auxiliary`` tensors of the method.
+        ``auxiliary`` tensors of the method. Where seeds differ, a list with a number for each.
         """
         totals = dict.fromkeys(BYTE_KINDS, 0)
         for name, kind in self.kept.items():

@@ -144,6 +144,11 @@ def parameter_bytes(learner: Learner) -> int:
     return tensor_bytes([w for w in weights.values() if not w.is_meta]) // len(learner.seeds)
 
 
+def bytes_of_seed(footprint: Mapping[str, Any], position: int) -> dict[str, int]:
+    """Return the bytes by kind of the seed at a position of the stack."""
+    return {k: v[position] if isinstance(v, list) else v for k, v in footprint.items()}
+
+
 def global_states() -> list[Any]:
     """Return the states of the global random number generators."""
     return [torch.get_rng_state().tolist(), repr(np.random.get_state()), random.getstate()]
@@ -292,6 +297,7 @@ class LearnerConformance:
         learner: the class under test.
         options: a configuration that learns ``split_digits`` in a second or two.
         forgets: whether the learner makes no claim to remember in the class scenario.
+        above_chance: by how much the accuracy on a task just learnt exceeds that of guessing.
         only: scenarios that ``options`` support, where these are fewer than the learner's own.
         tested: scenarios to test, where fewer than those supported are enough: for an option that
             treats all scenarios alike.
@@ -304,6 +310,7 @@ class LearnerConformance:
     learner: ClassVar[type[Learner]]
     options: ClassVar[dict[str, Any]] = {}
     forgets: ClassVar[bool] = False
+    above_chance: ClassVar[float] = 0.25
     only: ClassVar[tuple[str, ...] | None] = None
     tested: ClassVar[tuple[str, ...] | None] = None
     compared: ClassVar[int] = TASKS
@@ -355,6 +362,12 @@ class LearnerConformance:
         assert slots, "a memory without tensors: override memory_bytes"
         return sum(t[0, : len(memory)].numel() * t.element_size() for t in slots)
 
+    def parameter_bytes(self, learner: Learner, position: int, allocated: int) -> int:
+        """Bytes of the parameters of the seed at a position of the stack: by default all that its
+        networks have allocated.
+        """
+        return allocated
+
     def auxiliary_bytes(self, learner: Learner) -> int:
         """Bytes of the method's own tensors for one seed; by default what else its state has."""
         rest = {"network": None, "optimiser": None, "memory": None}
@@ -366,6 +379,10 @@ class LearnerConformance:
         learner = self.build(self.stream(scenario))
         return restored(learner, self.run(scenario).snapshots[learnt - 1])
 
+    def weights(self, learner: Learner, position: int) -> list[Tensor]:
+        """Weights of the network of the seed at a position of the stack."""
+        return [weight[position] for weight in learner.network.parameters()]
+
     def spoil(self, learner: Learner) -> None:
         """Make the second seed diverge; by default all weights of its network become NaN."""
         with torch.no_grad():
@@ -376,9 +393,10 @@ class LearnerConformance:
 
     def test_different_seeds_give_different_results(self, scenario: str) -> None:
         self.needs_a_stack()
-        network = self.run(scenario).learner.network
-        weight = max(network.parameters(), key=lambda p: p.numel())
-        assert not torch.equal(weight[0], weight[1])
+        learner = self.run(scenario).learner
+        pairs = zip(self.weights(learner, 0), self.weights(learner, 1), strict=True)
+        mine, theirs = max(pairs, key=lambda pair: pair[0].numel())
+        assert not torch.equal(mine, theirs)
 
     def test_a_seed_learns_the_same_alone(self, scenario: str) -> None:
         """Seed 13, the last of its stack, is the first and only one here."""
@@ -396,9 +414,9 @@ class LearnerConformance:
             restored(self.build(self.stream(scenario, seeds)), run.snapshots[self.compared - 1])
             for seeds, run in ((SEEDS[-1:], alone), (None, stacked))
         ]
-        pairs = zip(*(learner.network.parameters() for learner in learners), strict=True)
-        for mine, theirs in pairs:
-            torch.testing.assert_close(mine[0], theirs[-1], rtol=1e-2, atol=1e-3)
+        alone_weights, stacked_weights = self.weights(learners[0], 0), self.weights(learners[1], -1)
+        for mine, theirs in zip(alone_weights, stacked_weights, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-2, atol=1e-3)
 
     def test_a_first_task_learnt_by_another_trial_leaves_the_same(self, scenario: str) -> None:
         shared = self.learner.pretraining(self.learner.Config.parse(self.options))
@@ -419,7 +437,7 @@ class LearnerConformance:
     def test_beats_chance(self, scenario: str) -> None:
         matrix = self.run(scenario).matrix
         learnt = matrix[:, -1] if self.learner.offline else matrix.diagonal(dim1=1, dim2=2)
-        assert (learnt.mean(1) > CHANCE[scenario] + 0.25).all()
+        assert (learnt.mean(1) > CHANCE[scenario] + self.above_chance).all()
 
     def test_remembers_more_than_finetune(self) -> None:
         if self.forgets or "class" not in (self.tested or self.supported()):
@@ -502,22 +520,24 @@ class LearnerConformance:
 
     def test_footprint_is_what_is_held(self, scenario: str) -> None:
         new = self.build(self.stream(scenario))
-        assert new.footprint() == self._held(new, parameter_bytes(new)), "before the first task"
+        self._assert_held(new, new.footprint(), parameter_bytes(new))
         for learnt, snapshot in enumerate(self.run(scenario).snapshots, start=1):
             learner = self.restored(scenario, learnt)
-            held = self._held(learner, snapshot.parameter_bytes)
-            assert snapshot.footprint == held, f"after {learnt} tasks"
+            self._assert_held(learner, snapshot.footprint, snapshot.parameter_bytes)
 
-    def _held(self, learner: Learner, parameters: int) -> dict[str, int]:
-        return {
-            "parameters": parameters,
-            "memory": self.memory_bytes(learner),
-            "auxiliary": self.auxiliary_bytes(learner),
-        }
+    def _assert_held(self, learner: Learner, footprint: Mapping[str, Any], allocated: int) -> None:
+        for position in range(len(self.stack)):
+            held = {
+                "parameters": self.parameter_bytes(learner, position, allocated),
+                "memory": self.memory_bytes(learner),
+                "auxiliary": self.auxiliary_bytes(learner),
+            }
+            assert bytes_of_seed(footprint, position) == held
 
     def test_footprint_is_that_of_one_seed(self, scenario: str) -> None:
-        alone = self.run(scenario, SEEDS[-1:]).learner
-        assert alone.footprint() == self.run(scenario).learner.footprint()
+        alone = self.run(scenario, SEEDS[-1:]).learner.footprint()
+        stacked = self.run(scenario).learner.footprint()
+        assert bytes_of_seed(alone, 0) == bytes_of_seed(stacked, -1)
 
     # -- the scenario's rules
 
@@ -591,10 +611,11 @@ class LearnerConformance:
         hurt = self.restored(scenario, 1)
         self.spoil(hurt)
         learn(hurt, stream, 1, 3)
-        weights = zip(sane.network.parameters(), hurt.network.parameters(), strict=True)
+        for position in (0, 2):
+            pairs = zip(self.weights(sane, position), self.weights(hurt, position), strict=True)
+            assert all(torch.equal(mine, theirs) for mine, theirs in pairs)
         expected = self.run(scenario).snapshots[2].predictions
-        outputs = zip(expected, predictions(hurt, stream), strict=True)
-        for mine, theirs in [*weights, *outputs]:
+        for mine, theirs in zip(expected, predictions(hurt, stream), strict=True):
             assert torch.equal(mine[[0, 2]], theirs[[0, 2]])
         assert evaluate(hurt, stream, 3).finite.tolist() == [True, False, True]
 

@@ -161,7 +161,7 @@ def footprint_table(analysis: Analysis) -> Table:
             number_column("memory_samples", "memory (samples)", format=_samples),
         ),
         tuple(row for row in analysis.methods if row.footprint),
-        f"Bytes held at the end of the stream. {_sample_size(analysis)}",
+        f"Bytes held at the end of the stream, mean over seeds. {_sample_size(analysis)}",
         "footprint",
     )
 

@@ -267,8 +267,8 @@ class Writer:
             scores = {metric_name(*metric): values for metric, values in found.items()}
             metrics |= {name: _mean(values) for name, values in scores.items()}
             metrics |= {
-                metric_name(f"bytes.{kind}"): float(column[-1])
-                for kind, column in outcome.footprint.items()
+                metric_name(f"bytes.{kind}"): float(held[:, -1].mean())
+                for kind, held in outcome.footprint.items()
             }
             matrix = accuracy_matrix(next(iter(outcome.counts.values())))[:, :, : outcome.rows]
             curve = accuracy_curve(matrix)

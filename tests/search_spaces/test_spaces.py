@@ -37,6 +37,7 @@ NAIVE = {
     "new_class_std": (1e-4, 3e-2),
 }
 REHEARSAL = {"ratio": [1, 2, 5, 10, 20], "order": ["sequential", "interleaved", "mixed"]}
+LINEAR = ("replay_probability", "mask_keep", "threshold", "probe_epochs")
 # the methods' tables of what to search: low and high, or a list of choices
 RANGES = {
     "finetune": {"lr": (1e-4, 1e-2)},
@@ -71,6 +72,23 @@ RANGES = {
     "wake_joint": AWAKE,
     "spiking_naive": NAIVE,
     "spiking_rehearsal": NAIVE | REHEARSAL,
+    "synaptic": {
+        "lr": (1e-4, 1e-2),
+        "mode": ["isolated", "cumulative"],
+        "size": (0.125, 2.0),  # 8 to 128 channels of the source's 64
+        "slices": [[0.1], [0.25], [0.5], [1.0], [2.0]],
+        "max_growths": (0, 4),
+        "threshold": (0.5, 0.99),
+        "growth": (0.1, 1.0),
+        "probe_epochs": (1, 5),
+        "min_gain": (0.0, 0.05),
+        "cap": (1.0, 8.0),
+        "dropout": (0.0, 0.5),
+        "initial": ["small", "kaiming"],
+        "thaw": (0.0, 0.1),
+        "distillation": (0.0, 2.0),
+        "tau": (1.0, 6.0),
+    },
     "latent_replay": NAIVE | REHEARSAL | {"depth": [1, 2, 3], "codec": ["binary", "sums"]},
 }
 
@@ -91,7 +109,7 @@ def test_spaces_span_the_published_ranges(name):
     for key, allowed in RANGES[name].items():
         assert ends_or_choices(found[key], kinds[key]) == list(allowed)
         if isinstance(allowed, tuple):
-            linear = allowed[0] == 0 or key in ("replay_probability", "mask_keep")
+            linear = allowed[0] == 0 or key in LINEAR
             assert found[key].log != linear
 
 

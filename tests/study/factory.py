@@ -162,7 +162,7 @@ class Run:
                 outcome.footprint["memory"][:] = self.memory
             scores = []
             for name in objectives:
-                score = float(outcome.footprint["memory"][-1])
+                score = float(outcome.footprint["memory"][0, -1])
                 if name != "memory_bytes":
                     right = outcome.counts["main"][:, -1, :, 0, 0] / SAMPLES
                     score = math.nan if last else float(right.mean())

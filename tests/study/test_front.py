@@ -78,6 +78,23 @@ def test_comparisons_of_methods_that_are_gone_are_left_out(swept, tmp_path):
     )
 
 
+def test_a_configuration_is_compared_with_one_of_the_reference_at_least_as_large(swept, tmp_path):
+    place, spec, ledger = swept
+    other = [([0.8, 950.0], 950), ([0.75, 600.0], 600), ([0.65, 500.0], 500), ([0.4, 5.0], 20)]
+    two = TWO | {"methods": TWO["methods"] | {"more": TWO["methods"]["er"]}}
+    _, spec, ledger = admit(place, two)
+    for number, (values, total) in enumerate(other):
+        params = {"memory_total": total}
+        add(ledger, spec, "more", "tune", number=number, values=values, params=params)
+    spec, source = confirmed(place, tmp_path)
+    assert check.resolve(spec, source).comparisons == (
+        ("more_0", "er_1"),  # none of the reference is as large: the largest
+        ("more_1", "er_1"),  # 900 is the next after 600
+        ("more_2", "er_0"),  # 500, as large
+        ("more_3", "er_3"),  # 20, the next after 5
+    )
+
+
 def test_a_trial_that_misses_a_requirement_is_on_no_front(tmp_path):
     place = tmp_path / "small"
     _, spec, ledger = admit(place, TWO | {"tune.require": {"learning_accuracy": 0.8}})

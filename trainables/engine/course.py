@@ -61,7 +61,8 @@ class Course:
         self._initial: dict[str, Array] = {}
         self._counts: list[dict[str, Array]] = []
         self._finite: list[Array] = []
-        self._rows: list[dict[str, float]] = []  # seconds, samples, trained, footprint of each task
+        self._rows: list[dict[str, float]] = []  # seconds, samples, trained of each task
+        self._footprints: list[dict[str, Array]] = []
         self._between: list[tuple[int, Array]] = []
         self._extras: list[dict[str, Array]] = []
 
@@ -88,7 +89,8 @@ class Course:
         finite = result.finite & learner.losses.isfinite() & finite_weights(learner)
         self._finite.append(finite.cpu().numpy())
         self._extras.append(self._diagnostics())
-        row = {"samples": task.samples, "trained": learner.trained - trained, **self._footprint()}
+        self._footprints.append(self._footprint())
+        row = {"samples": task.samples, "trained": learner.trained - trained}
         self._rows.append({"seconds": time.perf_counter() - started, **row})
 
     def task(self, index: int) -> Task:
@@ -102,11 +104,12 @@ class Course:
         """Train on a task. A method of its own, so that benchmarks can time the training alone."""
         self.learner.learn(task)
 
-    def _footprint(self) -> dict[str, int]:
-        """Return the bytes per seed by kind."""
+    def _footprint(self) -> dict[str, Array]:
+        """Return the bytes of each seed by kind, [S]."""
         footprint = self.learner.footprint()
         check_footprint(self.learner, footprint)
-        return footprint
+        stack = len(self.learner.seeds)
+        return {kind: np.full(stack, held, dtype=np.int64) for kind, held in footprint.items()}
 
     def _evaluate_within(self, task: Task) -> None:
         """Evaluate the primary readout within a task, if the step is due."""
@@ -129,19 +132,19 @@ class Course:
     def outcome(self) -> Outcome:
         """Return the measurements so far."""
         columns = {name: np.array([row[name] for row in self._rows]) for name in self._rows[0]}
-        names, size = self.learner.readouts, self.stream.info.outputs
+        size = self.stream.info.outputs
         stack = len(self.learner.seeds)
         within = [counts for _, counts in self._between]
         empty = np.zeros((stack, 0, self.stream.tasks, size, size), dtype=np.uint32)
         return Outcome(
             seeds=np.array(self.learner.seeds),
-            counts={name: np.stack([row[name] for row in self._counts], axis=1) for name in names},
+            counts=_columns(self._counts),
             initial=self._initial,
             finite=np.stack(self._finite, axis=1),
             seconds=columns.pop("seconds"),
             samples=columns.pop("samples"),
             trained=columns.pop("trained"),
-            footprint=columns,
+            footprint=_columns(self._footprints),
             between={
                 "task": np.array([index for index, _ in self._between], dtype=int),
                 "counts": np.stack(within, axis=1) if within else empty,
@@ -180,7 +183,7 @@ class Course:
             "samples": outcome.samples,
             "trained": outcome.trained,
         }
-        columns |= outcome.footprint
+        self._footprints = [{name: f[:, i] for name, f in outcome.footprint.items()} for i in rows]
         self._rows = [{name: column[i].item() for name, column in columns.items()} for i in rows]
         tasks, counts = outcome.between["task"], outcome.between["counts"]
         self._between = [(int(task), counts[:, e]) for e, task in enumerate(tasks)]
@@ -193,7 +196,8 @@ def finite_weights(learner: Learner) -> Tensor:
     finite = torch.ones(len(learner.seeds), dtype=torch.bool, device=learner.device)
     for weight in learner.network.parameters():
         # the weights of a learner with max_stack 1 may lack the axis of seeds
-        finite &= weight.detach().reshape(len(finite), -1).isfinite().all(1)
+        if weight.numel():
+            finite &= weight.detach().reshape(len(finite), -1).isfinite().all(1)
     return finite
 
 
@@ -206,6 +210,11 @@ def _labelled_diagnostics(learner: Learner) -> dict[str, Array]:
         for name, labels in diagnosis.items()
         for label, values in labels.items()
     }
+
+
+def _columns(rows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Return the arrays [S, ...] of each task, by name, as [S, I, ...]."""
+    return {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
 
 
 def _arrays(evaluation: Evaluation) -> dict[str, Array]:

@@ -59,6 +59,8 @@ def _score(
     if stream.info.scenario == "class" and task >= learnt:
         index, valid = index[:, :0], valid[:, :0]
     mask = stream.scenario.score_mask(learnt, task)
+    if learner.masks_outputs and task < learnt:
+        mask = stream.scenario.seen(learnt)
     task_id = task if stream.info.scenario == "task" else None
     size = stream.info.outputs
     counts = {
@@ -74,7 +76,8 @@ def _score(
         answers = learner.readout_logits(inputs, task_id)
         check_logits(learner, answers, inputs, size)
         for name, logits in answers.items():
-            finite &= logits.isfinite().flatten(1).all(1)
+            sound = logits < torch.inf if learner.masks_outputs else logits.isfinite()
+            finite &= sound.flatten(1).all(1)
             if mask is not None:
                 logits = logits.masked_fill(~mask, -torch.inf)
             cells = (offset + labels) * size + logits.argmax(-1)

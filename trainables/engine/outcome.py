@@ -15,6 +15,8 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+# objectives of a sweep that are bytes held at the end, by kind of the footprint
+OBJECTIVES_IN_BYTES = {"memory_bytes": "memory", "parameter_bytes": "parameters"}
 Array = NDArray[Any]
 Columns = dict[str, list[Array]]
 
@@ -78,7 +80,7 @@ class Outcome(Stored):
         seconds: time of each task for the whole stack, [I].
         samples: new samples per seed in each task, [I].
         trained: samples per seed trained on in each task, replayed samples included, [I].
-        footprint: bytes per seed after each task, [I], by kind.
+        footprint: bytes of each seed after each task, [S, I], by kind.
         extras: the learner's diagnostics after each task, by ``"diagnostic: label"``: [S, I], or
             [S, I, R, C] for a map; NaN where a label was missing after a task.
         between: evaluations within tasks: ``counts`` of the primary readout, [S, E, T, C, C], and
@@ -95,6 +97,12 @@ class Outcome(Stored):
     footprint: dict[str, Array]
     between: dict[str, Array]
     extras: dict[str, Array]
+
+    def __post_init__(self) -> None:
+        """Give each seed the bytes of an outcome of old, which has one number for all seeds."""
+        for kind, held in self.footprint.items():
+            if held.ndim == 1:
+                self.footprint[kind] = np.tile(held, (len(self.seeds), 1))
 
     @property
     def rows(self) -> int:
@@ -115,6 +123,7 @@ class Outcome(Stored):
             counts={name: c[part] for name, c in self.counts.items()},
             initial={name: c[part] for name, c in self.initial.items()},
             finite=self.finite[part],
+            footprint={kind: held[part] for kind, held in self.footprint.items()},
             between=self.between | {"counts": self.between["counts"][part]},
             extras={name: values[part] for name, values in self.extras.items()},
         )
@@ -150,8 +159,8 @@ def united(
 
 
 def stacked(parts: Sequence[Outcome]) -> Outcome:
-    """Join outcomes of different seeds along S. Seconds are summed; samples, trained and footprint
-    are equal in all parts.
+    """Join outcomes of different seeds along S. Seconds are summed; samples and trained are equal
+    in all parts.
     """
     if len(parts) == 1:
         return parts[0]
@@ -175,7 +184,7 @@ def stacked(parts: Sequence[Outcome]) -> Outcome:
         seconds=np.sum([p.seconds for p in parts], axis=0),
         samples=first.samples,
         trained=first.trained,
-        footprint=first.footprint,
+        footprint=join("footprint"),
         between=between,
         extras={name: np.concatenate(arrays) for name, arrays in extras.items()},
     )

@@ -21,7 +21,7 @@ from trainables import find_learner
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
 from trainables.engine.foundation import joined
-from trainables.engine.outcome import Outcome, stacked
+from trainables.engine.outcome import OBJECTIVES_IN_BYTES, Outcome, stacked
 from trainables.engine.pilot import device_model, run_pilot
 from trainables.errors import reason
 
@@ -230,8 +230,9 @@ def objective_values(outcome: Outcome, objectives: list[str], tasks: int) -> lis
     finite = outcome.finite[:, :tasks].all()
     values = []
     for name in objectives:
-        if name == "memory_bytes":
-            values.append(float(outcome.footprint["memory"][tasks - 1]))
+        if name in OBJECTIVES_IN_BYTES:
+            held = outcome.footprint[OBJECTIVES_IN_BYTES[name]]
+            values.append(float(held[:, tasks - 1].mean()))
         else:
             values.append(float(np.mean(METRICS[name](counts))) if finite else np.nan)
     return values

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from trainables.nn.convolution import Convolution, Pooling, normalisation
 from trainables.nn.members import is_faster_one_by_one, one_by_one
 
+SMALLEST_SIDE = 4  # of an image after pooling, in pixels
+
 
 class Backbone(nn.Module):
     """Layers that turn images, flattened to [S, B, H * W * C], into features [S, B, width].
@@ -55,19 +57,33 @@ def conv(
     norm: str,
     generators: Sequence[torch.Generator],
 ) -> Backbone:
-    """Return a small network: for each number of channels a convolution, ReLU and 2 x 2 pooling."""
+    """Return a small network: for each number of channels a convolution and ReLU, with 2 x 2
+    pooling after the first of them (:func:`pooled_layers`).
+    """
     layers: list[nn.Module] = []
-    height, width, inputs = *shape[:2], (*shape, 1)[2]
+    pooled, inputs = pooled_layers(shape, len(channels)), (*shape, 1)[2]
+    height, width = (side >> pooled for side in shape[:2])
     # a maximum and ReLU may change places: ReLU then sees a quarter of the pixels
     ends = [Pooling("max"), nn.ReLU()] if pooling == "max" else [nn.ReLU(), Pooling("average")]
-    for outputs in channels:
+    for number, outputs in enumerate(channels):
         layers += [
             Convolution(inputs, outputs, kernel, generators, bias=norm == "none"),
             normalisation(norm, outputs, len(generators)),
-            *ends,
+            *(ends if number < pooled else [nn.ReLU()]),
         ]
-        inputs, height, width = outputs, height // 2, width // 2
+        inputs = outputs
     return Backbone(nn.Sequential(*layers, Pixels()), shape, inputs * height * width)
+
+
+def pooled_layers(shape: Sequence[int], layers: int) -> int:
+    """Return the number of layers, of so many, with pooling: each halves an image, down to sides of
+    four pixels at least.
+
+    >>> [pooled_layers((side, side), 4) for side in (8, 28, 32)]
+    [1, 2, 3]
+    """
+    halvings = (min(shape[:2]) // SMALLEST_SIDE).bit_length() - 1
+    return min(max(halvings, 0), layers)
 
 
 class ResidualBlock(nn.Module):

@@ -87,6 +87,10 @@ class Scenario:
         """
         if self.name == "task":
             return self._current[:, scored].unsqueeze(1)
-        if self.name == "class":
-            return self._seen[:, max(learnt - 1, 0)].unsqueeze(1)
-        return None
+        return self.seen(learnt) if self.name == "class" else None
+
+    def seen(self, learnt: int) -> Tensor:
+        """Return the outputs of the classes of the first ``learnt`` tasks, at least of one task;
+        [S, 1, outputs].
+        """
+        return self._seen[:, max(learnt - 1, 0)].unsqueeze(1)

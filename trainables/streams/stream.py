@@ -439,6 +439,7 @@ class Task:
     def __init__(self, stream: Stream, index: int, union: int = 0) -> None:
         self._stream, self._index, self._union = stream, index, union
         self._pool, self.size = stream.pool(index)
+        self._held_out: list[Tensor] = []  # samples of each seed, see `hold_out`
         self.steps_done = 0  # mini-batches so far
         self.samples = 0  # samples per seed so far
         self.after_step: Callable[[Task], None] | None = None
@@ -546,6 +547,35 @@ class Task:
         if self.after_step is not None:
             self.after_step(self)
 
+    def hold_out(self, share: float) -> None:
+        """Set samples of the task aside, the last of each class: ``batches`` then yields only the
+        others.
+
+        Args:
+            share: of each class, rounded down to a number of samples, but at least one sample of a
+                class that has two.
+        """
+        stream = self._stream
+        parts = [
+            [_divided(rows, share) for rows in classes.values()]
+            for classes in stream.learnt_by_class(self._index)
+        ]
+        self._pool = [torch.cat([learnt for learnt, _ in classes]) for classes in parts]
+        self._held_out = [torch.cat([held for _, held in classes]) for classes in parts]
+        # the largest number that a seed can have left, so that all seeds take equally many steps
+        self.size = math.floor((1 - share) * self.size + self.classes)
+
+    def held_out(self, count: int) -> Iterator[tuple[Batch, Tensor]]:
+        """Yield the samples that :meth:`hold_out` set aside, ``count`` at a time, and which of them
+        are valid, bool [S, B]: seeds may have different numbers of them.
+        """
+        index, valid = padded(self._held_out)
+        device = self._stream.device
+        for part, is_valid in zip(
+            torch.split(index, count, 1), torch.split(valid, count, 1), strict=True
+        ):
+            yield self._batch(part.to(device)), is_valid.to(device)
+
     def sample(self, count: int, name: str) -> Batch:
         """Return ``count`` samples per seed, or the whole task if it has fewer, drawn without
         replacement from the random stream ``name``.
@@ -615,6 +645,12 @@ def _first(classes: Mapping[int, Tensor], limit: int) -> dict[int, Tensor]:
         return dict(classes)
     last = rows.sort().values[limit - 1]
     return {label: row[row <= last] for label, row in classes.items()}
+
+
+def _divided(rows: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Divide samples into those before the last share of them, and those of it."""
+    held = min(max(int(len(rows) * share), 1), len(rows) - 1)
+    return rows[: len(rows) - held], rows[len(rows) - held :]
 
 
 def fewest_first(own: Tensor, pools: Sequence[Tensor], others: int, limit: int) -> int:

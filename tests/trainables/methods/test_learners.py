@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ from trainables.methods.spiking.base import SpikingLearner
 from trainables.methods.spiking.latent_replay import LatentReplay
 from trainables.methods.spiking.spiking_naive import SpikingNaive
 from trainables.methods.spiking.spiking_rehearsal import SpikingRehearsal
+from trainables.methods.synaptic import Synaptic
 from trainables.streams.datasets import load
 from trainables.testing import LearnerConformance, learn, make_stream, tensor_bytes
 
@@ -64,6 +66,71 @@ class TestFinetuneSGD(LearnerConformance):
     learner = Finetune
     options = QUICK | {"optimiser": "sgd", "lr": 0.01, "momentum": 0.9, "layer_norm": True}
     forgets = True
+
+
+SYNAPTIC_QUICK = {
+    "network": "conv",
+    "channels": [8, 8],
+    "hidden": [32],
+    "epochs": 4,
+    "probe_epochs": 1,
+    "batch_size": 16,
+    "lr": 5e-3,
+    "initial": "kaiming",
+}
+
+
+class SlicedConformance(LearnerConformance):
+    """For a network of slices, whose tensors are as large as the largest seed needs."""
+
+    def weights(self, learner, position):
+        network = learner.network
+        return [
+            tensor
+            for task in range(network.tasks)
+            for weight, bias in network.blocks(position, task)
+            for tensor in (weight, bias)
+        ]
+
+    def parameter_bytes(self, learner, position, allocated):
+        return tensor_bytes(self.weights(learner, position))
+
+
+class TestSynaptic(SlicedConformance):
+    learner = Synaptic
+    options = SYNAPTIC_QUICK | {"max_growths": 2, "threshold": 0.97, "growth": 0.3}
+    above_chance = 0.15  # classes: a slice that never saw them may be the most confident one
+
+
+class TestSynapticCumulative(SlicedConformance):
+    learner = Synaptic
+    options = SYNAPTIC_QUICK | {
+        "mode": "cumulative",
+        "slices": [0.0, 0.5],
+        "max_growths": 1,
+        "threshold": 1.0,
+        "cap": 1.5,
+    }
+    tested = ("task",)
+
+
+class TestSynapticThawed(SlicedConformance):
+    learner = Synaptic
+    options: ClassVar = {
+        "network": "mlp",
+        "hidden": [32, 24],
+        "mode": "cumulative",
+        "epochs": 2,
+        "batch_size": 8,
+        "lr": 1e-2,
+        "initial": "kaiming",
+        "thaw": 0.1,
+        "held_out": 0.0,
+        "outside": "zero",
+        "optimiser": "sgd",
+        "momentum": 0.5,
+    }
+    tested = ("class",)
 
 
 class TestJoint(LearnerConformance):
@@ -342,8 +409,9 @@ class TestWakeJoint(LearnerConformance):
 
 def test_every_learner_is_held_to_the_conformance_suite():
     direct = LearnerConformance.__subclasses__()
-    kinds = [*direct, *SleepConformance.__subclasses__()]
-    tested = {kind.learner for kind in kinds if kind is not SleepConformance}
+    bases = SleepConformance, SlicedConformance
+    kinds = [*direct, *(kind for base in bases for kind in base.__subclasses__())]
+    tested = {kind.learner for kind in kinds if kind not in bases}
     assert tested == set(LEARNERS.values())
 
 
@@ -360,7 +428,9 @@ def test_learners_of_equal_networks_start_from_equal_weights():
     stream = make_stream("class")
     options = {"hidden": [32], "layer_norm": False}
     kinds = []
-    for kind in (kind for kind in LEARNERS.values() if not issubclass(kind, SpikingLearner)):
+    for kind in LEARNERS.values():
+        if issubclass(kind, SpikingLearner | Synaptic):
+            continue
         same = {"bias": True} if "bias" in kind.Config.fields() else {}
         kinds.append(kind(kind.Config.parse(options | same), stream.info, stream.seeds))
     first = [w.tolist() for w in kinds[0].network.parameters()]
