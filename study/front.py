@@ -51,7 +51,7 @@ def front_study(place: Path) -> str:
     if values["study"]["comparisons"]:
         reference, second = _reference(study, fronts), spec.objectives[1]
         comments += [
-            f"Each configuration of another method is compared with one of {reference}: with the one",
+            f"Each configuration of another method is compared with one of {reference}: the one",
             f"that has the next larger {second}, or else with the one that has the largest.",
         ]
     comments += [f"No trial of {name} is complete." for name in spec.methods if name not in fronts]

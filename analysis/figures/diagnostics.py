@@ -43,6 +43,8 @@ def _caption(analysis: Analysis, rows: list[Diagnostic]) -> str:
     unit = f", in {common.clean(rows[0].unit)}" if rows[0].unit else ""
     method = "" if len({row.method for row in rows}) > 1 else f" of {common.clean(rows[0].method)}"
     text = f"{common.clean(rows[0].title)}{method}{unit}: mean after each task."
+    if len({row.n for row in rows}) > 1:
+        text += f" Only {numbers.plural(record.unit)} that have a value count."
     counts = {row.n for row in rows if layout.finite(row.band.low)}
     if counts:
         text += f" Bands: {common.t_interval(record, counts)}."

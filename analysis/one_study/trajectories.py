@@ -50,7 +50,9 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One value of one method's diagnostic, after each task [I]."""
+    """One value of one method's diagnostic, after each task [I], over the seeds that have a value;
+    `n` of them have one after the last task.
+    """
 
     method: str
     name: str
@@ -113,8 +115,8 @@ def _diagnostic(
             title=record.title,
             unit=record.unit,
             label=label,
-            n=len(values),
-            band=band(values[:, :, k], confidence),
+            n=int(np.isfinite(values[:, -1, k]).sum()),
+            band=band(values[:, :, k], confidence, only_finite=True),
         )
         for k, label in enumerate(record.labels)
     ]
@@ -147,9 +149,14 @@ def _panel(method: str, record: MapRecord, label: str) -> MapPanel:
     return MapPanel(method, record, label, len(arrays), seed, values, counts)
 
 
-def band(values: Array, confidence: float) -> Band:
-    """Return the estimates over seeds of each column of [S, N]."""
-    columns = [estimates.estimate(column, confidence) for column in values.T]
+def band(values: Array, confidence: float, only_finite: bool = False) -> Band:
+    """Return the estimates over seeds of each column of [S, N].
+
+    Args:
+        only_finite: leave out values that are not finite, which otherwise make a column undefined.
+    """
+    kept = [column[np.isfinite(column) | (not only_finite)] for column in values.T]
+    columns = [estimates.estimate(column, confidence) for column in kept]
     return Band(
         mean=_numbers([e.mean for e in columns]),
         sd=_numbers([e.sd for e in columns]),

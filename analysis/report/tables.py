@@ -144,8 +144,8 @@ def diagnostic_table(analysis: Analysis) -> Table:
             ),
             Column("", "unit", lambda row: row.unit or None),
         ),
-        tuple(row for row in analysis.diagnostics if row.band.mean),
-        spread(analysis),
+        tuple(row for row in analysis.diagnostics if row.n),
+        f"{spread(analysis)} n: {numbers.plural(analysis.record.unit)} with a value.",
         "diagnostics",
     )
 
@@ -161,7 +161,8 @@ def footprint_table(analysis: Analysis) -> Table:
             number_column("memory_samples", "memory (samples)", format=_samples),
         ),
         tuple(row for row in analysis.methods if row.footprint),
-        f"Bytes held at the end of the stream, mean over seeds. {_sample_size(analysis)}",
+        f"Bytes held at the end of the stream, mean over {numbers.plural(analysis.record.unit)}. "
+        f"{_sample_size(analysis)}",
         "footprint",
     )
 

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from analysis import numbers
 from analysis.metrics import accuracy_curve, accuracy_matrix
 from analysis.one_study.analyse import Analysis, analyse
@@ -34,6 +36,7 @@ from study.record import study_record
 from study.report import write_report
 from study.scores import all_scores
 from study.state import Study
+from trainables.engine.outcome import Outcome
 from trainables.errors import InputError, cause
 
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
@@ -41,6 +44,7 @@ KEY, STATE, ID, PARENT = "study.key", "study.state", "study.id", "mlflow.parentR
 ROLE, ALTERNATIVE = "role", "alternative-trial"
 RUNNING, INTERRUPTED = "running", "interrupted"  # states of trials that have not ended
 CURVE = "accuracy_so_far"
+MOST_METRICS = 1000  # in one call of MLflow
 RECONNECT_SECONDS = 60.0  # between two looks for runs that were deleted
 
 
@@ -275,6 +279,7 @@ class Writer:
             curves = {
                 self._curve_name: list(entry.steps.values()),
                 CURVE: [_mean(list(row)) for row in curve.T],
+                **_diagnostic_curves(outcome),
             }
             if entry.phase == "confirm":
                 for position, seed in enumerate(entry.seeds):
@@ -311,10 +316,12 @@ class Writer:
             Metric(name, value, when, i + 1)
             for name, curve in curves.items()
             for i, value in enumerate(curve)
-            if i >= written.get(name, 0)
+            if i >= written.get(name, 0) and not math.isnan(value)
         ]
         tags = [*_tags(entry), RunTag(STATE, entry.state)]
-        self._client.log_batch(run, rows, [Param(k, v) for k, v in params.items()], tags)
+        for start in range(0, len(rows), MOST_METRICS):
+            self._client.log_batch(run, rows[start : start + MOST_METRICS])
+        self._client.log_batch(run, [], [Param(k, v) for k, v in params.items()], tags)
         self._client.set_terminated(run, STATUS[entry.state], when)
         self._known[key] = self._known[key]._replace(state=entry.state)
 
@@ -367,6 +374,20 @@ def _tags(entry: Entry) -> list[Any]:
     from mlflow.entities import RunTag
 
     return [RunTag("method", entry.method), RunTag("phase", entry.phase)]
+
+
+def _diagnostic_curves(outcome: Outcome) -> dict[str, list[float]]:
+    """Return the method's own numbers after each task, by name: the mean over the seeds that have
+    one, NaN if none has.
+    """
+    curves = {}
+    for name, values in outcome.extras.items():
+        if values.ndim == 2:  # no map
+            present = np.isfinite(values)
+            totals, counts = np.where(present, values, 0.0).sum(axis=0), present.sum(axis=0)
+            means = np.divide(totals, counts, out=np.full(len(totals), np.nan), where=counts > 0)
+            curves[metric_name(name.replace(": ", "."))] = means.tolist()
+    return curves
 
 
 def _mean(values: list[float]) -> float:

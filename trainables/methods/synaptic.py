@@ -60,8 +60,8 @@ class Synaptic(Learner["Synaptic.Config"]):
     masks_outputs = True
     diagnostics: ClassVar[dict[str, tuple[str, str]]] = {
         "units": ("units of all tasks", ""),
-        "grown": ("times that the task grew", ""),
-        "asked": ("accuracy at which the task grew, on samples held out", ""),
+        "growths": ("number of growths of a task", ""),
+        "asked": ("accuracy on samples held out at which a task grew", ""),
         "parameters": ("parameters of all tasks", ""),
     }
 
@@ -179,8 +179,8 @@ class Synaptic(Learner["Synaptic.Config"]):
 
     def prepare(self) -> None:
         self.outputs: list[Tensor] = []  # the outputs of each task, int64 [S, K]
-        # of the last task: the accuracy on samples held out at each growth; -1: did not grow
-        self.asked = torch.full((len(self.seeds), self.config.max_growths), -1.0)
+        # of each task: the accuracy on samples held out at each growth, [S, growths]; -1: none
+        self.asked: list[Tensor] = []
         self.draws = self.network.draws
         self.teacher: dict[str, Tensor] = {}  # weights before the task, if it changes them
         self.keep("outputs", "asked", "draws")
@@ -297,7 +297,7 @@ class Synaptic(Learner["Synaptic.Config"]):
         self.optimiser = self.build_optimiser(self.network)
         stack = len(self.seeds)
         self.asks = torch.ones(stack, dtype=torch.bool)  # whether a seed may still grow
-        self.asked = torch.full((stack, self.config.max_growths), -1.0)
+        self.asked.append(torch.full((stack, self.config.max_growths), -1.0))
         self.accuracy_before = torch.full((stack,), torch.nan)  # the last growth
         self.best: list[Tensor] = []  # weights of the slice
         self.best_accuracy = torch.full((stack,), -torch.inf)
@@ -389,7 +389,7 @@ class Synaptic(Learner["Synaptic.Config"]):
         fits = network.count(larger, network.read(task.id, larger)) <= allowed
         self.asks &= (level < config.threshold) & ~does_not_pay & fits
         self.accuracy_before = torch.where(self.asks, accuracy, self.accuracy_before)
-        self.asked[:, growth - 1] = torch.where(self.asks, accuracy, -1.0)
+        self.asked[-1][:, growth - 1] = torch.where(self.asks, accuracy, -1.0)
         units = torch.where(self.asks.unsqueeze(1), larger, units)
         network.resize(task.id, units, self.initial(task.id, growth))
         shapes = [weight.shape for weight in network.slice_of(task.id)]
@@ -428,13 +428,21 @@ class Synaptic(Learner["Synaptic.Config"]):
     def diagnose(self) -> dict[str, dict[str, Tensor]]:
         network = self.network
         totals = torch.stack(network.units).sum(0).T[:-1].double()
-        asked = self.asked.where(self.asked >= 0, torch.nan)
+        asked = {
+            f"task {number}": accuracies.where(accuracies >= 0, torch.nan)
+            for number, accuracies in enumerate(self.asked, start=1)
+        }
         kinds = ["convolution" if layer.is_convolution else "dense" for layer in network.layers]
         labels = [f"{kind} {kinds[: n + 1].count(kind)}" for n, kind in enumerate(kinds[:-1])]
         return {
             "units": dict(zip(labels, totals, strict=True)),
-            "grown": {"growths": asked.isfinite().sum(1).double()},
-            "asked": {f"growth {n + 1}": column for n, column in enumerate(asked.T)},
+            "growths": {task: rows.isfinite().sum(1).double() for task, rows in asked.items()},
+            "asked": {
+                f"{task}, growth {number}": column
+                for task, rows in asked.items()
+                for number, column in enumerate(rows.T, start=1)
+                if column.isfinite().any()
+            },
             "parameters": {
                 "in use": network.count_used().double(),
                 "with the weights between slices": network.count_whole().double(),

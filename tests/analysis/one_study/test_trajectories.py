@@ -69,6 +69,14 @@ def test_each_value_of_a_diagnostic_has_a_band_of_its_own():
     assert diagnostics(method(diagnostics=(record,), failures={9: "boom"}), 0.95) == []
 
 
+def test_a_diagnostic_of_some_seeds_is_their_mean():
+    values = {s: np.array([[NAN, NAN], [NAN if s == 6 else s, NAN]]) for s in (1, 2, 6)}
+    record = DiagnosticRecord("asked", "Accuracy", "", ("growth 1", "growth 2"), values)
+    one, two = diagnostics(method(diagnostics=(record,)), 0.95)
+    assert (one.n, one.band.mean) == (2, (None, 1.5))
+    assert (two.n, two.band.mean) == (0, (None, None))
+
+
 def test_a_band_of_nothing_is_empty():
     assert band(np.full((3, 2), NAN), 0.95).mean == (None, None)
 

@@ -940,6 +940,33 @@ def test_metrics_of_further_readouts_are_mirrored(tmp_path):
         assert run.data.metrics["average_accuracy/a_b _ _c_ _x_"] == pytest.approx(0.6)
 
 
+def test_what_a_method_measures_itself_is_a_curve_over_the_seeds_that_have_it(tmp_path):
+    place, spec = tmp_path / "small", make_spec({"tune.trials": 0})
+    ledger = build_study(place, spec)
+    for entry in ledger.entries():
+        outcome, size = ledger.outcome(entry), len(entry.seeds)
+        units = np.tile(np.arange(1.0, outcome.rows + 1), (size, 1))
+        grown = np.full((size, outcome.rows), np.nan)
+        grown[0, 1:] = 0.5  # the first seed from the second task on
+        extras = {
+            "units: dense 1": units,
+            "asked: task 2, growth 1": grown,
+            "a map: layer": np.ones((size, outcome.rows, 2, 2)),
+        }
+        ledger.finish(entry, dataclasses.replace(outcome, extras=extras).to_bytes())
+    uri = default_uri(place)
+    Writer(Study.open(place), uri).write(None)
+    api = client(uri)
+    for run in (r for r in runs_of(uri, "small") if r.data.tags["role"] == "confirm-trial"):
+        points = {
+            name: [(p.step, p.value) for p in api.get_metric_history(run.info.run_id, name)]
+            for name in ("units.dense 1", "asked.task 2_ growth 1")
+        }
+        assert points["units.dense 1"] == [(n, float(n)) for n in range(1, 6)]
+        assert points["asked.task 2_ growth 1"] == [(n, 0.5) for n in range(2, 6)]
+        assert not any("map" in name for name in run.data.metrics)
+
+
 def test_alternatives_and_further_sweeps_do_not_count_as_the_chosen_configuration(tmp_path):
     place = tmp_path / "small"
     build_study(place, make_spec({"tune.repeats": 2, "confirm.top": 2}))

@@ -46,7 +46,7 @@ def growths(options, last=2, seeds=SEEDS):
     learner, rows = build(Synaptic, QUICK | options, stream), []
     for task in range(last):
         learn(learner, stream, task, task + 1)
-        rows.append(learner.diagnose()["grown"]["growths"])
+        rows.append(learner.diagnose()["growths"][f"task {task + 1}"])
     return torch.stack(rows)
 
 
@@ -58,7 +58,7 @@ def test_logits_of_earlier_tasks_are_the_same_bits_after_growth_and_training(mod
     learner, stream = learnt(2, **mode, **GROWING)
     before = [logits_of(learner, stream, task)["slice"] for task in range(2)]
     learn(learner, stream, 2, TASKS)
-    assert learner.diagnose()["grown"]["growths"].any()
+    assert learner.diagnose()["growths"]["task 5"].any()
     for task, logits in enumerate(before):
         assert torch.equal(logits_of(learner, stream, task)["slice"], logits)
 
@@ -172,9 +172,9 @@ def test_a_growth_that_does_not_pay_is_the_last():
     options = GROWING | {"max_growths": 50, "epochs": 60, "min_gain": 0.05}
     learner = build(Synaptic, QUICK | options, stream)
     learn(learner, stream, 0, 1)
-    grown = learner.diagnose()["grown"]["growths"]
+    grown = learner.diagnose()["growths"]["task 1"]
     assert ((grown >= 1) & (grown <= 8)).all()
-    asked = learner.asked
+    asked = learner.asked[0]
     for row, count in zip(asked, grown.int().tolist(), strict=True):
         assert (row[:count] >= 0).all()
         assert (row[count:] == -1).all()
@@ -183,7 +183,7 @@ def test_a_growth_that_does_not_pay_is_the_last():
 
 def test_the_units_are_those_of_the_growths():
     learner, _ = learnt(2, slices=[0.5], **GROWING | {"threshold": 0.9})
-    grown, rows = learner.diagnose()["grown"]["growths"], learner.network.units[1]
+    grown, rows = learner.diagnose()["growths"]["task 2"], learner.network.units[1]
     first = torch.tensor([3, 3, 8, 2])
     step = torch.tensor([2, 2, 4, 0])
     assert torch.equal(rows, first + grown.long().unsqueeze(1) * step)
@@ -221,7 +221,9 @@ def test_the_best_weights_since_the_last_growth_are_kept(monkeypatch):
 
     monkeypatch.setattr(Synaptic, "accuracy_held_out", accuracy)
     learner, _ = learnt(1, **GROWING | {"max_growths": 1})
-    assert learner.asked.flatten().tolist() == pytest.approx([0.6] * len(SEEDS))
+    asked = learner.diagnose()["asked"]
+    assert list(asked) == ["task 1, growth 1"]
+    assert asked["task 1, growth 1"].tolist() == pytest.approx([0.6] * len(SEEDS))
     kept = learner.network.slice_of(0)
     assert all(map(torch.equal, kept, weights[2]))
     assert kept[0].shape[1] == weights[0][0].shape[1] + 2
