@@ -344,7 +344,11 @@ class SlicedNetwork(nn.Module):
 
 def joined(slices: Sequence[Tensor]) -> Tensor:
     """Join slices of a layer; one without units may have images of another size."""
-    return torch.cat([units for units in slices if units.shape[2]], 2)
+    some = [units for units in slices if units.shape[2]]
+    if len(some[0]) > 1:
+        return torch.cat(some, 2)
+    # without the axis of seeds torch keeps the channels last, as convolutions are fastest
+    return torch.cat([units.squeeze(0) for units in some], 1).unsqueeze(0)
 
 
 def padded(tensor: Tensor, shape: Sequence[int]) -> Tensor:
