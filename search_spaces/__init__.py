@@ -44,12 +44,14 @@ SPACES: dict[str, Space | Callable[[StreamInfo], Space]] = {
     "wake_joint": sleep.WAKE_JOINT,
 }
 
-# Options that switch others off: if a study file fixes `sleep_steps` at 0, no option of the sleep
-# is searched.
-SWITCHES: dict[str, Space] = {
-    "sleep_steps": sleep.SLEEP,
-    "max_growths": growth.GROWTH,
-    "thaw": growth.DISTILLATION,
+# Values that switch other options off: if a study file fixes `sleep_steps` at 0, no option of the
+# sleep is searched.
+SWITCHES: dict[tuple[str, Any], set[str]] = {
+    ("sleep_steps", 0): {*sleep.SLEEP},
+    ("max_growths", 0): {*growth.GROWTH},
+    ("held_out", 0): {"max_growths", *growth.GROWTH},
+    ("thaw", 0): {*growth.DISTILLATION},
+    ("mode", "isolated"): {"thaw", *growth.DISTILLATION},
 }
 
 WHAT_TO_GIVE = (
@@ -104,7 +106,8 @@ def method_space(space: Space, ranges: Space, fixed: Mapping[str, Any]) -> Space
     >>> method_space(FINETUNE, {"epochs": one_of([1, 4])}, {"lr": 0.1})
     {'epochs': CategoricalDistribution(choices=(1, 4))}
     """
-    off = {name for switch in SWITCHES if fixed.get(switch) == 0 for name in SWITCHES[switch]}
+    switched = [names for (name, value), names in SWITCHES.items() if fixed.get(name) == value]
+    off = set().union(*switched)
     merged = {name: space[name] for name in space if name not in off} | ranges
     return {name: merged[name] for name in merged if name not in fixed}
 

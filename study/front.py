@@ -50,9 +50,10 @@ def front_study(place: Path) -> str:
     comments = [f"The fronts of {spec.study.name}, on other seeds.", *_unfinished_sweeps(study)]
     if values["study"]["comparisons"]:
         reference, second = _reference(study, fronts), spec.objectives[1]
+        word = "larg" if study.design.directions[1] == "minimize" else "small"
         comments += [
             f"Each configuration of another method is compared with one of {reference}: the one",
-            f"that has the next larger {second}, or else with the one that has the largest.",
+            f"that has the next {word}er {second}, or else with the one that has the {word}est.",
         ]
     comments += [f"No trial of {name} is complete." for name in spec.methods if name not in fronts]
     values["stream"].pop("contents", None)  # these facts are read from the user's file

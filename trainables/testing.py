@@ -66,9 +66,11 @@ def make_stream(
     seeds: Sequence[int] = SEEDS,
     device: str = "cpu",
     kind: type[Stream] = DIGITS,
+    phase: str = "confirm",
+    **options: Any,
 ) -> Stream:
-    """Return the digits stream, learnt on all training data and scored on the test data."""
-    return kind(_digits(), scenario, seeds, "confirm", device=device)
+    """Return the digits stream, by default learnt on all training data and scored on test data."""
+    return kind(_digits(), scenario, seeds, phase, kind.Options.parse(options), device)
 
 
 def build(

@@ -34,7 +34,7 @@ SIZES = {"16 channels, 128 units": (16, 128), "64 channels, 512 units": (64, 512
 def sliced(size: tuple[int, int], stack: int, cumulative: bool) -> SlicedNetwork:
     """Return a network with slices of one size for four tasks."""
     draws = Draws(range(stack), "dropout", torch.device("cpu"))
-    network = SlicedNetwork(SHAPE, 4, 1, cumulative, 3, 0.0, draws, size[1])
+    network = SlicedNetwork(SHAPE, 4, 1, cumulative, 3, 0.0, draws)
     channels, hidden = size
     units = torch.tensor([[*[channels] * 4, hidden, CLASSES]] * stack)
     for task in range(TASKS):

@@ -76,7 +76,7 @@ RANGES = {
         "lr": (1e-4, 1e-2),
         "mode": ["isolated", "cumulative"],
         "size": (0.125, 2.0),  # 8 to 128 channels of the source's 64
-        "slices": [[0.1], [0.25], [0.5], [1.0], [2.0]],
+        "later_sizes": [[0.1], [0.25], [0.5], [1.0], [2.0]],
         "max_growths": (0, 4),
         "threshold": (0.5, 0.99),
         "growth": (0.1, 1.0),
@@ -85,7 +85,7 @@ RANGES = {
         "cap": (1.0, 8.0),
         "dropout": (0.0, 0.5),
         "initial": ["small", "kaiming"],
-        "thaw": (0.0, 0.1),
+        "thaw": [0.0, 0.01, 0.03, 0.1],
         "distillation": (0.0, 2.0),
         "tau": (1.0, 6.0),
     },

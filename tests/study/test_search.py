@@ -252,15 +252,33 @@ def test_ranges_keep_their_place_in_the_order_of_asking_and_new_ones_come_last()
 
 @pytest.mark.parametrize("name", ["sleep_replay", "icarl_sleep"])
 def test_without_sleep_nothing_of_it_is_searched_but_what_the_study_file_asks_for(name):
-    [(switch, asleep)] = SWITCHES.items()
+    switch, asleep = "sleep_steps", SWITCHES["sleep_steps", 0]
     design, method = make_method({f"methods.{name}": {"fixed": {switch: 0}}}, name)
     whole = space_on(name, design.stream.info)
-    assert method.space.keys() == whole.keys() - asleep.keys()
+    assert method.space.keys() == whole.keys() - asleep
     section = {"fixed": {switch: 0}, "space": {"inc": {"low": 0.1, "high": 0.2}}}
     _, method = make_method({f"methods.{name}": section}, name)
     assert [*method.space] == [*(key for key in whole if key not in asleep), "inc"]
     _, method = make_method({f"methods.{name}": {"fixed": {switch: 1}}}, name)
     assert method.space.keys() == whole.keys() - {switch}
+
+
+GROWING = {"threshold", "growth", "probe_epochs", "min_gain", "cap"}
+
+
+@pytest.mark.parametrize(
+    ("fixed", "off"),
+    [
+        ({"max_growths": 0}, GROWING),
+        ({"held_out": 0.0}, {"max_growths", *GROWING}),
+        ({"mode": "isolated"}, {"thaw", "distillation", "tau"}),
+        ({"thaw": 0.0, "mode": "cumulative"}, {"distillation", "tau"}),
+    ],
+)
+def test_what_cannot_count_is_not_searched(fixed, off):
+    design, method = make_method({"methods.synaptic": {"fixed": fixed}}, "synaptic")
+    whole = space_on("synaptic", design.stream.info)
+    assert method.space.keys() == whole.keys() - off - fixed.keys()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 from trainables import find_learner, find_stream
 from trainables.engine.plugin_code import code_digest
-from trainables.networks import function_named
+from trainables.networks import VERSIONS, function_named
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,16 @@ class Assignment:
     evaluate_every: int = 0  # steps between evaluations within a task; 0 for none
 
     def versions(self) -> dict[str, int | str]:
-        """Return the version numbers of the learner and the stream, increased when their results
-        change, and a hash of the code of a plug-in's learner and stream and of a user's network.
+        """Return the version numbers of the learner, the stream and the network, increased when
+        their results change, and a hash of the code of a plug-in's learner and stream and of a
+        user's network.
         """
         kind, stream = find_learner(self.learner), find_stream(self.stream)
         numbers = {"learner": kind.version, "stream": stream.version}
         hashes = {"code": code_digest(kind), "stream code": code_digest(stream)}
         network = str(self.configuration.get("network", ""))
+        if VERSIONS.get(network, 1) > 1:
+            numbers["network"] = VERSIONS[network]
         if ":" in network:
             module = network.partition(":")[0]
             hashes["network code"] = code_digest(function_named(network), module)

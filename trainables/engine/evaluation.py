@@ -59,7 +59,7 @@ def _score(
     if stream.info.scenario == "class" and task >= learnt:
         index, valid = index[:, :0], valid[:, :0]
     mask = stream.scenario.score_mask(learnt, task)
-    if learner.masks_outputs and task < learnt:
+    if learner.masks_outputs and task < learnt and stream.info.scenario in ("task", "class"):
         mask = stream.scenario.seen(learnt)
     task_id = task if stream.info.scenario == "task" else None
     size = stream.info.outputs

@@ -10,12 +10,13 @@ reads is an option:
 The source adds units by hand. Here a task can ask for them. With the accuracy v on samples that
 are held out from the task's own, K classes, and a threshold, every `probe_epochs` epochs:
 
-    (v - 1/K) / (1 - 1/K) >= threshold                      stop asking
-    v less than `min_gain` above v before the last growth   stop asking: growing does not pay
-    else                                                    grow by `growth` times the first slice
+    (v - 1/K) / (1 - 1/K) >= threshold          good enough: the task grows no more
+    v - (v at the last growth) < min_gain       growing does not pay: the task grows no more
+    else                                        grow by `growth` times the units of the first slice
 
 up to `max_growths` times, and to `cap` times the parameters of a network of the first slice's size.
-The task keeps the weights with the best v since it last grew. Each seed decides for itself.
+Old units do not read new ones at first, so that growing changes no output. The task keeps the
+weights with the best v since it last grew. Each seed decides for itself.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from trainables.learner import Learner, Training, cross_entropy, training
 from trainables.methods.fssg import distillation
 from trainables.nn import weights_of
 from trainables.nn.sliced import Initial, SlicedNetwork, kaiming, padded, small
-from trainables.options import EPOCHS, FACTOR, LAYERS, WIDTH, option
+from trainables.options import EPOCHS, FACTOR, LAYERS, SAMPLES, WIDTH, option
 from trainables.rng import Draws, generator
 from trainables.streams import Batch, StreamInfo, Task
 
@@ -47,21 +48,25 @@ class Synaptic(Learner["Synaptic.Config"]):
     """A slice of units for each task, which may grow while the task is learnt.
 
     Differs from the source: logits outside a task's slice are -inf instead of 0 (`outside`), since
-    zeros can win (see docs/methods.md); images keep their size; pooling stops at sides of four
-    pixels instead of after three convolutions, which is the same for images of 32 x 32; a new
-    optimiser starts with a task and, for all seeds, whenever a seed may grow.
+    zeros can win (see docs/methods.md); a tenth of a task's samples is held out, and the best epoch
+    counts, also where nothing grows (`held_out` = 0: as in the source); images keep their size;
+    pooling stops at sides of four pixels instead of after three convolutions, which is the same
+    for images of 32 x 32; a new optimiser starts with a task and, for all seeds, whenever a seed
+    may grow. The outputs of the task's slice compete in the loss, whatever ``active_classes`` of
+    the stream. The confidence of slices is comparable only between tasks of equally many classes.
     """
 
     name = "synaptic"
     reference = "SynapticNet (source code): task masks and NeuronGenesis; growth on demand is ours"
     scenarios = ("task", "class")
-    # the slice of the task, if it is known; and the most confident slice, among all classes seen
-    readouts = ("slice", "confident")
+    # the slice of the task, if it is known, else the most confident slice; and in any case the most
+    # confident slice, among all classes seen
+    readouts = ("main", "confident")
     masks_outputs = True
     diagnostics: ClassVar[dict[str, tuple[str, str]]] = {
         "units": ("units of all tasks", ""),
         "growths": ("number of growths of a task", ""),
-        "asked": ("accuracy on samples held out at which a task grew", ""),
+        "grew_at": ("accuracy on samples held out at which a task grew", ""),
         "parameters": ("parameters of all tasks", ""),
     }
 
@@ -93,7 +98,7 @@ class Synaptic(Learner["Synaptic.Config"]):
         size: float = option(
             1.0, "size of the first slice, relative to channels and hidden", low=0.01, high=100.0
         )
-        slices: tuple[float, ...] = option(
+        later_sizes: tuple[float, ...] = option(
             (1.0,),
             "size of the slices of tasks 2, 3, ... relative to the first, before they grow; the "
             "last number counts for all further tasks; 0, with mode cumulative: outputs only",
@@ -113,7 +118,11 @@ class Synaptic(Learner["Synaptic.Config"]):
             0.5, "units by which a task grows, relative to the first slice", low=0.01, high=10.0
         )
         probe_epochs: int = option(
-            2, "epochs before a task may grow, and between two growths", low=1, high=EPOCHS
+            2,
+            "epochs before a task may grow, and between two growths; without an effect unless the "
+            "task has more epochs",
+            low=1,
+            high=EPOCHS,
         )
         min_gain: float = option(
             0.01,
@@ -123,8 +132,8 @@ class Synaptic(Learner["Synaptic.Config"]):
         )
         cap: float = option(
             4.0,
-            "largest number of parameters of a slice, relative to a network of the first slice's "
-            "size",
+            "largest number of parameters of a network of a slice's size, relative to one of the "
+            "first slice's size",
             low=1.0,
             high=FACTOR,
         )
@@ -172,7 +181,7 @@ class Synaptic(Learner["Synaptic.Config"]):
             64,
             "mini-batch size: new samples per step; the whole task if it has fewer",
             low=1,
-            high=1_000_000,
+            high=SAMPLES,
         )
 
     network: SlicedNetwork
@@ -180,10 +189,10 @@ class Synaptic(Learner["Synaptic.Config"]):
     def prepare(self) -> None:
         self.outputs: list[Tensor] = []  # the outputs of each task, int64 [S, K]
         # of each task: the accuracy on samples held out at each growth, [S, growths]; -1: none
-        self.asked: list[Tensor] = []
+        self.grew_at: list[Tensor] = []
         self.draws = self.network.draws
         self.teacher: dict[str, Tensor] = {}  # weights before the task, if it changes them
-        self.keep("outputs", "asked", "draws")
+        self.keep("outputs", "grew_at", "draws")
         del self.kept["optimiser"]  # a new one starts with each task
 
     @classmethod
@@ -202,10 +211,12 @@ class Synaptic(Learner["Synaptic.Config"]):
         ):
             if found != needed:
                 raise InputError(f"{name} = {found!r}: synaptic needs {needed!r}, so remove it")
-        if not config.slices:
-            raise InputError("slices = []: give at least one number, such as [1.0]")
-        if config.mode == "isolated" and 0 in config.slices:
-            raise InputError("slices = 0 needs mode = 'cumulative': the slice has no units")
+        if not config.later_sizes:
+            raise InputError("later_sizes = []: give at least one number, such as [1.0]")
+        if config.mode == "isolated" and 0 in config.later_sizes:
+            raise InputError("later_sizes = 0 needs mode = 'cumulative': the slice has no units")
+        if config.max_growths and config.network == "mlp" and not config.hidden:
+            raise InputError(f"max_growths = {config.max_growths}: hidden = [] has nothing to grow")
         if config.max_growths and not config.held_out:
             raise InputError(
                 f"max_growths = {config.max_growths} needs samples to decide on: set held_out to a "
@@ -224,7 +235,6 @@ class Synaptic(Learner["Synaptic.Config"]):
             config.kernel or 3,
             config.dropout,
             Draws(self.seeds, "dropout", self.device),
-            self.widest,
         ).eval()
 
     def units(self, factor: float) -> list[int]:
@@ -235,31 +245,30 @@ class Synaptic(Learner["Synaptic.Config"]):
 
     def factor(self, task: int) -> float:
         """Size of the slice of a task relative to the first, before it grows."""
-        return (1.0, *self.config.slices)[min(task, len(self.config.slices))]
+        return (1.0, *self.config.later_sizes)[min(task, len(self.config.later_sizes))]
 
     @property
     def thaw(self) -> float:
         """Relative learning rate of earlier slices."""
         return self.config.thaw if self.config.mode == "cumulative" else 0.0
 
-    @property
-    def widest(self) -> int:
-        """Largest number of units that a slice of a dense layer can get."""
-        config = self.config
-        largest, more = self.units(max(1.0, *config.slices)), self.units(config.growth)
-        grown = (a + config.max_growths * b for a, b in zip(largest, more, strict=True))
-        return max([*grown][len(largest) - len(config.hidden) :], default=0)
+    def widest(self, task: int, growths: int) -> int:
+        """Return the largest number of units of a dense layer after so many growths."""
+        first, more = self.units(self.factor(task)), self.units(self.config.growth)
+        grown = [a + growths * b for a, b in zip(first, more, strict=True)]
+        return max(grown[len(grown) - len(self.config.hidden) :], default=0)
 
     def add_slice(self, task: Task) -> None:
         """Append a slice with the outputs of a task."""
         stack = len(self.seeds)
-        self.outputs.append(task.outputs.squeeze(1).nonzero()[:, 1].view(stack, -1))
-        row = [*self.units(self.factor(task.id)), task.classes]
-        self.network.resize(task.id, torch.tensor([row] * stack), self.initial(task.id, 0))
+        outputs = task.outputs.squeeze(1).nonzero()[:, 1].view(stack, -1)
+        self.outputs = [*self.outputs, outputs]
+        units = torch.tensor([[*self.units(self.factor(task.id)), task.classes]] * stack)
+        self.network.resize(task.id, units, self.initial(task.id, 0), self.widest(task.id, 0))
 
     def initial(self, task: int, growth: int) -> list[Initial]:
         """Return the initial values of new units for each seed."""
-        draws = (generator(seed, "slices", task, growth) for seed in self.seeds)
+        draws = (generator(seed, "later_sizes", task, growth) for seed in self.seeds)
         return [INITIAL[self.config.initial](draw) for draw in draws]
 
     def build_optimiser(
@@ -290,16 +299,22 @@ class Synaptic(Learner["Synaptic.Config"]):
         self.end_task(task)
 
     def begin_task(self, task: Task) -> None:
+        if self.stream.scenario == "class" and task.classes == 1:
+            raise InputError(
+                "synaptic: the slice of a task with one class has no other answer, and is more "
+                "confident than all others; use the scenario 'task', or tasks of several classes"
+            )
         if self.config.held_out:
             task.hold_out(self.config.held_out)
-        self.teacher = weights_of(self.network) if self.thaw and task.id else {}
+        distils = self.thaw and self.config.distillation and task.id
+        self.teacher = weights_of(self.network) if distils else {}
         self.add_slice(task)
         self.optimiser = self.build_optimiser(self.network)
         stack = len(self.seeds)
-        self.asks = torch.ones(stack, dtype=torch.bool)  # whether a seed may still grow
-        self.asked.append(torch.full((stack, self.config.max_growths), -1.0))
+        self.may_grow = torch.ones(stack, dtype=torch.bool)  # whether a seed may still grow
+        self.grew_at = [*self.grew_at, torch.full((stack, self.config.max_growths), -1.0)]
         self.accuracy_before = torch.full((stack,), torch.nan)  # the last growth
-        self.best: list[Tensor] = []  # weights of the slice
+        self.best: list[Tensor] = []  # weights, as in `trained_weights`
         self.best_accuracy = torch.full((stack,), -torch.inf)
 
     def observe(self, batch: Batch) -> Tensor:
@@ -308,19 +323,19 @@ class Synaptic(Learner["Synaptic.Config"]):
         with training(self.network):
             logits = self.network(inputs, 0 if self.teacher else task, task + 1)
         own = self.outputs[task].shape[1]
-        loss = cross_entropy(self.placed(logits[..., -own:], task), batch.labels)
+        loss = cross_entropy(self.among_all(logits[..., -own:], task), batch.labels)
         if self.teacher:
             loss = loss + self.config.distillation * self.distil(inputs, logits[..., :-own])
         return self.descend(loss)
 
-    def placed(self, logits: Tensor, task: int) -> Tensor:
+    def among_all(self, logits: Tensor, task: int) -> Tensor:
         """Return the logits of a task's slice, [S, B, K], among those of all classes, [S, B, C]."""
         size = (*logits.shape[:2], self.stream.outputs)
         among = logits.new_full(size, -torch.inf)
         if self.config.outside == "zero":  # of the classes of all tasks so far
             for outputs in self.outputs:
-                among.scatter_(2, places(outputs, logits), 0.0)
-        return among.scatter(2, places(self.outputs[task], logits), logits)
+                among.scatter_(2, class_index(outputs, logits), 0.0)
+        return among.scatter(2, class_index(self.outputs[task], logits), logits)
 
     def distil(self, inputs: Tensor, logits: Tensor) -> Tensor:
         """Return the distillation from the network before the task, [S], the mean over the earlier
@@ -336,10 +351,16 @@ class Synaptic(Learner["Synaptic.Config"]):
         losses = [distillation(mine, theirs, self.config.tau).mean(1) for mine, theirs in pairs]
         return torch.stack(losses).mean(0)
 
+    def trained_weights(self, task: Task) -> list[Tensor]:
+        """Return the weights that a task trains: of its own slice, then of thawed ones."""
+        older = range(task.id) if self.thaw else ()
+        slices = [self.network.slice_of(number) for number in (task.id, *older)]
+        return [weight for each in slices for weight in each]
+
     def end_task(self, task: Task) -> None:
-        """Return to the best weights of the slice."""
+        """Return to the best weights."""
         with torch.no_grad():
-            for weight, best in zip(self.network.slice_of(task.id), self.best, strict=False):
+            for weight, best in zip(self.trained_weights(task), self.best, strict=False):
                 weight.copy_(best)
         self.best, self.teacher = [], {}
 
@@ -352,7 +373,7 @@ class Synaptic(Learner["Synaptic.Config"]):
         accuracy = self.accuracy_held_out(task)
         better = (accuracy >= self.best_accuracy).to(self.device)
         self.best_accuracy = self.best_accuracy.maximum(accuracy)
-        weights = [weight.detach().clone() for weight in self.network.slice_of(task.id)]
+        weights = [weight.detach().clone() for weight in self.trained_weights(task)]
         pairs = zip(weights, self.best or weights, strict=True)
         self.best = [torch.where(of_seeds(better, new), new, old) for new, old in pairs]
         growth, is_between = divmod(epoch, self.config.probe_epochs)
@@ -366,7 +387,7 @@ class Synaptic(Learner["Synaptic.Config"]):
         right = torch.zeros(len(self.seeds), 2, dtype=torch.long, device=self.device)
         for batch, is_valid in task.held_out(max(ROWS // len(self.seeds), 64)):
             logits = self.network(self.encode(batch.inputs), task.id, task.id + 1)
-            found = self.placed(logits, task.id).argmax(-1) == batch.labels
+            found = self.among_all(logits, task.id).argmax(-1) == batch.labels
             right += torch.stack([(found & is_valid).sum(1), is_valid.sum(1)], 1)
         right = right.cpu()
         return right[:, 0] / right[:, 1].clamp(min=1)
@@ -386,21 +407,22 @@ class Synaptic(Learner["Synaptic.Config"]):
         larger = units + torch.tensor([*self.units(config.growth), 0])
         first = torch.tensor([[*self.units(1.0), task.classes]])
         allowed = config.cap * network.count(first, first)
-        fits = network.count(larger, network.read(task.id, larger)) <= allowed
-        self.asks &= (level < config.threshold) & ~does_not_pay & fits
-        self.accuracy_before = torch.where(self.asks, accuracy, self.accuracy_before)
-        self.asked[-1][:, growth - 1] = torch.where(self.asks, accuracy, -1.0)
-        units = torch.where(self.asks.unsqueeze(1), larger, units)
-        network.resize(task.id, units, self.initial(task.id, growth))
-        shapes = [weight.shape for weight in network.slice_of(task.id)]
+        fits = network.count(larger, larger) <= allowed
+        self.may_grow &= (level < config.threshold) & ~does_not_pay & fits
+        self.accuracy_before = torch.where(self.may_grow, accuracy, self.accuracy_before)
+        self.grew_at[-1][:, growth - 1] = torch.where(self.may_grow, accuracy, -1.0)
+        units = torch.where(self.may_grow.unsqueeze(1), larger, units)
+        initial, widest = self.initial(task.id, growth), self.widest(task.id, growth)
+        network.resize(task.id, units, initial, widest)
+        shapes = [weight.shape for weight in self.trained_weights(task)]
         self.best = [padded(old, new) for old, new in zip(self.best, shapes, strict=True)]
-        self.best_accuracy[self.asks] = -torch.inf
+        self.best_accuracy[self.may_grow] = -torch.inf
         self.optimiser = self.build_optimiser(network)
 
     # -- testing
 
     def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
-        return self.readout_logits(inputs, task_id)["slice"]
+        return self.readout_logits(inputs, task_id)["main"]
 
     def readout_logits(self, inputs: Tensor, task_id: int | None) -> dict[str, Tensor]:
         """Return the logits of the task's slice, and log-probabilities of every slice: the largest
@@ -414,12 +436,13 @@ class Synaptic(Learner["Synaptic.Config"]):
         parts = torch.split(logits, [outputs.shape[1] for outputs in self.outputs], 2)
         confident = torch.full_like(guess, -torch.inf)
         for part, outputs in zip(parts, self.outputs, strict=True):
-            confident.scatter_(2, places(outputs, part), part.log_softmax(-1))
+            index = class_index(outputs, part)
+            confident.scatter_reduce_(2, index, part.log_softmax(-1), "amax")
         if task_id is None:
             return dict.fromkeys(self.readouts, confident)
         has_slice = task_id < known
         return {
-            "slice": self.placed(parts[task_id], task_id) if has_slice else guess,
+            "main": self.among_all(parts[task_id], task_id) if has_slice else guess,
             "confident": confident,
         }
 
@@ -428,18 +451,18 @@ class Synaptic(Learner["Synaptic.Config"]):
     def diagnose(self) -> dict[str, dict[str, Tensor]]:
         network = self.network
         totals = torch.stack(network.units).sum(0).T[:-1].double()
-        asked = {
+        grew_at = {
             f"task {number}": accuracies.where(accuracies >= 0, torch.nan)
-            for number, accuracies in enumerate(self.asked, start=1)
+            for number, accuracies in enumerate(self.grew_at, start=1)
         }
-        kinds = ["convolution" if layer.is_convolution else "dense" for layer in network.layers]
+        kinds = ["convolution" if layer.shares_weights else "dense" for layer in network.layers]
         labels = [f"{kind} {kinds[: n + 1].count(kind)}" for n, kind in enumerate(kinds[:-1])]
         return {
             "units": dict(zip(labels, totals, strict=True)),
-            "growths": {task: rows.isfinite().sum(1).double() for task, rows in asked.items()},
-            "asked": {
+            "growths": {task: rows.isfinite().sum(1).double() for task, rows in grew_at.items()},
+            "grew_at": {
                 f"{task}, growth {number}": column
-                for task, rows in asked.items()
+                for task, rows in grew_at.items()
                 for number, column in enumerate(rows.T, start=1)
                 if column.isfinite().any()
             },
@@ -454,7 +477,7 @@ class Synaptic(Learner["Synaptic.Config"]):
         return super().footprint() | {"parameters": (4 * self.network.count_used()).tolist()}
 
 
-def places(outputs: Tensor, logits: Tensor) -> Tensor:
+def class_index(outputs: Tensor, logits: Tensor) -> Tensor:
     """Return the outputs of a task, [S, K], for each sample, [S, B, K]."""
     return outputs.unsqueeze(1).expand(-1, logits.shape[1], -1)
 

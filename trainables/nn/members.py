@@ -12,7 +12,6 @@ from torch.func import functional_call, vmap
 from torch.nn.parameter import UninitializedParameter
 
 from trainables.errors import InputError
-from trainables.nn.dense import Stacked
 from trainables.rng import generator
 
 State = dict[str, Tensor]
@@ -50,7 +49,7 @@ def states_of_seeds(network: nn.Module) -> list[State]:
 def has_many_activations(network: nn.Module) -> bool:
     """Whether a sample may have many activations: in convolutions, or in a module of any kind."""
     return any(
-        isinstance(module, Members) or (isinstance(module, Stacked) and module.shares_weights)
+        isinstance(module, Members) or getattr(module, "shares_weights", False)
         for module in network.modules()
     )
 

@@ -33,7 +33,7 @@ class SlicedLayer(nn.Module):
         lateral: whether a slice also reads the slices of earlier tasks in the layer below.
     """
 
-    is_convolution: ClassVar[bool] = False
+    shares_weights: ClassVar[bool] = False  # between the pixels of an image
 
     def __init__(self, lateral: bool) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class SlicedLinear(SlicedLayer):
 class SlicedConvolution(SlicedLayer):
     """A convolution with padding that keeps the size; activations are [S, B, units, H, W]."""
 
-    is_convolution = True
+    shares_weights = True
 
     @staticmethod
     def outputs(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -115,11 +115,11 @@ class SlicedNetwork(nn.Module):
         kernel: width of the kernels, an odd number.
         dropout: probability with which an output of a hidden dense layer is zero in training.
         draws: random numbers of the dropout.
-        widest: largest number of units that a slice of a dense layer may get.
 
     Attributes:
         units: for each task, the numbers of units in each layer, int64 [S, layers]; the units of
             the last layer are the outputs.
+        widest: for each task, the number of units for which dropout draws.
     """
 
     def __init__(
@@ -131,12 +131,10 @@ class SlicedNetwork(nn.Module):
         kernel: int,
         dropout: float,
         draws: Draws,
-        widest: int,
     ) -> None:
         super().__init__()
         self.shape, self.cumulative, self.kernel = tuple(shape), cumulative, kernel
-        self.rate, self.draws, self.widest = dropout, draws, widest
-        self.stack = draws.stack
+        self.rate, self.draws, self.stack = dropout, draws, draws.stack
         pooled = pooled_layers(shape, convolutions) if convolutions else 0
         self.convolutions = SlicedConvolutions(convolutions, pooled, cumulative)
         self.dense = nn.ModuleList(
@@ -145,6 +143,7 @@ class SlicedNetwork(nn.Module):
         self.inputs = (*shape, 1)[2] if convolutions else math.prod(shape)
         self.pixels: int = math.prod(side >> pooled for side in shape[:2]) if convolutions else 1
         self.units: list[Tensor] = []
+        self.widest: list[int] = []
 
     @property
     def tasks(self) -> int:
@@ -169,10 +168,13 @@ class SlicedNetwork(nn.Module):
         Args:
             inputs: [S, B, D].
         """
+        if not self.cumulative and last - first > 1:  # one after the other takes less memory
+            return torch.cat([self(inputs, task, task + 1) for task in range(first, last)], 2)
         start = 0 if self.cumulative else first
         below = self._features(inputs, start, last)
         for layer in self.dense[:-1]:
-            below = [self._dropped(F.relu(x)) for x in layer(below, start, start)]
+            slices = enumerate(layer(below, start, start), start)
+            below = [self._dropped(F.relu(units), task) for task, units in slices]
         return torch.cat(self.dense[-1](below, start, first), 2)
 
     def _features(self, inputs: Tensor, start: int, last: int) -> list[Tensor]:
@@ -187,55 +189,48 @@ class SlicedNetwork(nn.Module):
         sizes = [weights[task].shape[1] * self.pixels for task in range(start, last)]
         return list(torch.split(features, sizes, 2))
 
-    def _dropped(self, hidden: Tensor) -> Tensor:
+    def _dropped(self, hidden: Tensor, task: int) -> Tensor:
         """Drop outputs of one slice, [S, B, units]. The numbers drawn do not depend on the units of
         the slice, which depend on the other seeds of the stack.
         """
         if not (self.training and self.rate):
             return hidden
         count, units = hidden.shape[1:]
-        drawn = self.draws.uniform(self.widest * count)[:, : units * count]
+        drawn = self.draws.uniform(self.widest[task] * count)[:, : units * count]
         return hidden * (drawn.view(len(hidden), units, count).mT >= self.rate) / (1 - self.rate)
 
     # -- how it grows
 
-    def resize(self, task: int, units: Tensor, initial: Sequence[Initial]) -> None:
+    def resize(self, task: int, units: Tensor, initial: Sequence[Initial], widest: int = 0) -> None:
         """Give the slice of a task new numbers of units; the slice of a new task is appended.
 
-        As in the source, a layer that grows is drawn anew, and then given its old weights.
+        Units that were there do not read the new ones at first: growing changes no output.
 
         Args:
             units: of each layer, at least as many as before, [S, layers].
-            initial: for each seed.
+            initial: of the new units, for each seed.
+            widest: for dropout: a number of units that no dense layer exceeds, whichever seeds are
+                in the stack.
         """
         is_new = task == self.tasks
         before = torch.zeros_like(units) if is_new else self.units[task]
         larger = (units != before).any(1).nonzero().flatten().tolist()
-        layers = range(len(self.layers))
-        fixed = {
-            (seed, n): 0 if is_new else len(self.columns(seed, task, n))
-            for seed in larger
-            for n in layers
-        }
-        self.units[task:] = [units.clone()]
-        for n in layers:
+        self.units[task:], self.widest[task:] = [units.clone()], [widest]
+        for n in range(len(self.layers)):
             weight, bias = self._enlarged(task, n)
             for seed in larger:
                 kept, live = int(before[seed, n]), int(units[seed, n])
                 read = self.columns(seed, task, n).to(weight.device)
-                values, shifts = initial[seed]((live, len(read), *weight.shape[3:]))
-                values, shifts = values.to(weight.device), shifts.to(weight.device)
-                values[:kept, : fixed[seed, n]] = weight[seed][:kept][:, read[: fixed[seed, n]]]
-                shifts[:kept] = bias[seed, :kept]
-                weight[seed][:live, read] = values
-                bias[seed, :live] = shifts
+                values, shifts = initial[seed]((live - kept, len(read), *weight.shape[3:]))
+                weight[seed][kept:live, read] = values.to(weight.device)
+                bias[seed, kept:live] = shifts.to(weight.device)
             self._set(task, n, weight, bias)
 
     def _enlarged(self, task: int, layer: int) -> tuple[Tensor, Tensor]:
         """Return the weights and biases of a slice of a layer, with zeros for new units."""
         outputs, inputs = int(self.units[task][:, layer].max()), self._inputs_held(task, layer)
         module = self.layers[layer]
-        kernel = [self.kernel] * 2 if module.is_convolution else []
+        kernel = [self.kernel] * 2 if module.shares_weights else []
         weight = torch.zeros(self.stack, outputs, inputs, *kernel, device=self.draws.device)
         bias = torch.zeros(self.stack, outputs, device=self.draws.device)
         if task < len(module.weights):
@@ -298,11 +293,11 @@ class SlicedNetwork(nn.Module):
 
     def count_used(self) -> Tensor:
         """Return the number of parameters of all slices for each seed, int64 [S]."""
-        counts = [self.count(own, self.read(task, own)) for task, own in enumerate(self.units)]
+        counts = [self.count(own, self._read(task, own)) for task, own in enumerate(self.units)]
         return sum(counts, torch.zeros(self.stack, dtype=torch.long))
 
-    def read(self, task: int, units: Tensor) -> Tensor:
-        """Return how many units of each layer a slice reads if it has so many, [S, layers]."""
+    def _read(self, task: int, units: Tensor) -> Tensor:
+        """Return how many units of each layer a slice of so many units reads, [S, layers]."""
         return torch.stack([*(self.units[t] for t in self.read_by(task)[:-1]), units]).sum(0)
 
     def count_whole(self) -> Tensor:
@@ -317,17 +312,18 @@ class SlicedNetwork(nn.Module):
         count = torch.zeros_like(units[:, 0])
         for n, layer in enumerate(self.layers):
             inputs = below[:, n - 1] * self._numbers_of(n) if n else self.inputs
-            area = self.kernel**2 if layer.is_convolution else 1
+            area = self.kernel**2 if layer.shares_weights else 1
             count += units[:, n] * (inputs * area + 1)
         return count
 
     # -- checkpoints
 
     def get_extra_state(self) -> Any:
-        return self.units
+        return {"units": [units.clone() for units in self.units], "widest": [*self.widest]}
 
     def set_extra_state(self, state: Any) -> None:
-        self.units = [units.cpu().clone() for units in state]
+        self.units = [units.cpu().clone() for units in state["units"]]
+        self.widest = [*state["widest"]]
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

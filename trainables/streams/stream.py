@@ -554,6 +554,9 @@ class Task:
         Args:
             share: of each class, rounded down to a number of samples, but at least one sample of a
                 class that has two.
+
+        Raises:
+            InputError: for a seed no class has two samples.
         """
         stream = self._stream
         parts = [
@@ -562,8 +565,16 @@ class Task:
         ]
         self._pool = [torch.cat([learnt for learnt, _ in classes]) for classes in parts]
         self._held_out = [torch.cat([held for _, held in classes]) for classes in parts]
-        # the largest number that a seed can have left, so that all seeds take equally many steps
-        self.size = math.floor((1 - share) * self.size + self.classes)
+        if not all(map(len, self._held_out)):
+            raise InputError(
+                f"{stream.name}, task {self._index + 1}: no class has two samples, of which one "
+                "could be held out. Raise stream.samples_per_task, or set held_out to 0"
+            )
+        # at most so many are left for any seed, so that all seeds take equally many steps
+        fewest = self.smallest_task_class
+        of_each = max(int(fewest * share), 1) if fewest > 1 else 0
+        rounded = math.floor((1 - share) * self.size + self.classes)
+        self.size = min(rounded, self.size - of_each * self.classes)
 
     def held_out(self, count: int) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the samples that :meth:`hold_out` set aside, ``count`` at a time, and which of them

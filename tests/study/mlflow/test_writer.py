@@ -217,7 +217,7 @@ def test_numbers_are_those_of_the_ledger(study):
         if entry.state == "failed":
             continue
         outcome = study.ledger.outcome(entry)
-        assert data.metrics["bytes.memory"] == outcome.footprint["memory"][-1]
+        assert data.metrics["bytes.memory"] == outcome.footprint["memory"][0, -1]
         counts = outcome.counts["main"][:, :, : outcome.rows]
         for name, metric in PRIMARY.items():
             expected = metric(counts).mean() if outcome.finite.all() else np.nan

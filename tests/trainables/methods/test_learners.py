@@ -106,7 +106,7 @@ class TestSynapticCumulative(SlicedConformance):
     learner = Synaptic
     options = SYNAPTIC_QUICK | {
         "mode": "cumulative",
-        "slices": [0.0, 0.5],
+        "later_sizes": [0.0, 0.5],
         "max_growths": 1,
         "threshold": 1.0,
         "cap": 1.5,

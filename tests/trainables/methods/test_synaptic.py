@@ -56,11 +56,12 @@ def growths(options, last=2, seeds=SEEDS):
 @pytest.mark.parametrize("mode", MODES)
 def test_logits_of_earlier_tasks_are_the_same_bits_after_growth_and_training(mode):
     learner, stream = learnt(2, **mode, **GROWING)
-    before = [logits_of(learner, stream, task)["slice"] for task in range(2)]
+    before = [logits_of(learner, stream, task)["main"] for task in range(2)]
     learn(learner, stream, 2, TASKS)
-    assert learner.diagnose()["growths"]["task 5"].any()
+    grown = learner.diagnose()["growths"]
+    assert any(grown[f"task {number}"].any() for number in (3, 4, 5))
     for task, logits in enumerate(before):
-        assert torch.equal(logits_of(learner, stream, task)["slice"], logits)
+        assert torch.equal(logits_of(learner, stream, task)["main"], logits)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -83,8 +84,22 @@ def test_a_task_without_a_slice_is_answered_by_guessing():
     assert ((found[:, 1:] > 0.4) & (found[:, 1:] < 0.6)).all()
 
 
+def test_the_best_epoch_counts_for_thawed_slices_too(monkeypatch):
+    """With given accuracies of two tasks: the second epoch of each is the best."""
+    told = iter([0.5, 0.6, 0.5, 0.5] * 2)
+    weights = []
+
+    def accuracy(self, task):
+        weights.append([w.detach().clone() for w in self.network.parameters()])
+        return torch.full((len(SEEDS),), next(told))
+
+    monkeypatch.setattr(Synaptic, "accuracy_held_out", accuracy)
+    learner, _ = learnt(2, mode="cumulative", thaw=0.5)
+    assert all(map(torch.equal, learner.network.parameters(), weights[5]))
+
+
 def test_isolated_slices_stay_frozen_whatever_the_thaw():
-    found = [logits_of(*learnt(2, thaw=thaw), 0)["slice"] for thaw in (0.0, 0.5)]
+    found = [logits_of(*learnt(2, thaw=thaw), 0)["main"] for thaw in (0.0, 0.5)]
     assert torch.equal(*found)
 
 
@@ -93,9 +108,9 @@ def test_thawed_slices_change_and_distillation_keeps_their_logits():
     for weight in (0.0, 1.0):
         options = {"mode": "cumulative", "thaw": 0.3, "distillation": weight, "dropout": 0.0}
         learner, stream = learnt(1, **options)
-        before = logits_of(learner, stream, 0)["slice"].softmax(-1)
+        before = logits_of(learner, stream, 0)["main"].softmax(-1)
         learn(learner, stream, 1, 2)
-        after = logits_of(learner, stream, 0)["slice"].softmax(-1)
+        after = logits_of(learner, stream, 0)["main"].softmax(-1)
         changes.append((after - before).abs().mean().item())
     assert changes[0] > 2 * changes[1] > 0
 
@@ -126,7 +141,7 @@ def test_training_with_zeros_competes_with_the_outputs_of_earlier_tasks():
         losses = []
         for _ in range(2):
             inputs = learner.encode(batch.inputs)
-            logits = learner.placed(learner.network(inputs, 1, 2), 1).detach()
+            logits = learner.among_all(learner.network(inputs, 1, 2), 1).detach()
             losses.append(torch.logsumexp(logits, -1) - logits.amax(-1))
             with torch.no_grad():
                 learner.network.slice_of(1)[-1].add_(3.0)
@@ -154,6 +169,11 @@ def test_growth_stops_at_the_cap():
     assert 0 < growths(options, 1).max() < GROWING["max_growths"]
 
 
+def test_the_cap_does_not_count_what_a_slice_reads_of_others():
+    grown = growths(GROWING | {"lr": 0.0, "mode": "cumulative", "cap": 6.0}, TASKS)
+    assert (grown == GROWING["max_growths"]).all()
+
+
 def test_growths_are_monotone_in_the_threshold():
     levels = (0.0, 0.3, 0.6, 0.7, 0.8, 1.0)
     slow = GROWING | {"lr": 2e-4}
@@ -174,7 +194,7 @@ def test_a_growth_that_does_not_pay_is_the_last():
     learn(learner, stream, 0, 1)
     grown = learner.diagnose()["growths"]["task 1"]
     assert ((grown >= 1) & (grown <= 8)).all()
-    asked = learner.asked[0]
+    asked = learner.grew_at[0]
     for row, count in zip(asked, grown.int().tolist(), strict=True):
         assert (row[:count] >= 0).all()
         assert (row[count:] == -1).all()
@@ -182,7 +202,7 @@ def test_a_growth_that_does_not_pay_is_the_last():
 
 
 def test_the_units_are_those_of_the_growths():
-    learner, _ = learnt(2, slices=[0.5], **GROWING | {"threshold": 0.9})
+    learner, _ = learnt(2, later_sizes=[0.5], **GROWING | {"threshold": 0.9})
     grown, rows = learner.diagnose()["growths"]["task 2"], learner.network.units[1]
     first = torch.tensor([3, 3, 8, 2])
     step = torch.tensor([2, 2, 4, 0])
@@ -195,7 +215,7 @@ def test_the_units_are_those_of_the_growths():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_seeds_that_grow_differently_equal_themselves_alone(mode):
-    options = mode | GROWING | {"threshold": 0.8, "lr": 1e-3}
+    options = mode | GROWING | {"threshold": 0.7, "lr": 2e-4}
     stacked, stream = learnt(3, **options)
     assert len({tuple(row) for units in stacked.network.units for row in units.tolist()}) > 1
     assert stacked.network.units[0][:, 0].unique().numel() > 1
@@ -221,7 +241,7 @@ def test_the_best_weights_since_the_last_growth_are_kept(monkeypatch):
 
     monkeypatch.setattr(Synaptic, "accuracy_held_out", accuracy)
     learner, _ = learnt(1, **GROWING | {"max_growths": 1})
-    asked = learner.diagnose()["asked"]
+    asked = learner.diagnose()["grew_at"]
     assert list(asked) == ["task 1, growth 1"]
     assert asked["task 1, growth 1"].tolist() == pytest.approx([0.6] * len(SEEDS))
     kept = learner.network.slice_of(0)
@@ -242,10 +262,26 @@ def test_without_samples_held_out_the_last_epoch_counts_and_all_samples_are_lear
 # -- samples held out
 
 
+def test_a_task_of_classes_of_one_sample_has_nothing_to_hold_out():
+    stream = make_stream("task", samples_per_task=2)
+    learner = build(Synaptic, QUICK, stream)
+    with pytest.raises(InputError, match=r"no class has two samples.*samples_per_task"):
+        learn(learner, stream, 0, 1)
+
+
+def test_a_class_alone_in_its_task_is_refused_where_slices_compete():
+    stream = make_stream("class")
+    task, learner = stream.task(0), build(Synaptic, QUICK, stream)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(task), "classes", 1)
+        with pytest.raises(InputError, match="one class has no other answer"):
+            learner.learn(task)
+
+
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("share", [0.1, 0.25])
 def test_samples_held_out_are_the_last_of_each_class_and_never_learnt(phase, share):
-    stream = type(make_stream("task"))(make_stream.__globals__["_digits"](), "task", SEEDS, phase)
+    stream = make_stream("task", phase=phase)
     for index in range(stream.tasks):
         task, whole = stream.task(index), stream.learnt_by_class(index)
         task.hold_out(share)
@@ -276,14 +312,14 @@ def test_without_the_task_the_most_confident_slice_answers(mode):
     best = torch.stack([part.amax(-1) for part in parts]).argmax(0)
     within = torch.stack([part.argmax(-1) for part in parts])
     expected = within.gather(0, best.unsqueeze(0))[0] + 2 * best
-    assert torch.equal(answers["slice"].argmax(-1), expected)
-    assert torch.equal(answers["confident"], answers["slice"])
+    assert torch.equal(answers["main"].argmax(-1), expected)
+    assert torch.equal(answers["confident"], answers["main"])
 
 
 def test_in_the_task_scenario_the_confident_slice_is_scored_among_all_classes_seen():
     learner, stream = learnt(3)
     counts = evaluate(learner, stream, 3).counts
-    assert not counts["slice"][:, 0, :, 2:].any()
+    assert not counts["main"][:, 0, :, 2:].any()
     assert counts["confident"][:, 0, :, 2:].any()
     assert not counts["confident"][:, 0, :, 6:].any()
 
@@ -298,10 +334,14 @@ def test_in_the_task_scenario_the_confident_slice_is_scored_among_all_classes_se
         ({"norm": "batch"}, "norm = 'batch': synaptic needs 'none'"),
         ({"pooling": "average"}, "pooling = 'average': synaptic needs 'max'"),
         ({"layer_norm": True}, "layer_norm = True"),
-        ({"slices": []}, "slices = \\[\\]"),
-        ({"slices": [1.0, 0.0]}, "slices = 0 needs mode = 'cumulative'"),
-        ({"slices": ["big"]}, "slices = .* is not a list of numbers"),
+        ({"later_sizes": []}, "later_sizes = \\[\\]"),
+        ({"later_sizes": [1.0, 0.0]}, "later_sizes = 0 needs mode = 'cumulative'"),
+        ({"later_sizes": ["big"]}, "later_sizes = .* is not a list of numbers"),
         ({"max_growths": 1, "held_out": 0.0}, "max_growths = 1 needs samples"),
+        (
+            {"network": "mlp", "channels": None, "hidden": [], "max_growths": 1},
+            "hidden = \\[\\] has nothing to grow",
+        ),
     ],
 )
 def test_configurations_that_cannot_be_are_refused(options, problem):
@@ -310,6 +350,6 @@ def test_configurations_that_cannot_be_are_refused(options, problem):
 
 
 def test_sizes_of_slices_may_be_given_for_each_task():
-    learner, _ = learnt(4, slices=[2, 0.5], lr=0.0, epochs=1, size=0.5)
+    learner, _ = learnt(4, later_sizes=[2, 0.5], lr=0.0, epochs=1, size=0.5)
     rows = [units[0].tolist()[:3] for units in learner.network.units]
     assert rows == [[3, 3, 8], [6, 6, 16], [2, 2, 4], [2, 2, 4]]

@@ -19,7 +19,7 @@ OUTPUTS = [2, 3, 2]
 def network_of(kind="convolutions", cumulative=False, seeds=SEEDS, dropout=0.0):
     shape, convolutions, hidden = KINDS[kind]
     draws = Draws(seeds, "dropout", torch.device("cpu"))
-    return SlicedNetwork(shape, convolutions, hidden, cumulative, 3, dropout, draws, 12).eval()
+    return SlicedNetwork(shape, convolutions, hidden, cumulative, 3, dropout, draws).eval()
 
 
 def units(network, task, more=0, grown=(True, True), outputs=OUTPUTS):
@@ -40,10 +40,10 @@ def built(kind="convolutions", cumulative=False, dropout=0.0, start=kaiming):
     """A network of three tasks, in the second of which only the first seed grew."""
     network = network_of(kind, cumulative, dropout=dropout)
     for task in range(3):
-        network.resize(task, units(network, task), initial(task, kind=start))
+        network.resize(task, units(network, task), initial(task, kind=start), 12)
         if task == 1:
             more = units(network, task, 2, (True, False))
-            network.resize(task, more, initial(task, 1, kind=start))
+            network.resize(task, more, initial(task, 1, kind=start), 12)
     return network
 
 
@@ -114,23 +114,32 @@ def test_a_seed_of_a_stack_equals_the_seed_alone(cumulative):
 @pytest.mark.parametrize("cumulative", [False, True])
 def test_places_without_a_unit_stay_zero_in_training(cumulative):
     network = built(cumulative=cumulative, dropout=0.3, start=small)
-    before = [w.detach().clone() for w in network.slice_of(1)]
+    before = [weight.detach().clone() for weight in network.slice_of(1)]
     optimiser = torch.optim.Adam(network.slice_of(1), lr=0.01)
     network.train()
     for _ in range(5):
         optimiser.zero_grad()
         network(samples_of(network), 1, 2).square().sum().backward()
         optimiser.step()
-    assert any(bool((weight == 0).any()) for weight in before)
-    for old, new in zip(before, network.slice_of(1), strict=True):
-        assert torch.equal(old == 0, new == 0)
+    empty = 0
+    for n, layer in enumerate(network.layers):
+        weight, bias = layer.weights[1].detach(), layer.biases[1].detach()
+        assert not torch.equal(weight, before[2 * n])
+        for seed in range(2):
+            size, read = int(network.units[1][seed, n]), network.columns(seed, 1, n)
+            exists = torch.zeros_like(weight[seed], dtype=torch.bool)
+            exists[:size, read] = True
+            assert not weight[seed][~exists].any()
+            assert not bias[seed, size:].any()
+            empty += int((~exists).sum())
+    assert empty
 
 
 def test_dropout_of_a_seed_does_not_depend_on_the_units_of_others():
     stacked, alone = built(dropout=0.5).train(), network_of(seeds=SEEDS[1:], dropout=0.5).train()
     for task in range(2):
         rows = units(stacked, task)[[1]]
-        alone.resize(task, rows, initial(task, 0, SEEDS[1:]))
+        alone.resize(task, rows, initial(task, 0, SEEDS[1:]), 12)
     samples = samples_of(stacked)
     for _ in range(3):
         mine, theirs = alone(samples[[1]], 1, 2)[0], stacked(samples, 1, 2)[1]
@@ -143,10 +152,11 @@ def test_dropout_of_a_seed_does_not_depend_on_the_units_of_others():
 def test_a_larger_slice_keeps_its_weights_and_all_earlier_logits(kind, cumulative):
     network = built(kind, cumulative)
     samples = samples_of(network)
-    earlier = network(samples, 0, 2)
+    earlier, own = network(samples, 0, 2), network(samples, 2, 3)
     old = [network.blocks(seed, 2) for seed in range(2)]
     network.resize(2, units(network, 2, 3, (False, True)), initial(2, 1))
     assert torch.equal(network(samples, 0, 2), earlier)
+    torch.testing.assert_close(network(samples, 2, 3), own, rtol=1e-5, atol=1e-6)
     for seed, blocks in enumerate(old):
         for (weight, bias), (larger, more) in zip(blocks, network.blocks(seed, 2), strict=True):
             assert torch.equal(larger[: len(weight), : weight.shape[1]], weight)
@@ -158,7 +168,7 @@ def test_a_larger_slice_keeps_its_weights_and_all_earlier_logits(kind, cumulativ
 def test_parameters_are_those_of_the_source():
     """642,506 for the first task; 16,217,410 in the end, of which 28.2 % are ever used."""
     draws = Draws((1,), "dropout", torch.device("cpu"))
-    network = SlicedNetwork((32, 32, 3), 4, 1, False, 3, 0.0, draws, 1024)
+    network = SlicedNetwork((32, 32, 3), 4, 1, False, 3, 0.0, draws)
     found = []
     for task, (channels, hidden, outputs) in enumerate(
         [(64, 512, 10), (64, 512, 10), (64, 512, 10), (128, 1024, 100)]
