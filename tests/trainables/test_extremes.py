@@ -39,6 +39,8 @@ QUICK = {
     "sleep_steps": 5,
     "depth": 1,
 }
+# by default it has convolutions, and holds samples out
+OWN = {"synaptic": {"network": "mlp", "held_out": 0.0}}
 # what an option does nothing without
 WITH = {
     "momentum": {"optimiser": "sgd"},
@@ -48,6 +50,8 @@ WITH = {
     "top_k": {"gated": True},
     "mask_window": {"mask": "window"},
     "replay_ratio": {"memory_total": 20},
+    "max_growths": {"held_out": 0.1},
+    "later_sizes": {"mode": "cumulative"},
 }
 # not trained with at their greatest, which takes long by itself: lengths of loops, and units of
 # recurrent layers, whose weights grow with their square. The limits are tested with all others.
@@ -123,7 +127,7 @@ def is_spiking(name):
 
 def quick(name, scenario, **changes):
     """Options of a learner: small, with the changes that concern it."""
-    values, known = QUICK | changes, LEARNERS[name].Config.fields()
+    values, known = QUICK | OWN.get(name, {}) | changes, LEARNERS[name].Config.fields()
     if scenario == "task_free":
         values |= {"epochs": 1, "memory_policy": "reservoir"}
     return {key: value for key, value in values.items() if key in known}

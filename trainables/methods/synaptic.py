@@ -268,7 +268,7 @@ class Synaptic(Learner["Synaptic.Config"]):
 
     def initial(self, task: int, growth: int) -> list[Initial]:
         """Return the initial values of new units for each seed."""
-        draws = (generator(seed, "later_sizes", task, growth) for seed in self.seeds)
+        draws = (generator(seed, "slices", task, growth) for seed in self.seeds)
         return [INITIAL[self.config.initial](draw) for draw in draws]
 
     def build_optimiser(
