@@ -19,7 +19,7 @@ QUICK = {"hidden": [8], "epochs": 1, "batch_size": 32, "lr": 0.01}
 class Fixed:
     """Stands in for a learner: two readouts, computed from the inputs alone."""
 
-    readouts = ("slow", "fast")
+    readouts, masks_outputs = ("slow", "fast"), False
     network = torch.nn.Identity()
 
     def __init__(self, stream, broken=None):

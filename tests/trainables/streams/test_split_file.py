@@ -204,7 +204,7 @@ def test_a_learner_gets_the_same_results_from_features_as_from_bytes(name, stand
         for split, data in read(bytes_path).items()
     }
     float_path = write(tmp_path / "floats.h5", without("unit") | arrays)
-    options = QUICK | {"standardise": standardise}
+    options = QUICK | {"network": "mlp", "standardise": standardise}
     if "sleep_steps" in LEARNERS[name].Config.fields():
         options |= {"sleep_steps": 20}
     found = []
