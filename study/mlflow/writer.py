@@ -319,9 +319,10 @@ class Writer:
             if i >= written.get(name, 0) and not math.isnan(value)
         ]
         tags = [*_tags(entry), RunTag(STATE, entry.state)]
-        for start in range(0, len(rows), MOST_METRICS):
+        given = [Param(k, v) for k, v in params.items()]
+        self._client.log_batch(run, rows[:MOST_METRICS], given, tags)
+        for start in range(MOST_METRICS, len(rows), MOST_METRICS):
             self._client.log_batch(run, rows[start : start + MOST_METRICS])
-        self._client.log_batch(run, [], [Param(k, v) for k, v in params.items()], tags)
         self._client.set_terminated(run, STATUS[entry.state], when)
         self._known[key] = self._known[key]._replace(state=entry.state)
 
