@@ -133,7 +133,7 @@ def _unfinished_sweeps(study: Study) -> Iterator[str]:
 
 
 def _values(study: Study, fronts: Fronts) -> dict[str, Any]:
-    """Return the values of the new study file; its reference is the best of the reference's front."""
+    """Return the values of the new study file. Its reference is the best of its front."""
     spec = study.spec
     plain = spec.plain()
     changes = {
