@@ -85,7 +85,8 @@ globals().update(suites(OF_OWN, "Own", OWN))
 
 def test_every_learner_that_is_not_for_dense_networks_only_is_tested_with_convolutions():
     free = {k for k in LEARNERS.values() if not (k.dense_only or issubclass(k, SpikingLearner))}
-    assert {kind.learner for kind in OF_ALL} == free
+    assert dense.TestSynaptic.options["network"] == "conv"
+    assert {kind.learner for kind in (*OF_ALL, dense.TestSynaptic)} == free
 
 
 @pytest.mark.parametrize("name", [n for n, kind in LEARNERS.items() if kind.dense_only])

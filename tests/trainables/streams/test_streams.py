@@ -96,7 +96,8 @@ def test_every_learner_sees_the_same_batches(digits):
                 batches.append((batch.inputs, batch.labels))
                 return super().observe(batch)
 
-        config = kind.Config.parse({"hidden": [4], "epochs": 2, "batch_size": 50})
+        options = {"network": "mlp", "hidden": [4], "epochs": 2, "batch_size": 50, "held_out": 0.0}
+        config = kind.Config.parse({k: v for k, v in options.items() if k in kind.Config.fields()})
         learner = Watched(config, found.info, SEEDS)
         for index in range(2):
             learner.learn(found.task(index))
