@@ -11,7 +11,7 @@ from search_spaces import SPACES
 from search_spaces.testing import SearchSpaceConformance
 from trainables import LEARNERS, find_learner
 from trainables.learner import Learner
-from trainables.methods.spiking.base import SpikingLearner
+from trainables.methods.spiking.recurrent import RecurrentLearner
 from trainables.streams import StreamInfo
 
 
@@ -20,7 +20,7 @@ class TestSpaces(SearchSpaceConformance):
 
     def info(self, learner: type[Learner], scenario: str) -> StreamInfo:
         digits = super().info(learner, scenario)
-        return replace(digits, steps=16) if issubclass(learner, SpikingLearner) else digits
+        return replace(digits, steps=16) if issubclass(learner, RecurrentLearner) else digits
 
 
 @pytest.mark.parametrize(

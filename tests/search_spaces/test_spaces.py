@@ -12,7 +12,7 @@ import search_spaces
 from search_spaces import SPACES, find_space, one_of, space, space_on, spiking, whole_space
 from search_spaces.space import as_plain, decoded, ends_or_choices
 from trainables import LEARNERS
-from trainables.methods.spiking.base import SpikingLearner
+from trainables.methods.spiking.recurrent import RecurrentLearner
 from trainables.streams import StreamInfo
 
 AWAKE = {"lr": (1e-4, 0.3), "hidden": [[400, 400], [1200, 1200], [4000, 4000]]}
@@ -116,7 +116,7 @@ def test_spaces_span_the_published_ranges(name):
 @pytest.mark.parametrize("name", RANGES)
 def test_a_space_is_the_same_in_every_scenario(name):
     spaces = [space_on(name, info(scenario)) for scenario in LEARNERS[name].scenarios]
-    if issubclass(LEARNERS[name], SpikingLearner):  # but for what concerns new classes
+    if issubclass(LEARNERS[name], RecurrentLearner):  # but for what concerns new classes
         assert spaces[0].keys() == {k for k in spaces[1] if not k.startswith("new_class")}
         spaces = [{key: found[key] for key in spaces[0]} for found in spaces]
     assert all(found == spaces[0] for found in spaces)

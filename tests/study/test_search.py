@@ -37,7 +37,7 @@ from study.run.driver import Pruning
 from study.search import SweepSearch, entry_fields, optuna_trial
 from study.state import violation
 from trainables import LEARNERS
-from trainables.methods.spiking.base import SpikingLearner
+from trainables.methods.spiking.recurrent import RecurrentLearner
 
 TWO = ["average_accuracy", "memory_bytes"]
 
@@ -70,7 +70,7 @@ def swept(folder, changes=None, name="replay"):
 )
 def test_published_defaults_are_the_first_trial(name, scenario, tmp_path):
     changes = {"study.scenario": scenario, f"methods.{name}": {}}
-    if issubclass(LEARNERS[name], SpikingLearner):
+    if issubclass(LEARNERS[name], RecurrentLearner):
         streams = {"domain": "speaker_incremental", "class": "class_incremental_one"}
         changes |= {"study.stream": f"{streams[scenario]}_spoken_digits", "study.reference": name}
     design, method = make_method(changes, name)

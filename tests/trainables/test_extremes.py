@@ -17,7 +17,7 @@ from analysis.metrics import PRIMARY
 from trainables import LEARNERS, STREAMS, InputError
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
-from trainables.methods.spiking.base import SpikingLearner
+from trainables.methods.spiking.recurrent import RecurrentLearner
 from trainables.streams import SplitStream
 from trainables.streams.datasets import load
 from trainables.testing import assert_same_state
@@ -119,7 +119,7 @@ SPIKING = {
 
 
 def is_spiking(name):
-    return issubclass(LEARNERS[name], SpikingLearner)
+    return issubclass(LEARNERS[name], RecurrentLearner)
 
 
 # -- a run, and what is wrong with it

@@ -17,7 +17,7 @@ from trainables.engine.evaluation import evaluate
 from trainables.engine.outcome import Outcome
 from trainables.methods.finetune import Finetune
 from trainables.methods.gdumb import GDumb
-from trainables.methods.spiking.base import SpikingLearner
+from trainables.methods.spiking.recurrent import RecurrentLearner
 from trainables.testing import assert_same_state
 
 SEEDS = (11, 12)
@@ -144,7 +144,7 @@ def test_every_method_takes_the_steps_of_the_others(order, tasks, digits):
     changes = {"tasks": tasks, "options": {"class_order": order}}
     # gdumb passes over the stream once, and spiking networks need other streams
     kinds = [
-        name for name, kind in LEARNERS.items() if not issubclass(kind, GDumb | SpikingLearner)
+        name for name, kind in LEARNERS.items() if not issubclass(kind, GDumb | RecurrentLearner)
     ]
     own = {"synaptic": {"held_out": 0.0}}  # by default it holds samples out
     samples = [

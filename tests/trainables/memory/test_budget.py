@@ -22,7 +22,7 @@ from trainables.memory import (
     equal_shares,
 )
 from trainables.memory.base import SlotMemory
-from trainables.methods.spiking.base import SpikingLearner
+from trainables.methods.spiking.recurrent import RecurrentLearner
 from trainables.streams import StreamInfo
 from trainables.streams.datasets import load
 from trainables.testing import build, learn, leaves, make_stream, task_of
@@ -229,7 +229,7 @@ def watched(case, order, key, more, look):
     """Learn a tiny stream with a budget so much above the least; look after steps and tasks."""
     name, way, scenario = case
     kind = LEARNERS[name]
-    stream = tiny_stream(scenario, issubclass(kind, SpikingLearner), order)
+    stream = tiny_stream(scenario, issubclass(kind, RecurrentLearner), order)
     options = known(kind, QUICK) | way
     least = least_accepted(kind, options, key, stream.info)
     if least is None:

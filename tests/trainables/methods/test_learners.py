@@ -26,8 +26,8 @@ from trainables.methods.sleep.icarl_sleep import ICaRLSleep
 from trainables.methods.sleep.merging import Merging
 from trainables.methods.sleep.sleep_replay import SleepReplay
 from trainables.methods.sleep.wake_joint import WakeJoint
-from trainables.methods.spiking.base import SpikingLearner
 from trainables.methods.spiking.latent_replay import LatentReplay
+from trainables.methods.spiking.recurrent import RecurrentLearner
 from trainables.methods.spiking.spiking_naive import SpikingNaive
 from trainables.methods.spiking.spiking_rehearsal import SpikingRehearsal
 from trainables.methods.synaptic import Synaptic
@@ -429,7 +429,7 @@ def test_learners_of_equal_networks_start_from_equal_weights():
     options = {"hidden": [32], "layer_norm": False}
     kinds = []
     for kind in LEARNERS.values():
-        if issubclass(kind, SpikingLearner | Synaptic):
+        if issubclass(kind, RecurrentLearner | Synaptic):
             continue
         same = {"bias": True} if "bias" in kind.Config.fields() else {}
         kinds.append(kind(kind.Config.parse(options | same), stream.info, stream.seeds))

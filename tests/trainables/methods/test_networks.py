@@ -18,7 +18,7 @@ from trainables.methods.finetune import Finetune
 from trainables.methods.fssg import FSSG
 from trainables.methods.gdumb import GDumb
 from trainables.methods.gem import GEM
-from trainables.methods.spiking.base import SpikingLearner
+from trainables.methods.spiking.recurrent import RecurrentLearner
 from trainables.testing import LearnerConformance, accuracies, build, learn, make_stream
 
 TRAINING = {"standardise": True, "epochs": 2, "batch_size": 8, "lr": 5e-3}
@@ -84,7 +84,7 @@ globals().update(suites(OF_OWN, "Own", OWN))
 
 
 def test_every_learner_that_is_not_for_dense_networks_only_is_tested_with_convolutions():
-    free = {k for k in LEARNERS.values() if not (k.dense_only or issubclass(k, SpikingLearner))}
+    free = {k for k in LEARNERS.values() if not (k.dense_only or issubclass(k, RecurrentLearner))}
     assert dense.TestSynaptic.options["network"] == "conv"
     assert {kind.learner for kind in (*OF_ALL, dense.TestSynaptic)} == free
 

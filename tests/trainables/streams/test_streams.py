@@ -27,7 +27,7 @@ from trainables import LEARNERS, STREAMS, InputError, find_stream
 from trainables.engine.evaluation import evaluate
 from trainables.methods.finetune import Finetune
 from trainables.methods.gdumb import GDumb
-from trainables.methods.spiking.base import SpikingLearner
+from trainables.methods.spiking.recurrent import RecurrentLearner
 from trainables.streams import SCENARIOS, Scenario, SplitStream, datasets
 from trainables.streams.datasets import Dataset, find_dataset, load, suspicions
 from trainables.streams.views import Views
@@ -87,7 +87,7 @@ def test_a_shuffled_order_is_each_seeds_own_whatever_the_stack(digits):
 def test_every_learner_sees_the_same_batches(digits):
     seen = []
     # gdumb passes over the stream once, and spiking networks need other streams
-    for kind in [k for k in LEARNERS.values() if not issubclass(k, GDumb | SpikingLearner)]:
+    for kind in [k for k in LEARNERS.values() if not issubclass(k, GDumb | RecurrentLearner)]:
         found = stream(digits, class_order="shuffled")
         batches = []
 
@@ -1116,7 +1116,7 @@ def test_split_cifar_is_a_stream_of_augmented_photographs(cifar):
 
 def test_every_learner_runs_on_augmented_photographs(cifar):
     options = {"hidden": [8], "epochs": 1, "batch_size": 16, "passes": 1}
-    pictures = {n: k for n, k in LEARNERS.items() if not issubclass(k, SpikingLearner)}
+    pictures = {n: k for n, k in LEARNERS.items() if not issubclass(k, RecurrentLearner)}
     for name, kind in pictures.items():
         found = STREAMS["split_cifar10"](cifar, "class", (1, 2), "confirm")
         known = {key: value for key, value in options.items() if key in kind.Config.fields()}

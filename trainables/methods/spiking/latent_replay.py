@@ -5,7 +5,7 @@ spiking neural networks", and its code. A cut divides the network; the part belo
 pre-training. Of old samples only the latents, the spikes that cross the cut, are stored, compressed
 in time. Later tasks train the part above on new latents and on old ones, expanded to all steps.
 
-The training steps are in :mod:`trainables.methods.spiking.base`, shared with rehearsal: latent
+The training steps are in :mod:`trainables.methods.spiking.recurrent`, shared with rehearsal: latent
 replay with its cut at the inputs is rehearsal.
 """
 
@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from trainables.errors import InputError
 from trainables.memory.compressed import Codec
-from trainables.methods.spiking.base import DEEPEST, ReplayOptions, SpikingReplay
+from trainables.methods.spiking.recurrent import DEEPEST, RecurrentReplay, ReplayOptions
 from trainables.options import option
 from trainables.streams import StreamInfo
 
 
-class LatentReplay(SpikingReplay["LatentReplay.Config"]):
+class LatentReplay(RecurrentReplay["LatentReplay.Config"]):
     """The part below the cut is frozen; the part above is trained on new latents and on stored,
     compressed latents of old samples.
     """

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from trainables.methods.spiking.base import SpikingLearner, SpikingOptions
+from trainables.methods.spiking.recurrent import RecurrentLearner, RecurrentOptions
 
 
-class SpikingNaive(SpikingLearner["SpikingNaive.Config"]):
+class SpikingNaive(RecurrentLearner["SpikingNaive.Config"]):
     """Pre-training on the first task; then all weights are trained on each new task alone."""
 
     name = "spiking_naive"
     reference = "lower bound of Dequino et al. 2024, Compressed Latent Replays"
 
-    class Config(SpikingOptions):
+    class Config(RecurrentOptions):
         """Options of pre-training and of later tasks."""

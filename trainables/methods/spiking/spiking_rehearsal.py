@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trainables.methods.spiking.base import ReplayOptions, SpikingReplay
+from trainables.methods.spiking.recurrent import RecurrentReplay, ReplayOptions
 
 
-class SpikingRehearsal(SpikingReplay["SpikingRehearsal.Config"]):
+class SpikingRehearsal(RecurrentReplay["SpikingRehearsal.Config"]):
     """All weights are trained on the new task and on stored input samples of old tasks. With
     ``ratio`` above 1, the spikes of a window are summed and replayed at the window's first step.
     """

@@ -12,8 +12,8 @@ import torch
 from spiking_digits import STEPS, SpikingDigits
 
 from trainables import STREAMS, InputError
-from trainables.methods.spiking.base import ORDERS
 from trainables.methods.spiking.latent_replay import LatentReplay
+from trainables.methods.spiking.recurrent import ORDERS
 from trainables.methods.spiking.spiking_naive import SpikingNaive
 from trainables.methods.spiking.spiking_rehearsal import SpikingRehearsal
 from trainables.rng import generator

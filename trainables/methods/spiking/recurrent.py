@@ -72,7 +72,7 @@ class Pretraining(Options):
     )
 
 
-class SpikingOptions(Pretraining):
+class RecurrentOptions(Pretraining):
     """Options of pre-training and of later tasks."""
 
     lr: float = option(2e-4, "learning rate of later tasks", low=0.0, high=LEARNING_RATE)
@@ -88,7 +88,7 @@ class SpikingOptions(Pretraining):
     )
 
 
-class ReplayOptions(SpikingOptions):
+class ReplayOptions(RecurrentOptions):
     """Options of replay. ``memory_bytes`` overrides ``memory_per_class``, which overrides
     ``memory_total``.
     """
@@ -124,12 +124,12 @@ class ReplayOptions(SpikingOptions):
     )
 
 
-SpikingConfigT = TypeVar("SpikingConfigT", bound=SpikingOptions, default=Any)
+RecurrentConfigT = TypeVar("RecurrentConfigT", bound=RecurrentOptions, default=Any)
 ReplayConfigT = TypeVar("ReplayConfigT", bound=ReplayOptions, default=Any)
 
 
 # Learner[Any], because the options do not include those of `Training`
-class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
+class RecurrentLearner(Learner[Any], Generic[RecurrentConfigT]):
     """A recurrent spiking network: all weights are trained on the first task, and the weights above
     the cut on later tasks.
     """
@@ -137,7 +137,7 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
     scenarios = ("domain", "class")
     version = 2
 
-    config: SpikingConfigT
+    config: RecurrentConfigT
     network: RecurrentNetwork
     cut: int = -1
 
@@ -145,7 +145,7 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
         del self.kept["optimiser"]  # every task begins with a new optimiser
 
     @classmethod
-    def check(cls, config: SpikingConfigT, stream: StreamInfo) -> None:
+    def check(cls, config: RecurrentConfigT, stream: StreamInfo) -> None:
         if not config.hidden:
             raise InputError("hidden = [] leaves no layer; give the units of at least one")
         if stream.steps is None:
@@ -211,7 +211,7 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
     # -- pre-training
 
     @classmethod
-    def pretraining(cls, config: SpikingConfigT) -> tuple[str, dict[str, Any]]:
+    def pretraining(cls, config: RecurrentConfigT) -> tuple[str, dict[str, Any]]:
         plain = config.plain()
         return "spiking_naive", {name: plain[name] for name in Pretraining.fields()}
 
@@ -287,7 +287,7 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
         return Packed(codec, self.stack, self.device, parts)
 
     @classmethod
-    def codec(cls, config: SpikingConfigT, stream: StreamInfo, ratio: int = 1) -> Codec:
+    def codec(cls, config: RecurrentConfigT, stream: StreamInfo, ratio: int = 1) -> Codec:
         """Return the storage format of latents, with one number for every ``ratio`` steps."""
         steps, channels = stream.shape
         return Codec("amounts", steps, channels, ratio, stream.bits)
@@ -319,7 +319,7 @@ class SpikingLearner(Learner[Any], Generic[SpikingConfigT]):
         return rows.view(len(drawn), steps, size).transpose(0, 1).contiguous().to(self.device)
 
 
-class SpikingReplay(SpikingLearner[ReplayConfigT]):
+class RecurrentReplay(RecurrentLearner[ReplayConfigT]):
     """Later tasks are learnt together with latents of old samples, stored compressed in time and
     packed.
     """
