@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
-from search_spaces import growth, plain, rehearsal, sleep, spiking
+from search_spaces import growth, leaky, plain, rehearsal, sleep, spiking
 from search_spaces.space import Distribution, Space, one_of
 from trainables import STREAMS, find_plugin, find_stream, load_plugin, unusable_plugin
 from trainables.errors import InputError
@@ -38,8 +38,11 @@ SPACES: dict[str, Space | Callable[[StreamInfo], Space]] = {
     "replay": rehearsal.REPLAY,
     "si": plain.SI,
     "sleep_replay": sleep.SLEEP_REPLAY,
+    "spiking_finetune": leaky.TRAINING,
+    "spiking_joint": leaky.TRAINING,
     "spiking_naive": spiking.naive,
     "spiking_rehearsal": spiking.rehearsal,
+    "spiking_replay": leaky.replay,
     "synaptic": growth.SYNAPTIC,
     "wake_joint": sleep.WAKE_JOINT,
 }
@@ -52,6 +55,11 @@ SWITCHES: dict[tuple[str, Any], set[str]] = {
     ("held_out", 0): {"max_growths", *growth.GROWTH},
     ("thaw", 0): {*growth.DISTILLATION},
     ("mode", "isolated"): {"thaw", *growth.DISTILLATION},
+    ("units", "relu"): {*leaky.UNITS},
+    ("state", "reset"): {"beta"},
+    ("replay_schedule", "interleaved"): {*leaky.EPOCH_START},
+    ("replay_schedule", "epoch_start"): {"replay_ratio"},
+    ("memory_batches", 0): {"replay_ratio", "replay_schedule", *leaky.EPOCH_START},
 }
 
 WHAT_TO_GIVE = (

@@ -36,7 +36,8 @@ from study.spec import (
     Spec,
     expand,
 )
-from trainables import Learner, find_learner, find_stream
+from trainables import LEARNERS, Learner, find_learner, find_stream
+from trainables.engine.outcome import OBJECTIVES_IN_DIAGNOSTICS
 from trainables.errors import InputError, unknown
 from trainables.learner import Training
 from trainables.networks import OPTIONS
@@ -150,6 +151,19 @@ def _stream(name: str, scenario: str, key: str, scenario_key: str) -> type[Strea
     return stream
 
 
+def _check_diagnostics(spec: Spec) -> None:
+    """Raise for an objective that is a diagnostic which a method does not have."""
+    for objective in set(spec.objectives) & {*OBJECTIVES_IN_DIAGNOSTICS}:
+        for method in spec.methods:
+            if objective not in find_learner(spec.learner_of(method)).diagnostics:
+                having = [n for n in LEARNERS if objective in LEARNERS[n].diagnostics]
+                raise InputError(
+                    f"tune.objectives: '{objective}' is not measured by the learner "
+                    f"'{spec.learner_of(method)}' of methods.{method}; learners that measure it: "
+                    f"{', '.join(having)}."
+                )
+
+
 def _check_tune(spec: Spec) -> None:
     tune = spec.tune
     if tune.trials == 0 and tune.pruner != "none":
@@ -166,6 +180,7 @@ def _check_tune(spec: Spec) -> None:
             f"tune.objectives: the first must be the primary metric, '{spec.study.metric}', which "
             "chooses the configuration that is confirmed."
         )
+    _check_diagnostics(spec)
     _check_required(spec)
     if len(spec.objectives) > 1 and tune.pruner == "asha":
         raise InputError("tune.pruner: asha needs a single objective. Set tune.pruner = 'none'.")

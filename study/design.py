@@ -18,7 +18,7 @@ from search_spaces.space import Space, decoded, values_within
 from study.spec import Spec, expand
 from trainables import Learner, find_learner, find_stream
 from trainables.engine.assignment import Assignment
-from trainables.engine.outcome import OBJECTIVES_IN_BYTES
+from trainables.engine.outcome import OBJECTIVES_IN_BYTES, OBJECTIVES_IN_DIAGNOSTICS
 from trainables.streams import Stream, StreamInfo, StreamOptions
 from trainables.streams.datasets import Dataset, Split
 
@@ -29,7 +29,9 @@ PHASES = ("tune", *FRESH_PHASES)
 MOST_RECHECKED = 10  # seeds; with more, the few tuning seeds still limit what a recheck can tell
 NEXT_SWEEP = 1_000_000  # from the seeds of a sweep to those of the next one of the same method
 # besides the metrics
-OBJECTIVES: dict[str, Direction] = dict.fromkeys(OBJECTIVES_IN_BYTES, "minimize")
+OBJECTIVES: dict[str, Direction] = dict.fromkeys(
+    [*OBJECTIVES_IN_BYTES, *OBJECTIVES_IN_DIAGNOSTICS], "minimize"
+)
 
 
 def data_phase(phase: str) -> str:

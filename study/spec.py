@@ -151,7 +151,8 @@ class TuneSection(FileSection):
     stream: str | None = None
     """stream of the sweeps, with protocol held_out_stream"""
     objectives: list[str] = []
-    """default: the primary metric; add memory_bytes or parameter_bytes for a Pareto front"""
+    """default: the primary metric; add memory_bytes, parameter_bytes, energy or synaptic_operations
+    for a Pareto front"""
     require: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
     """limits by metric, such as ``{ learning_accuracy = 0.8 }``: at least for a metric where higher
     is better, else at most. Configurations that keep them are preferred; if none does, the nearest

@@ -47,6 +47,9 @@ LEARNERS: Registry[Learner] = Registry(
         "latent_replay": f"{SPIKING}.latent_replay:LatentReplay",
         "spiking_rehearsal": f"{SPIKING}.spiking_rehearsal:SpikingRehearsal",
         "spiking_naive": f"{SPIKING}.spiking_naive:SpikingNaive",
+        "spiking_finetune": f"{SPIKING}.spiking_finetune:SpikingFinetune",
+        "spiking_joint": f"{SPIKING}.spiking_joint:SpikingJoint",
+        "spiking_replay": f"{SPIKING}.spiking_replay:SpikingReplay",
     }
 )
 

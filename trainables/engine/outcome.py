@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 
 # objectives of a sweep that are bytes held at the end, by kind of the footprint
 OBJECTIVES_IN_BYTES = {"memory_bytes": "memory", "parameter_bytes": "parameters"}
+# objectives that are diagnostics of a learner at the end, by their name in the extras
+OBJECTIVES_IN_DIAGNOSTICS = {
+    name: f"{name}: all layers" for name in ("synaptic_operations", "energy")
+}
 Array = NDArray[Any]
 Columns = dict[str, list[Array]]
 

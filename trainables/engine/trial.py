@@ -21,7 +21,12 @@ from trainables import find_learner
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
 from trainables.engine.foundation import joined
-from trainables.engine.outcome import OBJECTIVES_IN_BYTES, Outcome, stacked
+from trainables.engine.outcome import (
+    OBJECTIVES_IN_BYTES,
+    OBJECTIVES_IN_DIAGNOSTICS,
+    Outcome,
+    stacked,
+)
 from trainables.engine.pilot import device_model, run_pilot
 from trainables.errors import reason
 
@@ -233,6 +238,9 @@ def objective_values(outcome: Outcome, objectives: list[str], tasks: int) -> lis
         if name in OBJECTIVES_IN_BYTES:
             held = outcome.footprint[OBJECTIVES_IN_BYTES[name]]
             values.append(float(held[:, tasks - 1].mean()))
+        elif name in OBJECTIVES_IN_DIAGNOSTICS:
+            of_each = outcome.extras[OBJECTIVES_IN_DIAGNOSTICS[name]]
+            values.append(float(of_each[:, tasks - 1].mean()) if finite else np.nan)
         else:
             values.append(float(np.mean(METRICS[name](counts))) if finite else np.nan)
     return values

@@ -37,12 +37,13 @@ def unfolded(images: Tensor, stack: int) -> Tensor:
 
 
 class Convolution(Stacked):
-    """A convolution with padding that keeps the size: weight [S, out, in, k, k], bias [S, out].
+    """A convolution: weight [S, out, in, k, k], bias [S, out].
 
     Args:
         kernel: k, an odd number.
         generators: random generator of each seed; initial values are those of ``nn.Conv2d``,
             U(-b, b) with b = 1/sqrt(in k^2).
+        padding: zeros around an image; None for as many as keep its size.
     """
 
     shares_weights = True
@@ -55,9 +56,10 @@ class Convolution(Stacked):
         generators: Sequence[torch.Generator],
         stride: int = 1,
         bias: bool = True,
+        padding: int | None = None,
     ) -> None:
         super().__init__()
-        self.stride, self.padding = stride, kernel // 2
+        self.stride, self.padding = stride, kernel // 2 if padding is None else padding
         bound = (inputs * kernel**2) ** -0.5
 
         def drawn(*shape: int) -> nn.Parameter:

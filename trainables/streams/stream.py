@@ -422,7 +422,8 @@ class Stream(ABC):
         """Return inputs [S, B, D] and labels [S, B] of the samples at indices [S, B]."""
         source = -1 if scored else 0
         flat = index.reshape(-1)
-        inputs = self.images[source].index_select(0, flat).view(*index.shape, -1)
+        images = self.images[source]
+        inputs = images.index_select(0, flat).view(*index.shape, images.shape[1])
         return inputs, self.scenario.labels(
             self.labels[source].index_select(0, flat).view(index.shape)
         )

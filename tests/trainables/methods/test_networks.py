@@ -19,6 +19,10 @@ from trainables.methods.fssg import FSSG
 from trainables.methods.gdumb import GDumb
 from trainables.methods.gem import GEM
 from trainables.methods.spiking.recurrent import RecurrentLearner
+from trainables.methods.spiking.spiking_finetune import SpikingFinetune
+from trainables.methods.spiking.spiking_joint import SpikingJoint
+from trainables.methods.spiking.spiking_replay import SpikingReplay
+from trainables.methods.synaptic import Synaptic
 from trainables.testing import LearnerConformance, accuracies, build, learn, make_stream
 
 TRAINING = {"standardise": True, "epochs": 2, "batch_size": 8, "lr": 5e-3}
@@ -85,8 +89,9 @@ globals().update(suites(OF_OWN, "Own", OWN))
 
 def test_every_learner_that_is_not_for_dense_networks_only_is_tested_with_convolutions():
     free = {k for k in LEARNERS.values() if not (k.dense_only or issubclass(k, RecurrentLearner))}
-    assert dense.TestSynaptic.options["network"] == "conv"
-    assert {kind.learner for kind in (*OF_ALL, dense.TestSynaptic)} == free
+    own = {k for k in free if k.Config.fields()["network"].default == "conv"}  # in their suites
+    assert {kind.learner for kind in OF_ALL} == free - own
+    assert own == {Synaptic, SpikingFinetune, SpikingJoint, SpikingReplay}
 
 
 @pytest.mark.parametrize("name", [n for n, kind in LEARNERS.items() if kind.dense_only])

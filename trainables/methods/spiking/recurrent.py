@@ -21,7 +21,7 @@ from typing_extensions import TypeVar
 from trainables.errors import InputError
 from trainables.learner import Learner, cross_entropy, descend
 from trainables.memory.compressed import CHUNK, Codec, CompressedMemory, Packed
-from trainables.nn.adamax import Adamax
+from trainables.nn.optimisers import Adamax
 from trainables.nn.recurrent import Dynamics, RecurrentNetwork
 from trainables.options import BYTES, EPOCHS, FACTOR, LEARNING_RATE, SAMPLES, STEPS, Options, option
 from trainables.rng import generator

@@ -1,0 +1,364 @@
+"""Base class of learners with a feed-forward spiking network: encoding, loss, readout, cost.
+
+Source: "Memory replay for continual learning with spiking neural networks" (2023) and its code,
+written on snnTorch 0.6.2: a convolutional network of leaky integrate-and-fire units, whose outputs
+spike. The count of an output's spikes over all steps is the score of its class. The defaults are
+the source's constants with the dynamics that its text describes; its code differs (see ``state``,
+``encoding`` and ``ties``, and docs/methods.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from snntorch import functional
+from torch import Tensor
+from typing_extensions import TypeVar
+
+from trainables.errors import InputError
+from trainables.learner import Learner, Training, training
+from trainables.nn.leaky import SURROGATES, Activity, LeakyUnits, SpikingNetwork
+from trainables.nn.optimisers import Adam
+from trainables.options import EPOCHS, LAYERS, SAMPLES, STEPS, WIDTH, option
+from trainables.rng import Draws, generator
+from trainables.streams import StreamInfo
+
+CHANNELS, KERNEL = (12, 64), 5  # of the source
+FRAMES = 2048  # frames of a seed in a forward pass, when testing: few enough for the CPU's cache
+TEST_DRAWS = 64  # a tested sample has one of so many sets of random numbers
+LOSSES = {
+    "ce_count": functional.ce_count_loss,
+    "ce_rate": functional.ce_rate_loss,
+    "mse_count": functional.mse_count_loss,
+}
+# picojoules of a float addition, and of a multiplication and an addition, in a 45 nm process
+# (Horowitz 2014, Computing's energy problem)
+ADDITION, MULTIPLY_ACCUMULATE = 0.9, 4.6
+
+
+class LeakyOptions(Training):
+    """Options of the network, the encoding and the training."""
+
+    network: str = option(
+        "conv", "network: conv (convolutions, then dense layers) or mlp (dense layers)"
+    )
+    channels: tuple[int, ...] | None = option(
+        None,
+        "channels of each convolution of conv, default [12, 64]",
+        low=1,
+        high=WIDTH,
+        longest=LAYERS,
+    )
+    kernel: int | None = option(
+        None, "width of the kernels of conv, an odd number, default 5", low=1, high=31, odd=True
+    )
+    hidden: tuple[int, ...] = option(
+        (), "units of each hidden dense layer", low=1, high=WIDTH, longest=LAYERS
+    )
+    units: str = option(
+        "leaky",
+        "units; leaky: leaky integrate-and-fire; relu: the non-spiking twin, the same layers with "
+        "ReLU, which computes once for a sample",
+        choices=("leaky", "relu"),
+    )
+    steps: int = option(30, "time steps for a sample", low=1, high=STEPS)
+    encoding: str = option(
+        "direct",
+        "inputs in time; direct: the inputs as a constant current; rate: at each step a spike with "
+        "a probability of the input; static: drawn once as in rate, and the same at all steps, as "
+        "in the source",
+        choices=("direct", "rate", "static"),
+    )
+    state: str = option(
+        "carried",
+        "membrane potentials; carried: from step to step; reset: to 0 at each step, as in the "
+        "source, so that a step is like all others",
+        choices=("carried", "reset"),
+    )
+    beta: float = option(
+        0.99, "factor of the membrane potential per step; no effect if reset", low=0.0, high=1.0
+    )
+    threshold: float = option(1.0, "threshold of the units", low=1e-3, high=1e3)
+    surrogate: str = option(
+        "fast_sigmoid",
+        "surrogate gradient of a spike; x: distance from the threshold; fast_sigmoid: "
+        "1 / (1 + slope |x|)^2; atan: slope/2 / (1 + (pi/2 slope x)^2); sigmoid: the derivative of "
+        "the logistic function of slope x",
+        choices=tuple(SURROGATES),
+    )
+    slope: float = option(25.0, "slope of the surrogate gradient", low=1e-3, high=1e3)
+    loss: str = option(
+        "ce_count",
+        "loss; ce_count: cross-entropy of the spike counts; ce_rate: mean cross-entropy of the "
+        "spikes of each step; mse_count: squared distance of the counts from all steps for the "
+        "label and none for other classes, per step",
+        choices=tuple(LOSSES),
+    )
+    ties: str = option(
+        "membrane",
+        "answer where classes have equally many spikes; membrane: the largest sum of membrane "
+        "potentials; lowest: the first class, as in the source; random",
+        choices=("membrane", "lowest", "random"),
+    )
+    epochs: int = option(5, "epochs per task", low=1, high=EPOCHS)
+    batch_size: int = option(
+        16,
+        "mini-batch size: new samples per step; the whole task if it has fewer",
+        low=1,
+        high=SAMPLES,
+    )
+
+
+LeakyConfigT = TypeVar("LeakyConfigT", bound=LeakyOptions, default=Any)
+
+
+class LeakyLearner(Learner[LeakyConfigT]):
+    """A learner with a feed-forward spiking network, or its non-spiking twin.
+
+    Its diagnostics are the spikes of a tested sample and what they cost. A spike costs an addition
+    at each synapse that it passes; a constant input current costs a multiply-accumulate at each
+    synapse, once for a sample; updates of membrane potentials are not counted. The non-spiking twin
+    costs a multiply-accumulate at each synapse.
+    """
+
+    diagnostics: ClassVar = {
+        "spikes": ("spikes of a tested sample", "spikes"),
+        "synaptic_operations": ("synaptic operations of a tested sample", "operations"),
+        "multiply_accumulates": (
+            "multiply-accumulates among the synaptic operations of a tested sample",
+            "operations",
+        ),
+        "energy": ("estimated energy of the synaptic operations of a tested sample", "nJ"),
+    }
+    network: SpikingNetwork
+    spikes: Tensor  # of tested samples, of the inputs and in each layer, [S, 1 + L]
+    additions: Tensor  # of tested samples, in each layer, [S, L]
+
+    @classmethod
+    def published(cls, stream: StreamInfo) -> dict[str, Any]:
+        """Return dense layers where samples are no images."""
+        dense = {"network": "mlp", "hidden": (400,)}
+        return super().published(stream) | ({} if stream.image else dense)
+
+    @classmethod
+    def check(cls, config: LeakyConfigT, stream: StreamInfo) -> None:
+        if config.network not in ("conv", "mlp"):
+            raise InputError(f"network = '{config.network}': {cls.name} needs 'conv' or 'mlp'")
+        for name, found, needed in (
+            ("norm", config.norm or "none", "none"),
+            ("pooling", config.pooling or "max", "max"),
+            ("layer_norm", config.layer_norm, False),
+        ):
+            if found != needed:
+                raise InputError(f"{name} = {found!r}: {cls.name} needs {needed!r}, so remove it")
+        if stream.steps is not None:
+            raise InputError(
+                f"stream '{stream.name}' has sequences in time; {cls.name} needs images or "
+                "features: use spiking_rehearsal"
+            )
+        draws = config.units == "leaky" and config.encoding != "direct"
+        if draws and (config.standardise or stream.extremes[0] < 0 or stream.extremes[1] > 1):
+            raise InputError(
+                f"encoding = '{config.encoding}' needs inputs from 0 to 1, as probabilities: use "
+                "'direct', or inputs that are not standardised"
+            )
+        if config.network == "conv":
+            cls.network_of(config, stream, [generator(0, "weights")])
+
+    @classmethod
+    def network_of(
+        cls, config: LeakyConfigT, stream: StreamInfo, generators: list[torch.Generator]
+    ) -> SpikingNetwork:
+        is_conv, leaky = config.network == "conv", None
+        if config.units == "leaky":
+            leaky = LeakyUnits(
+                config.steps,
+                config.beta,
+                config.threshold,
+                config.surrogate,
+                config.slope,
+                config.state == "carried",
+            )
+        return SpikingNetwork(
+            stream.shape if is_conv else (stream.inputs,),
+            (config.channels or CHANNELS) if is_conv else (),
+            config.kernel or KERNEL,
+            config.hidden,
+            stream.outputs,
+            generators,
+            leaky,
+        )
+
+    def build_network(self) -> SpikingNetwork:
+        draws = [generator(seed, "weights") for seed in self.seeds]
+        return self.network_of(self.config, self.stream, draws).to(self.device).eval()
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.draws = Draws(self.seeds, "encoding", self.device)
+        self.keep("draws")
+        self.forget_cost()
+
+    def optimiser_of(self, weights: Iterable[Any], lr: float) -> torch.optim.Optimizer:
+        """Return the configured optimiser, of a kind that treats a weight alike wherever it lies in
+        a stack (see :mod:`trainables.nn.optimisers`).
+        """
+        if self.config.optimiser == "sgd":
+            return torch.optim.SGD(weights, lr, momentum=self.config.momentum, foreach=True)
+        return Adam(weights, lr)
+
+    # -- encoding
+
+    def frames(self, inputs: Tensor, draws: Draws) -> Tensor:
+        """Return stored inputs [S, B, D] as frames [S, F, B, D]: one for each step, or one that
+        holds for all.
+        """
+        values = self.encode(inputs).unsqueeze(1)
+        if not self.draws_spikes:
+            return values
+        size = (len(values), self.frames_drawn, *values.shape[2:])
+        drawn = draws.uniform(math.prod(size[1:])).view(size)
+        return (drawn < values).to(values.dtype)
+
+    @property
+    def frames_drawn(self) -> int:
+        """Number of frames that are drawn for a sample."""
+        return self.config.steps if self.config.encoding == "rate" else 1
+
+    def test_frames(self, inputs: Tensor) -> Tensor:
+        """Return stored inputs as frames, with spikes that depend on the sample alone: neither on
+        its place in a batch, nor on what was tested before.
+        """
+        values = self.encode(inputs).unsqueeze(1)
+        if not self.draws_spikes:
+            return values
+        drawn = self.test_draws("encoding in tests", self.frames_drawn, values.shape[3])
+        chosen = _of_each(drawn, inputs).movedim(2, 1)  # [S, F, B, D]
+        return (chosen < values).to(values.dtype)
+
+    def test_draws(self, name: str, *size: int) -> Tensor:
+        """Return random numbers for tests, [S, TEST_DRAWS, *size], always the same."""
+        count = TEST_DRAWS * math.prod(size)
+        drawn = Draws(self.seeds, name, self.device).uniform(count)
+        return drawn.view(len(self.seeds), TEST_DRAWS, *size)
+
+    @property
+    def draws_spikes(self) -> bool:
+        """Whether inputs are drawn as spikes."""
+        return self.config.units == "leaky" and self.config.encoding != "direct"
+
+    # -- loss
+
+    def losses_of(self, record: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the mean loss of each seed, [S].
+
+        Args:
+            record: spikes of the outputs, [S, F, B, C].
+            labels: [S, B].
+            mask: outputs that compete, as for :func:`trainables.learner.cross_entropies`.
+        """
+        kind = self.config.loss
+        if mask is not None and kind != "mse_count":
+            record = record.masked_fill(~mask.unsqueeze(1), -torch.inf)
+        record = record.expand(-1, max(self.steps, record.shape[1]), -1, -1)
+        by_step = record.transpose(0, 1).flatten(1, 2)
+        losses: Tensor = LOSSES[kind](reduction="none")(by_step, labels.flatten())
+        if kind != "mse_count":
+            return losses.view(labels.shape).mean(1)
+        losses = losses.view(*labels.shape, -1)
+        compete = torch.ones_like(losses) if mask is None else mask.expand_as(losses)
+        # the mean over the classes that compete
+        return ((losses * compete).sum(2) / compete.sum(2)).mean(1)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps for which the network computes: one, without spiking units."""
+        return self.config.steps if self.config.units == "leaky" else 1
+
+    def run(self, frames: Tensor) -> Activity:
+        """Return the activity of the network in training, and count the samples."""
+        self.trained += frames.shape[2]
+        with training(self.network):
+            found: Activity = self.network(frames)
+        return found
+
+    # -- testing
+
+    def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
+        parts = torch.split(inputs, max(FRAMES // self.steps, 1), dim=1)
+        return torch.cat([self.scores(part, self.tested(part)) for part in parts], dim=1)
+
+    def tested(self, inputs: Tensor) -> Activity:
+        """Return the activity of the network in testing, and add up what it costs."""
+        activity: Activity = self.network(self.test_frames(inputs), counts=True)
+        self.samples_tested += inputs.shape[1]
+        self.spikes = self.spikes + activity.spikes
+        self.additions = self.additions + activity.additions
+        return activity
+
+    def scores(self, inputs: Tensor, activity: Activity) -> Tensor:
+        """Return the spike count of each class, plus less than a half to decide between equals."""
+        record, membrane = activity.record, activity.membrane
+        if self.config.units == "relu":
+            return record[:, 0]
+        counts = record.sum(1) * (self.steps / record.shape[1])
+        if self.config.ties == "membrane":
+            return counts + membrane.atan() / (2 * math.pi)  # between -1/4 and 1/4
+        counts = counts + 0 * membrane  # not finite where a seed has diverged
+        if self.config.ties == "lowest":
+            return counts
+        return counts + _of_each(self.test_draws("ties", counts.shape[2]), inputs) / 4
+
+    # -- cost
+
+    def learn(self, task: Any) -> None:
+        super().learn(task)
+        self.forget_cost()
+
+    def forget_cost(self) -> None:
+        """Begin to add up the cost of tested samples."""
+        self.samples_tested = 0
+        nothing = torch.zeros(1, dtype=torch.float64, device=self.device)
+        self.spikes = self.additions = nothing
+
+    def diagnose(self) -> dict[str, dict[str, Tensor]]:
+        if not self.samples_tested:
+            return {}
+        ones = torch.ones(len(self.seeds), dtype=torch.float64, device=self.device)
+        synapses = self.network.synapses()
+        in_twin = sum(synapses) * ones
+        if self.config.units == "relu":
+            additions, multiplied = 0 * ones, in_twin
+        else:
+            first = 0 if self.draws_spikes else 1  # whose inputs are no spikes
+            additions = self.additions[:, first:].sum(1) / self.samples_tested
+            multiplied = sum(synapses[:first]) * ones
+        energy = (ADDITION * additions + MULTIPLY_ACCUMULATE * multiplied) / 1000
+        twin = MULTIPLY_ACCUMULATE * in_twin / 1000
+        return {
+            "spikes": self.spikes_of_layers(),
+            "synaptic_operations": {"all layers": additions + multiplied},
+            "multiply_accumulates": {"all layers": multiplied, "non-spiking twin": in_twin},
+            "energy": {"all layers": energy, "non-spiking twin": twin},
+        }
+
+    def spikes_of_layers(self) -> dict[str, Tensor]:
+        """Return the spikes of a tested sample in each layer, [S] each."""
+        if self.config.units == "relu":
+            return {}
+        spikes = self.spikes / self.samples_tested
+        hidden = {f"layer {n}": spikes[:, n] for n in range(1, spikes.shape[1] - 1)}
+        inputs = {"inputs": spikes[:, 0]} if self.draws_spikes else {}
+        return inputs | hidden | {"outputs": spikes[:, -1]}
+
+
+def _of_each(drawn: Tensor, inputs: Tensor) -> Tensor:
+    """Return the random numbers [S, TEST_DRAWS, ...] of each sample, chosen by the sum of its
+    features, [S, B, ...].
+    """
+    chosen = inputs.sum(2, dtype=torch.float64).long() % TEST_DRAWS
+    seeds = torch.arange(len(drawn), device=drawn.device).unsqueeze(1)
+    return drawn[seeds, chosen]
