@@ -85,6 +85,7 @@ SYNAPTIC_QUICK = {
 
 
 LEAKY_QUICK = {
+    "network": "conv",
     "channels": [8],
     "kernel": 3,
     "hidden": [32],
@@ -168,12 +169,13 @@ class TestSpikingFinetune(LearnerConformance):
 class TestSpikingJoint(TestJoint):
     learner = SpikingJoint
     options = LEAKY_QUICK
+    tested = ("class", "task_free")
 
 
 class TestSpikingReplay(LearnerConformance):
     learner = SpikingReplay
     options = LEAKY_QUICK | {"memory_per_task": 20, "encoding": "rate", "stored": "encoded"}
-    only = ("task", "domain", "class")
+    only, tested = ("task", "domain", "class"), ("domain", "class")
 
 
 class TestSpikingReplayReservoir(LearnerConformance):
@@ -181,10 +183,12 @@ class TestSpikingReplayReservoir(LearnerConformance):
     options = LEAKY_QUICK | {
         "memory_total": 100,
         "memory_policy": "reservoir",
-        "loss": "ce_rate",
         "surrogate": "atan",
         "slope": 2.0,
+        "head_loss": "seen",
     }
+    tested = ("class", "task_free")
+    above_chance = 0.1  # one pass through a task-free stream
 
 
 class TestSpikingReplayAsInItsSource(LearnerConformance):
@@ -203,13 +207,20 @@ class TestSpikingReplayAsInItsSource(LearnerConformance):
         "alignment": "late",
         "threshold": 0.5,
     }
-    only = tested = ("class",)
+    only, tested = ("task", "domain", "class"), ("class",)
+    forgets = True  # replay with wrong labels, without an effect on the outputs
+    above_chance = 0.05
+
+    def auxiliary_bytes(self, learner):
+        return super().auxiliary_bytes(learner) - tensor_bytes(
+            learner.state()["replay_optimiser"]
+        ) // len(learner.seeds)
 
 
 class TestSpikingReplayTwin(LearnerConformance):
     learner = SpikingReplay
     options = LEAKY_QUICK | {"units": "relu", "memory_per_task": 20, "optimiser_per_task": False}
-    only = tested = ("class",)
+    only, tested = ("task", "domain", "class"), ("class",)
 
 
 class TestReplay(LearnerConformance):
