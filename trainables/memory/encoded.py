@@ -21,7 +21,8 @@ def pack_bits(frames: Tensor) -> Tensor:
     tensor([[[129, 128]]], dtype=torch.uint8)
     """
     bits = frames.transpose(1, 2).flatten(2).to(torch.uint8)
-    eights = F.pad(bits, (0, -bits.shape[2] % 8)).view(*bits.shape[:2], -1, 8)
+    octets = math.ceil(bits.shape[2] / 8)
+    eights = F.pad(bits, (0, -bits.shape[2] % 8)).view(*bits.shape[:2], octets, 8)
     places = 1 << torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
     return (eights * places).sum(3, dtype=torch.uint8)
 

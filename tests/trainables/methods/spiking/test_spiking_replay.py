@@ -245,9 +245,13 @@ def test_a_budget_in_batches_is_one_in_samples():
     samples, _ = learnt(memory_per_task=32)
     assert batches.memory.inputs.equal(samples.memory.inputs)
     assert len(batches.memory) == 64
-    none, _ = learnt(memory_batches=0)
-    assert len(none.memory) == 0
-    assert none.footprint()["memory"] == 0
+    for stored in ("raw", "encoded"):
+        for policy in ("balanced", "reservoir"):
+            none, _ = learnt(
+                memory_batches=0, encoding="static", stored=stored, memory_policy=policy
+            )
+            assert len(none.memory) == 0
+            assert none.footprint()["memory"] == 0
 
 
 def test_without_a_memory_nothing_is_replayed():
