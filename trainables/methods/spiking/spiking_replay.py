@@ -244,9 +244,9 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingRepl
         """Yield the slots of the mini-batches of each task in the memory, [S, B]."""
         memory, first = self.memory, 0
         for share in memory.shares if isinstance(memory, BalancedMemory) else [len(memory)]:
-            slots = torch.arange(first, first + share, device=self.device)
-            for part in torch.split(slots, self.config.batch_size):
-                yield part.expand(len(self.seeds), -1)
+            for start in range(first, first + share, self.config.batch_size):
+                end = min(start + self.config.batch_size, first + share)
+                yield torch.arange(start, end, device=self.device).expand(len(self.seeds), -1)
             first += share
 
     def relabelled(self, labels: Tensor) -> Tensor:

@@ -245,10 +245,14 @@ def test_a_budget_in_batches_is_one_in_samples():
     samples, _ = learnt(memory_per_task=32)
     assert batches.memory.inputs.equal(samples.memory.inputs)
     assert len(batches.memory) == 64
-    for stored in ("raw", "encoded"):
+    for schedule in ("interleaved", "epoch_start"):
         for policy in ("balanced", "reservoir"):
             none, _ = learnt(
-                memory_batches=0, encoding="static", stored=stored, memory_policy=policy
+                memory_batches=0,
+                encoding="static",
+                stored="encoded",
+                memory_policy=policy,
+                replay_schedule=schedule,
             )
             assert len(none.memory) == 0
             assert none.footprint()["memory"] == 0
