@@ -20,7 +20,7 @@ UNITS: Space = {  # without effect in the non-spiking twin
     "beta": CategoricalDistribution((0.5, 0.8, 0.9, 0.95, 0.99, 0.999)),
     "threshold": FloatDistribution(0.25, 2.0, log=True),
     "surrogate": CategoricalDistribution(("fast_sigmoid", "atan", "sigmoid")),
-    "slope": FloatDistribution(1.0, 100.0, log=True),
+    "slope": FloatDistribution(2.0, 100.0, log=True),
     "encoding": CategoricalDistribution(("direct", "rate", "static")),
 }
 TRAINING: Space = {

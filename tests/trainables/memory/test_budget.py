@@ -133,7 +133,7 @@ REMEMBERING = [name for name, kind in LEARNERS.items() if issubclass(kind.Config
 
 def test_the_learners_with_a_memory_share_these_options():
     rehearsing = {"replay", "der", "gem", "agem", "icarl", "gdumb", "fssg"}
-    assert set(REMEMBERING) == rehearsing | {"sleep_replay", "icarl_sleep"}
+    assert set(REMEMBERING) == rehearsing | {"sleep_replay", "icarl_sleep", "spiking_replay"}
 
 
 QUICK = {
@@ -146,6 +146,7 @@ QUICK = {
     "consolidation_epochs": 1,
     "sleep_steps": 2,
 }
+SPIKES = {"network": "mlp", "steps": 2}
 MEAN, ASLEEP = {"sleep_data": "mean"}, ("sleep_replay", "icarl_sleep")
 
 
@@ -154,7 +155,9 @@ def known(kind, options):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [(name, {}) for name in REMEMBERING] + [(name, MEAN) for name in ASLEEP]
+    ("name", "options"),
+    [(name, SPIKES if name == "spiking_replay" else {}) for name in REMEMBERING]
+    + [(name, MEAN) for name in ASLEEP],
 )
 def test_every_memory_keeps_to_its_bytes_and_uses_them(name, options):
     """One more sample a task, or a class where these are what shares, would be too much."""
@@ -180,6 +183,11 @@ WAYS = {
     "sleep_replay": ({}, MEAN, MEAN | {"probe": 2}, MEAN | {"sleep_steps": 0}),
     "icarl_sleep": ({}, MEAN, MEAN | {"probe": 2}, MEAN | {"sleep_steps": 0}),
     "spiking_rehearsal": ({}, {"ratio": 4}),
+    "spiking_replay": (
+        SPIKES,
+        SPIKES | {"memory_policy": "reservoir"},
+        SPIKES | {"encoding": "rate", "stored": "encoded"},
+    ),
     "latent_replay": ({"depth": 0}, {"depth": 1}, {"depth": 1, "codec": "sums", "ratio": 8}),
 }
 CASES = [
@@ -256,7 +264,7 @@ def test_a_budget_of_bytes_is_kept_to_at_all_times(case, order, more):
     watched(case, order, "memory_bytes", more, look)
 
 
-SHARED_BY_TASK = ("replay", "fssg", "gem", "agem", "sleep_replay")
+SHARED_BY_TASK = ("replay", "fssg", "gem", "agem", "sleep_replay", "spiking_replay")
 
 
 @given(st.sampled_from(CASES), st.sampled_from(["fixed", "shuffled"]), st.integers(0, 60))

@@ -27,6 +27,7 @@ from trainables.rng import Draws, generator
 from trainables.streams import StreamInfo
 
 CHANNELS, KERNEL = (12, 64), 5  # of the source
+SMALLEST_SIDE = 16  # of images with these, in pixels
 FRAMES = 2048  # frames of a seed in a forward pass, when testing: few enough for the CPU's cache
 TEST_DRAWS = 64  # a tested sample has one of so many sets of random numbers
 LOSSES = {
@@ -139,9 +140,14 @@ class LeakyLearner(Learner[LeakyConfigT]):
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
-        """Return dense layers where samples are no images."""
-        dense = {"network": "mlp", "hidden": (400,)}
-        return super().published(stream) | ({} if stream.image else dense)
+        """Return one small convolution for images that are too small for the source's two, and
+        dense layers where samples are no images.
+        """
+        fitting: dict[str, Any] = {"network": "mlp", "hidden": (400,)}
+        if stream.image is not None:
+            is_small = min(stream.image[1:]) < SMALLEST_SIDE
+            fitting = {"channels": CHANNELS[:1], "kernel": 3} if is_small else {}
+        return super().published(stream) | fitting
 
     @classmethod
     def check(cls, config: LeakyConfigT, stream: StreamInfo) -> None:

@@ -83,10 +83,9 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingRepl
         replay_ratio: float = option(
             1.0, "replayed samples per new sample, if interleaved", low=0.0, high=16.0
         )
-        replay_lr: float | None = option(
-            None,
-            "learning rate of an optimiser of its own for replay at the start of an epoch; 1e-4 in "
-            "the source; by default both share one",
+        replay_lr: float = option(
+            1e-4,
+            "learning rate of replay at the start of an epoch, which has an optimiser of its own",
             low=0.0,
             high=LEARNING_RATE,
         )
@@ -193,13 +192,10 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingRepl
         self.keep("memory", "head", "storing")
         if config.optimiser_per_task and self.stream.tasks is not None:
             del self.kept["optimiser"]
-        self.replay_optimiser = None
-        if config.replay_lr is not None or config.replay_updates == "features":
-            network = self.network
-            all_weights = config.replay_updates == "all"
-            weights = [*network.parameters()] if all_weights else network.features
-            lr = config.lr if config.replay_lr is None else config.replay_lr
-            self.replay_optimiser = self.optimiser_of(weights, lr)
+        if config.replay_schedule == "epoch_start":
+            network, is_all = self.network, config.replay_updates == "all"
+            weights = [*network.parameters()] if is_all else network.features
+            self.replay_optimiser = self.optimiser_of(weights, config.replay_lr)
             self.keep("replay_optimiser")
 
     # -- learning
@@ -238,7 +234,7 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingRepl
             labels = self.relabelled(labels)
             record = self.run(self.unpacked(self.memory.views(inputs))).record
             loss = self.losses_of(record, labels, self.mask(task, labels, 0))
-            descend(loss, self.replay_optimiser or self.optimiser)
+            descend(loss, self.replay_optimiser)
 
     def held_batches(self) -> Iterator[Tensor]:
         """Yield the slots of the mini-batches of each task in the memory, [S, B]."""
