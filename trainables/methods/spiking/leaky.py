@@ -48,13 +48,17 @@ class LeakyOptions(Training):
     )
     channels: tuple[int, ...] | None = option(
         None,
-        "channels of each convolution of conv, default [12, 64]",
+        "channels of each convolution of conv, default [12, 64], or [12] below 16 x 16 pixels",
         low=1,
         high=WIDTH,
         longest=LAYERS,
     )
     kernel: int | None = option(
-        None, "width of the kernels of conv, an odd number, default 5", low=1, high=31, odd=True
+        None,
+        "width of the kernels of conv, an odd number, default 5, or 3 below 16 x 16 pixels",
+        low=1,
+        high=31,
+        odd=True,
     )
     hidden: tuple[int, ...] = option(
         (), "units of each hidden dense layer", low=1, high=WIDTH, longest=LAYERS
@@ -140,14 +144,9 @@ class LeakyLearner(Learner[LeakyConfigT]):
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
-        """Return one small convolution for images that are too small for the source's two, and
-        dense layers where samples are no images.
-        """
-        fitting: dict[str, Any] = {"network": "mlp", "hidden": (400,)}
-        if stream.image is not None:
-            is_small = min(stream.image[1:]) < SMALLEST_SIDE
-            fitting = {"channels": CHANNELS[:1], "kernel": 3} if is_small else {}
-        return super().published(stream) | fitting
+        """Return dense layers where samples are no images."""
+        dense = {"network": "mlp", "hidden": (400,)}
+        return super().published(stream) | ({} if stream.image else dense)
 
     @classmethod
     def check(cls, config: LeakyConfigT, stream: StreamInfo) -> None:
@@ -179,6 +178,7 @@ class LeakyLearner(Learner[LeakyConfigT]):
         cls, config: LeakyConfigT, stream: StreamInfo, generators: list[torch.Generator]
     ) -> SpikingNetwork:
         is_conv, leaky = config.network == "conv", None
+        is_small = is_conv and min(stream.shape[:2]) < SMALLEST_SIDE
         if config.units == "leaky":
             leaky = LeakyUnits(
                 config.steps,
@@ -190,8 +190,8 @@ class LeakyLearner(Learner[LeakyConfigT]):
             )
         return SpikingNetwork(
             stream.shape if is_conv else (stream.inputs,),
-            (config.channels or CHANNELS) if is_conv else (),
-            config.kernel or KERNEL,
+            (config.channels or CHANNELS[: 1 if is_small else 2]) if is_conv else (),
+            config.kernel or (3 if is_small else KERNEL),
             config.hidden,
             stream.outputs,
             generators,
