@@ -149,6 +149,10 @@ def test_defaults_fit_the_stream_where_the_method_has_none_of_its_own(
             {"tune.objectives": ["memory_bytes"]},
             ["tune.objectives", "first", "'average_accuracy'"],
         ),
+        (
+            {"tune.objectives": ["average_accuracy", "energy"]},
+            ["tune.objectives", "'energy' is not measured", "spiking_finetune, spiking_joint"],
+        ),
     ],
 )
 def test_unknown_names_get_the_allowed_and_the_nearest_ones(changes, wanted):

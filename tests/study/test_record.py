@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,8 +32,11 @@ from study.record import analyse_folder, study_record
 from study.report import write_report
 from study.scores import all_scores, seed_scores
 from trainables import LEARNERS, find_learner
+from trainables.engine.assignment import Assignment
+from trainables.engine.course import Course
 from trainables.engine.trial import objective_values
 from trainables.errors import InputError
+from trainables.streams.datasets import load
 
 AVERAGE = ReadoutMetric("average_accuracy")
 DEFAULTS = {"tune.trials": 0}
@@ -104,6 +108,33 @@ def test_pooled_accuracy_is_over_the_samples_of_the_tasks_learnt():
     assert seed_scores(outcome, "pooled_accuracy") == pytest.approx([pooled])
     assert objective_values(outcome, ["pooled_accuracy"], 2) == pytest.approx([pooled])
     assert objective_values(outcome, ["pooled_accuracy"], 1) == pytest.approx([0.9])
+
+
+def test_an_objective_may_be_a_diagnostic_after_the_last_task():
+    course = Course(
+        Assignment(
+            "spiking_finetune",
+            {"network": "mlp", "hidden": [8], "steps": 4, "epochs": 1},
+            "split_digits",
+            "class",
+            {"samples_per_task": 32},
+            "confirm",
+            (1, 2),
+            2,
+        ),
+        (1, 2),
+        load("digits", Path()),
+    )
+    while not course.done:
+        course.advance()
+    found = course.learner.diagnose()
+    names = ["energy", "synaptic_operations"]
+    expected = [found[name]["all layers"].mean().item() for name in names]
+    assert objective_values(course.outcome(), names, 2) == pytest.approx(expected)
+    outcome = course.outcome()
+    outcome.finite[0, 1] = False
+    assert np.isnan(objective_values(outcome, names, 2)).all()
+    assert not np.isnan(objective_values(outcome, names, 1)).any()
 
 
 def test_the_first_readout_counts_unless_another_is_named():
