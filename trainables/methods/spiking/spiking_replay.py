@@ -222,9 +222,10 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingRepl
             frames = torch.cat([frames, self.unpacked(old)], 2)
             labels = torch.cat([labels, self.relabelled(old_labels)], 1)
         loss = self.losses_of(self.run(frames).record, labels, self.mask(task, labels, new))
-        stored = self.packed(batch.unaugmented)
         losses = self.descend(loss)
-        self.memory.observe(replace(batch, inputs=stored, originals=None))
+        if isinstance(self.memory, ReservoirMemory):
+            stored = self.packed(batch.unaugmented)
+            self.memory.observe(replace(batch, inputs=stored, originals=None))
         return losses
 
     def replay(self, task: Task) -> None:
