@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
-from search_spaces import growth, leaky, plain, rehearsal, sleep, spiking
+from search_spaces import growth, leaky, plain, recurrent, rehearsal, sleep
 from search_spaces.space import Distribution, Space, one_of
 from trainables import STREAMS, find_plugin, find_stream, load_plugin, unusable_plugin
 from trainables.errors import InputError
@@ -32,7 +32,7 @@ SPACES: dict[str, Space | Callable[[StreamInfo], Space]] = {
     "icarl": rehearsal.ICARL,
     "icarl_sleep": sleep.ICARL_SLEEP,
     "joint": plain.JOINT,
-    "latent_replay": spiking.latent_replay,
+    "latent_replay": recurrent.latent_replay,
     "lwf": plain.LWF,
     "merging": sleep.MERGING,
     "replay": rehearsal.REPLAY,
@@ -40,8 +40,8 @@ SPACES: dict[str, Space | Callable[[StreamInfo], Space]] = {
     "sleep_replay": sleep.SLEEP_REPLAY,
     "spiking_finetune": leaky.TRAINING,
     "spiking_joint": leaky.TRAINING,
-    "spiking_naive": spiking.naive,
-    "spiking_rehearsal": spiking.rehearsal,
+    "spiking_naive": recurrent.naive,
+    "spiking_rehearsal": recurrent.rehearsal,
     "spiking_replay": leaky.replay,
     "synaptic": growth.SYNAPTIC,
     "wake_joint": sleep.WAKE_JOINT,

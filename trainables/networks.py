@@ -138,6 +138,24 @@ def check_network(config: Training, stream: StreamInfo) -> None:
         )
 
 
+def check_plain_network(config: Training, learner: str) -> None:
+    """Raise :class:`InputError` for a network that a learner with layers of its own does not have:
+    these are convolutions with maximum pooling, or dense layers, without normalisation.
+
+    Args:
+        learner: name of the learner.
+    """
+    if config.network not in ("conv", "mlp"):
+        raise InputError(f"network = '{config.network}': {learner} needs 'conv' or 'mlp'")
+    for name, found, needed in (
+        ("norm", config.norm or "none", "none"),
+        ("pooling", config.pooling or "max", "max"),
+        ("layer_norm", config.layer_norm, False),
+    ):
+        if found != needed:
+            raise InputError(f"{name} = {found!r}: {learner} needs {needed!r}, so remove it")
+
+
 def stacking_obstacle(config: Any, stream: StreamInfo) -> str:
     """Return why a user's network cannot be vectorised over seeds, as on a GPU; empty if it can.
 

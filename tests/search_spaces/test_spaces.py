@@ -9,7 +9,16 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
 import search_spaces
-from search_spaces import SPACES, find_space, one_of, space, space_on, spiking, whole_space
+from search_spaces import (
+    SPACES,
+    find_space,
+    leaky,
+    one_of,
+    recurrent,
+    space,
+    space_on,
+    whole_space,
+)
 from search_spaces.space import as_plain, decoded, ends_or_choices
 from trainables import LEARNERS
 from trainables.methods.spiking.recurrent import RecurrentLearner
@@ -206,7 +215,7 @@ def test_a_step_is_listed_where_a_range_has_one():
     assert as_plain(FloatDistribution(0, 9, step=1), float)["step"] == 1.0
 
 
-@pytest.mark.parametrize("module", [search_spaces, space, spiking])
+@pytest.mark.parametrize("module", [search_spaces, space, recurrent, leaky])
 def test_the_examples_hold(module):
     failed, tried = doctest.testmod(module)
     assert (failed, tried > 0) == (0, True)

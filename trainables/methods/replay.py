@@ -46,7 +46,7 @@ class Replay(Rehearsal["Replay.Config"]):
         replay_ratio: float = option(1.0, "replayed samples per new sample", low=0.0, high=16.0)
 
     def prepare(self) -> None:
-        self.memory = self.build_memory()
+        self.memory = self.build_memory(self.config, self.stream)
         self.keep("memory")
 
     @classmethod
@@ -55,9 +55,8 @@ class Replay(Rehearsal["Replay.Config"]):
         task_free = {"memory_policy": "reservoir"} if stream.tasks is None else {}
         return super().published(stream) | task_free
 
-    def build_memory(self) -> Memory:
+    def build_memory(self, config: Config, stream: StreamInfo) -> Memory:
         """Return the memory of the configured policy."""
-        config, stream = self.config, self.stream
         if config.memory_policy == "reservoir":
             return ReservoirMemory(self.seeds, stream, self.device, capacity(config, stream))
         return BalancedMemory(self.seeds, stream, self.device, equal_shares(config, stream))

@@ -32,6 +32,7 @@ from trainables.contract import check_step
 from trainables.errors import InputError
 from trainables.learner import Learner, Training, cross_entropy, training
 from trainables.methods.fssg import distillation
+from trainables.networks import check_plain_network
 from trainables.nn import weights_of
 from trainables.nn.sliced import Initial, SlicedNetwork, kaiming, padded, small
 from trainables.options import EPOCHS, FACTOR, LAYERS, SAMPLES, WIDTH, option
@@ -202,15 +203,7 @@ class Synaptic(Learner["Synaptic.Config"]):
 
     @classmethod
     def check(cls, config: Config, stream: StreamInfo) -> None:
-        if config.network not in ("conv", "mlp"):
-            raise InputError(f"network = '{config.network}': synaptic needs 'conv' or 'mlp'")
-        for name, found, needed in (
-            ("norm", config.norm or "none", "none"),
-            ("pooling", config.pooling or "max", "max"),
-            ("layer_norm", config.layer_norm, False),
-        ):
-            if found != needed:
-                raise InputError(f"{name} = {found!r}: synaptic needs {needed!r}, so remove it")
+        check_plain_network(config, cls.name)
         if not config.later_sizes:
             raise InputError("later_sizes = []: give at least one number, such as [1.0]")
         if config.mode == "isolated" and 0 in config.later_sizes:

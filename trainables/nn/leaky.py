@@ -15,6 +15,7 @@ is computed once.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -202,7 +203,7 @@ class SpikingNetwork(nn.Module):
         return self.dense[-1]  # type: ignore[no-any-return]
 
     @property
-    def features(self) -> list[nn.Parameter]:
+    def below_readout(self) -> list[nn.Parameter]:
         """The weights below the last layer."""
         last = {id(weight) for weight in self.readout.parameters()}
         return [weight for weight in self.parameters() if id(weight) not in last]
@@ -221,15 +222,15 @@ class SpikingNetwork(nn.Module):
         passed = [self._inputs(frames)]  # to each layer, [S, F * B, ...]
         for layer in self.convolutions:
             currents = _channels_last(self.pooling(layer(passed[-1])))
-            passed.append(self._fired(currents, batch)[0])
+            passed.append(self._fired(currents, batch))
         if len(self.convolutions):
             passed[-1] = self.pixels(passed[-1])
         for layer in self.dense[:-1]:
-            passed.append(self._fired(layer(passed[-1]), batch)[0])
-        found, membrane = self._fired(self.readout(passed[-1]), batch, last=True)
-        counted = self._counted(passed, found, batch) if counts else [found[:, :0, 0]] * 2
-        record, potentials = (_by_frame(each, batch) for each in (found, membrane))
-        return Activity(record, potentials.sum(1), *counted)
+            passed.append(self._fired(layer(passed[-1]), batch))
+        record, membrane = self._outputs(self.readout(passed[-1]), batch)
+        signals = [*passed, record.flatten(1, 2)]
+        counted = self._counted(signals, batch) if counts else [record[:, :0, 0, 0]] * 2
+        return Activity(record, membrane.sum(1), *counted)
 
     def _inputs(self, frames: Tensor) -> Tensor:
         """Return inputs of the first layer, [S, F * B, D] or images [S, F * B, C, H, W]."""
@@ -238,27 +239,35 @@ class SpikingNetwork(nn.Module):
             return inputs
         return inputs.view(*inputs.shape[:2], *self.shape[:2], -1).movedim(-1, 2)
 
-    def _fired(self, current: Tensor, batch: int, last: bool = False) -> tuple[Tensor, Tensor]:
-        """Return the signals that a layer sends and its membrane potentials, [S, F * B, ...]."""
+    def _fired(self, current: Tensor, batch: int) -> Tensor:
+        """Return the signals that a hidden layer sends, [S, F * B, ...]."""
         if self.units is None:
-            return (current if last else F.relu(current)), torch.zeros_like(current)
-        found = self.units(_by_frame(current, batch).movedim(1, 0))
-        spikes, membrane = (each.movedim(0, 1).flatten(1, 2) for each in found)
-        return spikes, membrane
+            return F.relu(current)
+        spikes, _ = self.units(_by_frame(current, batch).movedim(1, 0))
+        return spikes.movedim(0, 1).flatten(1, 2)
+
+    def _outputs(self, current: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+        """Return the signals of the outputs and their membrane potentials, [S, F, B, C]."""
+        frames = _by_frame(current, batch)
+        if self.units is None:
+            return frames, torch.zeros_like(frames)
+        spikes, membrane = self.units(frames.movedim(1, 0))
+        return spikes.movedim(0, 1), membrane.movedim(0, 1)
 
     # -- the cost
 
-    def _counted(self, passed: Sequence[Tensor], last: Tensor, batch: int) -> list[Tensor]:
+    def _counted(self, signals: Sequence[Tensor], batch: int) -> list[Tensor]:
         """Return the spikes of each layer, and the additions in each, over batch and steps."""
         steps = self.units.steps if self.units else 1
         # a frame of a constant signal stands for all steps
-        sums = [_sum(x, keep=2) * (steps * batch / x.shape[1]) for x in (*passed, last)]
-        pairs = zip(sums, self.fans(), strict=False)
+        sums = [_sum(x, keep=2) * (steps * batch / x.shape[1]) for x in signals]
+        pairs = zip(sums, self.fans, strict=False)
         additions = [_sum(each * fan.to(each.device)) for each, fan in pairs]
         return [torch.stack([_sum(each) for each in sums], 1), torch.stack(additions, 1)]
 
+    @functools.cached_property
     def fans(self) -> list[Tensor]:
-        """Return the number of synapses from each place of the inputs of each layer: [H, W] of a
+        """The number of synapses from each place of the inputs of each layer: [H, W] of a
         convolution, at whose margins it is smaller; one number of a dense layer.
         """
         fans = []
@@ -275,7 +284,7 @@ class SpikingNetwork(nn.Module):
         """
         inputs = [layer.weight.shape[2] for layer in self.convolutions]
         inputs += [layer.weight.shape[1] for layer in self.dense]
-        return [int(fan.sum()) * size for fan, size in zip(self.fans(), inputs, strict=True)]
+        return [int(fan.sum()) * size for fan, size in zip(self.fans, inputs, strict=True)]
 
 
 def _by_frame(signals: Tensor, batch: int) -> Tensor:

@@ -206,7 +206,7 @@ def test_synapses_are_the_multiply_accumulates_of_the_published_network():
     assert made.synapses() == [24 * 24 * 12 * 25, 8 * 8 * 64 * 12 * 25, 1024 * 10]
     weights = sum(weight.numel() for weight in made.parameters())
     assert weights == 29_826  # of the source
-    assert sum(weight.numel() for weight in made.features) == 19_576
+    assert sum(weight.numel() for weight in made.below_readout) == 19_576
 
 
 def test_the_twin_is_a_plain_network_with_relu():

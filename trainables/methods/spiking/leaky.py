@@ -20,11 +20,12 @@ from typing_extensions import TypeVar
 
 from trainables.errors import InputError
 from trainables.learner import Learner, Training, training
+from trainables.networks import check_plain_network
 from trainables.nn.leaky import SURROGATES, Activity, LeakyUnits, SpikingNetwork
 from trainables.nn.optimisers import Adam
 from trainables.options import EPOCHS, LAYERS, SAMPLES, STEPS, WIDTH, option
 from trainables.rng import Draws, generator
-from trainables.streams import StreamInfo
+from trainables.streams import StreamInfo, Task
 
 CHANNELS, KERNEL = (12, 64), 5  # of the source
 SMALLEST_SIDE = 16  # of images with these, in pixels
@@ -150,15 +151,7 @@ class LeakyLearner(Learner[LeakyConfigT]):
 
     @classmethod
     def check(cls, config: LeakyConfigT, stream: StreamInfo) -> None:
-        if config.network not in ("conv", "mlp"):
-            raise InputError(f"network = '{config.network}': {cls.name} needs 'conv' or 'mlp'")
-        for name, found, needed in (
-            ("norm", config.norm or "none", "none"),
-            ("pooling", config.pooling or "max", "max"),
-            ("layer_norm", config.layer_norm, False),
-        ):
-            if found != needed:
-                raise InputError(f"{name} = {found!r}: {cls.name} needs {needed!r}, so remove it")
+        check_plain_network(config, cls.name)
         if stream.steps is not None:
             raise InputError(
                 f"stream '{stream.name}' has sequences in time; {cls.name} needs images or "
@@ -205,6 +198,7 @@ class LeakyLearner(Learner[LeakyConfigT]):
     def prepare(self) -> None:
         super().prepare()
         self.draws = Draws(self.seeds, "encoding", self.device)
+        self.drawn_once: dict[str, Tensor] = {}  # see `test_draws`
         self.keep("draws")
         self.forget_cost()
 
@@ -241,15 +235,16 @@ class LeakyLearner(Learner[LeakyConfigT]):
         values = self.encode(inputs).unsqueeze(1)
         if not self.draws_spikes:
             return values
-        drawn = self.test_draws("encoding in tests", self.frames_drawn, values.shape[3])
+        drawn = self.test_draws("encoding in tests", (self.frames_drawn, values.shape[3]))
         chosen = _of_each(drawn, inputs).movedim(2, 1)  # [S, F, B, D]
         return (chosen < values).to(values.dtype)
 
-    def test_draws(self, name: str, *size: int) -> Tensor:
+    def test_draws(self, name: str, size: tuple[int, ...]) -> Tensor:
         """Return random numbers for tests, [S, TEST_DRAWS, *size], always the same."""
-        count = TEST_DRAWS * math.prod(size)
-        drawn = Draws(self.seeds, name, self.device).uniform(count)
-        return drawn.view(len(self.seeds), TEST_DRAWS, *size)
+        if name not in self.drawn_once:
+            drawn = Draws(self.seeds, name, self.device).uniform(TEST_DRAWS * math.prod(size))
+            self.drawn_once[name] = drawn.view(len(self.seeds), TEST_DRAWS, *size)
+        return self.drawn_once[name]
 
     @property
     def draws_spikes(self) -> bool:
@@ -299,7 +294,8 @@ class LeakyLearner(Learner[LeakyConfigT]):
 
     def tested(self, inputs: Tensor) -> Activity:
         """Return the activity of the network in testing, and add up what it costs."""
-        activity: Activity = self.network(self.test_frames(inputs), counts=True)
+        is_spiking = self.config.units == "leaky"
+        activity: Activity = self.network(self.test_frames(inputs), counts=is_spiking)
         self.samples_tested += inputs.shape[1]
         self.spikes = self.spikes + activity.spikes
         self.additions = self.additions + activity.additions
@@ -316,11 +312,11 @@ class LeakyLearner(Learner[LeakyConfigT]):
         counts = counts + 0 * membrane  # not finite where a seed has diverged
         if self.config.ties == "lowest":
             return counts
-        return counts + _of_each(self.test_draws("ties", counts.shape[2]), inputs) / 4
+        return counts + _of_each(self.test_draws("ties in tests", counts.shape[2:]), inputs) / 4
 
     # -- cost
 
-    def learn(self, task: Any) -> None:
+    def learn(self, task: Task) -> None:
         super().learn(task)
         self.forget_cost()
 

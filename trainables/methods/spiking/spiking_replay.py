@@ -26,32 +26,24 @@ from torch import Tensor
 
 from trainables.errors import InputError
 from trainables.learner import descend
-from trainables.memory import (
-    BalancedMemory,
-    Memory,
-    Remembering,
-    ReservoirMemory,
-    capacity,
-    check_budget,
-    equal_shares,
-)
+from trainables.memory import BalancedMemory, Memory, ReservoirMemory, check_budget
 from trainables.memory.encoded import EncodedTask, encoded_stream, pack_bits, unpack_bits
+from trainables.methods.replay import Replay
 from trainables.methods.spiking.leaky import LeakyLearner, LeakyOptions
 from trainables.options import LEARNING_RATE, SAMPLES, option
-from trainables.rehearsal import Rehearsal
 from trainables.rng import Draws
 from trainables.streams import Batch, StreamInfo, Task
 
 
-class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingReplay.Config"]):
+class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Replay):
     """A feed-forward spiking network with a memory of old samples, or of their spikes."""
 
     name = "spiking_replay"
     reference = "Memory replay for continual learning with spiking neural networks (2023)"
 
-    diagnostics: ClassVar = LeakyLearner.diagnostics | Rehearsal.diagnostics
+    diagnostics: ClassVar = LeakyLearner.diagnostics | Replay.diagnostics
 
-    class Config(LeakyOptions, Remembering):
+    class Config(LeakyOptions, Replay.Config):
         """Options of spiking replay. ``memory_bytes`` overrides ``memory_batches``, which overrides
         ``memory_per_task``, which overrides ``memory_total``.
         """
@@ -62,12 +54,6 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingRepl
             low=0,
             high=SAMPLES,
         )
-        memory_policy: str = option(
-            "balanced",
-            "balanced: equal shares of the finished tasks; reservoir: a uniform sample of the "
-            "stream, the default of a task-free stream",
-            choices=("balanced", "reservoir"),
-        )
         stored: str = option(
             "raw",
             "what is stored of a sample; raw: its inputs, encoded anew for each replay; encoded: "
@@ -76,12 +62,10 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingRepl
         )
         replay_schedule: str = option(
             "interleaved",
-            "interleaved: each step joins new and replayed samples; epoch_start: all samples held "
-            "are replayed before each epoch, task by task, as in the source",
+            "interleaved: each step joins new and replayed samples, in the ratio replay_ratio; "
+            "epoch_start: all samples held are replayed before each epoch, task by task, as in the "
+            "source",
             choices=("interleaved", "epoch_start"),
-        )
-        replay_ratio: float = option(
-            1.0, "replayed samples per new sample, if interleaved", low=0.0, high=16.0
         )
         replay_lr: float = option(
             1e-4,
@@ -124,13 +108,7 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingRepl
     # -- the memory
 
     @classmethod
-    def published(cls, stream: StreamInfo) -> dict[str, Any]:
-        """Return the reservoir for a task-free stream, which has no finished tasks to balance."""
-        task_free = {"memory_policy": "reservoir"} if stream.tasks is None else {}
-        return super().published(stream) | task_free
-
-    @classmethod
-    def check(cls, config: Config, stream: StreamInfo) -> None:
+    def check(cls, config: Any, stream: StreamInfo) -> None:
         super().check(config, stream)
         if config.stored == "encoded" and (config.encoding == "direct" or config.units == "relu"):
             raise InputError(
@@ -160,15 +138,11 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingRepl
             return stream
         return encoded_stream(stream, config.steps if config.encoding == "rate" else 1)
 
-    def build_memory(self) -> Memory:
-        """Return the memory of the configured policy."""
-        config, held = self.budget(self.config), self.held(self.config, self.stream)
-        is_none = config.memory_batches == 0 and config.memory_bytes is None
-        if config.memory_policy == "reservoir":
-            allowed = 0 if is_none else capacity(config, held)
-            return ReservoirMemory(self.seeds, held, self.device, allowed)
-        share = (lambda tasks: 0) if is_none else equal_shares(config, held)
-        return BalancedMemory(self.seeds, held, self.device, share)
+    def build_memory(self, config: Any, stream: StreamInfo) -> Memory:
+        held = self.held(config, stream)
+        if config.memory_batches == 0 and config.memory_bytes is None:
+            return BalancedMemory(self.seeds, held, self.device, lambda tasks: 0)
+        return super().build_memory(self.budget(config), held)
 
     def packed(self, inputs: Tensor) -> Tensor:
         """Return stored inputs as the memory holds them."""
@@ -187,14 +161,13 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingRepl
         config, outputs = self.config, self.stream.outputs
         # the task of each output, [S, C]; -1 before its task
         self.head = torch.full((len(self.seeds), outputs), -1, device=self.device)
-        self.memory = self.build_memory()
         self.storing = Draws(self.seeds, "encoding of stored samples", self.device)
-        self.keep("memory", "head", "storing")
+        self.keep("head", "storing")
         if config.optimiser_per_task and self.stream.tasks is not None:
             del self.kept["optimiser"]
         if config.replay_schedule == "epoch_start":
             network, is_all = self.network, config.replay_updates == "all"
-            weights = [*network.parameters()] if is_all else network.features
+            weights = [*network.parameters()] if is_all else network.below_readout
             self.replay_optimiser = self.optimiser_of(weights, config.replay_lr)
             self.keep("replay_optimiser")
 
@@ -290,4 +263,4 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Rehearsal["SpikingRepl
         weight.mul_(torch.where(scales, (old / new).unsqueeze(1), 1.0).unsqueeze(1))
 
     def diagnose(self) -> dict[str, dict[str, Tensor]]:
-        return LeakyLearner.diagnose(self) | Rehearsal.diagnose(self)
+        return LeakyLearner.diagnose(self) | Replay.diagnose(self)
