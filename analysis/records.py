@@ -15,6 +15,7 @@ from analysis.statistics.estimates import Array
 from analysis.statistics.pareto import Direction
 
 DECIDED = "decided"  # seeds are added in a fixed order until every comparison is decided
+MINUS = " - "  # between two methods whose difference is one side of a comparison
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,31 @@ class MethodRecord:
         return set(self.scores) | set(self.diverged) | set(self.failures)
 
 
+def methods_of(side: str) -> tuple[str, ...]:
+    """Return the methods of one side of a comparison: a method, or the difference of two.
+
+    >>> methods_of("replay"), methods_of("replay - finetune")
+    (('replay',), ('replay', 'finetune'))
+    """
+    return tuple(side.split(MINUS))
+
+
+def scores_of(side: str, scores: Mapping[str, Mapping[int, float]]) -> dict[int, float]:
+    """Return the scores of one side of a comparison by seed; of a difference, on shared seeds.
+
+    Args:
+        scores: by method and seed.
+
+    >>> scores_of("replay - finetune", {"replay": {1: 0.75, 2: 0.5}, "finetune": {1: 0.25}})
+    {1: 0.5}
+    """
+    first, *others = (scores[method] for method in methods_of(side))
+    if not others:
+        return dict(first)
+    [second] = others
+    return {seed: x - second[seed] for seed, x in first.items() if seed in second}
+
+
 def against_reference(reference: str, offline: Mapping[str, bool]) -> tuple[tuple[str, str], ...]:
     """Return each method paired with the reference, without offline bounds.
 
@@ -204,7 +230,7 @@ class StudyRecord:
     required: dict[str, float] = field(default_factory=dict)  # metric -> limit that trials have
     directions: tuple[Direction, ...] = ()  # of the objectives
     published: tuple[PublishedRecord, ...] = ()
-    # (method, method to compare with) as the study file names them; empty: see `family`
+    # (side, side to compare with) as the study file names them; empty: see `family`
     comparisons: tuple[tuple[str, str], ...] = ()
     # asked for since before the first confirmation; they stay in the family
     planned_comparisons: tuple[tuple[str, str], ...] = ()
@@ -235,9 +261,10 @@ class StudyRecord:
 
     @property
     def common_reference(self) -> str | None:
-        """The method that all comparisons have in common; None if they differ."""
+        """The method that all comparisons have in common; None if there is none."""
         references = {reference for _, reference in self.family}
-        return references.pop() if len(references) == 1 else None
+        methods = {method for reference in references for method in methods_of(reference)}
+        return methods.pop() if len(methods) == 1 else None
 
     @property
     def tuned_on(self) -> set[int]:

@@ -13,7 +13,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from analysis import numbers
 from analysis.metrics import PRIMARY
-from analysis.records import DECIDED
+from analysis.records import DECIDED, methods_of
 from search_spaces import method_space, space_on
 from search_spaces.space import Distribution, Space, ends_or_choices, one_of
 from study.design import (
@@ -128,12 +128,21 @@ def _check_comparisons(spec: Spec) -> None:
     pairs = spec.study.comparisons
     for method, other in pairs:
         shown = json.dumps([method, other])
-        for name in (method, other):
+        sides = [methods_of(side) for side in (method, other)]
+        for name in itertools.chain(*sides):
             if name not in spec.methods:
                 text = unknown("method", name, spec.methods)
                 raise InputError(f"study.comparisons: {shown}: {text}")
         if method == other:
             raise InputError(f"study.comparisons: {shown} compares a method with itself.")
+        if {*map(len, sides)} not in ({1}, {2}):
+            raise InputError(
+                f"study.comparisons: {shown}: name two methods, such as "
+                '["replay", "ewc"], or two differences of two methods, such as '
+                '["replay - ewc", "der - si"].'
+            )
+        if any(len(set(side)) < len(side) for side in sides):
+            raise InputError(f"study.comparisons: {shown} subtracts a method from itself.")
         if pairs.count([method, other]) + pairs.count([other, method]) > 1:
             raise InputError(f"study.comparisons: {shown} is listed twice.")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.one_study.units import seeds_by_unit, unit_means
+from analysis.records import scores_of
 from study.design import PhaseStream
 from study.scores import seed_scores
 from study.state import Study
@@ -14,7 +15,7 @@ from study.state import Study
 
 @dataclass(frozen=True)
 class SeenDifferences:
-    """Paired differences between two methods, and the phase they come from."""
+    """Paired differences of a comparison, and the phase they come from."""
 
     differences: tuple[float, ...]
     source: str
@@ -26,12 +27,14 @@ def seen_differences(study: Study) -> dict[tuple[str, str], SeenDifferences]:
     They come from the confirmation, else from the best trials on the tuning seeds.
     """
     sources = {"confirm": "the confirmation", "tune": "the tuning seeds"}
-    scores = {name: _scores(study, name) for name in study.spec.methods}
+    by_method = {name: _scores(study, name) for name in study.spec.methods}
+    scores = {phase: {name: of[phase] for name, of in by_method.items()} for phase in sources}
     found = {}
     for method, other in study.design.comparisons:
         for phase, source in sources.items():
             stream = study.design.streams[phase]
-            differences = _unit_differences(stream, scores[method][phase], scores[other][phase])
+            sides = (scores_of(side, scores[phase]) for side in (method, other))
+            differences = _unit_differences(stream, *sides)
             if len(differences) > 1:
                 found[method, other] = SeenDifferences(differences, source)
                 break
@@ -41,7 +44,7 @@ def seen_differences(study: Study) -> dict[tuple[str, str], SeenDifferences]:
 def _unit_differences(
     stream: PhaseStream, scores: Mapping[int, float], reference: Mapping[int, float]
 ) -> tuple[float, ...]:
-    """Return the mean difference of each unit, over the seeds that both methods have."""
+    """Return the mean difference of each unit, over the seeds that both sides have."""
     seeds = set(scores) & set(reference)
     differences = {seed: scores[seed] - reference[seed] for seed in seeds}
     units = seeds_by_unit(set(differences), stream.unit_of)

@@ -80,8 +80,9 @@ class StudySection(FileSection):
     reference: str
     """the method that each other one is compared with"""
     comparisons: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
-    """pairs to compare, such as [["der", "replay"], ["ewc", "si"]]; default: each method with the
-    reference, without offline bounds"""
+    """pairs to compare, such as [["der", "replay"], ["ewc", "si"]], or differences of two methods,
+    such as [["der - si", "replay - ewc"]]; default: each method with the reference, without offline
+    bounds"""
     margin: float = Field(default=0.005, ge=0, lt=1, allow_inf_nan=False)
     """smallest difference of practical interest, in units of the metric"""
     alpha: float = Field(default=0.05, gt=0, lt=1)

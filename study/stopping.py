@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from analysis.one_study.pairing import Pairs
 from analysis.one_study.verdicts import INCONCLUSIVE, Rules, compare_family
+from analysis.records import methods_of, scores_of
 
 GROWTH = 0.25  # seeds added at a time, as a share of those that have run
 FEWEST_ADDED = 2
@@ -44,7 +45,7 @@ def seeds_to_run(
     whichever of the seeds have run already.
 
     Args:
-        comparisons: pairs of methods.
+        comparisons: pairs of methods, or of differences of two methods.
         scores: by method and seed; NaN for a failed seed.
         order: all seeds, in the order fixed beforehand.
         rules: of the verdicts, with an anytime-valid test.
@@ -57,17 +58,17 @@ def seeds_to_run(
         undecided = [
             pair for pair in undecided if _is_undecided(_pairs(pair, scores, seeds), rules)
         ]
-        asked |= dict.fromkeys(itertools.chain(*undecided), more)
+        sides = itertools.chain(*undecided)
+        asked |= dict.fromkeys(itertools.chain(*map(methods_of, sides)), more)
     return asked
 
 
 def _pairs(
     comparison: tuple[str, str], scores: Mapping[str, Mapping[int, float]], seeds: Sequence[int]
 ) -> Pairs:
-    """Return the scores of two methods on the given seeds; NaN where a seed has not run."""
-    first, second = (
-        tuple(scores[name].get(seed, math.nan) for seed in seeds) for name in comparison
-    )
+    """Return the scores of both sides on the given seeds; NaN where a seed has not run."""
+    found = [scores_of(side, scores) for side in comparison]
+    first, second = (tuple(side.get(seed, math.nan) for seed in seeds) for side in found)
     return Pairs(*comparison, tuple(seeds), first, second)
 
 

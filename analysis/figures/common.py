@@ -21,7 +21,7 @@ import matplotlib.style
 from matplotlib.figure import Figure
 
 from analysis import numbers
-from analysis.records import StudyRecord
+from analysis.records import StudyRecord, methods_of
 from analysis.report.blocks import Picture
 from analysis.report.captions import seeds_vary
 
@@ -141,8 +141,10 @@ def numbered_look(number: int) -> Look:
 
 
 def method_looks(record: StudyRecord) -> dict[str, Look]:
-    """Return the look of each method of a study."""
-    return looks((method.method for method in record.methods), record.reference)
+    """Return the look of each method of a study; a difference of two has that of the first."""
+    found = looks((method.method for method in record.methods), record.reference)
+    sides = {side: methods_of(side)[0] for pair in record.family for side in pair}
+    return found | {side: found[first] for side, first in sides.items() if first in found}
 
 
 # --- text -----------------------------------------------------------------------------------------

@@ -217,12 +217,8 @@ def analyse(record: StudyRecord) -> Analysis:
         stop=record.stop,
         unit=record.unit,
     )
-    methods = {m.method: m for m in record.methods}
-    pairs = [
-        pairing.pair(record, methods[method], methods[other])
-        for method, other in record.family
-        if method in methods and other in methods
-    ]
+    sides = [[pairing.find_side(record, side) for side in sides] for sides in record.family]
+    pairs = [pairing.pair(record, one, other) for one, other in sides if one and other]
     rows = tuple(_method_row(record, method) for method in record.methods)
     comparisons = compare_family(pairs, rules)
     return Analysis(

@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.one_study import pairing
 from analysis.one_study.verdicts import INCONCLUSIVE, NO_VERDICT, Comparison, Rules, compare_family
-from analysis.records import AlternativeRecord, MethodRecord, StudyRecord
+from analysis.records import AlternativeRecord, MethodRecord, StudyRecord, methods_of
 from analysis.statistics.components import one_way
 from analysis.statistics.estimates import Estimate, estimate
 
@@ -113,17 +113,22 @@ def tuning_luck(record: StudyRecord, comparisons: Sequence[Comparison], rules: R
 def _choices(
     record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules
 ) -> Iterator[Choice]:
-    """Yield each comparison, followed by the same one with each alternative of the two methods."""
+    """Yield each comparison, followed by the same one with each alternative of its methods."""
     methods = {m.method: m for m in record.methods}
     for chosen in comparisons:
         others = [
             _choice(record, chosen, method, alternative, rules)
-            for method in (methods[chosen.method], methods[chosen.reference])
+            for name in _methods_of(chosen)
+            for method in [methods[name]]
             for alternative in method.alternatives
             if alternative.scores or alternative.failures
         ]
         if others:
             yield from [Choice(chosen), *others]
+
+
+def _methods_of(comparison: Comparison) -> list[str]:
+    return [*methods_of(comparison.method), *methods_of(comparison.reference)]
 
 
 def _choice(
@@ -162,9 +167,9 @@ def _with_alternative(
 
 def _compare(record: StudyRecord, comparison: Comparison, rules: Rules) -> Comparison:
     """Return a comparison with the scores of another record, by the same rules."""
-    methods = {m.method: m for m in record.methods}
-    pair = pairing.pair(record, methods[comparison.method], methods[comparison.reference])
-    return compare_family([pair], rules)[0]
+    sides = [pairing.find_side(record, side) for side in (comparison.method, comparison.reference)]
+    method, reference = (side for side in sides if side)
+    return compare_family([pairing.pair(record, method, reference)], rules)[0]
 
 
 def _split(records: Sequence[StudyRecord], method: str, rules: Rules) -> VarianceSplit:
@@ -200,7 +205,7 @@ def _over_sweeps(values: Sequence[float], rules: Rules) -> Estimate:
 def _repeated(
     records: Sequence[StudyRecord], chosen: Comparison, rules: Rules
 ) -> RepeatedComparison:
-    names = {chosen.method, chosen.reference}
+    names = _methods_of(chosen)
     further = [
         _compare(record, chosen, rules)
         for record in records[1:]

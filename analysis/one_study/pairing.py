@@ -6,6 +6,10 @@ level, or the lowest score in the study if that score is lower (failing must nev
 other metrics the bad end of the range (`Metric.worst`). A seed that never ran is a gap and blocks
 the verdict under both rules. Where seeds are added until a comparison is decided, a gap or a
 failed seed ends the seeds of the comparison instead, and a verdict reached before it stands.
+
+A side of a comparison may be the difference of two methods, which is paired as if it were a method:
+its seeds are those that have run for both. No failed seed counts as its worst value, because a
+difference has none: a failed seed blocks the verdict under both rules.
 """
 
 from __future__ import annotations
@@ -13,11 +17,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analysis import numbers
 from analysis.metrics import find_metric, unknown_name
-from analysis.records import DECIDED, MethodRecord, StudyRecord
+from analysis.records import DECIDED, MethodRecord, StudyRecord, methods_of, scores_of
 
 FAILED_RULES = ("error", "worst")
 NO_SCORES = "no confirmation scores yet"
@@ -25,7 +29,9 @@ NO_SCORES = "no confirmation scores yet"
 
 @dataclass(frozen=True)
 class Pairs:
-    """The shared seeds of a method and the reference, and the scores of both.
+    """The shared seeds of the two sides of a comparison, and the scores of both.
+
+    `method` and `reference` are methods, or differences of two methods, such as `a - b`.
 
     `refusal` is the reason against a comparison; None: the scores may be compared. `imputed` are
     the seeds on which at least one of the two failed and counts as `counted_as`. `ended_by` is the
@@ -44,6 +50,34 @@ class Pairs:
     ended_by: str = ""
 
 
+def find_side(study: StudyRecord, side: str) -> MethodRecord | None:
+    """Return a method, or the difference of two as if it were one; None if the study lacks one."""
+    methods = {m.method: m for m in study.methods}
+    names = methods_of(side)
+    if not methods.keys() >= {*names}:
+        return None
+    first, *others = (methods[name] for name in names)
+    return _difference(side, first, *others) if others else first
+
+
+def _difference(side: str, first: MethodRecord, second: MethodRecord) -> MethodRecord:
+    scores = {method.method: method.scores for method in (first, second)}
+    return replace(
+        first,
+        method=side,
+        scores=scores_of(side, scores),
+        failures=second.failures | first.failures,
+        diverged=second.diverged | first.diverged,
+        unconfirmed=first.unconfirmed or second.unconfirmed,
+        offline=first.offline or second.offline,
+    )
+
+
+def _counts_failures(study: StudyRecord, side: MethodRecord) -> bool:
+    """Return whether a failed seed counts as the worst value."""
+    return study.failed_rule == "worst" and len(methods_of(side.method)) == 1
+
+
 def usable_scores(study: StudyRecord, method: MethodRecord) -> dict[int, float]:
     """Return the scores by seed, with failed seeds left out or replaced, as the rule says."""
     if study.failed_rule not in FAILED_RULES:
@@ -59,7 +93,7 @@ def imputed_score(study: StudyRecord, *methods: MethodRecord) -> float | None:
     """Return the score that each failed seed of the methods counts as; None if no failed seed
     counts.
     """
-    counts = study.failed_rule == "worst" and any(method.failed_seeds for method in methods)
+    counts = any(_counts_failures(study, method) and method.failed_seeds for method in methods)
     return worst_score(study) if counts else None
 
 
@@ -146,10 +180,11 @@ def _refusal(study: StudyRecord, method: MethodRecord, reference: MethodRecord) 
 
 def _failed_clause(study: StudyRecord, method: MethodRecord) -> str:
     failed = method.failed_seeds
-    if not failed or study.failed_rule == "worst":
+    if not failed or _counts_failures(study, method):
         return ""
     causes = ", ".join(sorted(set(failed.values())))
-    advice = '; to count them: study.failed = "worst"' if study.stop != DECIDED else ""
+    can_count = study.stop != DECIDED and len(methods_of(method.method)) == 1
+    advice = '; to count them: study.failed = "worst"' if can_count else ""
     return (
         f"failed {numbers.plural(study.unit)} of {method.method}: {numbers.seed_list(failed)} "
         f"({causes}); {remedy([method], study.unit)}{advice}"

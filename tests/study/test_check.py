@@ -135,6 +135,22 @@ def test_defaults_fit_the_stream_where_the_method_has_none_of_its_own(
             ["study.comparisons", '["finetune", "replay"] is listed twice'],
         ),
         (
+            {"study.comparisons": [["finetune - replai", "replay - finetune"]]},
+            ["study.comparisons", "Did you mean 'replay'?"],
+        ),
+        (
+            {"study.comparisons": [["finetune - finetune", "replay - finetune"]]},
+            ["study.comparisons", "subtracts a method from itself"],
+        ),
+        (
+            {"study.comparisons": [["finetune - replay", "replay"]]},
+            ["study.comparisons", '["finetune - replay", "replay"]', "two differences"],
+        ),
+        (
+            {"study.comparisons": [["finetune - replay - finetune", "replay"]]},
+            ["study.comparisons", "two differences"],
+        ),
+        (
             {"methods.own": {"learner": "finetun"}},
             ["methods.own", "'finetun'", "Did you mean 'finetune'?", *LEARNERS],
         ),

@@ -62,6 +62,14 @@ def test_only_the_methods_of_undecided_comparisons_are_carried_on():
     assert to_run(scores) == {"replay": 20, "finetune": 8, "ewc": 20}
 
 
+def test_an_open_comparison_of_differences_carries_on_all_its_methods():
+    scores = {name: series(0.8, 0.01, i) for i, name in enumerate((*THREE["methods"], "si"))}
+    sides = ("finetune - replay", "ewc - si")
+    assert to_run(scores, (sides,)) == dict.fromkeys(scores, 20)
+    clear = scores | {"finetune": series(0.2, 0.01, 1)}
+    assert to_run(clear, (sides,)) == dict.fromkeys(scores, 8)
+
+
 def test_seeds_that_have_run_too_early_change_nothing():
     """The answer is that of a study in which only the asked seeds have run, round by round."""
     scores = {name: series(0.8 + 0.006 * i, 0.01, i) for i, name in enumerate(THREE["methods"])}

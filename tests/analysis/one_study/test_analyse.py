@@ -79,6 +79,56 @@ def test_a_study_may_name_its_comparisons(make_study):
     ]
 
 
+FOUR = {
+    "spiking": [0.60, 0.62, 0.59, 0.61, 0.63, 0.60, 0.58, 0.61],
+    "naive": [0.20, 0.20, 0.21, 0.20, 0.19, 0.20, 0.20, 0.20],
+    "twin": [0.80, 0.81, 0.79, 0.82, 0.80, 0.78, 0.81, 0.83],
+    "twin_naive": [0.30, 0.32, 0.28, 0.31, 0.30, 0.29, 0.30, 0.33],
+}
+GAINS = ("spiking - naive", "twin - twin_naive")
+
+
+def of_gains(make_method, make_study, changes=(), **fields):
+    """Analyse a study that compares two differences of two methods."""
+    methods = [make_method(name, scores) for name, scores in FOUR.items()]
+    changed = [replace(m, **dict(changes)) if m.method == "twin" else m for m in methods]
+    return analyse(make_study(changed, reference="twin", comparisons=(GAINS,), **fields))
+
+
+def test_differences_of_two_methods_are_compared_seed_by_seed(make_method, make_study):
+    found = of_gains(make_method, make_study)
+    (comparison,) = found.comparisons
+    one, two, three, four = map(np.array, FOUR.values())
+    assert comparison.differences == pytest.approx((one - two) - (three - four))
+    assert comparison.p_exact == paired.sign_flip_p((one - two) - (three - four)) == 2 / 2**8
+    assert comparison.verdict == "worse by more than the margin"
+    assert found.label(comparison) == "spiking - naive against twin - twin_naive"
+    assert found.common_reference is None
+    assert {row.method for row in found.methods} == set(FOUR)
+
+
+@pytest.mark.parametrize("rule", ["error", "worst"])
+def test_a_difference_has_no_worst_value_for_a_failed_seed(make_method, make_study, rule):
+    seven = {100 + i: x for i, x in enumerate(FOUR["twin"][:7])}
+    changes = {"scores": seven, "failures": {107: "boom"}}
+    (comparison,) = of_gains(make_method, make_study, changes, failed_rule=rule).comparisons
+    assert comparison.verdict == "no verdict"
+    assert "failed seeds of twin - twin_naive: 107 (boom)" in comparison.reason
+    assert "to count them" not in comparison.reason
+
+
+def test_a_seed_that_has_not_run_for_one_of_the_methods_blocks_the_verdict(make_method, make_study):
+    changes = {"scores": {100 + i: x for i, x in enumerate(FOUR["twin"][:7])}}
+    (comparison,) = of_gains(make_method, make_study, changes).comparisons
+    assert comparison.reason == "planned seeds that have not run for twin - twin_naive: 107"
+
+
+def test_a_difference_with_a_method_without_results_counts_in_the_family(make_study):
+    found = analyse(make_study(comparisons=(*PAIRS, ("si - ewc", "replay - finetune"))))
+    assert len(found.comparisons) == 2
+    assert found.rules.family_size == 3
+
+
 def test_a_comparison_with_a_method_without_results_counts_in_the_family(make_study):
     found = analyse(make_study(comparisons=(*PAIRS, ("si", "ewc"))))
     assert len(found.comparisons) == 2
