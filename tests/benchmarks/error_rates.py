@@ -3,15 +3,17 @@
     python tests/benchmarks/error_rates.py [STUDIES]
 
 prints the tables of docs/statistics.md. All methods of a study are compared with one reference, so
-their differences are correlated. Each study is judged by `analysis.one_study.verdicts`.
+their differences are correlated; or two differences of two methods are compared, whose four methods
+vary unequally. Each study is judged by `analysis.one_study.verdicts`.
 """
 
 from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -24,10 +26,13 @@ from analysis.statistics import estimates, paired, power
 
 Array = NDArray[np.float64]
 Law = Callable[[np.random.Generator, tuple[int, int]], Array]
+Make = Callable[..., list[str]]  # of a generator and the gain
+Cells = Sequence[Iterator[float]]
 
 SEEDS = (6, 8, 10, 20, 30)
 FAMILIES = (1, 3, 5, 10, 30)
 MARGIN = 4.0  # in standard deviations of a score
+SCALES = (0.5, 1.0, 2.0, 1.5)  # of the four methods of two differences
 STUDIES = 2_000
 ALPHA = 0.05
 INTERVAL_ALONE = replace(paired.EXACT, p=lambda differences: 1.0)  # no verdict reads the p
@@ -58,22 +63,35 @@ def study(rng: np.random.Generator, law: Law, n: int, m: int, gain: float) -> li
     """Return the verdicts of one study in which every method is better by `gain`."""
     scores = law(rng, (m + 1, n))
     scores[1:] += gain
-    rules = verdicts.Rules(True, MARGIN, ALPHA, m, test=INTERVAL_ALONE)
-    reference = tuple(scores[0].tolist())
+    return judged(scores[1:], scores[0])
+
+
+def study_of_differences(rng: np.random.Generator, law: Law, n: int, gain: float) -> list[str]:
+    """Return the verdict on whether one method gains more on a second than a third on a fourth."""
+    scores = law(rng, (4, n)) * np.array(SCALES)[:, None]
+    shared = law(rng, (2, n))  # of the seeds, in the two methods of each difference
+    one, two = scores[:2] + shared[0]
+    three, four = scores[2:] + shared[1]
+    return judged((one - two + gain)[None], three - four)
+
+
+def judged(methods: Array, reference: Array) -> list[str]:
+    """Return the verdicts on methods, a row of scores each, against a reference."""
+    rules = verdicts.Rules(True, MARGIN, ALPHA, len(methods), test=INTERVAL_ALONE)
+    seeds, other = tuple(range(len(reference))), tuple(reference.tolist())
     pairs = [
-        Pairs(f"m{i}", "r", tuple(range(n)), tuple(row.tolist()), reference)
-        for i, row in enumerate(scores[1:])
+        Pairs(f"m{i}", "r", seeds, tuple(row.tolist()), other) for i, row in enumerate(methods)
     ]
     return [
         c.verdict.removeprefix(verdicts.SUGGESTIVE) for c in verdicts.compare_family(pairs, rules)
     ]
 
 
-def rates(law: Law, n: int, m: int, studies: int) -> Iterator[float]:
+def rates(make: Make, key: list[int], studies: int) -> Iterator[float]:
     """Yield, for each kind of claim, the share of studies that make a false one."""
-    rng = np.random.default_rng([n, m])
-    null = [study(rng, law, n, m, 0.0) for _ in range(studies)]
-    edge = [study(rng, law, n, m, MARGIN) for _ in range(studies)]
+    rng = np.random.default_rng(key)
+    null = [make(rng, gain=0.0) for _ in range(studies)]
+    edge = [make(rng, gain=MARGIN) for _ in range(studies)]
     yield share(null, lambda word: word.startswith((verdicts.BETTER, verdicts.WORSE)))
     yield share(edge, lambda word: verdicts.BY_MORE in word)
     inside = (verdicts.EQUIVALENT, verdicts.BETTER + verdicts.BY_LESS)
@@ -99,17 +117,31 @@ def price(studies: int) -> None:
         print(f"| {m}, {effect} | {shares} |", flush=True)
 
 
+def print_table(title: str, heads: Sequence[str], rows: Mapping[int, Cells]) -> None:
+    """Print a table of rates, with a row for each number of seeds."""
+    print(f"\n{title}: false better or worse / by more than the margin / inside the margin (%)\n")
+    print(f"| n | {' | '.join(heads)} |\n{'|---' * (len(heads) + 1)}|")
+    for n, cells in rows.items():
+        shown = [" / ".join(f"{100 * rate:.1f}" for rate in cell) for cell in cells]
+        print(f"| {n} | {' | '.join(shown)} |", flush=True)
+
+
 def main(studies: int) -> None:
-    kinds = "false better or worse / by more than the margin / inside the margin"
-    for law in (normal, skewed, collapsing, one_sided):
-        print(f"\n{law.__name__}: {kinds} (%, {studies} studies)\n")
-        print("| n | " + " | ".join(f"m = {m}" for m in FAMILIES) + " |")
-        print("|---" * (len(FAMILIES) + 1) + "|")
-        for n in SEEDS:
-            cells = [
-                " / ".join(f"{100 * r:.1f}" for r in rates(law, n, m, studies)) for m in FAMILIES
-            ]
-            print(f"| {n} | " + " | ".join(cells) + " |", flush=True)
+    laws = (normal, skewed, collapsing, one_sided)
+    for law in laws:
+        rows = {
+            n: [rates(partial(study, law=law, n=n, m=m), [n, m], studies) for m in FAMILIES]
+            for n in SEEDS
+        }
+        print_table(law.__name__, [f"m = {m}" for m in FAMILIES], rows)
+    rows = {
+        n: [
+            rates(partial(study_of_differences, law=law, n=n), [n, i], studies)
+            for i, law in enumerate(laws)
+        ]
+        for n in SEEDS
+    }
+    print_table("two differences", [law.__name__ for law in laws], rows)
 
 
 if __name__ == "__main__":
