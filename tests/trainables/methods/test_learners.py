@@ -538,5 +538,11 @@ class TestLatentReplay(LearnerConformance):
 
 class TestLatentReplayOfCurrents(LearnerConformance):
     learner = LatentReplay
-    options = SPIKING_QUICK | {"memory_total": 200, "depth": 0, "ratio": 2, "order": "mixed"}
+    options = SPIKING_QUICK | {
+        "memory_total": 200,
+        "depth": 0,
+        "ratio": 2,
+        "order": "mixed",
+        "optimiser": "adam",
+    }
     source = SpikingDigits

@@ -21,7 +21,7 @@ from typing_extensions import TypeVar
 from trainables.errors import InputError
 from trainables.learner import Learner, cross_entropy, descend
 from trainables.memory.compressed import CHUNK, Codec, CompressedMemory, Packed
-from trainables.nn.optimisers import Adamax
+from trainables.nn.optimisers import Adam, Adamax
 from trainables.nn.recurrent import Dynamics, RecurrentNetwork
 from trainables.options import BYTES, EPOCHS, FACTOR, LEARNING_RATE, SAMPLES, STEPS, Options, option
 from trainables.rng import generator
@@ -135,7 +135,7 @@ class RecurrentLearner(Learner[Any], Generic[RecurrentConfigT]):
     """
 
     scenarios = ("domain", "class")
-    version = 2
+    version = 3
 
     config: RecurrentConfigT
     network: RecurrentNetwork
@@ -179,8 +179,8 @@ class RecurrentLearner(Learner[Any], Generic[RecurrentConfigT]):
         if self.config.optimiser == "adamax":
             return Adamax(weights, lr)
         if self.config.optimiser == "adam":
-            return torch.optim.Adam(weights, lr, fused=True)
-        return torch.optim.SGD(weights, lr, fused=True)
+            return Adam(weights, lr)
+        return torch.optim.SGD(weights, lr, foreach=True)
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Convert samples, uint8 [S, B, D], to sequences, float32 [S, T, B, channels]."""
