@@ -53,6 +53,11 @@ class Metric:
         return self.function.__name__
 
     @property
+    def is_share(self) -> bool:
+        """Whether values are shares, or differences of shares, which can be shown in percent."""
+        return self.unit in (ACCURACY, CHANGE, SHARE)
+
+    @property
     def description(self) -> str:
         return " ".join((inspect.getdoc(self.function) or "").split("\n\n")[0].split())
 

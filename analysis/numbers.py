@@ -44,6 +44,31 @@ def percent(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in a readable unit.
+
+    >>> duration(75), duration(600), duration(9000)
+    ('75 s', '10 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(amount: float) -> str:
+    """Return bytes in decimal units.
+
+    >>> size(0), size(500), size(1000), size(20_300_000)
+    ('0', '500 B', '1 kB', '20.3 MB')
+    """
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(amount) >= factor:
+            return f"{amount / factor:.3g} {unit}"
+    return f"{amount:.3g} B" if amount else "0"
+
+
 def count(amount: int, noun: str) -> str:
     """Return an amount with the noun: `1 seed`, `2 seeds`."""
     return f"{amount} {noun if amount == 1 else plural(noun)}"

@@ -144,6 +144,7 @@ class MethodRecord:
     diverged: dict[int, str] = field(default_factory=dict)  # seed -> "diverged on task 3"
     other_metrics: dict[ReadoutMetric, dict[int, float]] = field(default_factory=dict)
     footprint: dict[str, int] = field(default_factory=dict)  # bytes by kind
+    seconds: float | None = None  # of training, for each confirmation seed
     tuning: TuningRecord = field(default_factory=TuningRecord)
     matrices: dict[int, Array] = field(default_factory=dict)  # seed -> accuracy matrix [I, T]
     diagnostics: tuple[DiagnosticRecord, ...] = ()

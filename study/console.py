@@ -212,19 +212,6 @@ def warn(text: str) -> None:
     print(wrapped(line, sys.stderr), file=sys.stderr)
 
 
-def duration(seconds: float) -> str:
-    """Return a time in a readable unit.
-
-    >>> duration(75), duration(600), duration(9000)
-    ('75 s', '10 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = ""
 ) -> None:
@@ -308,14 +295,15 @@ def _line(cells: Sequence[str], widths: dict[int, int]) -> Table:
 
 
 def print_results(analysis: Analysis) -> None:
-    """Print a study's answer on stdout: the table of results, then cautions and notes."""
+    """Print a study's answer on stdout: in words and as a table, then cautions and notes."""
+    from analysis.report.headline import headline
     from analysis.report.results import result_table
-    from analysis.report.sections import CAUTIONS, refusals, verdict_sentences
+    from analysis.report.sections import CAUTIONS, refusals
 
+    print_text(f"\n{' '.join(headline(analysis))}\n")
     table = result_table(analysis)
     print_block(table if _fits(table) else result_table(analysis, with_intervals=False))
-    reasons = refusals(analysis) if analysis.common_reference else verdict_sentences(analysis)
-    for line in reasons:
+    for line in refusals(analysis):
         print_text(f"- {line}")
     if analysis.cautions:
         print_text(f"\n{CAUTIONS}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from study.console import duration
+from analysis.numbers import duration
 from study.design import FRESH_PHASES
 from study.state import FreshSeeds, Study
 

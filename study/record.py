@@ -161,6 +161,7 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
         diverged=outcomes.diverged(),
         other_metrics=table,
         footprint=outcomes.footprint(),
+        seconds=_seconds(places),
         tuning=_tuning_record(study, method),
         matrices=outcomes.matrices(),
         diagnostics=_diagnostics(method, labels),
@@ -172,6 +173,13 @@ def _method_record(study: Study, method: Method) -> MethodRecord:
         fewest_steps=outcomes.fewest_steps(confirmation.configuration or {}),
         alternatives=tuple(_alternatives(study, method, seeds)),
     )
+
+
+def _seconds(places: Places) -> float | None:
+    """Return the training time of each seed, the seeds of a trial alike; None without any."""
+    entries = {entry.folder: entry for entry, _ in places.found.values()}.values()
+    seeds = sum(len(entry.seeds) for entry in entries)
+    return sum(entry.seconds for entry in entries) / seeds if seeds else None
 
 
 @dataclass(frozen=True)

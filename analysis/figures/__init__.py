@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from analysis.figures import (
     accuracy_matrix,
     after_each_task,
+    answer,
     diagnostics,
     forest,
     fronts,
@@ -27,6 +28,7 @@ from analysis.report.blocks import Picture
 __all__ = ["across_pictures", "inline", "matrix_picture", "pictures", "save"]
 
 _SOURCES: tuple[Callable[[Analysis], Iterator[Picture]], ...] = (  # in the order of the report
+    answer.pictures,
     paired.pictures,
     forest.pictures,
     after_each_task.pictures,

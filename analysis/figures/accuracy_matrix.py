@@ -77,7 +77,7 @@ def _draw(analysis: Analysis, seed: int | None) -> Figure:
         cell = min(grid.width / len(matrix[0]), grid.height / len(matrix))
         if cell >= heat.NUMBER:
             heat.write_numbers(axes, matrix, COLOUR_SCALE, lambda x: heat.without_zero(f"{x:.2f}"))
-        layout.panel_title(axes, name, grid.width + 0.05)
+        layout.method_panel(axes, name, grid.width + 0.05)
     layout.side_label(figure, grid, "tasks learnt")
     layout.below_label(figure, grid, "task tested")
     _bar(figure, grid)

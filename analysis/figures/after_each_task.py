@@ -68,7 +68,10 @@ def _one_panel(analysis: Analysis) -> Figure:
     (axes,) = grid.panels(figure)
     looks = common.method_looks(analysis.record)
     for trajectory in shown:
-        curve(axes, trajectory.curve, looks[trajectory.method], trajectory.method)
+        name, mean = trajectory.method, trajectory.curve.mean
+        tips = [f"{name}, {i} learnt: {x:.4f}" for i, x in enumerate(mean, 1) if x is not None]
+        gid = common.method_id(name, tips)
+        curve(axes, trajectory.curve, looks[name], name, gid)
     _frame(axes, shown)
     _labels(figure, grid)
     layout.draw_key(figure, [(name, looks[name].line) for name in names])
@@ -92,25 +95,29 @@ def _panel_per_method(analysis: Analysis) -> Figure:
         look = looks[trajectory.method]
         curve(axes, trajectory.curve, look, trajectory.method, markersize=2.8)
         _frame(axes, shown)
-        layout.panel_title(axes, trajectory.method, grid.width + 0.05)
+        layout.method_panel(axes, trajectory.method, grid.width + 0.05)
     _labels(figure, grid)
     return figure
 
 
-def curve(axes: Axes, band: Band, look: Look, label: str, **line: float) -> None:
+def curve(
+    axes: Axes, band: Band, look: Look, label: str, gid: str | None = None, **line: float
+) -> None:
     """Draw a mean after each task with the band of the interval; a bar for a single task.
 
-    `line` holds further properties of `Line2D`.
+    Args:
+        gid: of what is drawn; see `common.method_id`.
+        line: further properties of `Line2D`.
     """
     x = range(1, len(band.mean) + 1)
     low, high = common.floats(_ends(band, band.low)), common.floats(_ends(band, band.high))
     if len(band.mean) == 1:
-        axes.plot([1, 1], [low[0], high[0]], color=look.colour, linewidth=1)
+        axes.plot([1, 1], [low[0], high[0]], color=look.colour, linewidth=1, gid=gid)
     elif layout.finite(band.low):
         axes.fill_between(
-            x, low, high, color=look.colour, alpha=common.BAND, linewidth=0, label=label
+            x, low, high, color=look.colour, alpha=common.BAND, linewidth=0, label=label, gid=gid
         )
-    _line(axes, band, look, label, **line)
+    _line(axes, band, look, label, gid, **line)
 
 
 def _ends(band: Band, side: Numbers) -> Numbers:
@@ -118,9 +125,11 @@ def _ends(band: Band, side: Numbers) -> Numbers:
     return tuple(m if x is None else x for x, m in zip(side, band.mean, strict=True))
 
 
-def _line(axes: Axes, band: Band, look: Look, label: str, **line: float) -> None:
+def _line(
+    axes: Axes, band: Band, look: Look, label: str, gid: str | None = None, **line: float
+) -> None:
     x = range(1, len(band.mean) + 1)
-    axes.plot(x, common.floats(band.mean), label=label, **(look.line | line))
+    axes.plot(x, common.floats(band.mean), label=label, gid=gid, **(look.line | line))
 
 
 def _frame(axes: Axes, shown: tuple[Trajectory, ...]) -> None:

@@ -37,6 +37,8 @@ INK = "#000000"
 NEAR_BLACK = "#111111"  # of numbers on a light cell; not replaced by the page's text colour
 GREY = "#8c8c8c"
 BAND = 0.2  # opacity
+METHOD_ID = "method: "  # first part of the id of what belongs to one method
+BETWEEN = "\u241e"  # between the parts of such an id
 METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito
 MARKERS = ("s", "^", "D", "v", "P", "X", "<")  # 7 markers and 6 colours: 42 distinct methods
 DASHES: tuple[Dashes, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
@@ -145,6 +147,15 @@ def method_looks(record: StudyRecord) -> dict[str, Look]:
     found = looks((method.method for method in record.methods), record.reference)
     sides = {side: methods_of(side)[0] for pair in record.family for side in pair}
     return found | {side: found[first] for side, first in sides.items() if first in found}
+
+
+def method_id(method: str, tips: Iterable[str] = ()) -> str:
+    """Return the id of a part of a figure that is of one method, as matplotlib passes it to SVG.
+
+    In the SVG file it becomes the attribute `data-method`, and the tips, one for each marker, what
+    a pointer shows.
+    """
+    return METHOD_ID + BETWEEN.join([clean(method), *map(clean, tips)])
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -295,7 +306,23 @@ def encoded(figure: Figure, kind: str) -> bytes:
     figure.patch.set_gid(BACKGROUND)
     with style():
         figure.savefig(file, format=kind, **FORMATS[kind])
-    return file.getvalue()
+    return _with_methods(file.getvalue()) if kind == "svg" else file.getvalue()
+
+
+def _with_methods(svg: bytes) -> bytes:
+    """Turn the ids of methods into attributes and tips."""
+    for prefix, name in (("", SVG_NAMES[0]), ("xlink", SVG_NAMES[1])):
+        ElementTree.register_namespace(prefix, name.strip("{}"))
+    root = ElementTree.fromstring(svg)
+    for element in root.iter():
+        if element.get("id", "").startswith(METHOD_ID):
+            method, *tips = element.attrib.pop("id").removeprefix(METHOD_ID).split(BETWEEN)
+            element.set("data-method", method)
+            markers = list(element.iter(f"{SVG_NAMES[0]}use"))
+            if len(markers) == len(tips):
+                for marker, tip in zip(markers, tips, strict=True):
+                    ElementTree.SubElement(marker, f"{SVG_NAMES[0]}title").text = tip
+    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
 
 
 def _without_background(root: ElementTree.Element) -> None:

@@ -42,7 +42,7 @@ def _caption(analysis: Analysis, rows: list[Diagnostic]) -> str:
     record = analysis.record
     unit = f", in {common.clean(rows[0].unit)}" if rows[0].unit else ""
     method = "" if len({row.method for row in rows}) > 1 else f" of {common.clean(rows[0].method)}"
-    text = f"{common.clean(rows[0].title)}{method}{unit}: mean after each task."
+    text = f"Mean after each task{method}{unit}."
     if len({row.n for row in rows}) > 1:
         text += f" Only {numbers.plural(record.unit)} that have a value count."
     counts = {row.n for row in rows if layout.finite(row.band.low)}
@@ -63,6 +63,7 @@ def _draw(analysis: Analysis, name: str) -> Figure:
     grid = Grid(len(methods), columns, height, bottom=0.5 + layout.key_height(labels), down=0.24)
     figure = grid.sheet()
     bounds = [x for row in rows for x in (*row.band.mean, *row.band.low, *row.band.high)]
+    whole = layout.finite(x for row in rows for x in row.band.mean)
     tasks = max(len(row.band.mean) for row in rows)
     for axes, method in zip(grid.panels(figure), methods, strict=True):
         for row in rows:
@@ -70,9 +71,9 @@ def _draw(analysis: Analysis, name: str) -> Figure:
                 curve(axes, row.band, looks[row.label], row.label, markersize=3)
         axes.set_ylim(layout.limits(bounds))
         layout.task_ticks(axes, tasks, {1: 10, 2: 6}.get(columns, 4))
-        layout.simple_ticks(axes.yaxis, 4)
+        layout.simple_ticks(axes.yaxis, 4, integer=all(x.is_integer() for x in whole))
         layout.light_grid(axes)
-        layout.panel_title(axes, method, grid.width + 0.05)
+        layout.method_panel(axes, method, grid.width + 0.05)
     layout.side_label(figure, grid, rows[0].unit or common.words(rows[0].title))
     layout.below_label(figure, grid, "tasks learnt")
     layout.draw_key(figure, [(label, looks[label].line) for label in labels])

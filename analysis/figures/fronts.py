@@ -98,6 +98,7 @@ def _draw(analysis: Analysis) -> Figure:
         if others == 1:
             _stairs(axes, of_method, analysis.record.directions[1])
         _frame(axes, shown, objective, analysis.record.objectives[objective])
+        axes.set_gid(common.method_id(of_method.method))
         if objective == 1:
             layout.panel_title(axes, of_method.method, grid.width + 0.05)
     _labels(figure, grid, analysis.record.objectives)

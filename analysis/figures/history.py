@@ -113,7 +113,7 @@ def _draw(analysis: Analysis) -> Figure:
         layout.simple_ticks(axes.xaxis, 4, integer=True)
         layout.simple_ticks(axes.yaxis, 4)
         layout.light_grid(axes)
-        layout.panel_title(axes, search.method, grid.width + 0.05)
+        layout.method_panel(axes, search.method, grid.width + 0.05)
     layout.side_label(figure, grid, common.words(analysis.record.metric))
     layout.below_label(figure, grid, "trial")
     layout.draw_key(figure, key)

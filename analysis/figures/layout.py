@@ -13,7 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from analysis.figures.common import GREY, SMALL, TEXT, WIDTH, clean, shorten, text_width
+from analysis.figures.common import (
+    GREY,
+    SMALL,
+    TEXT,
+    WIDTH,
+    clean,
+    method_id,
+    shorten,
+    text_width,
+)
+from analysis.numbers import size
 
 Entry = tuple[str, Mapping[str, Any]]  # of a key: label and `Line2D` properties
 KEY_ROW = 0.17
@@ -86,6 +96,12 @@ def columns_for(count: int) -> int:
 def panel_title(axes: Axes, name: str, width: float) -> None:
     """Write the name above a panel, at the left edge, shortened to a width in inches."""
     axes.set_title(shorten(name, width, SMALL), loc="left", fontsize=SMALL)
+
+
+def method_panel(axes: Axes, method: str, width: float) -> None:
+    """Give a panel to one method: the method's name is the title, and hides the panel."""
+    panel_title(axes, method, width)
+    axes.set_gid(method_id(method))
 
 
 def side_label(figure: Figure, grid: Grid, text: str) -> None:
@@ -170,16 +186,21 @@ def brief_label(value: float) -> str:
 
 
 def end_ticks(
-    axes: Axes, values: Iterable[float], label: Callable[[float], str] = brief_label
+    axes: Axes,
+    values: Iterable[float],
+    label: Callable[[float], str] = brief_label,
+    wide: bool | None = None,
 ) -> None:
     """Set two ticks on a horizontal axis, with labels clear of the neighbouring panels.
 
-    The ticks are round numbers around the values, or decades on a logarithmic axis, which the
-    values have if they span more than two decades.
+    The ticks are round numbers around the values, or decades on a logarithmic axis.
+
+    Args:
+        wide: whether the axis is logarithmic; None: if the values span more than two decades.
     """
     numbers = finite(values) or [0.0]
     low, high = min(numbers), max(numbers)
-    wide = is_wide(numbers)
+    wide = is_wide(numbers) if wide is None else wide
     if low < high:
         low, high = _rounded(low, math.floor, wide), _rounded(high, math.ceil, wide)
     ends = sorted({low, high})
@@ -204,12 +225,9 @@ def _rounded(value: float, direction: Callable[[float], int], to_decade: bool) -
     return float(f"{direction(value / 10.0**digits + slack)}e{digits}")
 
 
-def size_label(size: float, _: object = None) -> str:
-    """Return bytes in decimal units: 0, 500 B, 1 kB, 20 MB."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if abs(size) >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size:.3g} B" if size else "0"
+def size_label(amount: float, _: object = None) -> str:
+    """Return the tick label of an axis of bytes."""
+    return size(amount)
 
 
 def task_ticks(axes: Axes, tasks: int, most: int) -> None:

@@ -96,9 +96,13 @@ def _front(axes: Axes, points: list[MemoryPoint]) -> None:
 
 def _point(axes: Axes, point: MemoryPoint, size: int, look: Look) -> None:
     if point.ci_low is not None and point.ci_high is not None:
-        axes.plot([size] * 2, [point.ci_low, point.ci_high], color=look.colour, linewidth=0.9)
+        ends = [point.ci_low, point.ci_high]
+        bar = common.method_id(point.method)
+        axes.plot([size] * 2, ends, color=look.colour, linewidth=0.9, gid=bar)
     marker = look.point(filled=point.place == ON_THE_FRONT)
-    axes.plot(size, point.mean, label=point.method, markersize=5.5, **marker)
+    tip = f"{point.method}: {point.mean:.4f}, {layout.size_label(size)}"
+    gid = common.method_id(point.method, [tip])
+    axes.plot(size, point.mean, label=point.method, markersize=5.5, gid=gid, **marker)
 
 
 def _bytes_axis(axes: Axes, sizes: list[int]) -> None:

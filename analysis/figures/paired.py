@@ -63,6 +63,7 @@ def _draw(analysis: Analysis) -> Figure:
         _panel(axes, comparison, looks, rows)
         axes.set_ylim(layout.limits(_values(comparison), SHOWN_MARGINS * analysis.rules.margin))
         axes.tick_params(labelleft=True, labelbottom=grid.is_lowest(index))
+        axes.set_gid(common.method_id(comparison.method))
         layout.panel_title(axes, analysis.label(comparison), grid.width + grid.right)
         if columns > MOST_LABELLED:
             axes.set_xticklabels([])

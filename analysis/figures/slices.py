@@ -45,7 +45,7 @@ def _caption(analysis: Analysis) -> str:
         f"validation data against the value of an option, for {options} of each method{unknown}."
     )
     if any(map(_is_logarithmic, slices)):
-        text += " Values that span more than two decades have a logarithmic axis."
+        text += " Axes are logarithmic where the search was."
     if not all(map(_is_numeric, slices)):
         text += " Categories are in alphabetical order (labelled: all, or the first and the last)."
     return text
@@ -64,15 +64,17 @@ def _draw(analysis: Analysis) -> Figure:
     looks = common.method_looks(analysis.record)
     scores = [y for search in shown for option in search.slices[:most] for _, y in option.points]
     for row, search in enumerate(shown):
+        method = search.method
         for offset, option in enumerate(search.slices[:most]):
             index = row * panels_per_method + offset
             axes = grid.panel(figure, index)
-            _panel(axes, option, looks[search.method], grid.width)
+            _panel(axes, option, looks[method], grid.width)
             axes.set_ylim(layout.limits(scores))
             layout.simple_ticks(axes.yaxis, 3)
             axes.tick_params(labelleft=index % columns == 0)
+            axes.set_gid(common.method_id(method))
             if offset == 0:
-                layout.panel_title(axes, search.method, panels_per_method * grid.width)
+                layout.panel_title(axes, method, panels_per_method * grid.width)
     layout.side_label(figure, grid, common.words(analysis.record.metric))
     return figure
 
@@ -84,7 +86,7 @@ def _panel(axes: Axes, option: Slice, look: Look, width: float) -> None:
         _categories(axes, values, scores, look, width)
     else:
         axes.plot(numbers, scores, label=option.option, alpha=0.7, markersize=3, **look.point())
-        layout.end_ticks(axes, numbers)
+        layout.end_ticks(axes, numbers, wide=_is_logarithmic(option))
     name = common.shorten(option.option, width + 0.1)
     axes.set_xlabel(name, fontsize=common.SMALL, labelpad=2)
     layout.light_grid(axes)
@@ -105,7 +107,11 @@ def _is_numeric(option: Slice) -> bool:
 
 
 def _is_logarithmic(option: Slice) -> bool:
-    return layout.is_wide(_numbers([value for value, _ in option.points]) or [])
+    """Return whether the axis is logarithmic: as the search, or for values of many sizes."""
+    values = _numbers([value for value, _ in option.points]) or []
+    if option.log is None:
+        return layout.is_wide(values)
+    return option.log and min(values, default=0.0) > 0
 
 
 def _categories(

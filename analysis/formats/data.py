@@ -26,6 +26,7 @@ from analysis.report import (
 from analysis.report.blocks import Table
 from analysis.report.columns import plain
 from analysis.report.file_tables import file_tables
+from analysis.report.results import page_table
 
 ALWAYS = ("methods", "comparisons")  # tables that have a file even without rows
 NOT_IN_JSON = (  # columns of the tuning table that only the CSV file has
@@ -64,6 +65,7 @@ def to_csv(analysis: Analysis) -> dict[str, str]:
     file with the figure's name. Tables without rows are left out, except methods and comparisons.
     """
     return _texts(
+        page_table(analysis),
         tables.method_table(analysis),
         comparison_tables.comparison_table(analysis),
         comparison_tables.evidence_file_table(analysis),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter
 
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
 
@@ -16,8 +18,12 @@ _BLOCK_MARK = re.compile(r"(#|[-+>](?=\s|$)|\d+(?=[.)](?:\s|$)))")
 def render(title: str, parts: Iterable[Section]) -> str:
     """Return sections under a title; pictures are links to `figures/NAME.svg`."""
     texts = [f"# {escape(title)}"]
-    for section in parts:
-        texts += [f"## {escape(section.title)}", *(_block(block) for block in section.blocks)]
+    for part, sections in groupby(parts, attrgetter("part")):
+        texts += [f"## {escape(part)}"] if part else []
+        level = 3 if part else 2
+        for section in sections:
+            texts.append(f"{'#' * level} {escape(section.title)}")
+            texts += [_block(block, level + 1) for block in section.blocks]
     return "\n\n".join(texts) + "\n"
 
 
@@ -27,7 +33,8 @@ def escape(text: str) -> str:
     return _TAG.sub("&lt;", _ENTITY.sub("&amp;", line))
 
 
-def _block(block: Block) -> str:
+def _block(block: Block, level: int) -> str:
+    """Return a block; a table has a heading of the given level."""
     match block:
         case Paragraph(text):
             return _escape_start(text)
@@ -38,7 +45,7 @@ def _block(block: Block) -> str:
         case Picture(name, title, caption):
             return f"![{escape(title)}](figures/{name}.svg)\n\n{escape(caption)}".rstrip()
         case Table():
-            return _table(block)
+            return _table(block, level)
 
 
 def _escape_start(text: str) -> str:
@@ -56,11 +63,11 @@ def _code(text: str) -> str:
     return f"{fence}sh\n{text}\n{fence}"
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, level: int) -> str:
     head, *rows = [_line(map(escape, row)) for row in (table.headings, *table.texts)]
     lines = [head, _line(("---",) * len(table.headings)), *rows]
     caption = f"\n\n{escape(table.caption)}" if table.caption else ""
-    return f"### {escape(table.title)}\n\n" + "\n".join(lines) + caption
+    return f"{'#' * level} {escape(table.title)}\n\n" + "\n".join(lines) + caption
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -23,10 +23,11 @@ def files(analysis: Analysis, pictures: Sequence[Picture], draw: Draw) -> dict[s
         draw: function from a picture to inline SVG, for the HTML page.
     """
     parts = sections(analysis, pictures)
+    tables = _tables(parts, data.to_csv(analysis))
     return {
-        **_pages(analysis.record.study, parts, draw),
+        **_pages(analysis.record.study, parts, draw, tables),
         "report.json": data.to_json(analysis),
-        **_tables(parts, data.to_csv(analysis)),
+        **tables,
     }
 
 
@@ -35,16 +36,21 @@ def across_files(
 ) -> dict[str, str]:
     """Return the text of every file of a report about several studies; see `files`."""
     parts = many_sections.across_sections(across, analyses, pictures)
+    tables = _tables(parts, data.across_to_csv(across, analyses))
     return {
-        **_pages(many_sections.title(analyses), parts, draw),
+        **_pages(many_sections.title(analyses), parts, draw, tables),
         "report.json": data.across_to_json(across, analyses),
-        **_tables(parts, data.across_to_csv(across, analyses)),
+        **tables,
     }
 
 
-def _pages(title: str, parts: Sequence[Section], draw: Draw) -> dict[str, str]:
+def _pages(
+    title: str, parts: Sequence[Section], draw: Draw, tables: Iterable[str]
+) -> dict[str, str]:
+    shown = (block for part in parts for block in part.blocks if isinstance(block, Picture))
+    figures = [f"figures/{p.name}.{kind}" for p in shown for kind in html.FIGURE_FORMATS]
     return {
-        "index.html": html.render(title, parts, draw),
+        "index.html": html.render(title, parts, draw, {*tables, *figures}),
         "report.md": markdown.render(title, parts),
     }
 

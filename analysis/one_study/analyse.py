@@ -81,6 +81,7 @@ class MethodRow:
     configuration: dict[str, Any]
     footprint: dict[str, int]
     memory_samples: float | None
+    seconds: float | None = None  # of training, for each seed
     is_offline: bool = False  # an offline bound
 
     @property
@@ -193,6 +194,12 @@ class Analysis:
         if self.common_reference:
             return comparison.method
         return f"{comparison.method} against {comparison.reference}"
+
+    def score_of(self, method: str, metric: str) -> SecondaryRow | None:
+        """Return a metric of a method's primary readout beside the primary metric."""
+        key = ReadoutMetric(metric)
+        rows = (row for row in self.secondary if (row.method, row.metric) == (method, key))
+        return next(rows, None)
 
     @property
     def was_tuned(self) -> bool:
@@ -344,6 +351,7 @@ def _method_row(record: StudyRecord, method: MethodRecord) -> MethodRow:
         configuration=method.configuration,
         footprint=method.footprint,
         memory_samples=method.footprint["memory"] / size if has_size else None,
+        seconds=method.seconds,
         is_offline=method.offline,
     )
 

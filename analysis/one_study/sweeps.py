@@ -59,6 +59,7 @@ class Slice:
     default: Any
     chosen: Any
     points: tuple[tuple[object, float], ...]  # (value, first objective) of each complete trial
+    log: bool | None = None  # whether the search was logarithmic; None: the space is not known
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,7 @@ def _slices(method: MethodRecord) -> tuple[Slice, ...]:
     defaults = first_params if tuning.has_default else {}
     complete = [trial for trial in tuning.history if _has_objective(trial)]
     options = dict.fromkeys(name for trial in complete for name in trial.params)
+    scales = {searched.option: searched.log for searched in tuning.space}
     slices = [
         Slice(
             method=method.method,
@@ -218,6 +220,7 @@ def _slices(method: MethodRecord) -> tuple[Slice, ...]:
             default=defaults.get(option),
             chosen=method.configuration.get(option),
             points=tuple((t.params[option], t.values[0]) for t in complete if option in t.params),
+            log=scales.get(option),
         )
         for option in options
     ]

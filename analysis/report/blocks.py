@@ -128,7 +128,10 @@ Block = Paragraph | Bullets | Code | Table | Picture
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with blocks."""
+    """A heading with blocks. `part` is the part of the report that holds the section; empty: the
+    beginning, which everybody reads.
+    """
 
     title: str
     blocks: tuple[Block, ...]
+    part: str = ""

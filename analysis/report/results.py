@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -10,10 +10,13 @@ from operator import attrgetter
 from analysis import numbers
 from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis, Comparison, Gap, MethodRow
+from analysis.one_study.verdicts import Rules
+from analysis.report import values
 from analysis.report.blocks import Table
 from analysis.report.captions import units
 from analysis.report.columns import Column, number_column
 
+FORGETTING = "forgetting"
 REFERENCE, BOUND = "reference", "bound, not tested"  # in the place of a verdict
 
 
@@ -39,44 +42,126 @@ class Result:
 
 
 def result_table(analysis: Analysis, with_intervals: bool = True) -> Table:
-    """Return the methods, the best first and offline bounds last.
-
-    Accuracies and their differences are in percent, unless the study file asks for fractions.
+    """Return the methods, the best first and offline bounds last, for the terminal.
 
     Args:
         with_intervals: also show the intervals of the differences.
     """
-    value = in_percent if _is_in_percent(analysis) else numbers.number
-    unit = " (%)" if _is_in_percent(analysis) else ""
-    metric = analysis.metric.name.replace("_", " ")
-    columns = [
+    return Table(
+        "",
+        (*_scores(analysis), *_comparisons(analysis, with_intervals, with_p=False)),
+        sorted_results(analysis),
+        _caption(analysis, with_intervals),
+        "results",
+    )
+
+
+def page_table(analysis: Analysis) -> Table:
+    """Return the methods, the best first and offline bounds last, with what they cost."""
+    return Table(
+        "Methods, the best first",
+        (
+            *_scores(analysis),
+            *_comparisons(analysis, with_intervals=True, with_p=True),
+            *_forgetting(analysis),
+            *_costs(analysis),
+            *_of_files(analysis),
+        ),
+        sorted_results(analysis),
+        f"{_caption(analysis, with_intervals=True)} {_cost_caption(analysis)}",
+        "results",
+    )
+
+
+def _scores(analysis: Analysis) -> list[Column[Result]]:
+    return [
         Column("", "method", attrgetter("method.method")),
         *([] if _same_n(analysis) else [Column("", "n", _count, is_number=True)]),
-        number_column("", f"{metric}{unit}", attrgetter("method"), partial(_plus_minus, value)),
+        number_column(
+            "",
+            values.heading(analysis),
+            attrgetter("method"),
+            lambda row: values.plus_minus(analysis, row.mean, row.sd),
+        ),
     ]
-    if analysis.common_reference:
-        difference = attrgetter("comparison")
-        columns.append(number_column("", "difference", difference, partial(_difference, value)))
-        if with_intervals:
-            shown = partial(_interval, analysis.rules.margin, _is_in_percent(analysis))
-            columns.append(number_column("", "interval", difference, shown))
-        columns.append(Column("", "verdict", attrgetter("verdict")))
-    rows = tuple(sorted(_results(analysis), key=partial(_place, analysis.rules.sign)))
-    return Table("", tuple(columns), rows, _caption(analysis, with_intervals), "results")
 
 
-def in_percent(share: float | None) -> str:
-    """Return a share in percent with one decimal.
+def _comparisons(
+    analysis: Analysis, with_intervals: bool, with_p: bool
+) -> Iterator[Column[Result]]:
+    """Yield the columns on the comparison with the common reference, if there is one."""
+    if not analysis.common_reference:
+        return
+    compared = attrgetter("comparison")
+    yield number_column("", "difference", compared, partial(values.difference, analysis))
+    if with_intervals:
+        yield number_column("", "interval", compared, partial(values.interval, analysis))
+    if with_p:
+        yield number_column("", "adjusted p", partial(_adjusted_p, analysis.rules), numbers.p_value)
+    yield Column("", "verdict", attrgetter("verdict"))
 
-    >>> in_percent(0.8543), in_percent(-0.0001)
-    ('85.4', '0.0')
-    """
-    return numbers.number(None if share is None else 100 * share, 1)
+
+def _of_files(analysis: Analysis) -> Iterator[Column[Result]]:
+    """Yield the columns of the file: the same numbers, not rounded."""
+    for key in ("method", "n", "failed", "mean", "sd"):
+        yield Column(key, value=attrgetter(f"method.{key}"))
+    for key in ("difference", "ci_low", "ci_high"):
+        yield Column(key, value=partial(_of_comparison, key))
+    yield Column("p_adjusted", value=partial(_adjusted_p, analysis.rules))
+    yield Column("verdict", value=attrgetter("verdict"))
+    yield Column(FORGETTING, value=partial(_mean_forgetting, analysis))
+    for key in ("held", "seconds"):
+        yield Column(key, value=attrgetter(f"method.{key}"))
 
 
-def _is_in_percent(analysis: Analysis) -> bool:
-    accuracy = METRICS["average_accuracy"].unit
-    return analysis.record.number == "percent" and analysis.metric.unit == accuracy
+def _of_comparison(key: str, result: Result) -> float | None:
+    return getattr(result.comparison, key, None)
+
+
+def _mean_forgetting(analysis: Analysis, result: Result) -> float | None:
+    row = analysis.score_of(result.method.method, FORGETTING)
+    return row.mean if row else None
+
+
+def _adjusted_p(rules: Rules, result: Result) -> float | None:
+    """Return the adjusted p of the test that decides."""
+    c = result.comparison
+    if not isinstance(c, Comparison):
+        return None
+    return c.p_t_adjusted if rules.capped(c.n) else c.p_adjusted
+
+
+def _forgetting(analysis: Analysis) -> Iterator[Column[Result]]:
+    """Yield the column of forgetting, where it is measured beside the primary metric."""
+    of = METRICS[FORGETTING]
+    rows = [analysis.score_of(row.method, FORGETTING) for row in analysis.methods]
+    if any(row and row.mean is not None for row in rows):
+        value = partial(_mean_forgetting, analysis)
+        text = partial(values.value, analysis, metric=of)
+        yield number_column("", values.heading(analysis, of), value, text)
+
+
+def _costs(analysis: Analysis) -> Iterator[Column[Result]]:
+    if any(row.held is not None for row in analysis.methods):
+        yield number_column("", "bytes held", attrgetter("method.held"), numbers.size)
+    if any(row.seconds is not None for row in analysis.methods):
+        yield number_column("", "time per seed", attrgetter("method.seconds"), numbers.duration)
+
+
+def _cost_caption(analysis: Analysis) -> str:
+    sentences = []
+    if any(isinstance(r.comparison, Comparison) for r in sorted_results(analysis)):
+        sentences.append("Adjusted p: of the test that decides, times the number of comparisons.")
+    if any(row.held is not None for row in analysis.methods):
+        sentences.append("Bytes held: everything beside the network at the end of the stream.")
+    if any(row.seconds is not None for row in analysis.methods):
+        sentences.append("Time: training, the seeds of a trial alike; trials may share a machine.")
+    return " ".join(sentences)
+
+
+def sorted_results(analysis: Analysis) -> tuple[Result, ...]:
+    """Return the methods, the best first, those without a mean and offline bounds last."""
+    return tuple(sorted(_results(analysis), key=partial(_place, analysis.rules.sign)))
 
 
 def _results(analysis: Analysis) -> list[Result]:
@@ -105,53 +190,13 @@ def _count(result: Result) -> str:
     return f"{row.n}, {row.failed} failed" if row.failed else str(row.n)
 
 
-def _plus_minus(value: Callable[[float | None], str], row: MethodRow) -> str | None:
-    if row.mean is None:
-        return None
-    return value(row.mean) + ("" if row.sd is None else f" ± {value(row.sd)}")
-
-
-def _difference(value: Callable[[float | None], str], compared: Comparison | Gap) -> str | None:
-    if compared.difference is None:
-        return None
-    text = value(compared.difference)
-    return text if text.startswith("-") else f"+{text}"
-
-
-def _interval(margin: float, is_in_percent: bool, compared: Comparison | Gap) -> str | None:
-    """Return the interval with as many decimals as show on which side of 0 and of the margin its
-    ends lie.
-    """
-    if compared.ci_low is None or compared.ci_high is None:
-        return None
-    scale, fewest = (100, 1) if is_in_percent else (1, 4)
-    low, high = scale * compared.ci_low, scale * compared.ci_high
-    edges = (-scale * margin, 0.0, scale * margin)
-    for decimals in range(fewest, fewest + 4):
-        texts = numbers.number(low, decimals), numbers.number(high, decimals)
-        if all(map(_on_the_same_side, texts, (low, high), (edges, edges))):
-            break
-    return " to ".join(texts)
-
-
-def _on_the_same_side(text: str, value: float, edges: tuple[float, ...]) -> bool:
-    """Return whether a rounded number lies on the same side of each edge as the number."""
-    return all((float(text) > edge) == (value > edge) for edge in edges) and all(
-        (float(text) < edge) == (value < edge) for edge in edges
-    )
-
-
 def _caption(analysis: Analysis, with_intervals: bool) -> str:
     row, rules = analysis.methods[0], analysis.rules
     over = f"{row.n} " if _same_n(analysis) else "n "
     text = f"Mean ± sample standard deviation over {over}confirmation {units(analysis)}. "
     if not analysis.common_reference:
         return text
-    value = f"{rules.margin:g}"
-    if _is_in_percent(analysis):
-        points = f"{100 * rules.margin:g}"
-        value = f"{points} point{'' if points == '1' else 's'}"
-    margin = f", against a margin of {value}" if rules.margin > 0 else ""
+    margin = f", against a margin of {values.margin(analysis)}" if rules.margin > 0 else ""
     level, m = numbers.percent(rules.confidence), rules.family_size
     shown = "interval" if with_intervals else "interval of the difference"
     return (

@@ -7,6 +7,7 @@ module computes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from analysis import numbers
 from analysis.one_study.analyse import Analysis, Comparison, StudyRecord
@@ -20,6 +21,8 @@ from analysis.report import (
     tuning_tables,
 )
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
+from analysis.report.headline import headline
+from analysis.report.results import page_table
 
 CAUTIONS = "Before you believe this"  # title of the section
 MOST_WITHOUT_SUMMARY = 6  # comparisons that need no summary of the verdicts
@@ -34,47 +37,80 @@ DIAGNOSTICS = ("diagnostics-", "maps-")  # first part of the names of the diagno
 
 
 def sections(analysis: Analysis, pictures: Sequence[Picture] = ()) -> tuple[Section, ...]:
-    """Return the report of a study: question, verdicts, evidence, cost, fairness, provenance.
+    """Return the report of a study: the answer, then learning, tuning, evidence and provenance.
 
     The name of a picture decides its section; pictures with other names come before the provenance.
     Sections without content are left out.
     """
     shelf = Shelf(pictures)
-    all_sections = [
-        _question(analysis),
+    parts = {
+        "": _beginning(analysis, shelf),
+        "Learning": _learning(analysis, shelf),
+        "Tuning": _about_tuning(analysis, shelf),
+        "Evidence": _evidence(analysis, shelf),
+        "Provenance": [
+            section("Further figures", *shelf.take_all("")),
+            _provenance(analysis),
+        ],
+    }
+    return tuple(
+        replace(each, part=part) for part, all_of in parts.items() for each in all_of if each.blocks
+    )
+
+
+def _beginning(analysis: Analysis, shelf: Shelf) -> list[Section]:
+    first, *others = headline(analysis)
+    is_confirmed = any(row.n or row.failed for row in analysis.methods)
+    return [
+        section("Answer", Paragraph(first), *bullets(others), *shelf.take("answer")),
         section(CAUTIONS, *bullets(caution_sentences(analysis))),
-        _verdicts(analysis),
-        *_evidence(analysis, shelf),
-        *_along_the_stream(analysis, shelf),
+        section("Results", *with_rows(page_table(analysis)) if is_confirmed else ()),
+        _fronts(analysis, shelf),
+        section("Published against measured", *with_rows(tables.published_table(analysis))),
+    ]
+
+
+def _learning(analysis: Analysis, shelf: Shelf) -> list[Section]:
+    diagnostics = (picture for prefix in DIAGNOSTICS for picture in shelf.take_all(prefix))
+    return [
+        section("Accuracy after each task", *shelf.take("accuracy-after-each-task")),
+        section("Accuracy matrix", *shelf.take("accuracy-matrix")),
+        section("Single tasks", *with_rows(tables.per_task_table(analysis))),
+        _secondary(analysis),
         section(
             "Bytes held and accuracy",
             *shelf.take("held-accuracy", "memory-accuracy"),
             *with_rows(tables.memory_table(analysis)),
         ),
-        section("Notes", *bullets(analysis.notes)),
-        _seeds(analysis),
+        section("Footprint", *with_rows(tables.footprint_table(analysis))),
+        section("Method diagnostics", *diagnostics, *with_rows(tables.diagnostic_table(analysis))),
+    ]
+
+
+def _about_tuning(analysis: Analysis, shelf: Shelf) -> list[Section]:
+    return [
         _tuning(analysis, shelf),
-        _fronts(analysis, shelf),
         section(
             "Hyper-parameters",
             *shelf.take("importance", "slices"),
             *with_rows(tuning_tables.importance_table(analysis)),
         ),
         section("Search spaces", *with_rows(search_spaces.search_space_table(analysis))),
-        section(
-            "Method diagnostics",
-            *(picture for prefix in DIAGNOSTICS for picture in shelf.take_all(prefix)),
-            *with_rows(tables.diagnostic_table(analysis)),
-        ),
-        _secondary(analysis),
         section("Configurations", *with_rows(tables.configuration_table(analysis))),
-        section("Footprint", *with_rows(tables.footprint_table(analysis))),
-        _failures(analysis),
-        section("Published against measured", *with_rows(tables.published_table(analysis))),
-        section("Further figures", *shelf.take_all("")),
-        _provenance(analysis),
     ]
-    return tuple(part for part in all_sections if part.blocks)
+
+
+def _evidence(analysis: Analysis, shelf: Shelf) -> list[Section]:
+    return [
+        _question(analysis),
+        _verdicts(analysis),
+        _comparisons(analysis),
+        section(f"Paired {captions.units(analysis)}", *shelf.take("paired-seeds")),
+        section("Differences", *shelf.take("forest")),
+        _seeds(analysis),
+        _failures(analysis),
+        section("Notes", *bullets(analysis.notes)),
+    ]
 
 
 class Shelf:
@@ -203,25 +239,14 @@ def _methods_with(verdict: str, analysis: Analysis) -> str:
     return f"{numbers.begin(f'{against}{verdict}')} {counted}: {', '.join(names)}."
 
 
-def _evidence(analysis: Analysis, shelf: Shelf) -> list[Section]:
+def _comparisons(analysis: Analysis) -> Section:
+    if not any(row.n or row.failed for row in analysis.methods):
+        return section("Comparisons")
     compared = [comparison_tables.verdict_table(analysis), tables.method_table(analysis)]
     if any(comparison.wins for comparison in analysis.comparisons):
         compared.append(comparison_tables.evidence_table(analysis))
     compared.append(comparison_tables.gap_table(analysis))
-    is_confirmed = any(row.n or row.failed for row in analysis.methods)
-    return [
-        section("Comparisons", *with_rows(*compared) if is_confirmed else ()),
-        section(f"Paired {captions.units(analysis)}", *shelf.take("paired-seeds")),
-        section("Differences", *shelf.take("forest")),
-    ]
-
-
-def _along_the_stream(analysis: Analysis, shelf: Shelf) -> list[Section]:
-    return [
-        section("Accuracy after each task", *shelf.take("accuracy-after-each-task")),
-        section("Accuracy matrix", *shelf.take("accuracy-matrix")),
-        section("Single tasks", *with_rows(tables.per_task_table(analysis))),
-    ]
+    return section("Comparisons", *with_rows(*compared))
 
 
 def _seeds(analysis: Analysis) -> Section:
@@ -300,7 +325,7 @@ def _fronts(analysis: Analysis, shelf: Shelf) -> Section:
 
 
 def _secondary(analysis: Analysis) -> Section:
-    table = tables.secondary_table(analysis)
+    table = tables.secondary_matrix(analysis)
     metrics = captions.definitions(row.metric for row in analysis.secondary if row.n)
     return section("Secondary metrics", *with_rows(table), *bullets(metrics))
 

@@ -6,16 +6,23 @@ files, such as the numbers behind the figures, in `file_tables`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from itertools import islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from analysis import numbers
-from analysis.metrics import METRICS, MOST_SECONDARY_TESTS, SECONDARY, tested_metrics
-from analysis.one_study.analyse import Analysis, Failure, MethodRow
+from analysis.metrics import (
+    METRICS,
+    MOST_SECONDARY_TESTS,
+    SECONDARY,
+    ReadoutMetric,
+    tested_metrics,
+)
+from analysis.one_study.analyse import Analysis, Failure, MethodRow, SecondaryRow
 from analysis.one_study.planning import Plan
 from analysis.one_study.trajectories import Trajectory
-from analysis.report import captions
+from analysis.report import captions, values
 from analysis.report.blocks import Table
 from analysis.report.captions import definitions, protocol, spread, units
 from analysis.report.columns import (
@@ -127,6 +134,33 @@ def secondary_table(analysis: Analysis) -> Table:
         + ("An offline bound has no metrics of transfer." if _has_offline_bound(analysis) else ""),
         "secondary",
         file_rows=analysis.secondary,
+    )
+
+
+def secondary_matrix(analysis: Analysis) -> Table:
+    """Return the secondary metrics for pages: a row for each method, a column for each metric."""
+    by_method: dict[str, dict[ReadoutMetric, SecondaryRow]] = {}
+    for row in analysis.secondary:
+        if row.n:
+            by_method.setdefault(row.method, {})[row.metric] = row
+    metrics = dict.fromkeys(metric for rows in by_method.values() for metric in rows)
+    return Table(
+        "Secondary metrics",
+        (
+            Column("", "method", itemgetter(0)),
+            *(
+                number_column(
+                    "", _heading(analysis, metric), partial(_score, analysis, metric), str
+                )
+                for metric in metrics
+            ),
+        ),
+        tuple(by_method.items()),
+        f"Exploratory, without verdicts. {spread(analysis)} ↑: higher is better; ↓: lower is "
+        f"better. *: q ≤ {analysis.rules.alpha:g} for the difference to the reference, over the "
+        f"metrics that are tested: {', '.join(tested_metrics(analysis.metric.name))} (numbers in "
+        f"secondary.csv). {captions.readouts(analysis)}",
+        "secondary",
     )
 
 
@@ -308,6 +342,26 @@ def _with_runs(result: tuple[float | None, float | None, int | None]) -> str | N
     mean, sd, n = result
     text = plus_minus((mean, sd))
     return f"{text} (n = {n})" if n and text else text
+
+
+def _heading(analysis: Analysis, metric: ReadoutMetric) -> str:
+    """Return the name of a metric with an arrow towards better values."""
+    of = METRICS[metric.metric]
+    readout = f" [{metric.readout}]" if metric.readout else ""
+    return f"{values.heading(analysis, of)}{readout} {'↑' if of.higher_is_better else '↓'}"
+
+
+def _score(
+    analysis: Analysis,
+    metric: ReadoutMetric,
+    item: tuple[str, Mapping[ReadoutMetric, SecondaryRow]],
+) -> str | None:
+    row = item[1].get(metric)
+    if row is None:
+        return None
+    text = values.plus_minus(analysis, row.mean, row.sd, METRICS[metric.metric])
+    is_different = row.q is not None and row.q <= analysis.rules.alpha
+    return f"{text}*" if text and is_different else text
 
 
 def _tested(analysis: Analysis) -> str:

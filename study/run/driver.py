@@ -25,7 +25,7 @@ from ray.exceptions import OutOfMemoryError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from study.console import duration
+from analysis.numbers import duration
 from study.interruption import Interrupted, handle_signals
 from study.ledger import Entry
 from study.losses import WorkerLoss, final_reason, is_given_up, memory_ran_out

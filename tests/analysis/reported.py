@@ -39,6 +39,7 @@ SPACE = (
 )
 OTHERS = ("average_incremental_accuracy", "retention_old", "forgetting", "recency_bias")
 PICTURES = (
+    "answer",
     *("paired-seeds", "forest", "accuracy-after-each-task", "accuracy-matrix"),
     *("memory-accuracy", "search-history", "importance", "slices", "pareto"),
     *("diagnostics-spikes", "maps-activity", "of-my-own"),

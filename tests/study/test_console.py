@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from screens import Screen, on_terminal, plain, printed
 
+from analysis.numbers import duration
 from study import console as module
 from study.console import (
     Console,
     TerminalStream,
-    duration,
     print_results,
     print_table,
     print_text,

@@ -30,6 +30,7 @@ from analysis.one_study.analyse import analyse
 pytestmark = pytest.mark.filterwarnings("error")
 
 IN_ORDER = [
+    "answer",
     "paired-seeds",
     "forest",
     "accuracy-after-each-task",
@@ -49,17 +50,69 @@ IN_ORDER = [
 def test_all_figures_in_report_order():
     assert names(analysis_of()) == IN_ORDER
     both = names(analysis_of(objectives=2))
-    assert both == [*IN_ORDER[:7], "pareto", *IN_ORDER[7:]]
+    assert both == [*IN_ORDER[:8], "pareto", *IN_ORDER[8:]]
 
 
 def test_nothing_to_show():
     assert names(analysis_of(seeds=0, trials=0)) == []
     assert names(analysis_of(seeds=0)) == ["search-history", "importance", "slices"]
     alone = names(analysis_of(methods=2, names=["only"], trials=0, tasks=1))
-    assert alone == ["accuracy-matrix", "diagnostics-spikes"]
+    assert alone == ["answer", "accuracy-matrix", "diagnostics-spikes"]
 
 
 # --- what is drawn --------------------------------------------------------------------------------
+
+
+def test_the_answer_shows_every_seed_and_the_interval_that_the_verdict_is_read_off():
+    analysis = analysis_of()
+    figure = drawn(analysis, "answer")
+    (axes,) = figure.axes
+    competitors = [row for row in analysis.methods if not row.is_offline]
+    ranked = sorted(competitors, key=lambda row: -row.mean)
+    assert [label.get_text() for label in axes.get_yticklabels()] == [r.method for r in ranked]
+    reference = line(axes, "reference").get_xdata()[0]
+    compared = {c.method: c for c in analysis.comparisons}
+    for place, row in enumerate(ranked):
+        seeds = line(axes, row.method)
+        assert list(seeds.get_xdata()) == pytest.approx([100 * x for x in row.scores.values()])
+        assert all(abs(y - place) < 0.5 for y in seeds.get_ydata())
+        at = [x for x in axes.get_lines() if list(x.get_ydata()) == [place, place]]
+        if row.is_reference:
+            assert reference == pytest.approx(100 * row.mean)
+            assert not at
+            continue
+        ends = [x - reference for x in at[0].get_xdata()]
+        c = compared[row.method]
+        assert ends == pytest.approx([100 * c.ci_low, 100 * c.ci_high])
+    assert c.verdict in " ".join(texts(figure)).replace("\n", " ")
+
+
+def test_the_answer_marks_the_margin_around_the_reference_and_the_bounds():
+    methods = factory.study().methods
+    bound = replace(methods[-1], offline=True)
+    analysis = analyse(replace(factory.study(), methods=[*methods[:-1], bound]))
+    figure = drawn(analysis, "answer")
+    (axes,) = figure.axes
+    reference = next(row for row in analysis.methods if row.is_reference)
+    (band,) = [p for p in axes.patches if p.get_label() == "margin"]
+    left = band.get_x()
+    assert left == pytest.approx(100 * (reference.mean - analysis.rules.margin))
+    assert band.get_width() == pytest.approx(200 * analysis.rules.margin)
+    row = next(row for row in analysis.methods if row.is_offline)
+    assert line(axes, row.method).get_xdata()[0] == pytest.approx(100 * row.mean)
+    assert row.method not in [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_without_a_common_reference_the_answer_has_intervals_of_the_means():
+    names_of = [m.method for m in factory.study().methods]
+    pairs = ((names_of[1], names_of[0]), (names_of[2], names_of[1]))
+    analysis = analyse(replace(factory.study(), comparisons=pairs))
+    (axes,) = drawn(analysis, "answer").axes
+    assert not lines(axes, "reference")
+    first = max(analysis.methods, key=lambda row: row.mean)
+    (found,) = [x for x in axes.get_lines() if list(x.get_ydata()) == [0, 0]]
+    assert list(found.get_xdata()) == pytest.approx([100 * first.ci_low, 100 * first.ci_high])
+    assert "say nothing of differences" in picture(analysis, "answer").caption
 
 
 def test_paired_seeds():
@@ -257,13 +310,14 @@ def test_thirty_methods_differ_by_more_than_colour():
 def test_captions_say_what_a_band_is(unit):
     analysis = analysis_of(unit=unit)
     plural = {"class": "classes"}.get(unit, f"{unit}s")
-    for name in IN_ORDER[1:5]:
+    for name in ("answer", "forest", *IN_ORDER[3:6]):
         caption = picture(analysis, name).caption
         assert f"6 {plural}" in caption
         assert ("seeds differ in initial weights and batches, and not in" in caption) is (
             unit == "seed"
         )
-        kind = "simultaneous 95 % intervals" if name == "forest" else "95 % t-interval"
+        simultaneous = name in ("answer", "forest")
+        kind = "simultaneous 95 % intervals" if simultaneous else "95 % t-interval"
         assert kind in caption or name == "accuracy-matrix"
         assert caption.endswith(".")
     assert f"6 {plural}" in picture(analysis, "paired-seeds").caption

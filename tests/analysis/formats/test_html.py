@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
+from itertools import chain, groupby
 
 import pytest
-from reported import HOSTILE, hostile_study, pictures, svg, table, whole_study
+from reported import HOSTILE, NAMES, hostile_study, pictures, svg, table, whole_study
 
 from analysis.formats import html
 from analysis.one_study.analyse import analyse
@@ -58,12 +61,22 @@ def whole():
 
 def test_sections_in_order_with_contents(whole):
     _, page, parts = whole
-    titles = [part.title for part in parts]
+    closed = [list(of) for part, of in groupby(parts, lambda section: section.part) if part]
+    beginning = [section.title for section in parts if not section.part]
     assert page.texts("h1") == ["digits"]
-    assert page.texts("h2") == titles
-    assert page.texts("a") == ["To the report", *titles]
+    assert page.texts("h2") == [*beginning, *(of[0].part for of in closed)]
+    assert page.texts("h3") == [section.title for of in closed for section in of]
+    listed = [[of[0].part, *(section.title for section in of)] for of in closed]
+    assert page.texts("a") == ["To the report", *beginning, *chain(*listed)]
     links = [link.removeprefix("#") for link in page.attributes("href")]
     assert set(links) <= set(page.attributes("id"))
+
+
+def test_the_beginning_is_open_and_four_parts_are_closed(whole):
+    _, page, parts = whole
+    assert parts[0].title == "Answer"
+    assert [given for tag, given, _ in page.found if tag == "details"] == [{}] * 4
+    assert len(page.texts("summary")) == 4
 
 
 def test_every_table_has_a_caption_scopes_and_a_scroll_box(whole):
@@ -97,13 +110,32 @@ def test_ids_are_unique(whole):
     assert len(set(ids)) == len(ids)
 
 
-def test_nothing_is_loaded_and_nothing_runs(whole):
+def test_nothing_is_loaded_and_only_our_script_runs(whole):
     text, page, _ = whole
     assert all(link.startswith("#") for link in page.attributes("href"))
     assert not page.attributes("src")
-    assert not {"script", "link", "iframe", "img", "object"} & {tag for tag, _, _ in page.found}
-    assert "default-src 'none'" in text
+    assert not {"link", "iframe", "img", "object"} & {tag for tag, _, _ in page.found}
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
+    allowed = f"style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    assert policy == f"default-src 'none'; {allowed}"
     assert not re.search(r"@import|url\(", text)
+
+
+def test_tables_and_figures_link_to_the_files_beside_the_page():
+    parts = sections(analyse(whole_study()), pictures(["forest"]))
+    beside = {"tables/seeds.csv", "tables/seeds.tex", "tables/tuning.tex", "figures/forest.pdf"}
+    page = Page(html.render("t", parts, svg, beside))
+    linked = [link for link in page.attributes("href") if not link.startswith("#")]
+    assert sorted(linked) == sorted(beside)
+    assert page.texts("a").count("LaTeX") == 2
+
+
+def test_rows_carry_the_name_of_their_method(whole):
+    _, page, _ = whole
+    rows = [given for tag, given, _ in page.found if tag == "tr" and "data-method" in given]
+    assert {given["data-method"] for given in rows} == set(NAMES)
 
 
 def test_names_are_text():

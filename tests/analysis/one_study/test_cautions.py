@@ -149,7 +149,7 @@ def test_cautions_stand_at_the_top_of_every_report(make_method, make_study):
     methods = [make_method("replay", [0.8] * 3), make_method("ewc", [0.8] * 3, fewest_steps=3)]
     analysis = analyse(make_study(methods))
     titles = [section.title for section in sections(analysis)]
-    assert titles[:3] == ["Question", "Before you believe this", "Verdicts"]
+    assert titles[:3] == ["Answer", "Before you believe this", "Results"]
     assert '"cautions": [' in to_json(analysis)
 
 

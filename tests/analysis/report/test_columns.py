@@ -71,7 +71,6 @@ def assert_everywhere(texts, name):
     [
         (tables, "method_table", "methods"),
         (tables, "memory_table", "memory"),
-        (tables, "secondary_table", "secondary"),
         (tables, "footprint_table", "footprint"),
         (tables, "configuration_table", "configurations"),
         (tables, "failure_table", "failures"),
