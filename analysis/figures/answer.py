@@ -67,7 +67,7 @@ def _caption(analysis: Analysis) -> str:
         text += (
             f" Lines: simultaneous {level} intervals of the differences to "
             f"{common.clean(reference)}, drawn at the means: a method is better or worse if its "
-            "line does not meet the black one"
+            "line does not meet the vertical one"
         )
         text += (
             f", and by more than the margin (±{values.margin(analysis)}) if it does not meet the "

@@ -110,20 +110,24 @@ def _few_steps(record: StudyRecord) -> Iterator[Caution]:
 
 
 def _at_an_end(record: StudyRecord) -> Iterator[Caution]:
-    """Yield a caution for each chosen value near an end of its range that could be widened."""
+    """Yield a caution on the chosen values near an end of their range that could be widened."""
+    found, settings = [], []
     for method in record.methods:
         for option in method.tuning.space:
             value = method.configuration.get(option.option)
             wider = _wider(option, value) if isinstance(value, int | float) else None
             if wider is not None:
+                of_range = f"{option.low:g} to {option.high:g}"
+                found.append(f"{method.method} {option.option} = {value:.4g} ({of_range})")
                 name = method.method if _BARE.fullmatch(method.method) else f'"{method.method}"'
-                key = f"methods.{name}.space.{option.option}"
-                yield Caution(
-                    f"{method.method}: the chosen {option.option} = {value:.4g} lies at an end of "
-                    f"its range, {option.low:g} to {option.high:g}; the best value may lie beyond.",
-                    "Search a wider range, in a study of another name.",
-                    f"--set '{key}={wider}'",
-                )
+                settings.append(f"--set 'methods.{name}.space.{option.option}={wider}'")
+    if found:
+        yield Caution(
+            f"Chosen at an end of the range, so that the best value may lie beyond: "
+            f"{', '.join(found)}.",
+            "Search wider ranges, in a study of another name.",
+            " ".join(settings),
+        )
 
 
 def _wider(option: OptionRecord, value: float) -> str | None:

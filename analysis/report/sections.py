@@ -63,7 +63,7 @@ def _beginning(analysis: Analysis, shelf: Shelf) -> list[Section]:
     is_confirmed = any(row.n or row.failed for row in analysis.methods)
     return [
         section("Answer", Paragraph(first), *bullets(others), *shelf.take("answer")),
-        section(CAUTIONS, *bullets(caution_sentences(analysis))),
+        section(CAUTIONS, *_cautions(analysis)),
         section("Results", *with_rows(page_table(analysis)) if is_confirmed else ()),
         _fronts(analysis, shelf),
         section("Published against measured", *with_rows(tables.published_table(analysis))),
@@ -143,9 +143,12 @@ def bullets(lines: Sequence[str]) -> tuple[Bullets, ...]:
     return (Bullets(tuple(lines)),) if lines else ()
 
 
-def caution_sentences(analysis: Analysis) -> list[str]:
-    """Return each caution with its remedy."""
-    return [f"{c.text} Remedy: {c.remedy} {c.setting}".rstrip() for c in analysis.cautions]
+def _cautions(analysis: Analysis) -> tuple[Block, ...]:
+    """Return each caution with its remedy, then the settings that remedies name."""
+    lines = [f"{c.text} Remedy: {c.remedy}" for c in analysis.cautions]
+    settings = " ".join(c.setting for c in analysis.cautions if c.setting)
+    code = Code(settings.replace(" --set ", " \\\n--set "))
+    return (*bullets(lines), *((Paragraph("The remedies as settings:"), code) if settings else ()))
 
 
 def verdict_sentences(analysis: Analysis) -> list[str]:

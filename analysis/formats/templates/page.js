@@ -16,8 +16,9 @@ function amount(text) {
 
 function sort(table, column, header) {
   const body = table.tBodies[0];
-  const up = header.getAttribute("aria-sort") === "descending";
   const isNumber = header.classList.contains("number");
+  const sorted = header.getAttribute("aria-sort");
+  const up = sorted ? sorted === "descending" : !isNumber;
   const key = row => {
     const text = row.cells[column].textContent.trim();
     return isNumber ? amount(text) : text === "-" ? "" : text;

@@ -160,6 +160,13 @@ def test_more_tuning_seeds_are_none_that_confirm(texts):
     assert setting == "--set 'tune.seeds=[0, 1, 4, 6]'"
 
 
+def test_values_at_an_end_of_their_ranges_share_one_caution(make_method, make_study):
+    sweeps = [make_method(name, [0.8] * 3, **ranged(LR, 0.0095)) for name in ("replay", "ewc")]
+    (caution,) = cautions_of(make_study(sweeps))
+    assert "replay lr = 0.0095 (0.0001 to 0.01), ewc lr = 0.0095 (" in caution.text
+    assert caution.setting.count("--set 'methods.") == 2
+
+
 def test_a_method_with_a_dot_in_its_name_is_quoted(make_method, make_study):
     method = make_method("er.v2", [0.8] * 3, **ranged(LR, 0.0095))
     (caution,) = cautions_of(make_study([method]))
