@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -126,7 +127,7 @@ def _lines(result: Result) -> list[str]:
     return textwrap.wrap(result.verdict or "", LETTERS)
 
 
-def _bound_look(number: int) -> dict[str, object]:
+def _bound_look(number: int) -> dict[str, Any]:
     dashes = ("--", ":", "-.")
     return {"color": common.INK, "linestyle": dashes[number % len(dashes)], "linewidth": 0.9}
 
@@ -170,8 +171,7 @@ def _draw_row(axes: Axes, place: int, result: Result, analysis: Analysis, look: 
     found = interval_of(result, bool(analysis.common_reference))
     if found:
         ends = [scale * found.low, scale * found.high]
-        line = {"color": look.colour, "linewidth": 1.6, "solid_capstyle": "butt"}
-        axes.plot(ends, [place, place], gid=gid, **line)
+        axes.plot(ends, [place, place], gid=gid, **look.interval)
     if row.mean is not None:
         point = look.point() | {"markeredgecolor": "white", "markeredgewidth": 0.5}
         mean = common.method_id(row.method, [f"{row.method}: {row.mean:.4f}"])

@@ -112,6 +112,11 @@ class Look:
         """`Line2D` properties of a line with markers."""
         return {"color": self.colour, "marker": self.marker, "linestyle": self.dashes}
 
+    @property
+    def interval(self) -> dict[str, Any]:
+        """`Line2D` properties of the line of an interval."""
+        return {"color": self.colour, "linewidth": 1.6, "solid_capstyle": "butt"}
+
     def point(self, filled: bool = True) -> dict[str, Any]:
         """Return `Line2D` properties of a marker without a line."""
         face = self.colour if filled else "none"
@@ -322,7 +327,8 @@ def _with_methods(svg: bytes) -> bytes:
             if len(markers) == len(tips):
                 for marker, tip in zip(markers, tips, strict=True):
                     ElementTree.SubElement(marker, f"{SVG_NAMES[0]}title").text = tip
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
 
 
 def _without_background(root: ElementTree.Element) -> None:

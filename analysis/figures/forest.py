@@ -144,8 +144,7 @@ def _draw_row(axes: Axes, place: int, row: Row, look: Look) -> None:
         return
     if row.has_interval:
         ends = common.floats([row.ci_low, row.ci_high])
-        line = {"color": look.colour, "linewidth": 1.6, "solid_capstyle": "butt"}
-        axes.plot(ends, [place, place], gid=common.method_id(row.method), **line)
+        axes.plot(ends, [place, place], gid=common.method_id(row.method), **look.interval)
     point = look.point(filled=row.has_interval)
     gid = common.method_id(row.method, [f"{row.label}: {row.difference:.4f}"])
     axes.plot(row.difference, place, label=row.method, markersize=4, gid=gid, **point)
