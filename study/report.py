@@ -70,7 +70,7 @@ def _clear(place: Path) -> None:
     """Remove an earlier report; refuse a folder with other files."""
     if place.is_dir() and any(place.iterdir()) and not (place / "report.json").exists():
         raise InputError(f"{place} holds files that are not a report. Give an empty folder.")
-    for pattern in ("*.csv", "figures/*", "tables/*"):
+    for pattern in ("*.csv", "figures/*", "tables/*", "paper/*"):
         for old in place.glob(pattern):
             if old.suffix in SUFFIXES:
                 old.unlink()

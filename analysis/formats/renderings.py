@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from analysis.formats import data, html, latex, markdown
+from analysis.formats import data, html, latex, markdown, paper
 from analysis.formats.html import Draw
 from analysis.many_studies.compare import ManyStudies
 from analysis.one_study.analyse import Analysis
@@ -28,6 +28,7 @@ def files(analysis: Analysis, pictures: Sequence[Picture], draw: Draw) -> dict[s
         **_pages(analysis.record.study, parts, draw, tables),
         "report.json": data.to_json(analysis),
         **tables,
+        **{f"paper/{name}": text for name, text in paper.paper_files(analysis).items()},
     }
 
 

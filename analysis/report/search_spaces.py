@@ -70,5 +70,5 @@ def _value(value: Any) -> str:
     if value is None:
         return numbers.MISSING
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.3g}"
     return json.dumps(value) if isinstance(value, list) else str(value)

@@ -20,7 +20,8 @@ from analysis.one_study.analyse import analyse
 def test_files_of_a_study():
     texts = files(analyse(whole_study()), pictures(), svg)
     tables = {path for path in texts if path.startswith("tables/")}
-    assert set(texts) - tables == {"index.html", "report.md", "report.json"}
+    paper = {f"paper/{name}.tex" for name in ("main", "numbers", "results", "appendix")}
+    assert set(texts) - tables == {"index.html", "report.md", "report.json", *paper}
     for name in ("methods", "comparisons", "tuning", "secondary", "per_task", "seeds"):
         assert {f"tables/{name}.csv", f"tables/{name}.tex"} <= tables
     assert {"tables/published.csv", "tables/pareto.csv"} <= tables

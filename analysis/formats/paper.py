@@ -1,0 +1,289 @@
+r"""What goes into a paper: a table of results, a macro for every number, and an appendix.
+
+The tables have plain columns, and need no package but booktabs. `main.tex` shows their use, and
+compiles in the folder of the report.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from analysis import numbers
+from analysis.formats.latex import escape
+from analysis.metrics import METRICS
+from analysis.one_study.analyse import Analysis, Comparison, MethodRow
+from analysis.one_study.leaders import leaders
+from analysis.report import captions, search_spaces, values
+from analysis.report.headline import headline
+from analysis.report.results import Result, sorted_results
+
+SECONDARY = ("forgetting", "learning_accuracy")  # metrics beside the primary one
+MOST_ROWS = 42  # of one float of the appendix
+MOST_COLUMNS = 6  # methods side by side in the appendix
+SHORT = {"average_accuracy": "accuracy"}  # names of metrics in the heading of a column
+SPACES = r"llp{.28\linewidth}ll"  # columns of the search spaces; a list of choices may be long
+DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+
+
+def paper_files(analysis: Analysis) -> dict[str, str]:
+    """Return the text of every file by name; nothing before the confirmation."""
+    if not any(row.mean is not None for row in analysis.methods):
+        return {}
+    return {
+        "main.tex": _main(analysis),
+        "numbers.tex": _numbers(analysis),
+        "results.tex": results_table(analysis),
+        "appendix.tex": "\n".join([*_space_tables(analysis), *_seed_tables(analysis)]),
+    }
+
+
+# --- the table of results -------------------------------------------------------------------------
+
+
+def results_table(analysis: Analysis) -> str:
+    """Return methods by metrics, memory and time: mean ± sd, the best ones bold."""
+    bold = leaders(analysis)
+    metrics = [analysis.metric.name, *_measured(analysis)]
+    headings = [
+        "Method",
+        *(numbers.begin(SHORT.get(name, name).replace("_", " ")) for name in metrics),
+        *(["Memory"] if any(row.held is not None for row in analysis.methods) else []),
+        *(["Time"] if any(row.seconds is not None for row in analysis.methods) else []),
+    ]
+    results = sorted_results(analysis)
+    rows = [_result_row(analysis, result, headings, bold) for result in results]
+    bounds = sum(result.method.is_offline for result in results)
+    first = len(rows) - bounds
+    middle = [r"\midrule"] if 0 < first < len(rows) else []
+    body = [*rows[:first], *middle, *rows[first:]]
+    return _float("results", _caption(analysis, bool(bold)), headings, body)
+
+
+def _measured(analysis: Analysis) -> list[str]:
+    """Return the secondary metrics that any method has."""
+    return [
+        name
+        for name in SECONDARY
+        if any(
+            (row := analysis.score_of(m.method, name)) and row.mean is not None
+            for m in analysis.methods
+        )
+    ]
+
+
+def _result_row(
+    analysis: Analysis, result: Result, headings: Sequence[str], bold: Sequence[str]
+) -> str:
+    row = result.method
+    cells = [escape(row.method), _score(analysis, row, row.method in bold)]
+    for name in _measured(analysis):
+        found = analysis.score_of(row.method, name)
+        text = found and values.plus_minus(analysis, found.mean, found.sd, METRICS[name])
+        cells.append(escape(text) if text else "--")
+    if "Memory" in headings:
+        cells.append("--" if row.held is None else escape(numbers.size(row.held)))
+    if "Time" in headings:
+        cells.append("--" if row.seconds is None else escape(numbers.duration(row.seconds)))
+    return _row(cells)
+
+
+def _score(analysis: Analysis, row: MethodRow, is_bold: bool) -> str:
+    text = values.plus_minus(analysis, row.mean, row.sd)
+    if text is None:
+        return "--"
+    return rf"\textbf{{{escape(text)}}}" if is_bold else escape(text)
+
+
+def _caption(analysis: Analysis, has_bold: bool) -> str:
+    record, rules = analysis.record, analysis.rules
+    seeds = numbers.count(max(row.n for row in analysis.methods), record.unit)
+    unit = ", in percent" if record.number == "percent" else ""
+    text = f"{record.stream}, {record.scenario} scenario: mean ± sd over {seeds}{unit}."
+    if has_bold:
+        level = numbers.percent(rules.confidence)
+        text += f" Bold: not told apart from the best (simultaneous {level} intervals)."
+    return text
+
+
+# --- macros ---------------------------------------------------------------------------------------
+
+
+def _numbers(analysis: Analysis) -> str:
+    r"""Return a macro for every number: `\resReplayMean`."""
+    names: set[str] = set()
+    lines = [r"% Numbers of the study, for the text: \resReplayMean and so on."]
+    for words, text in _facts(analysis):
+        name = _macro(words, names)
+        names.add(name)
+        lines.append(rf"\newcommand{{\{name}}}{{{escape(text)}}}")
+    return "\n".join(lines) + "\n"
+
+
+def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
+    record = analysis.record
+    yield "Seeds", str(max(row.n for row in analysis.methods))
+    yield "Margin", values.margin(analysis)
+    yield "Comparisons", str(analysis.rules.family_size)
+    yield "Alpha", f"{analysis.rules.alpha:g}"
+    yield "Trials", str(max(m.tuning.trials for m in record.methods))
+    for row in analysis.methods:
+        for name, text in _facts_of_method(analysis, row):
+            if text is not None:
+                yield f"{row.method} {name}", text
+    for c in analysis.comparisons:
+        label = c.method if analysis.common_reference else f"{c.method} {c.reference}"
+        for name, text in _facts_of_comparison(analysis, c):
+            if text is not None:
+                yield f"{label} {name}", text
+
+
+def _facts_of_method(analysis: Analysis, row: MethodRow) -> Iterator[tuple[str, str | None]]:
+    yield "Mean", None if row.mean is None else values.value(analysis, row.mean)
+    yield "Sd", None if row.sd is None else values.value(analysis, row.sd)
+    for name in _measured(analysis):
+        found = analysis.score_of(row.method, name)
+        if found and found.mean is not None:
+            yield name, values.value(analysis, found.mean, METRICS[name])
+    yield "Memory", None if row.held is None else numbers.size(row.held)
+    yield "Time", None if row.seconds is None else numbers.duration(row.seconds)
+
+
+def _facts_of_comparison(analysis: Analysis, c: Comparison) -> Iterator[tuple[str, str | None]]:
+    yield "Difference", values.difference(analysis, c)
+    yield "Interval", values.interval(analysis, c)
+    p = c.p_t_adjusted if analysis.rules.capped(c.n) else c.p_adjusted
+    yield "P", None if p is None else numbers.p_clause(p)
+    yield "Verdict", c.verdict
+
+
+def _macro(words: str, taken: Iterable[str]) -> str:
+    r"""Return the name of a macro, which has letters only.
+
+    >>> _macro("replay_10 Mean", [])
+    'resReplayOneZeroMean'
+    """
+    spelt = re.sub(r"\d", lambda digit: f" {DIGITS[int(digit[0])]} ", words)
+    parts = re.findall(r"[A-Za-z]+", spelt)
+    name = "res" + "".join(numbers.begin(part) for part in parts)
+    while name in taken:
+        name += "X"
+    return name
+
+
+# --- the appendix ---------------------------------------------------------------------------------
+
+
+def _space_tables(analysis: Analysis) -> Iterator[str]:
+    table = search_spaces.search_space_table(analysis)
+    caption = "Search spaces: the options of each sweep, and the values of the confirmed trial."
+    yield from _tables("spaces", caption, table.headings, table.texts, SPACES)
+
+
+def _seed_tables(analysis: Analysis) -> Iterator[str]:
+    """Yield the score of every seed: a row for each seed, a column for each method."""
+    rows = [row for row in analysis.methods if row.scores]
+    seeds = sorted({seed for row in rows for seed in row.scores})
+    unit, heading = analysis.record.unit, values.heading(analysis)
+    caption = f"{numbers.begin(heading)} of each {unit}. {captions.protocol(analysis)}"
+    for start in range(0, len(rows), MOST_COLUMNS):
+        shown = rows[start : start + MOST_COLUMNS]
+        texts = [
+            [str(seed), *(values.value(analysis, row.scores.get(seed)) for row in shown)]
+            for seed in seeds
+        ]
+        name = f"seeds-of-{start + 1}" if start else "seeds"
+        yield from _tables(name, caption, [unit, *(row.method for row in shown)], texts)
+
+
+def _tables(
+    name: str,
+    caption: str,
+    headings: Sequence[str],
+    texts: Sequence[Sequence[str]],
+    columns: str = "",
+) -> Iterator[str]:
+    """Yield one float, or several of a long table."""
+    for start in range(0, len(texts), MOST_ROWS):
+        rows = [_row(map(escape, row)) for row in texts[start : start + MOST_ROWS]]
+        of_part = f"{caption} Continued." if start else caption
+        part = f"{name}-{start // MOST_ROWS + 1}" if start else name
+        yield _float(part, of_part, headings, rows, columns)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _float(
+    name: str, caption: str, headings: Sequence[str], rows: Sequence[str], columns: str = ""
+) -> str:
+    columns = columns or "l" + "r" * (len(headings) - 1)
+    return "\n".join(
+        [
+            r"\begin{table}[tbp]",
+            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            rf"\caption{{{escape(caption)}}}",
+            rf"\label{{tab:{name}}}\vspace{{.4em}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            _row(map(escape, headings)),
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+# --- an example -----------------------------------------------------------------------------------
+
+
+def _main(analysis: Analysis) -> str:
+    return "\n".join(
+        [
+            r"\documentclass{article}",
+            r"\usepackage{booktabs}",
+            r"\input{numbers}",
+            r"\begin{document}",
+            r"\section{Results}",
+            f"{escape(_protocol(analysis))} " + r"Table~\ref{tab:results} has the results.",
+            escape(" ".join(headline(analysis))),
+            r"\input{results}",
+            r"\appendix",
+            r"\section{Search spaces and seeds}",
+            r"\input{appendix}",
+            r"\end{document}",
+            "",
+        ]
+    )
+
+
+def _protocol(analysis: Analysis) -> str:
+    """Return what a reader has to know about tuning, seeds and tests."""
+    record, rules = analysis.record, analysis.rules
+    units = numbers.plural(record.unit)
+    trials = {m.tuning.trials for m in record.methods if m.tuning.trials}
+    tuned = (
+        f"Every method was tuned with {_range(trials)} trials on validation data. "
+        if trials
+        else "No method was tuned. "
+    )
+    seeds = numbers.count(max(row.n for row in analysis.methods), record.unit)
+    text = f"{tuned}The configurations were confirmed on {seeds}, none of them used for tuning."
+    if not analysis.comparisons:
+        return text
+    compared = numbers.count(rules.family_size, "comparison")
+    return (
+        f"{text} Differences are paired by {record.unit} and tested by the {rules.test.kind} test; "
+        f"the intervals of {compared} hold together with {numbers.percent(rules.confidence)} "
+        f"probability, where differences between {units} are symmetric. The margin of practical "
+        f"interest is {values.margin(analysis)}."
+    )
+
+
+def _range(counts: Iterable[int]) -> str:
+    ordered = sorted(counts)
+    return str(ordered[0]) if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"
