@@ -251,6 +251,8 @@ class StudyRecord:
     added_seeds: tuple[int, ...] = ()  # seeds of the units run beyond the planned seeds
     dataset: str = ""  # data set behind the stream
     sample_bytes: int = 0  # of a raw sample with the label; 0: unknown
+    # what else two studies share if their seeds are pairs: options of the stream, and data
+    conditions: Mapping[str, str] = field(default_factory=dict)
     # the same study with further sweeps of each method, each on other seeds
     repeats: tuple[StudyRecord, ...] = ()
 

@@ -91,7 +91,17 @@ def _seed_record(study: Study) -> StudyRecord:
         circumstances=tuple(circumstances(study)),
         dataset=stream.dataset,
         sample_bytes=stream.info.sample_bytes + 1,
+        conditions=_conditions(study),
     )
+
+
+def _conditions(study: Study) -> dict[str, str]:
+    """Return what else two studies share if their seeds are pairs."""
+    stream = study.design.stream
+    options = {f"stream.{name}": str(value) for name, value in stream.options.plain().items()}
+    data = {entry.data for entry in study.ledger.entries("confirm") if entry.data}
+    version = str(stream.kind.version)
+    return {"stream's version": version, **options, "data": ", ".join(sorted(data))}
 
 
 def _repeated(record: StudyRecord, study: Study, repeat: int) -> StudyRecord:

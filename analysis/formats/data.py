@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from analysis.many_studies.compare import ManyStudies
+from analysis.many_studies.further import compare_further
 from analysis.one_study.analyse import Analysis
 from analysis.report import (
     comparison_tables,
@@ -95,6 +96,7 @@ def across_to_csv(across: ManyStudies, analyses: Sequence[Analysis]) -> dict[str
         many_tables.standing_table(across),
         many_tables.verdict_table(across, analyses),
         many_tables.stream_table(across),
+        *([many_tables.further_table(compare_further(analyses))] if analyses[1:] else []),
         *([many_tables.rank_table(across.ranking)] if across.ranking else []),
         many_tables.left_out_table(across),
     )

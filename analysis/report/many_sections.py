@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from analysis import numbers
 from analysis.many_studies.compare import Contrast, ManyStudies
+from analysis.many_studies.further import compare_further
 from analysis.one_study.analyse import Analysis
 from analysis.report import many_tables
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section
@@ -36,6 +37,7 @@ def across_sections(
                 many_tables.verdict_table(across, analyses), many_tables.stream_table(across)
             ),
         ),
+        _further(analyses),
         _ranks(across, rank_pictures),
         section("Notes", *bullets([*_changed(analyses), *across.notes])),
         section("Left out", *with_rows(many_tables.left_out_table(across))),
@@ -91,6 +93,19 @@ def _ranks(across: ManyStudies, pictures: Sequence[Picture]) -> Section:
         return section("Ranks", *([Paragraph(across.no_ranking)] if across.no_ranking else []))
     table = many_tables.rank_table(across.ranking)
     return section("Ranks", Paragraph(across.ranking.summary), *pictures, *with_rows(table))
+
+
+def _further(analyses: Sequence[Analysis]) -> Section:
+    """Return the methods of further studies on the stream of the first one."""
+    if len(analyses) < 2:
+        return section("From study to study")
+    found = compare_further(analyses)
+    same_stream = len({analysis.record.stream for analysis in analyses}) < len(analyses)
+    return section(
+        "From study to study",
+        *with_rows(many_tables.further_table(found)),
+        *(bullets(found.differing) if same_stream else ()),
+    )
 
 
 def _changed(analyses: Sequence[Analysis]) -> list[str]:

@@ -17,10 +17,18 @@ from analysis.many_studies.compare import (
     StreamContrast,
     streams_of,
 )
+from analysis.many_studies.further import Further
 from analysis.many_studies.ranks import Ranking
 from analysis.one_study.analyse import Analysis, Comparison, MethodRow
 from analysis.report.blocks import Table
-from analysis.report.columns import Column, interval, number_column, plus_minus, two_decimals
+from analysis.report.columns import (
+    Column,
+    interval,
+    merged,
+    number_column,
+    plus_minus,
+    two_decimals,
+)
 from analysis.report.comparison_tables import comparison_table, won_share, won_tied_lost
 
 
@@ -30,7 +38,7 @@ class StudyComparison(NamedTuple):
     stream: str
     study: str
     comparison: Comparison
-    row: MethodRow
+    row: MethodRow | None  # None: a difference of two methods
 
 
 class Wins(NamedTuple):
@@ -98,27 +106,51 @@ def verdict_table(across: ManyStudies, analyses: Sequence[Analysis]) -> Table:
         (
             Column("", "method", attrgetter("comparison.method")),
             Column("stream", "stream"),
-            Column("study"),
+            Column("study", "study"),
             *_comparison_columns(analyses),
             number_column("", "n", attrgetter("comparison.n"), str),
-            number_column("", "mean ± sd", attrgetter("row.mean", "row.sd"), plus_minus),
+            number_column("", "mean ± sd", attrgetter("row"), _mean_and_sd),
             number_column("", "difference", attrgetter("comparison.difference")),
             number_column("", f"simultaneous {level} interval", ends, interval),
             number_column("", "p adjusted", attrgetter("comparison.p_adjusted"), numbers.p_value),
             Column("", "verdict", attrgetter("comparison.verdict")),
         ),
         tuple(
-            StudyComparison(stream.stream, analysis.record.study, comparison, row)
+            StudyComparison(
+                stream.stream, analysis.record.study, comparison, rows.get(comparison.method)
+            )
             for stream, analysis in zip(streams_of(analyses), analyses, strict=True)
+            for rows in [{row.method: row for row in analysis.methods}]
             for comparison in analysis.comparisons
-            for row in analysis.methods
-            if row.method == comparison.method
         ),
         "± is the sample standard deviation (ddof 1) over the method's confirmation "
         f"{units} in that study. Differences are method - reference over the n shared {units}, "
         "with the interval that is simultaneous over the study's own family; p adjusted: times the "
         "number of its comparisons.",
         "verdicts",
+    )
+
+
+def further_table(further: Further) -> Table:
+    """Return the methods of further studies against the reference of the first one."""
+    level, units = numbers.percent(further.rules.confidence), further.rules.units
+    return Table(
+        f"Methods of further studies against {further.reference} of {further.study}",
+        (
+            Column("method", "method"),
+            Column("reference"),
+            number_column("n", "n", format=str),
+            number_column("difference", "difference"),
+            *merged(f"simultaneous {level} interval", interval, "ci_low", "ci_high"),
+            number_column("p_adjusted", "p adjusted", format=numbers.p_value),
+            Column("verdict", "verdict"),
+            Column("reason", "reason"),
+        ),
+        further.comparisons,
+        f"Not planned: no study asked for these comparisons before its {units} had run, so a "
+        f"verdict is a hint, for a study that names both methods. The {units} are pairs, because "
+        "stream, options and data are equal. Intervals and p are for all rows together.",
+        "further",
     )
 
 
@@ -212,6 +244,10 @@ def _comparison_columns(analyses: Sequence[Analysis]) -> tuple[Column[Any], ...]
 
 def _comparison_value(column: Column[Comparison], row: StudyComparison) -> Any:
     return column.value_of(row.comparison)
+
+
+def _mean_and_sd(row: MethodRow) -> str | None:
+    return plus_minus((row.mean, row.sd))
 
 
 def _listed(methods: Sequence[str]) -> str:

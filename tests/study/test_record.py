@@ -441,10 +441,13 @@ def test_one_seeds_matrices_are_shown_on_request(place, report, tmp_path):
         write_report(report, tmp_path, 7)
 
 
-def test_the_page_needs_nothing_but_itself(place, report):
+def test_the_page_needs_nothing_but_itself_and_links_to_files_beside_it(place, report):
     page = (place / "report" / "index.html").read_text()
     assert "<svg" in page
-    assert not re.search(r"""(src|href)=["'](?!#)""", page)
+    assert not re.search("src=", page)
+    linked = re.findall(r"""href=["']([^#"'][^"']*)""", page)
+    assert {"tables/results.csv", "tables/results.tex", "figures/answer.pdf"} <= set(linked)
+    assert all((place / "report" / path).is_file() for path in linked)
 
 
 def test_the_json_report_is_about_the_study(place, report):
