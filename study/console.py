@@ -298,9 +298,11 @@ def print_results(analysis: Analysis) -> None:
     """Print a study's answer on stdout: in words and as a table, then cautions and notes."""
     from analysis.report.headline import headline
     from analysis.report.results import result_table
-    from analysis.report.sections import CAUTIONS, refusals
+    from analysis.report.sections import CAUTIONS, lines_of, refusals
 
-    print_text(f"\n{' '.join(headline(analysis))}\n")
+    first, *others = headline(analysis)
+    # with a common reference, the table has the other sentences
+    print_text("\n".join(["", first, *([] if analysis.common_reference else others)]))
     table = result_table(analysis)
     print_block(table if _fits(table) else result_table(analysis, with_intervals=False))
     for line in refusals(analysis):
@@ -310,7 +312,7 @@ def print_results(analysis: Analysis) -> None:
     for caution in analysis.cautions:
         print_text(f"- {caution.text} Remedy: {caution.remedy}")
         if caution.setting:
-            print(f"  {caution.setting}")  # on one line, to be copied
+            print(f"  {lines_of(caution.setting)}")  # not wrapped, to be copied
     print_text("\nNotes")
     for line in analysis.notes:
         print_text(f"- {line}")

@@ -117,8 +117,8 @@ def _at_an_end(record: StudyRecord) -> Iterator[Caution]:
             value = method.configuration.get(option.option)
             wider = _wider(option, value) if isinstance(value, int | float) else None
             if wider is not None:
-                of_range = f"{option.low:g} to {option.high:g}"
-                found.append(f"{method.method} {option.option} = {value:.4g} ({of_range})")
+                of_range = f"{_shown(option.low)} to {_shown(option.high)}"
+                found.append(f"{method.method} {option.option} = {_shown(value)} ({of_range})")
                 name = method.method if _BARE.fullmatch(method.method) else f'"{method.method}"'
                 settings.append(f"--set 'methods.{name}.space.{option.option}={wider}'")
     if found:
@@ -128,6 +128,12 @@ def _at_an_end(record: StudyRecord) -> Iterator[Caution]:
             "Search wider ranges, in a study of another name.",
             " ".join(settings),
         )
+
+
+def _shown(value: float | None) -> str:
+    """Return a value of an option: a whole number in full, others with three digits."""
+    whole = value is not None and float(value).is_integer()
+    return f"{value:,.0f}" if whole else f"{value:.3g}"
 
 
 def _wider(option: OptionRecord, value: float) -> str | None:

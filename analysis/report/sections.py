@@ -147,8 +147,13 @@ def _cautions(analysis: Analysis) -> tuple[Block, ...]:
     """Return each caution with its remedy, then the settings that remedies name."""
     lines = [f"{c.text} Remedy: {c.remedy}" for c in analysis.cautions]
     settings = " ".join(c.setting for c in analysis.cautions if c.setting)
-    code = Code(settings.replace(" --set ", " \\\n--set "))
+    code = Code(lines_of(settings, indent=""))
     return (*bullets(lines), *((Paragraph("The remedies as settings:"), code) if settings else ()))
+
+
+def lines_of(settings: str, indent: str = "  ") -> str:
+    """Return options of a command, one in a line, with the marks that join the lines."""
+    return settings.replace(" --set ", f" \\\n{indent}--set ")
 
 
 def verdict_sentences(analysis: Analysis) -> list[str]:
