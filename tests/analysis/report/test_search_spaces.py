@@ -40,7 +40,7 @@ OPTIONS = [
     ),
     (OptionRecord("memory_bytes", "fixed", choices=[785_000]), 785_000, ("785000", "fixed")),
 ]
-CHOSEN = ["0.001235", "0.25", "0.5", "12", "b", "True", "[8, 8]", "785000"]
+CHOSEN = ["0.00123", "0.25", "0.5", "12", "b", "True", "[8, 8]", "785000"]
 
 
 def test_each_option_has_its_range_its_scale_and_what_was_chosen():
