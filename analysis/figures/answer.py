@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,19 +20,13 @@ from analysis.report import values
 from analysis.report.blocks import Picture
 from analysis.report.results import Result, sorted_results
 
+Ends = tuple[float, float]
+
 LINE = 0.125  # inches for one line of a verdict
 VERDICT = 1.15  # inches for the column of verdicts
 LETTERS = 17  # of a verdict in one line
 NAMES = 1.15  # inches for the names of methods
 SPREAD = 0.26  # of the seeds of a method, upwards and downwards, in rows
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The interval of a row: of the difference, moved to the mean; or of the mean."""
-
-    low: float
-    high: float
 
 
 def pictures(analysis: Analysis) -> Iterator[Picture]:
@@ -42,8 +35,10 @@ def pictures(analysis: Analysis) -> Iterator[Picture]:
         yield Picture("answer", "Results", _caption(analysis), partial(_draw, analysis))
 
 
-def interval_of(result: Result, has_reference: bool) -> Interval | None:
-    """Return the interval to draw at a method's mean; None without one."""
+def interval_of(result: Result, has_reference: bool) -> Ends | None:
+    """Return the interval to draw at a method's mean: that of the difference, moved there, or of
+    the mean; None without one.
+    """
     row, compared = result.method, result.comparison
     if row.mean is None:
         return None
@@ -54,8 +49,8 @@ def interval_of(result: Result, has_reference: bool) -> Interval | None:
     return _of_ends(compared.ci_low, compared.ci_high, row.mean - compared.difference)
 
 
-def _of_ends(low: float | None, high: float | None, shift: float = 0.0) -> Interval | None:
-    return None if low is None or high is None else Interval(shift + low, shift + high)
+def _of_ends(low: float | None, high: float | None, shift: float = 0.0) -> Ends | None:
+    return None if low is None or high is None else (shift + low, shift + high)
 
 
 def _caption(analysis: Analysis) -> str:
@@ -93,18 +88,8 @@ def _draw(analysis: Analysis) -> Figure:
     shown = [r for r in results if not r.method.is_offline] or results
     bounds = [r.method for r in results if r.method.is_offline and r not in shown]
     labels = [common.shorten(r.method.method, NAMES) for r in shown]
-    verdicts = any(r.verdict for r in shown)
     entries = [(row.method, _bound_look(i)) for i, row in enumerate(bounds)]
-    most_lines = max(2, *(len(_lines(r)) for r in shown))
-    grid = Grid(
-        1,
-        1,
-        max((most_lines + 0.6) * LINE * len(shown), 0.6),
-        left=0.14 + max(map(common.text_width, labels)),
-        right=VERDICT if verdicts else 0.1,
-        top=0.06,
-        bottom=0.5 + (layout.key_height([name for name, _ in entries]) if entries else 0.0),
-    )
+    grid = _grid(shown, labels, [name for name, _ in entries])
     figure = grid.sheet()
     (axes,) = grid.panels(figure)
     _frame(axes, analysis, shown, bounds)
@@ -115,11 +100,23 @@ def _draw(analysis: Analysis) -> Figure:
     axes.set_yticks(range(len(shown)), labels)
     for text, result in zip(axes.get_yticklabels(), shown, strict=True):
         text.set_gid(common.method_id(result.method.method))
-    unit = " (%)" if values.is_in_percent(analysis) else ""
-    layout.below_label(figure, grid, f"{common.words(analysis.record.metric)}{unit}")
+    layout.below_label(figure, grid, values.heading(analysis))
     if entries:
         layout.draw_key(figure, entries)
     return figure
+
+
+def _grid(shown: Sequence[Result], labels: Sequence[str], key: Sequence[str]) -> Grid:
+    most_lines = max(2, *(len(_lines(result)) for result in shown))
+    return Grid(
+        1,
+        1,
+        max((most_lines + 0.6) * LINE * len(shown), 0.6),
+        left=0.14 + max(map(common.text_width, labels)),
+        right=VERDICT if any(result.verdict for result in shown) else 0.1,
+        top=0.06,
+        bottom=0.5 + (layout.key_height(key) if key else 0.0),
+    )
 
 
 def _lines(result: Result) -> list[str]:
@@ -139,7 +136,7 @@ def _frame(
     scale, margin = values.scale_of(analysis), analysis.rules.margin
     intervals = [interval_of(r, bool(analysis.common_reference)) for r in shown]
     ends = [scale * x for r in shown for x in r.method.scores.values()]
-    ends += [scale * x for i in intervals if i for x in (i.low, i.high)]
+    ends += [scale * end for interval in intervals if interval for end in interval]
     reference = next((r.method.mean for r in shown if r.is_reference), None)
     if reference is not None:
         low, high = scale * (reference - margin), scale * (reference + margin)
@@ -170,7 +167,7 @@ def _draw_row(axes: Axes, place: int, result: Result, analysis: Analysis, look: 
     axes.plot(seeds, heights, alpha=0.5, markersize=2.6, label=row.method, gid=dots, **tiny)
     found = interval_of(result, bool(analysis.common_reference))
     if found:
-        ends = [scale * found.low, scale * found.high]
+        ends = [scale * end for end in found]
         axes.plot(ends, [place, place], gid=gid, **look.interval)
     if row.mean is not None:
         point = look.point() | {"markeredgecolor": "white", "markeredgewidth": 0.5}
