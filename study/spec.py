@@ -51,7 +51,9 @@ class SeedRange(FileSection):
     """Consecutive seeds: ``count`` of them, or as many as are needed, ``up_to`` a number."""
 
     first: int = Field(ge=0, lt=2**62)
+    """the first seed"""
     count: int | None = Field(default=None, ge=0, le=MOST_SEEDS)
+    """number of seeds"""
     up_to: int | None = Field(default=None, ge=1, le=MOST_SEEDS)
     """for confirm.seeds, with confirm.stop = "decided" """
 
@@ -74,7 +76,9 @@ class StudySection(FileSection):
     name: Slug
     """also the name of the study's folder"""
     stream: str
+    """a stream: `python -m study streams` lists them"""
     scenario: str = "class"
+    """what a method may know: `task`, `domain`, `class` or `task_free`"""
     metric: str = "average_accuracy"
     """the one primary metric"""
     reference: str
@@ -97,9 +101,13 @@ class Range(FileSection):
     """The range of an option, in place of the one in the search space or in addition."""
 
     low: float | None = None
+    """least value"""
     high: float | None = None
+    """greatest value"""
     log: bool = False
+    """draw the logarithm of the value evenly, in place of the value"""
     choices: list[bool | int | float | str | list[int]] | None = None
+    """allowed values, in place of low and high"""
 
 
 class Request(NamedTuple):
@@ -123,16 +131,22 @@ class MethodResources(FileSection):
     """The resources of a method's trials, where they differ from those of the study."""
 
     cpus: Cpus | None = None
+    """CPUs of a trial"""
     gpus: Gpus | None = None
+    """GPUs of a trial; a fraction shares one"""
 
 
 class MethodSection(FileSection):
     """One method: a learner with fixed options and ranges, possibly under another name."""
 
     learner: str | None = None
+    """a learner: `python -m study methods` lists them; default: the name of the method"""
     fixed: dict[str, Any] = {}
+    """values of options that are not searched"""
     space: dict[str, Range] = {}
+    """ranges of options that are searched, by option"""
     resources: MethodResources = MethodResources()
+    """resources of its trials; default: those of the study"""
 
 
 class TuneSection(FileSection):
@@ -141,12 +155,16 @@ class TuneSection(FileSection):
     trials: int = Field(default=12, ge=0, le=MOST_TRIALS)
     """trials of each method; 0: confirm the defaults"""
     seeds: Seeds = [0, 1, 2]
+    """seeds on which each trial is trained"""
     sampler: Literal["random", "tpe", "gp", "nsga2"] = "tpe"
+    """how Optuna proposes configurations"""
     pruner: Literal["none", "asha"] = "none"
+    """asha: stop weak trials between tasks"""
     racing: bool = False
     """give a configuration its next seeds only while it may still be the best: after 1, 2, 4, ...
     seeds its mean is compared with that of the best one on the same seeds"""
     protocol: Literal["end_of_stream", "first_tasks", "held_out_stream"] = "end_of_stream"
+    """what a trial is scored on: the whole stream, its first tasks, or another stream"""
     tasks: int = Field(default=2, ge=1, le=MOST_TASKS)
     """tasks learnt while tuning, with protocol first_tasks"""
     stream: str | None = None
@@ -168,6 +186,7 @@ class ConfirmSection(FileSection):
     """The best configuration on fresh seeds."""
 
     seeds: Seeds = SeedRange(first=100, count=10)
+    """fresh seeds, none of which has tuned"""
     stop: Literal["planned", "decided"] = "planned"
     """when seeds stop: after all that are planned; or, with ``seeds = { first = 100, up_to = 30
     }``, for each method once all its comparisons are decided"""
@@ -202,9 +221,13 @@ class ResourcesSection(FileSection):
     """Where and how a study runs; affects its time, never its results."""
 
     address: str = "local"
+    """the Ray to run on: `local` starts one, `auto` joins that of this machine, or `HOST:PORT`"""
     cpus_per_trial: Cpus = 1
+    """CPUs of a trial"""
     gpus_per_trial: Gpus = 0
+    """GPUs of a trial; a fraction shares one"""
     seeds_per_stack: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_SEEDS)] = "auto"
+    """seeds trained at once; auto: the fastest number, which a short pilot finds"""
     task_minutes: float | None = Field(default=None, gt=0, le=1e5)
     """minutes after which a trial that has not ended a task is stopped; default: no limit"""
 
@@ -219,6 +242,7 @@ class PublishedSection(FileSection):
     """A published figure that the report sets beside ours."""
 
     mean: float = Field(allow_inf_nan=False)
+    """the published mean, as a fraction"""
     sd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """sample standard deviation"""
     n: int | None = Field(default=None, ge=1, le=MOST_RUNS)
@@ -226,6 +250,7 @@ class PublishedSection(FileSection):
     readout: str | None = None
     """readout of the learner; default: the primary one"""
     source: str = ""
+    """where it was published"""
     not_comparable: str = ""
     """why the figure cannot be compared; empty if it can"""
 
@@ -248,11 +273,17 @@ class Spec(FileSection):
     """A whole study file."""
 
     study: StudySection
+    """the question"""
     stream: dict[str, Any] = {}
+    """options of the stream"""
     methods: dict[Slug, MethodSection]
+    """the methods by name; an empty table takes the defaults of the learner"""
     tune: TuneSection = TuneSection()
+    """the tuning"""
     confirm: ConfirmSection = ConfirmSection()
+    """the confirmation"""
     resources: ResourcesSection = ResourcesSection()
+    """where the study runs"""
     published: dict[str, dict[str, Figures]] = {}
     """figures by method and metric; several for a learner with several readouts"""
 
