@@ -1,13 +1,11 @@
 """A package with a stream, a network and a method of its own, installed by pip, runs a study.
 
-Its stream, entry points and tests are those of docs/extending.md; its method is the one of
-``help(Learner)``.
+Everything but one network is in docs/extending.md.
 """
 
 from __future__ import annotations
 
 import csv
-import doctest
 import json
 import re
 import subprocess
@@ -18,7 +16,6 @@ import pytest
 from plugged import on_path
 
 from study.ledger import Ledger
-from trainables import learner
 
 REPOSITORY = Path(__file__).parents[2]
 GUIDE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -28,38 +25,10 @@ def points(shape, outputs):
         torch.nn.Linear(shape[0], 32), torch.nn.ReLU(), torch.nn.Linear(32, outputs)
     )
 """
-PROJECT = """
-[build-system]
-requires = ["setuptools"]
-build-backend = "setuptools.build_meta"
-
-[project]
-name = "my-package"
-version = "1.0"
-
-[tool.setuptools]
-py-modules = ["my_package"]
-"""
-STUDY = """
-[study]
-name = "spirals"
-stream = "split_spirals"
-scenario = "class"
-reference = "finetune"
-
-[methods]
-finetune = { fixed = { network = "my_package:points", epochs = 20, batch_size = 16, lr = 0.01 } }
-joint = { fixed = { network = "my_package:points", epochs = 20, batch_size = 16, lr = 0.01 } }
-mine = { fixed = { network = "my_package:points", epochs = 20, batch_size = 16 } }
-
-[tune]
-trials = 2
-seeds = [0]
-sampler = "random"
-
-[confirm]
-seeds = { first = 100, count = 3 }
-"""
+OWN_NETWORK = (
+    'methods.own={ learner = "finetune", fixed = { network = "my_package:points", epochs = 20, '
+    "batch_size = 16, lr = 0.01 } }"
+)
 
 
 def blocks(language: str, part: str) -> str:
@@ -83,23 +52,23 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def installed(tmp_path_factory):
     """Install the package as a user does, into a folder of its own."""
     folder = tmp_path_factory.mktemp("installed")
-    source = folder / "my_package"
+    source = folder / "my-package"
     source.mkdir()
-    method = doctest.script_from_examples(learner.Learner.__doc__ or "")
     parts = [
-        "from trainables.learner import Learner, Training, cross_entropy, option\n",
-        method.replace('"anchored", "', '"mine", "') + "\nMyLearner = Anchored",
+        blocks("python", "class SplitSpirals(SplitStream)"),
         blocks("python", "def small(shape, outputs)"),
         NETWORK,
-        blocks("python", "class SplitSpirals"),
-        blocks("python", "SPACE = {").replace('    "hidden": one_of([[100], [400, 400]]),\n', ""),
+        blocks("python", "class MyLearner(Learner"),
+        blocks("python", "SPACE = {"),
     ]
     (source / "my_package.py").write_text("\n".join(parts))
-    points = blocks("toml", "study.streams") + blocks("toml", "study.learners")
-    (source / "pyproject.toml").write_text(PROJECT + points)
-    (folder / "spirals.toml").write_text(STUDY)
+    project = [
+        blocks("toml", part) for part in ("build-backend", "study.streams", "study.learners")
+    ]
+    (source / "pyproject.toml").write_text("\n".join(project))
+    (folder / "spirals.toml").write_text(blocks("toml", 'name = "spirals"'))
     alone = ["--no-deps", "--no-index", "--no-build-isolation", "--target", "installed"]
-    done = run(folder, "pip", "install", "-q", *alone, "./my_package")
+    done = run(folder, "pip", "install", "-q", *alone, "./my-package")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -113,7 +82,7 @@ def test_what_is_installed_is_listed(installed):
 
 
 def test_a_study_of_what_is_installed_runs(installed):
-    done = run(installed, "study", "run", "spirals.toml")
+    done = run(installed, "study", "run", "spirals.toml", "--set", OWN_NETWORK)
     assert done.returncode == 0, done.stderr
     place = installed / "studies" / "spirals"
     with (place / "report" / "tables" / "methods.csv").open() as file:
@@ -121,11 +90,13 @@ def test_a_study_of_what_is_installed_runs(installed):
     accuracy = {name: float(row["mean"]) for name, row in rows.items()}
     # chance is 1/6, and whoever forgets knows the last two of six spirals
     assert accuracy["finetune"] == pytest.approx(1 / 3, abs=0.1)
+    assert accuracy["own"] == pytest.approx(1 / 3, abs=0.1)
     assert accuracy["joint"] > 0.8
     entries = Ledger(place / "ledger").entries("confirm")
-    assert {entry.method for entry in entries} == {"finetune", "joint", "mine"}
+    assert {entry.method for entry in entries} == {"finetune", "joint", "mine", "own"}
     for entry in entries:
-        assert {"stream code", "network code"} <= set(entry.versions)
+        assert "stream code" in entry.versions
+        assert ("network code" in entry.versions) == (entry.method == "own")
         assert ("code" in entry.versions) == (entry.method == "mine")
 
 
