@@ -1,0 +1,1 @@
+"""The documentation site: pages for users, and what of them is generated from the code."""
