@@ -95,7 +95,8 @@ def _methods(table: Table) -> Sequence[str | None]:
     """Return the method that each row is about; None for rows that are not about a method."""
     named = [column for column in table.columns if column.key == "method"]
     if named:
-        return [column.text(row) for column in named[:1] for row in table.rows]
+        names = [named[0].value_of(row) for row in table.rows]
+        return [None if name is None else str(name) for name in names]
     if table.headings[:1] == ("method",):
         return [cells[0] for cells in table.cells]
     return [None] * len(table.rows)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.metrics import ReadoutMetric
 from analysis.records import (
+    AlternativeRecord,
     DiagnosticRecord,
     MethodRecord,
     OptionRecord,
@@ -98,6 +99,27 @@ def whole_study(
         **(several if fronts else {}),
     }
     return StudyRecord(**{**given, **fields})
+
+
+def repeated_study() -> StudyRecord:
+    """The same with a second configuration of each method, and with a second sweep."""
+    record = whole_study()
+    sweep = [replace(method, scores=_moved(method, seeds=1000)) for method in record.methods]
+    seeds = [seed + 1000 for seed in record.planned_seeds]
+    others = [
+        AlternativeRecord(3, 0.7, {"lr": 0.1}, _moved(method, score=0.1))
+        for method in record.methods
+    ]
+    methods = [
+        replace(method, alternatives=(other,))
+        for method, other in zip(record.methods, others, strict=True)
+    ]
+    again = replace(record, methods=sweep, planned_seeds=seeds)
+    return replace(record, methods=methods, repeats=(again,))
+
+
+def _moved(method: MethodRecord, seeds: int = 0, score: float = 0.0) -> dict[int, float]:
+    return {seed + seeds: value - score for seed, value in method.scores.items()}
 
 
 def _published(names: Sequence[str]) -> tuple[PublishedRecord, ...]:

@@ -9,7 +9,16 @@ from html.parser import HTMLParser
 from itertools import chain, groupby
 
 import pytest
-from reported import HOSTILE, NAMES, hostile_study, pictures, svg, table, whole_study
+from reported import (
+    HOSTILE,
+    NAMES,
+    hostile_study,
+    pictures,
+    repeated_study,
+    svg,
+    table,
+    whole_study,
+)
 
 from analysis.formats import html
 from analysis.one_study.analyse import analyse
@@ -132,8 +141,9 @@ def test_tables_and_figures_link_to_the_files_beside_the_page():
     assert page.texts("a").count("LaTeX") == 2
 
 
-def test_rows_carry_the_name_of_their_method(whole):
-    _, page, _ = whole
+@pytest.mark.parametrize("record", [whole_study(), repeated_study()])
+def test_rows_carry_the_name_of_their_method(record):
+    page = Page(html.render("t", sections(analyse(record)), svg))
     rows = [given for tag, given, _ in page.found if tag == "tr" and "data-method" in given]
     assert {given["data-method"] for given in rows} == set(NAMES)
 
