@@ -75,8 +75,8 @@ def count(amount: int, noun: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """Return the plural of a noun: seeds, classes, entries."""
-    if noun.endswith("ry"):
+    """Return the plural of a noun: seeds, classes, entries, days."""
+    if noun.endswith("y") and noun[-2] not in "aeiou":
         return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 

@@ -227,6 +227,7 @@ class StudyRecord:
     chance: float
     methods: list[MethodRecord]
     provenance: dict[str, str] = field(default_factory=dict)
+    study_file: str = ""  # with every key that has a value, as TOML
     objectives: tuple[str, ...] = ()  # of the sweeps; the primary metric first
     required: dict[str, float] = field(default_factory=dict)  # metric -> limit that trials have
     directions: tuple[Direction, ...] = ()  # of the objectives

@@ -340,6 +340,20 @@ def front(folder: OneFolder) -> None:
 
 
 @app.command()
+def export(
+    folder: OneFolder,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the files; default: DIR/export.")
+    ] = None,
+) -> None:
+    """Write a study's accuracies as a Parquet table, and its sweeps as a journal of Optuna."""
+    from study.export import export_study
+
+    for path, content in export_study(folder, out or folder / "export").items():
+        print(f"{path}: {content}")
+
+
+@app.command()
 def track(folder: OneFolder, tracking_uri: Uri = None) -> None:
     """Bring MLflow up to date with the ledger of a study."""
     from study.console import print_text, warn_of_unprinted

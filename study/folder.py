@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -98,6 +99,8 @@ class Facts(BaseModel):
     data: dict[str, str]  # hashes of the data sets that the last run used
     stacks: dict[str, StackSize]
     slots: int | None = None  # number of trials that the present or last run has room for
+    # times at which runs with missing trials began, in seconds since 1970; empty: not recorded
+    started: list[float] = []
     identity: dict[str, Any]  # settings that may not change, of every method that has been run
 
 
@@ -227,6 +230,7 @@ class Folder:
             data=facts.data if facts else {},
             stacks=facts.stacks if facts else {},
             slots=facts.slots if facts else None,
+            started=facts.started if facts else [],
             identity=settled | identity,
         )
         self._write()
@@ -252,6 +256,11 @@ class Folder:
         if slots != self.facts.slots:
             self.facts.slots = slots
             self._write()
+
+    def keep_start(self) -> None:
+        """Keep that a run begins now that has trials to run."""
+        self.facts.started.append(time.time())
+        self._write()
 
     def keep_data(self, hashes: Mapping[str, str]) -> None:
         """Keep the hashes of the data of this run: only trials on these data are shown."""

@@ -62,6 +62,7 @@ class Entry:
         ended: time of the end, in seconds since 1970.
         failure, reason: of a failed trial, the traceback and a one-line summary.
         software, device: versions of the packages used, and the model of the device.
+        host, processor: name and processor of the machine; empty if unknown.
         data: name and hash of the data set; a part of the ``key``.
         losses: the losses of the trial's workers.
         digest, foundation: SHA-256 of ``outcome.h5`` and ``foundation.h5``; empty without the
@@ -87,6 +88,8 @@ class Entry:
     digest: str = ""
     software: dict[str, str] = field(default_factory=dict)
     device: str = ""
+    host: str = ""
+    processor: str = ""
     foundation: str = ""
     data: str = ""
     losses: list[WorkerLoss] = field(default_factory=list)
@@ -137,7 +140,7 @@ class Entry:
 
 def plain(work: Assignment) -> dict[str, Any]:
     """Return the fields of an assignment as plain JSON values."""
-    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(work)))
+    values: dict[str, Any] = json.loads(json.dumps(vars(work)))
     return values
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +28,7 @@ from search_spaces.space import as_plain
 from study.changes import changes, kept_seeds
 from study.design import Design, Method, method_of, seeds_of_sweep
 from study.ledger import Entry
+from study.provenance import provenance, study_file
 from study.run_notes import circumstances
 from study.scores import all_scores, seed_scores
 from study.search import importances
@@ -76,7 +75,8 @@ def _seed_record(study: Study) -> StudyRecord:
         tune_seeds=design.chosen_on,
         chance=stream.kind.chance(stream.scenario, stream.options),
         methods=_method_records(study, 0),
-        provenance=_provenance(study, [*changed, *_note_on_kept_seeds(kept)]),
+        provenance=provenance(study, [*changed, *_note_on_kept_seeds(kept)]),
+        study_file=study_file(design),
         objectives=tuple(spec.objectives),
         required=dict(spec.tune.require),
         directions=tuple(design.directions),
@@ -407,22 +407,6 @@ def _has_default(method: Method, entries: Sequence[Entry]) -> bool:
     """Whether trial 0 had the default configuration; not so if a range excludes a default value."""
     default = method.configuration({})
     return any(e.number == 0 and e.work["configuration"] == default for e in entries)
-
-
-def _provenance(study: Study, changed: Sequence[str]) -> dict[str, str]:
-    spec, facts, ledger = study.spec, study.folder.facts, study.ledger
-    facts_by_name = {
-        "command": facts.command,
-        "study file": hashlib.sha256(str(spec.plain()).encode()).hexdigest()[:16],
-        "python": platform.python_version(),
-        **{name: ", ".join(versions) for name, versions in ledger.software().items()},
-        "devices": ", ".join(sorted({e.device for e in ledger.entries() if e.device})),
-        "data": ", ".join(f"{name} {digest}" for name, digest in facts.data.items()),
-        "stack sizes": ", ".join(f"{name} {kept.size}" for name, kept in facts.stacks.items()),
-    }
-    if changed:
-        facts_by_name["changed after looking"] = "; ".join(changed)
-    return {name: text for name, text in facts_by_name.items() if text}
 
 
 def analyse_folder(place: Path) -> Analysis:

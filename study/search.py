@@ -92,14 +92,19 @@ class SweepSearch:
 
 
 def new_study(
-    directions: list[Direction] | None = None, pruner: optuna.pruners.BasePruner | None = None
+    directions: list[Direction] | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+    storage: optuna.storages.BaseStorage | None = None,
+    name: str | None = None,
 ) -> optuna.Study:
-    """Return an empty Optuna study, and silence Optuna's log."""
+    """Return an empty Optuna study, and silence Optuna's log; default: in memory, without name."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         directions=directions or ["maximize"],
         sampler=optuna.samplers.RandomSampler(seed=0),
         pruner=pruner or optuna.pruners.NopPruner(),
+        storage=storage,
+        study_name=name,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from analysis.records import DECIDED
 from search_spaces.space import values_within
-from study import installed
+from study import NO_PACKAGES, installed
 from study.check import resolve
 from study.design import FRESH_PHASES, Design, Method, method_of, seeds_of_sweep
 from study.family import planned_comparisons
@@ -88,7 +88,7 @@ class Study:
             missing = sorted(
                 f"{name} {', '.join(versions)}"
                 for name, versions in folder.ledger(lambda text: None).software().items()
-                if name != "git" and not installed(name)
+                if name not in NO_PACKAGES and not installed(name)
             )
             if not missing:
                 raise

@@ -75,6 +75,7 @@ class Options:
             object.__setattr__(self, name, value)
 
     @classmethod
+    @functools.cache
     def fields(cls) -> dict[str, dataclasses.Field[Any]]:
         """Return the declared fields by name."""
         return {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]

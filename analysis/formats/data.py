@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -30,7 +30,7 @@ from analysis.report.file_tables import file_tables
 from analysis.report.results import page_table
 
 ALWAYS = ("methods", "comparisons")  # tables that have a file even without rows
-NOT_IN_JSON = (  # columns of the tuning table that only the CSV file has
+NOT_IN_TUNING = (  # columns of the tuning table that the key `tuning` of JSON lacks
     "sampler",
     "seeds_per_trial",
     "configurations",
@@ -47,6 +47,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\n")  # a spreadsheet takes a text with t
 def to_json(analysis: Analysis) -> str:
     """Return the study as JSON: `methods`, `comparisons`, `tuning`, `notes` and more.
 
+    The key `tables` holds the rows of every CSV file, under the name of the file.
+
     >>> study = json.loads(to_json(analysis))  # doctest: +SKIP
     >>> [(row["method"], row["verdict"]) for row in study["comparisons"]]  # doctest: +SKIP
     [('ewc', 'worse by more than the margin'), ('finetune', 'worse by more than the margin')]
@@ -56,7 +58,9 @@ def to_json(analysis: Analysis) -> str:
 
 def across_to_json(across: ManyStudies, analyses: Sequence[Analysis]) -> str:
     """Return the comparison over streams as JSON, with the document of each study."""
-    return _dumps(asdict(across) | {"studies": [_document(analysis) for analysis in analyses]})
+    listed = _by_name(_across_tables(across, analyses))
+    documents = [_document(analysis) for analysis in analyses]
+    return _dumps(asdict(across) | {"tables": listed, "studies": documents})
 
 
 def to_csv(analysis: Analysis) -> dict[str, str]:
@@ -65,7 +69,17 @@ def to_csv(analysis: Analysis) -> dict[str, str]:
     Each table of the report has a file with the table's name, and the numbers of each figure have a
     file with the figure's name. Tables without rows are left out, except methods and comparisons.
     """
-    return _texts(
+    return _texts(_tables(analysis))
+
+
+def across_to_csv(across: ManyStudies, analyses: Sequence[Analysis]) -> dict[str, str]:
+    """Return CSV texts by file name: `contrasts.csv` and so on, without empty tables."""
+    return _texts(_across_tables(across, analyses))
+
+
+def _tables(analysis: Analysis) -> list[Table]:
+    """Return every table that has a CSV file and a place in JSON."""
+    found = (
         page_table(analysis),
         tables.method_table(analysis),
         comparison_tables.comparison_table(analysis),
@@ -87,11 +101,12 @@ def to_csv(analysis: Analysis) -> dict[str, str]:
         tables.published_table(analysis),
         *file_tables(analysis),
     )
+    return [table for table in found if table.records or table.name in ALWAYS]
 
 
-def across_to_csv(across: ManyStudies, analyses: Sequence[Analysis]) -> dict[str, str]:
-    """Return CSV texts by file name: `contrasts.csv` and so on, without empty tables."""
-    return _texts(
+def _across_tables(across: ManyStudies, analyses: Sequence[Analysis]) -> list[Table]:
+    """Return every table over streams that has a CSV file and a place in JSON."""
+    found = (
         many_tables.contrast_table(across),
         many_tables.standing_table(across),
         many_tables.verdict_table(across, analyses),
@@ -100,6 +115,7 @@ def across_to_csv(across: ManyStudies, analyses: Sequence[Analysis]) -> dict[str
         *([many_tables.rank_table(across.ranking)] if across.ranking else []),
         many_tables.left_out_table(across),
     )
+    return [table for table in found if table.records]
 
 
 def csv_text(table: Table) -> str:
@@ -125,7 +141,7 @@ def _document(analysis: Analysis) -> dict[str, Any]:
         "unit_seeds": record.unit_seeds,
         "methods": _records(tables.method_table(analysis), "learner", "failed"),
         "comparisons": _records(comparison_tables.comparison_table(analysis), "n", "reason"),
-        "tuning": _records(tuning_tables.tuning_table(analysis), *NOT_IN_JSON),
+        "tuning": _records(tuning_tables.tuning_table(analysis), *NOT_IN_TUNING),
         "reference": record.reference,
         "margin": record.margin,
         "alpha": record.alpha,
@@ -138,6 +154,9 @@ def _document(analysis: Analysis) -> dict[str, Any]:
         "published": _records(tables.published_table(analysis)),
         "fronts": [asdict(front) for front in analysis.fronts],
         "search_spaces": _records(search_spaces.search_space_table(analysis)),
+        "provenance": record.provenance,
+        "study_file": record.study_file,
+        "tables": _by_name(_tables(analysis)),
     }
 
 
@@ -154,12 +173,12 @@ def _dumps(value: Any) -> str:
     return json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
 
 
-def _texts(*all_tables: Table) -> dict[str, str]:
-    return {
-        f"{table.name}.csv": csv_text(table)
-        for table in all_tables
-        if table.records or table.name in ALWAYS
-    }
+def _texts(all_tables: Iterable[Table]) -> dict[str, str]:
+    return {f"{table.name}.csv": csv_text(table) for table in all_tables}
+
+
+def _by_name(all_tables: Iterable[Table]) -> dict[str, list[dict[str, Any]]]:
+    return {table.name: table.records for table in all_tables}
 
 
 def _cell(value: Any) -> Any:

@@ -40,8 +40,8 @@ def _block(block: Block, level: int) -> str:
             return _escape_start(text)
         case Bullets(lines):
             return "\n".join(f"- {_escape_start(line)}" for line in lines)
-        case Code(text):
-            return _code(text)
+        case Code():
+            return _code(block)
         case Picture(name, title, caption):
             return f"![{escape(title)}](figures/{name}.svg)\n\n{escape(caption)}".rstrip()
         case Table():
@@ -58,9 +58,9 @@ def _escape_start(text: str) -> str:
     return f"{escaped[:end]}\\{escaped[end:]}"
 
 
-def _code(text: str) -> str:
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}sh\n{text}\n{fence}"
+def _code(code: Code) -> str:
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code.text)), default=0))
+    return f"{fence}{code.language}\n{code.text}\n{fence}"
 
 
 def _table(table: Table, level: int) -> str:

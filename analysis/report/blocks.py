@@ -32,9 +32,10 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Code:
-    """A command line."""
+    """A command line, or a text in another language."""
 
     text: str
+    language: str = "sh"
 
 
 @dataclass(frozen=True)

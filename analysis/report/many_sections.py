@@ -9,9 +9,9 @@ from analysis.many_studies.compare import Contrast, ManyStudies
 from analysis.many_studies.further import compare_further
 from analysis.one_study.analyse import Analysis
 from analysis.report import many_tables
-from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section
+from analysis.report.blocks import Block, Bullets, Paragraph, Picture, Section
 from analysis.report.many_tables import with_interval
-from analysis.report.sections import Shelf, bullets, section, with_rows
+from analysis.report.sections import Shelf, bullets, provenance_blocks, section, with_rows
 
 CHANGED = "changed after looking"  # key of the provenance
 RANKING = "critical-difference"  # name of the picture for the section on ranks
@@ -117,7 +117,5 @@ def _changed(analyses: Sequence[Analysis]) -> list[str]:
 def _provenance(analyses: Sequence[Analysis]) -> Section:
     blocks: list[Block] = []
     for analysis in analyses:
-        command = analysis.record.provenance.get("command")
-        if command:
-            blocks += [Paragraph(f"{analysis.record.study}:"), Code(command)]
+        blocks += [Paragraph(f"{analysis.record.study}:"), *provenance_blocks(analysis.record)]
     return section("Provenance", *blocks)

@@ -6,6 +6,7 @@ module computes nothing.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -346,9 +347,18 @@ def _failures(analysis: Analysis) -> Section:
 
 
 def _provenance(analysis: Analysis) -> Section:
-    provenance = dict(analysis.record.provenance)
-    command = provenance.pop("command", None)
-    blocks: list[Block] = list(bullets([f"{name}: {text}" for name, text in provenance.items()]))
-    if command:
-        blocks += [Paragraph("To run the study again:"), Code(command)]
-    return section("Provenance", *blocks)
+    return section("Provenance", *provenance_blocks(analysis.record))
+
+
+def provenance_blocks(record: StudyRecord) -> tuple[Block, ...]:
+    """Return where the results of a study come from, and its study file, to run it again."""
+    facts = bullets([f"{name}: {text}" for name, text in record.provenance.items()])
+    if not record.study_file:
+        return facts
+    name = shlex.quote(f"{record.study}.toml")
+    return (
+        *facts,
+        Paragraph(f"To run the study again, save this study file as {name} and run the command:"),
+        Code(record.study_file.rstrip(), "toml"),
+        Code(f"python -m study run {name}"),
+    )

@@ -146,6 +146,8 @@ class RacingTrials(SweepTrials):
             resumed=max(heat.resumed for heat in done),
             software=done[-1].software,
             device=done[-1].device,
+            host=done[-1].host,
+            processor=done[-1].processor,
         )
         self._write(entry, outcome.to_bytes())
 

@@ -221,6 +221,8 @@ def result_fields(result: Mapping[str, Any], entry: Entry, tasks: int) -> dict[s
         "resumed": int(result["resumed"]),
         "software": {**software(entry.work["learner"]), "torch": result["torch"]},
         "device": result["device"],
+        "host": result["host"],
+        "processor": result["processor"],
     }
 
 

@@ -96,6 +96,7 @@ def _run_trials(study: Study, root: Path, console: Console, mirror: Mirror) -> N
         console.say(f"all trials of {', '.join(study.spec.methods)} are in the ledger")
         _forget_unfinished(study)
         return
+    study.folder.keep_start()
     data = loaded.prepared()
     data.try_streams()
     for text in (*data.suspicions(), *_obstacles(study)):

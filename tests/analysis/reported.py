@@ -95,6 +95,7 @@ def whole_study(
         "chance": 0.1,
         "methods": methods,
         "provenance": {"git": "abc_1", "command": "python -m study run digits"},
+        "study_file": '[study]\nname = "digits"\n',
         "published": _published(names),
         **(several if fronts else {}),
     }
@@ -176,4 +177,5 @@ def hostile_study(**fields: Any) -> StudyRecord:
     command = 'run ```x --set "a=<b>" && echo $HOME'
     odd = {"study": HOSTILE[0], "stream": HOSTILE[1], "protocol": HOSTILE[2]}
     provenance = {HOSTILE[2]: HOSTILE[1], "command": command}
-    return whole_study(HOSTILE, **{**odd, "provenance": provenance, **fields})
+    file = f"# {HOSTILE[1]} ```"
+    return whole_study(HOSTILE, **{**odd, "provenance": provenance, "study_file": file, **fields})

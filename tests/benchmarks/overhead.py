@@ -189,6 +189,7 @@ def driver() -> dict[str, float]:
     spec, name = read("digits", [size, 'tune.sampler="random"', "resources.seeds_per_stack=1"])
     outcome, report = an_outcome(), {"task": 5, "scores": [0.5], "resumed": 0}
     report |= {"torch": "2", "device": "cpu", "curve": [0.5] * 5, "outcome": outcome}
+    report |= {"host": "none", "processor": "none"}
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as place:
         folder = Folder(Path(place))

@@ -77,6 +77,8 @@ class Sleeper(tune.Trainable):  # type: ignore[misc]
             "resumed": 0,
             "torch": "none",
             "device": "cpu",
+            "host": "none",
+            "processor": "none",
             "began": began,
             "ended": time.time(),
         }

@@ -178,6 +178,8 @@ class Run:
                 "done": task == self.rows,
                 "torch": "2.9",
                 "device": "cpu",
+                "host": "node1",
+                "processor": "a processor",
             }
 
 

@@ -276,6 +276,8 @@ BAD = {
     "status here": "here is not the folder of a study",
     "front here": "here is not the folder of a study",
     "track here": "here is not the folder of a study",
+    "export here": "here is not the folder of a study",
+    "export here --out there": "here is not the folder of a study",
     "ui here": "here has no mlflow.db",
     "run --tracking-uri foo://x": "--tracking-uri = foo://x: MLflow cannot write there",
     "track here --tracking-uri sqlit:///x.db": "'sqlit:' is unknown",
@@ -319,6 +321,7 @@ IN_THE_WAY = {
     "status damaged/own": "study.json is damaged or of another version",
     "front damaged/own": "study.json is damaged or of another version",
     "track damaged/own": "study.json is damaged or of another version",
+    "export damaged/own": "study.json is damaged or of another version",
     "run own.toml --dir damaged": "study.json is damaged or of another version",
     "report folder/own": "study.json cannot be read",
     "run own.toml --dir folder": "study.json cannot be read",
@@ -340,6 +343,23 @@ def test_what_is_in_the_way_of_a_study_is_named_and_left_alone(study):
 
 
 # -- a finished study
+
+
+def test_an_export_says_which_files_it_wrote(study, finished, tmp_path):
+    out = tmp_path / "here"
+    found = study("export", finished, "--out", out).stdout
+    assert found.splitlines() == [
+        f"{out / 'accuracies.parquet'}: 800 rows",  # 2 x (4 x 2 + 4 + 4) seeds x 25 pairs of tasks
+        f"{out / 'optuna_journal.log'}: 2 studies of Optuna, 8 trials",
+    ]
+    assert study("export", finished).stdout.startswith(str(finished / "export"))
+
+
+def test_an_export_into_another_folder_is_refused(study, finished, tmp_path):
+    (tmp_path / "work" / "mine.txt").write_text("mine")
+    found = study("export", finished, "--out", ".", code=2)
+    assert ". holds files that are not an export, such as mine.txt" in found.stderr
+    assert files_under(tmp_path / "work") == ["mine.txt"]
 
 
 def test_status_says_what_a_study_has(study, finished):
@@ -639,4 +659,4 @@ def test_what_only_lists_loads_no_heavy_library(study):
 def test_what_reads_a_folder_loads_no_ray(study, finished):
     place = str(finished)
     commands = [["status", place], ["report", place, "--json"], ["report", place, "--power"]]
-    assert_unloaded(study, {"ray", "mlflow"}, [*commands, ["front", place]])
+    assert_unloaded(study, {"ray", "mlflow"}, [*commands, ["front", place], ["export", place]])

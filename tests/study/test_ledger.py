@@ -188,6 +188,8 @@ def test_the_key_depends_on_nothing_else():
         "foundation": "x",
         "software": {"torch": "x"},
         "device": "x",
+        "host": "x",
+        "processor": "x",
         "losses": [{"kind": "memory", "reason": "x", "tasks": 1}],
     }
     assert set(others) | {"work", "versions", "data"} == {f.name for f in dataclasses.fields(Entry)}

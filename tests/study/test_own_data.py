@@ -21,6 +21,7 @@ from study.cli import main
 from study.data import StudyData
 from study.front import front_study
 from study.ledger import Ledger
+from study.provenance import study_file
 from trainables.errors import InputError
 
 STUDY = """
@@ -78,6 +79,15 @@ def test_a_path_is_relative_to_the_study_file_and_reports_do_not_need_the_file(p
     assert (stream.info.inputs, stream.info.outputs, stream.unit) == (64, 10, "unit")
     with pytest.raises(InputError, match="there is no file"):
         stream.data_set.load(place)
+
+
+def test_the_resolved_study_file_names_the_file_and_can_be_read(place, monkeypatch):
+    first = resolve(read(place), "x")
+    (place / "again.toml").write_text(study_file(first))
+    monkeypatch.chdir(place.parent)
+    second = resolve(spec.read("of mine/again.toml")[0], "y")
+    works = [d.assignment(d.methods["replay"], {}, "confirm") for d in (first, second)]
+    assert works[0] == works[1]
 
 
 def test_keys_do_not_depend_on_the_place_of_the_file(place):

@@ -31,6 +31,7 @@ from study.ledger import Ledger
 from study.record import analyse_folder, study_record
 from study.report import write_report
 from study.scores import all_scores, seed_scores
+from study.state import Study
 from trainables import LEARNERS, find_learner
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
@@ -313,9 +314,12 @@ def test_defaults_confirmed_without_tuning_name_no_tuning_seeds(tmp_path):
     assert method(record).tuning.seeds_per_trial == 0
 
 
-def test_the_provenance_does_not_depend_on_time_or_place(tmp_path):
-    records = [record_of(tmp_path / name, {}, lambda ledger, spec: None) for name in "ab"]
-    assert records[0].provenance == records[1].provenance
+def test_the_provenance_does_not_depend_on_the_place_of_the_folder(tmp_path):
+    first = record_of(tmp_path / "a", {}, lambda ledger, spec: add(ledger, spec, "replay"))
+    (tmp_path / "a").rename(tmp_path / "b")
+    again = study_record(Study.open(tmp_path / "b"))
+    assert again.provenance == first.provenance
+    assert again.study_file == first.study_file
 
 
 # -- tuning

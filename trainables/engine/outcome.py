@@ -58,17 +58,34 @@ class Stored:
         Raises:
             OSError, KeyError: the content is damaged.
         """
+        return cls(**cls.fields_from(content, *(field.name for field in fields(cls))))
+
+    @classmethod
+    def fields_from(cls, content: bytes, *names: str) -> dict[str, Any]:
+        """Read some fields only, in a part of the time for all.
+
+        Raises:
+            OSError, KeyError: the content is damaged.
+        """
         import h5py
 
         with h5py.File(io.BytesIO(content)) as file:
-            values: dict[str, Any] = {}
-            for field in fields(cls):
-                item = file[field.name]
-                mapping = isinstance(item, h5py.Group)
-                values[field.name] = (
-                    {unquote(k): v[()] for k, v in item.items()} if mapping else item[()]
-                )
-        return cls(**values)
+            return {name: _read(file.id, name.encode()) for name in names}
+
+
+def _read(place: Any, name: bytes) -> Any:
+    """Return an array of an HDF5 file, or the arrays of a group by name.
+
+    This is the lower interface of h5py: the other one takes twice the time for small arrays.
+    """
+    from h5py import h5d, h5o, h5s
+
+    item = h5o.open(place, name)
+    if not isinstance(item, h5d.DatasetID):
+        return {unquote(key.decode()): _read(item, key) for key in item}
+    array = np.empty(item.shape, item.dtype)
+    item.read(h5s.ALL, h5s.ALL, array)
+    return array[()]
 
 
 @dataclass(frozen=True)

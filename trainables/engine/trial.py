@@ -21,6 +21,7 @@ from trainables import find_learner
 from trainables.engine.assignment import Assignment
 from trainables.engine.course import Course
 from trainables.engine.foundation import joined
+from trainables.engine.machine import host, processor
 from trainables.engine.outcome import (
     OBJECTIVES_IN_BYTES,
     OBJECTIVES_IN_DIAGNOSTICS,
@@ -64,10 +65,11 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     Every step reports ``task`` (tasks learnt), ``scores`` (objectives so far, means over seeds),
     ``score`` (the first objective), ``curve`` (the first objective after each task), ``outcome``
     (all measurements so far), ``resumed`` (tasks learnt before this worker took over),
-    ``foundation``, ``torch`` (its version) and ``device`` (its model). An exception in a learner is
-    reported as ``failure`` (traceback) and ``reason`` (one line). A fatal signal, such as a
-    segmentation fault, is recorded in ``<storage>/<name>.crash``. A pilot has a single step, which
-    reports ``pilot``: an encoded :class:`Pilot`.
+    ``foundation``, ``torch`` (its version), ``device`` (its model), ``host`` and ``processor`` (of
+    the machine). An exception in a learner is reported as ``failure`` (traceback) and ``reason``
+    (one line). A fatal signal, such as a segmentation fault, is recorded in
+    ``<storage>/<name>.crash``. A pilot has a single step, which reports ``pilot``: an encoded
+    :class:`Pilot`.
     """
 
     crash_file: io.TextIOBase | None = None
@@ -175,6 +177,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             "foundation": joined(foundations).to_bytes() if foundations else b"",
             "torch": torch.__version__,
             "device": device_model(self.device),
+            "host": host(),
+            "processor": processor(),
         }
 
     def _checkpoint_is_due(self) -> bool:

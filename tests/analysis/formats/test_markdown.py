@@ -28,7 +28,7 @@ def test_the_page_has_every_section_in_order(make_study):
     assert "tuning: 0, 1, 2" in text
     assert "confirmation, planned: 100, 101" in text
     assert "No confirmation seed failed." in text
-    assert "```sh\npython -m study run digits\n```" in text
+    assert "- command: python -m study run digits" in text
     assert "Power: with 10 seeds" in text
 
 
@@ -76,9 +76,9 @@ def test_text_never_begins_another_block(text, expected):
     assert page == f"# t\n\n## s\n\n{expected}\n\n- {expected}\n"
 
 
-def test_a_command_with_backticks_stays_in_its_block(make_study):
-    text = text_of(make_study(provenance={"command": "run ```x"}))
-    assert "````sh\nrun ```x\n````" in text
+def test_a_study_file_with_backticks_stays_in_its_block(make_study):
+    text = text_of(make_study(study_file="# what ```x"))
+    assert "````toml\n# what ```x\n````" in text
 
 
 @pytest.mark.parametrize("scores", [[], [0.5], [0.5, 0.6], [0.5] * 3, [0.5] * 7])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import sys
@@ -27,6 +29,43 @@ def test_files_of_a_study():
     assert {"tables/published.csv", "tables/pareto.csv"} <= tables
     assert all(text.endswith("\n") for text in texts.values())
     assert json.loads(texts["report.json"])["study"] == "digits"
+
+
+def cell(value):
+    """What a CSV file holds of a value in JSON."""
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return "" if value is None else str(value)
+
+
+@pytest.mark.parametrize("study", [whole_study, hostile_study])
+def test_the_document_holds_everything_that_the_csv_files_hold(study):
+    texts = files(analyse(study()), (), svg)
+    assert_all_rows(texts)
+    assert {"results", "seeds", "diagnostics", "per_task"} <= {
+        *json.loads(texts["report.json"])["tables"]
+    }
+
+
+def test_the_document_over_studies_holds_everything_that_the_csv_files_hold():
+    analyses = [analyse(whole_study(stream=f"s{i}", study=f"study{i}")) for i in range(6)]
+    across = compare_streams(streams_of(analyses), resamples=100)
+    texts = across_files(across, analyses, (), svg)
+    assert_all_rows(texts)
+    for study in json.loads(texts["report.json"])["studies"]:
+        assert study["tables"]["seeds"]
+
+
+def assert_all_rows(texts):
+    """Check that every cell of every CSV file is in the document."""
+    found = json.loads(texts["report.json"])["tables"]
+    names = {path for path in texts if path.endswith(".csv")}
+    assert {f"tables/{name}.csv" for name in found} == names
+    for name, records in found.items():
+        read = list(csv.DictReader(io.StringIO(texts[f"tables/{name}.csv"])))
+        plain = [{key: text.removeprefix("'") for key, text in row.items()} for row in read]
+        shown = [{k: cell(v).removeprefix("'") for k, v in row.items()} for row in records]
+        assert [{k: v.replace("\r", "\n") for k, v in row.items()} for row in shown] == plain
 
 
 def test_paths_never_depend_on_names():

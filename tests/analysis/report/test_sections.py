@@ -63,7 +63,10 @@ def test_everything_in_order():
         *("tuning", "expected_best", "importance", "search_spaces", "configurations"),
         *("comparisons", "methods", "evidence", "seeds"),
     ]
-    assert parts["Provenance"][-1] == Code("python -m study run digits")
+    assert parts["Provenance"][-2:] == (
+        Code('[study]\nname = "digits"', "toml"),
+        Code("python -m study run digits.toml"),
+    )
 
 
 def test_every_picture_appears_once_where_it_belongs():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import platform
 import re
 import shutil
 import signal
@@ -429,15 +430,21 @@ def test_the_software_of_a_trial_has_the_package_of_its_learner_and_the_commit(m
     monkeypatch.setattr(study, "commit", lambda: "abc")
     assert study.software("odd") == {**study.software(), "rv-plug": "0.1"}
     assert study.software()["git"] == "abc"
-    monkeypatch.setattr(study, "commit", lambda: "")
-    assert "git" not in study.software()
+    assert study.software()["python"] == platform.python_version()
 
 
 def test_the_commit_is_known_in_a_checkout_only(tmp_path, monkeypatch):
     study.commit.cache_clear()
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x"]
     monkeypatch.setattr(study, "__file__", str(tmp_path / "study" / "__init__.py"))
-    assert study.commit() == ""
+    assert study.commit() == "unknown: the program was not run from a git checkout"
+    (tmp_path / ".git").mkdir()
+    study.commit.cache_clear()
+    assert study.commit().startswith("unknown: git failed (fatal: not a git repository")
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        study.commit.cache_clear()
+        assert study.commit() == "unknown: git is not installed"
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run([*git, *words], check=True)
     study.commit.cache_clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from runs import entries, run, run_here, sets, sums, tables
 
 from study.ledger import Ledger
 from study.run.whole import _obstacles
+from trainables.engine.machine import processor
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,16 @@ def test_the_ledger_has_the_score_after_every_task(whole):
     for entry in entries(place, "tune"):
         assert list(entry.steps) == ["1", "2", "3", "4", "5"]
         assert entry.steps["5"] == entry.values[0]
+
+
+def test_the_ledger_says_where_and_with_what_each_trial_ran(whole):
+    place, _, _ = whole
+    for entry in entries(place):
+        assert (entry.host, entry.processor) == (platform.node(), processor())
+        assert entry.software["python"] == platform.python_version()
+    facts = json.loads((place / "small" / "report" / "report.json").read_text())["provenance"]
+    assert facts["host"] == platform.node()
+    assert facts["wall time"].endswith((" s", " min"))
 
 
 def test_the_confirmation_uses_the_best_configuration_on_every_fresh_seed(whole):
