@@ -11,6 +11,7 @@ __version__ = version("continual-study")
 
 PACKAGES = ("continual-study", "torch", "numpy", "ray", "optuna")
 NO_PACKAGES = ("python", "git")  # other names in what `software` returns
+NO_COMMIT = "unknown: "  # before the reason why a commit is not known
 
 
 def software(learner: str = "") -> dict[str, str]:
@@ -48,7 +49,7 @@ def commit() -> str:
     """Return the commit of this checkout, and whether files were changed; or why it is unknown."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
-        return "unknown: the program was not run from a git checkout"
+        return f"{NO_COMMIT}the program was not run from a git checkout"
     git = ["git", "--no-optional-locks", "-C", str(root)]
     try:
         head, changed = (  # as bytes: the name of a file need not be valid text
@@ -56,8 +57,8 @@ def commit() -> str:
             for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
     except OSError:
-        return "unknown: git is not installed"
+        return f"{NO_COMMIT}git is not installed"
     except subprocess.CalledProcessError as error:
         lines = error.stderr.decode(errors="replace").splitlines() or ["it says nothing"]
-        return f"unknown: git failed ({lines[0]})"
+        return f"{NO_COMMIT}git failed ({lines[0]})"
     return head.decode().strip()[:12] + (" with uncommitted changes" if changed.strip() else "")

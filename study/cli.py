@@ -372,18 +372,18 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
 ) -> None:
     """Serve MLflow's pages for a study's database, or for that in MLFLOW_TRACKING_URI."""
-    import subprocess
-
-    from study.mlflow.store import chosen_uri, is_server, ui_command
+    from study.mlflow.pages import methods_address, serve
+    from study.mlflow.store import chosen_uri, is_server
 
     uri = chosen_uri(None)
-    if uri and is_server(uri):
-        return  # a server serves its own pages; its address has been printed
-    command = ui_command(folder, port, uri)
-    print(f"http://127.0.0.1:{port}  (stop with Ctrl-C)", flush=True)
-    # MLflow's background jobs serve its GenAI pages only, and triple its start-up time
-    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    raise typer.Exit(subprocess.call(command, env={**settings, **os.environ}))
+    if uri and is_server(uri):  # a server serves its own pages
+        print(methods_address(uri, folder, uri))
+        return
+
+    def announce(address: str) -> None:
+        print(f"{address}\n(stop with Ctrl-C)", flush=True)
+
+    raise typer.Exit(serve(folder, port, uri, announce))
 
 
 @app.command()

@@ -45,7 +45,7 @@ def _block(block: Block, level: int) -> str:
         case Picture(name, title, caption):
             return f"![{escape(title)}](figures/{name}.svg)\n\n{escape(caption)}".rstrip()
         case Table():
-            return _table(block, level)
+            return table_text(block, level)
 
 
 def _escape_start(text: str) -> str:
@@ -63,7 +63,8 @@ def _code(code: Code) -> str:
     return f"{fence}{code.language}\n{code.text}\n{fence}"
 
 
-def _table(table: Table, level: int) -> str:
+def table_text(table: Table, level: int) -> str:
+    """Return a table under a heading of the given level."""
     head, *rows = [_line(map(escape, row)) for row in (table.headings, *table.texts)]
     lines = [head, _line(("---",) * len(table.headings)), *rows]
     caption = f"\n\n{escape(table.caption)}" if table.caption else ""

@@ -6,14 +6,12 @@ import contextlib
 import logging
 import os
 import re
-import socket
 import sqlite3
-import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from study.console import shell, warn
+from study.console import warn
 from trainables.errors import InputError, cause
 
 UNFINISHED_TABLES = "SELECT count(*) FROM sqlite_master WHERE name GLOB '_alembic_tmp_*'"
@@ -157,6 +155,11 @@ def database(uri: str) -> Path | None:
     return Path(path).resolve() if path else None
 
 
+def is_in_folder(uri: str, place: Path) -> bool:
+    """Whether MLflow is the database in a study's folder, which holds that study alone."""
+    return database(uri) == (place / DATABASE).resolve()
+
+
 def damage(file: Path) -> str:
     """Return the damage of a SQLite database; empty if it is sound or absent."""
     if not file.is_file():
@@ -223,58 +226,3 @@ def follow_moved_folder(place: Path, experiment: str, old: str) -> None:
                 (new, len(old) + 1, int(experiment), len(old), old),
             )
         database.commit()
-
-
-def metric_name(metric: str, readout: str = "") -> str:
-    """Return the name of a metric for MLflow, "metric" or "metric/readout".
-
-    >>> metric_name("average_accuracy", "fast")
-    'average_accuracy/fast'
-    """
-    parts = [metric, readout] if readout else [metric]
-    # a "/" or a single dot would change the path
-    plain = [re.sub(r"[^\w .:-]", "_", part).strip(". ") or "_" for part in parts]
-    return "/".join(plain)[:250]
-
-
-def ui_command(place: Path, port: int, uri: str | None = None) -> list[str]:
-    """Return the command that serves MLflow's pages.
-
-    Args:
-        uri: URI of the database; None: that in the study's folder.
-
-    Raises:
-        InputError: if there is no sound database, or the port cannot be used.
-    """
-    if uri is None:
-        _check_database(place)
-    _check_port(port)
-    command = [sys.executable, "-m", "mlflow", "ui"]
-    command += ["--backend-store-uri", uri or default_uri(place)]
-    return [*command, "--port", str(port), "--workers", "1"]
-
-
-def _check_database(place: Path) -> None:
-    """Refuse a study's folder without a sound database."""
-    repair = shell("track", str(place))
-    if not (place / DATABASE).exists():
-        raise InputError(
-            f"{place} has no {DATABASE}. Give a study's folder, or write the database: "
-            f"`{repair}`. A study run with --tracking-uri is shown there."
-        )
-    if problem := damage(place / DATABASE):
-        raise InputError(
-            f"{place / DATABASE} is damaged ({problem}). `{repair}` moves it away and writes a new "
-            "one."
-        )
-
-
-def _check_port(port: int) -> None:
-    """Refuse a port of this machine that cannot be used; MLflow would print a traceback."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as MLflow's server does
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            problem = (error.strerror or str(error)).lower()
-            raise InputError(f"port {port}: {problem}. Choose another with --port.") from None

@@ -38,6 +38,7 @@ from study.console import Console
 from study.design import PHASES
 from study.folder import Folder
 from study.ledger import Entry, Ledger, entry_for
+from study.mlflow.runs import Runs
 from study.mlflow.store import default_uri
 from study.mlflow.writer import Writer
 from study.run.cluster import connected
@@ -266,9 +267,10 @@ def tracking() -> dict[str, float]:
         with place.claim():
             place.admit(spec, "benchmark", place.ledger(repair=True))
         book, _ = filled(place.path, 50)
-        writer = Writer(Study(resolve(spec, source), place, book), default_uri(place.path))
+        uri = default_uri(place.path)
+        writer = Writer(Study(resolve(spec, source), place, book), uri)
         started = time.perf_counter()
-        writer.connect()
+        Runs(uri, place, spec.study.name).connect()
         created = time.perf_counter()
         writer.write(None)
         done = time.perf_counter()

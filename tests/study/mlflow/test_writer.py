@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -29,14 +30,16 @@ from study.folder import Folder
 from study.ledger import Ledger
 from study.mlflow import store
 from study.mlflow.mirror import Mirror
+from study.mlflow.names import metric_name, scored
+from study.mlflow.pages import ui_command
 from study.mlflow.store import (
     check_uri,
     chosen_uri,
     damage,
     default_uri,
-    metric_name,
     printable_uri,
 )
+from study.mlflow.summaries import origin_of_trial
 from study.mlflow.writer import RunningTrial, Writer, rebuild
 from study.record import study_record
 from study.report import write_report
@@ -219,9 +222,15 @@ def test_numbers_are_those_of_the_ledger(study):
         outcome = study.ledger.outcome(entry)
         assert data.metrics["bytes.memory"] == outcome.footprint["memory"][0, -1]
         counts = outcome.counts["main"][:, :, : outcome.rows]
+        measured_on = "test" if entry.phase == "confirm" else "val"
+        assert not any(
+            name.startswith({"test": "val/", "val": "test/"}[measured_on]) for name in data.metrics
+        )
         for name, metric in PRIMARY.items():
-            expected = metric(counts).mean() if outcome.finite.all() else np.nan
-            assert data.metrics[name] == pytest.approx(expected, nan_ok=True)
+            of_seeds = metric(counts) if outcome.finite.all() else np.full(2, np.nan)
+            expected = {name: of_seeds.mean(), f"{name}_sd": of_seeds.std(ddof=1)}
+            for each, value in expected.items():
+                assert data.metrics[f"{measured_on}/{each}"] == pytest.approx(value, nan_ok=True)
         assert data.params["lr"] == str(entry.work["configuration"]["lr"])
         assert data.params["seeds"] == ", ".join(map(str, entry.seeds))
 
@@ -231,7 +240,7 @@ def test_each_seed_has_its_own_numbers_and_a_diverged_one_has_none(study):
     for entry in study.ledger.entries("confirm"):
         for seed in entry.seeds:
             run = runs[f"{entry.folder}/seed{seed}"]
-            value = run.data.metrics["average_accuracy"]
+            value = run.data.metrics["test/average_accuracy"]
             expected = np.nan if seed == 103 else 0.5 + 0.001 * (seed - 100)
             assert value == pytest.approx(expected, nan_ok=True)
             assert run.data.params["seed"] == str(seed)
@@ -246,13 +255,38 @@ def test_a_seed_that_did_not_diverge_is_not_marked_as_failed(study):
 
 
 def test_curves_have_a_point_a_task(study):
-    api, runs = client(study.uri), by_key(study.uri)
+    runs = by_key(study.uri)
     for entry in study.ledger.entries():
-        if entry.state == "failed":
+        if entry.state in ("failed", "diverged"):
             continue
-        points = api.get_metric_history(runs[entry.folder].info.run_id, "accuracy_so_far")
+        measured_on = "test" if entry.phase == "confirm" else "val"
         rows = study.ledger.outcome(entry).rows
-        assert [p.step for p in points] == list(range(1, rows + 1))
+        points = history(study.uri, runs[entry.folder], f"{measured_on}/average_accuracy")
+        assert [step for step, _ in points] == list(range(1, rows + 1))
+
+
+def history(uri, run, metric):
+    """The points of a metric: steps and values."""
+    points = client(uri).get_metric_history(run.info.run_id, metric)
+    return [(point.step, point.value) for point in points]
+
+
+def test_each_task_has_its_accuracy_from_its_learning_on(tmp_path):
+    matrix = np.linspace(0.5, 0.98, 25).reshape(5, 5)
+    place = tmp_path / "small"
+    ledger = build_study(place, make_spec({"tune.trials": 0}), lambda work: Run(matrix))
+    Writer(Study.open(place), default_uri(place)).write(None)
+    runs = {run.data.tags["study.key"]: run for run in runs_of(default_uri(place), "small")}
+    [entry] = ledger.entries("confirm", "replay")
+    for run in (runs[entry.folder], runs[f"{entry.folder}/seed{entry.seeds[0]}"]):
+        for task in range(1, 6):
+            points = history(default_uri(place), run, f"test/accuracy_task_{task}")
+            assert [step for step, _ in points] == list(range(task, 6))
+            values = [value for _, value in points]
+            assert values == pytest.approx(matrix[task - 1 :, task - 1], abs=0.01)
+    means = [matrix[i, : i + 1].mean() for i in range(5)]
+    points = history(default_uri(place), run, "test/average_accuracy")
+    assert [value for _, value in points] == pytest.approx(means, abs=0.01)
 
 
 def test_parents_carry_sortable_summaries_and_verdicts(study):
@@ -260,8 +294,8 @@ def test_parents_carry_sortable_summaries_and_verdicts(study):
     for row, tuning in zip(study.analysis.methods, study.analysis.tuning, strict=True):
         data = runs[f"method/{row.method}"].data
         assert data.metrics["confirm_seeds"] == row.n
-        assert ("confirm_mean" in data.metrics) == (row.mean is not None)
-        assert data.metrics["tune_best"] == pytest.approx(tuning.best_value)
+        assert ("test/average_accuracy" in data.metrics) == (row.mean is not None)
+        assert data.metrics["val/average_accuracy"] == pytest.approx(tuning.best_value)
         assert data.metrics["tune_trials"] == 4
         assert data.metrics["selection"] == pytest.approx(tuning.selection)
     assert runs["method/replay"].data.metrics["selection"] == pytest.approx(0.7 - 0.65)
@@ -271,6 +305,93 @@ def test_parents_carry_sortable_summaries_and_verdicts(study):
     [comparison] = study.analysis.comparisons
     assert runs["method/finetune"].data.tags["verdict"] == f"{comparison.verdict} (against replay)"
     assert "verdict" not in runs["method/replay"].data.tags
+
+
+def test_a_method_shows_its_difference_and_the_configuration_that_was_confirmed(study):
+    runs = by_key(study.uri)
+    [comparison] = study.analysis.comparisons
+    data = runs["method/finetune"].data
+    shown = {
+        name: data.metrics.get(f"test/difference/replay{name}") for name in ("", "_low", "_high")
+    }
+    ends = {"_low": comparison.ci_low, "_high": comparison.ci_high}
+    assert shown == {"": comparison.difference, **ends}
+    for name in ("finetune", "replay"):
+        [confirmed, *_] = study.ledger.entries("confirm", name)
+        configuration = {k: str(v) for k, v in confirmed.work["configuration"].items()}
+        assert runs[f"method/{name}"].data.params == configuration
+
+
+def test_the_studys_run_says_what_was_asked_and_answered(study):
+    run = by_key(study.uri)["study"]
+    asked = {"stream": "split_digits", "scenario": "class", "metric": "average_accuracy"}
+    assert run.data.params == asked
+    tags = run.data.tags
+    assert float(tags["margin"]) == study.spec.study.margin
+    assert "2.9" in tags["version.torch"].split(", ")
+    note = tags["mlflow.note.content"]
+    assert "### Comparisons with replay" in note
+    [comparison] = study.analysis.comparisons
+    assert f"| {comparison.verdict} |" in note.splitlines()[-1]
+
+
+def test_a_comparison_of_two_differences_is_told_with_the_study_and_no_method(tmp_path):
+    place = tmp_path / "small"
+    pair = ["replay - finetune", "der - finetune"]
+    methods = {"finetune": {}, "replay": {}, "der": {}}
+    changes = {"methods": methods, "study.comparisons": [pair], "tune.trials": 0}
+    build_study(place, make_spec(changes))
+    rebuild(place, default_uri(place))
+    runs = {run.data.tags["study.key"]: run for run in runs_of(default_uri(place), "small")}
+    assert "| replay - finetune |" in runs["study"].data.tags["mlflow.note.content"]
+    for name in methods:
+        data = runs[f"method/{name}"].data
+        assert "verdict" not in data.tags
+        assert not any("difference" in metric for metric in data.metrics)
+
+
+def test_runs_say_who_ran_which_command(study):
+    facts = Folder.open(study.place)[0].facts
+    for run in runs_of(study.uri):
+        assert run.data.tags["mlflow.user"] == study.place.owner()
+        assert run.data.tags["mlflow.source.name"] == facts.command
+
+
+@pytest.mark.parametrize(
+    ("git", "expected"),
+    [
+        ("0123456789ab", {"commit": "0123456789ab"}),
+        ("0123456789ab with uncommitted changes", {"commit": "0123456789ab", "dirty": "true"}),
+        ("unknown: git is not installed", {}),
+        ("", {}),
+    ],
+)
+def test_a_run_has_the_commit_of_its_trial_if_it_is_known(study, git, expected):
+    opened = Study.open(study.place)
+    entry = dataclasses.replace(opened.ledger.entries()[0], software={"git": git})
+    found = origin_of_trial(opened, entry)
+    start = "mlflow.source.git."
+    assert {n.removeprefix(start): t for n, t in found.items() if n.startswith(start)} == expected
+
+
+def test_names_of_runs_say_method_trial_and_seed(study):
+    names = {run.info.run_name for run in runs_of(study.uri)}
+    trials = {f"{m} · trial {n}" for m in ("finetune", "replay") for n in range(4)}
+    seeds = {f"{m} · seed {n}" for m in ("finetune", "replay") for n in range(100, 104)}
+    stacks = {
+        f"{m}{kind} · seeds 100-103" for m in ("finetune", "replay") for kind in ("", " · recheck")
+    }
+    assert names == {"tracked", "finetune", "replay"} | trials | seeds | stacks
+
+
+def test_the_chosen_trial_of_each_sweep_is_marked(study):
+    chosen = {key for key, run in by_key(study.uri).items() if "chosen" in run.data.tags}
+    for name in ("finetune", "replay"):
+        [confirmed, *_] = study.ledger.entries("confirm", name)
+        [key] = [key for key in chosen if key.startswith(f"tune/{name}/")]
+        [entry] = [entry for entry in study.ledger.entries("tune", name) if entry.folder == key]
+        assert entry.work["configuration"] == confirmed.work["configuration"]
+    assert len(chosen) == 2
 
 
 def test_the_report_is_an_artifact_of_the_studys_run(study):
@@ -306,7 +427,7 @@ def test_a_failed_trial_that_later_succeeded_updates_its_run(study):
     run = after[failed.folder]
     assert run.info.run_id == before[failed.folder].info.run_id
     assert (run.info.status, run.data.tags["study.state"]) == ("FINISHED", "complete")
-    assert run.data.metrics["average_accuracy"] == pytest.approx(0.8)
+    assert run.data.metrics["val/average_accuracy"] == pytest.approx(0.8)
     assert after["method/replay"].data.metrics["tune_failed"] == 1
 
 
@@ -451,9 +572,9 @@ def shown(begun):
     uri, found = default_uri(begun.place), {}
     for run in runs_of(uri, "small"):
         if run.data.tags["role"] == "tune-trial":
-            history = client(uri).get_metric_history(run.info.run_id, "accuracy_so_far")
             state = run.data.tags.get("study.state")
-            points = [(point.step, round(point.value, 6)) for point in history]
+            points = history(uri, run, "val/average_accuracy")
+            points = [(step, round(value, 6)) for step, value in points]
             found[run.info.run_name] = (run.info.status, state, points)
     return found
 
@@ -465,13 +586,13 @@ def test_a_running_trial_shows_its_tasks_and_no_task_twice(begun):
     writer = Writer(begun.tune.driver.run.study, default_uri(begun.place))
     for _ in range(2):
         writer.update(running(begun))
-        assert shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:2])}
+        assert shown(begun) == {"replay · trial 0": ("RUNNING", "running", POINTS[:2])}
     begun.tune.driver.on_trial_result(begun.trial, begun.reports[3])
     writer.update(running(begun))
-    assert shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:4])}
+    assert shown(begun) == {"replay · trial 0": ("RUNNING", "running", POINTS[:4])}
     begun.tune.driver.on_trial_complete(begun.trial, begun.reports[4])
     writer.update(running(begun))
-    assert shown(begun) == {"tune 0000": ("FINISHED", "complete", POINTS)}
+    assert shown(begun) == {"replay · trial 0": ("FINISHED", "complete", POINTS)}
     found = runs_of(default_uri(begun.place), "small")
     assert {run.data.params["lr"] for run in found if "lr" in run.data.params} == {"0.001"}
 
@@ -482,13 +603,13 @@ def test_an_interrupted_trial_is_marked_and_goes_on_without_a_task_twice(begun):
     mirror = Mirror(begun.tune.driver.run.study, uri, print)
     with contextlib.suppress(KeyboardInterrupt), mirror:
         mirror.poke(running(begun))
-        wait(lambda: shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:2])})
+        wait(lambda: shown(begun) == {"replay · trial 0": ("RUNNING", "running", POINTS[:2])})
         raise KeyboardInterrupt
-    assert shown(begun) == {"tune 0000": ("KILLED", "interrupted", POINTS[:2])}
+    assert shown(begun) == {"replay · trial 0": ("KILLED", "interrupted", POINTS[:2])}
     again = Writer(begun.tune.driver.run.study, uri)
     begun.tune.driver.on_trial_result(begun.trial, begun.reports[2])
     again.update(running(begun))
-    assert shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:3])}
+    assert shown(begun) == {"replay · trial 0": ("RUNNING", "running", POINTS[:3])}
 
 
 def test_a_trial_that_ended_since_the_running_ones_were_listed_has_ended(begun):
@@ -497,41 +618,41 @@ def test_a_trial_that_ended_since_the_running_ones_were_listed_has_ended(begun):
     begun.tune.driver.on_trial_complete(begun.trial, begun.reports[4])
     for _ in range(2):
         writer.update(listed if not writer._taken else [])
-        assert shown(begun) == {"tune 0000": ("FINISHED", "complete", POINTS)}
+        assert shown(begun) == {"replay · trial 0": ("FINISHED", "complete", POINTS)}
 
 
 def test_a_task_whose_writing_was_not_answered_is_not_written_twice(begun, monkeypatch):
     writer = Writer(begun.tune.driver.run.study, default_uri(begun.place))
     writer.update(running(begun))
     begun.tune.driver.on_trial_result(begun.trial, begun.reports[2])
-    log = writer._client.log_batch
+    log = writer._runs._client.log_batch
 
     def unanswered(*given, **named):
         log(*given, **named)
         raise ConnectionError("no answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer._client, "log_batch", unanswered)
+        patch.setattr(writer._runs._client, "log_batch", unanswered)
         with pytest.raises(ConnectionError):
             writer.update(running(begun))
     begun.tune.driver.on_trial_result(begun.trial, begun.reports[3])
     writer.update(running(begun))
-    assert shown(begun) == {"tune 0000": ("RUNNING", "running", POINTS[:4])}
+    assert shown(begun) == {"replay · trial 0": ("RUNNING", "running", POINTS[:4])}
 
 
 def test_a_trial_of_a_killed_run_that_nobody_asks_for_again_does_not_run_for_ever(begun):
     study, uri = begun.tune.driver.run.study, default_uri(begun.place)
     Writer(study, uri).update(running(begun))
     Writer(study, uri).write(None)  # of a later run
-    assert shown(begun) == {"tune 0000": ("KILLED", "interrupted", POINTS[:2])}
+    assert shown(begun) == {"replay · trial 0": ("KILLED", "interrupted", POINTS[:2])}
 
 
 def test_an_update_takes_only_what_is_new(begun, monkeypatch):
     writer, looked = Writer(begun.tune.driver.run.study, default_uri(begun.place)), []
-    monkeypatch.setattr(writer, "_recognise", lambda: looked.append(1))
+    monkeypatch.setattr(writer._runs, "_recognise", lambda: looked.append(1))
     begun.tune.driver.on_trial_complete(begun.trial, begun.reports[4])
-    written, trial = [], writer._trial
-    monkeypatch.setattr(writer, "_trial", lambda e, p: written.append(e.number) or trial(e, p))
+    written, write = [], writer._write_trial
+    monkeypatch.setattr(writer, "_write_trial", lambda e: written.append(e.number) or write(e))
     for _ in range(3):
         writer.update([])
     begun.tune.run()
@@ -740,7 +861,7 @@ def test_a_folder_in_the_place_of_the_database_is_told(small):
 def test_pages_of_a_damaged_database_are_not_opened(small):
     (small / "mlflow.db").write_text("no database")
     with pytest.raises(InputError, match=r"mlflow\.db is damaged \(file is not a") as raised:
-        store.ui_command(small, 5000)
+        ui_command(small, 5000)
     assert f"`{shell('track', str(small))}` moves it away" in str(raised.value)
 
 
@@ -770,9 +891,9 @@ def test_track_and_ui_go_where_mlflows_own_variable_says(small, tmp_path):
     assert err == f"MLflow is at {uri}, as MLFLOW_TRACKING_URI says.\n"
     assert len(runs_of(uri, "small")) == 13
     assert not (small / "mlflow.db").exists()
-    assert uri in store.ui_command(small, free_port(), uri)
+    assert uri in ui_command(small, free_port(), uri)
     assert command("ui", small, MLFLOW_TRACKING_URI=NOWHERE) == (
-        "",
+        f"{NOWHERE}\n",
         f"MLflow is at {NOWHERE}, as MLFLOW_TRACKING_URI says.\n",
     )
 
@@ -873,12 +994,12 @@ def pages(tmp_path_factory):
     address = f"http://127.0.0.1:{free}"
     words = [sys.executable, "-m", "study", "ui", str(place), "--port", str(free)]
     with open(place / "ui.log", "wb") as log:
-        server = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(words, stdout=log, stderr=log)
     try:
-        wait(lambda: answers(address), 90)
+        wait(lambda: answers(address) and address in (place / "ui.log").read_text(), 240)
         yield SimpleNamespace(place=place, address=address, said=said)
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        server.terminate()
         server.wait()
 
 
@@ -911,6 +1032,46 @@ def test_writing_to_a_server_prints_nothing_of_mlflows(pages, tmp_path):
     assert len(runs_of(pages.address, "small")) == before + 13
 
 
+def test_the_address_opens_the_methods_sorted_by_the_metric(pages):
+    log = (pages.place / "ui.log").read_text()
+    [address] = re.findall(rf"^{pages.address}/#/experiments/(\d+)/runs\?(.+)$", log, re.MULTILINE)
+    experiment, query = address
+    facts = Folder.open(pages.place)[0].facts
+    assert f"viewStateShareKey={facts.id}" in query
+    found = client(pages.address).get_experiment(experiment)
+    view = json.loads(found.tags[f"mlflow.sharedViewState.{facts.id}"])
+    order = [f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"]
+    runs = client(pages.address).search_runs([experiment], view["searchFilter"], order_by=order)
+    scores = [run.data.metrics["test/average_accuracy"] for run in runs]
+    assert scores == sorted(scores, reverse=True)
+    assert {run.data.tags["role"] for run in runs} == {"method"}
+
+
+@pytest.mark.parametrize(("name", "times"), [("SIGINT", 1), ("SIGTERM", 1), ("SIGTERM", 2)])
+def test_the_server_ends_with_the_command(pages, tmp_path, name, times):
+    free = free_port()
+    words = [sys.executable, "-m", "study", "ui", str(pages.place), "--port", str(free)]
+    with open(tmp_path / "log", "wb") as log:
+        command = subprocess.Popen(words, stdout=log, stderr=log)
+    try:
+        wait(lambda: answers(f"http://127.0.0.1:{free}"), 180)
+        running = processes_with(free)
+    finally:
+        for _ in range(times):
+            command.send_signal(signal.Signals[name])
+    assert len(running) >= 3  # the command, MLflow, and its worker
+    assert command.wait(60) == 128 + signal.Signals[name]
+    wait(lambda: not processes_with(free), 20)
+
+
+def processes_with(port):
+    """The command lines on this machine that name a port."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True
+    )
+    return [line for line in listed.stdout.splitlines() if str(port) in line]
+
+
 def test_pages_need_a_port_that_is_free(study):
     with port() as taken:
         _, err = command("ui", study.place, "--port", taken, code=2)
@@ -919,7 +1080,7 @@ def test_pages_need_a_port_that_is_free(study):
 
 def test_pages_need_a_database(small):
     with pytest.raises(InputError, match=rf"{small} has no mlflow\.db\. Give") as raised:
-        store.ui_command(small, 5000)
+        ui_command(small, 5000)
     assert shell("track", str(small)) in str(raised.value)
 
 
@@ -936,8 +1097,8 @@ def test_metrics_of_further_readouts_are_mirrored(tmp_path):
     seeds = [run for run in runs_of(uri, "small") if run.data.tags["role"] == "seed"]
     assert len(seeds) == 8
     for run in seeds:
-        assert run.data.metrics["average_accuracy/slow"] == pytest.approx(0.6)
-        assert run.data.metrics["average_accuracy/a_b _ _c_ _x_"] == pytest.approx(0.6)
+        assert run.data.metrics["test/average_accuracy/slow"] == pytest.approx(0.6)
+        assert run.data.metrics["test/average_accuracy/a_b _ _c_ _x_"] == pytest.approx(0.6)
 
 
 def test_what_a_method_measures_itself_is_a_curve_over_the_seeds_that_have_it(tmp_path):
@@ -984,11 +1145,11 @@ def test_alternatives_and_further_sweeps_do_not_count_as_the_chosen_configuratio
         assert found[name, "alternative-trial"] == found[name, "confirm-trial"] == 1
         assert found[f"{name}@2", "seed"] == 4
         assert (f"{name}@2", "alternative-seed") not in found
-        assert "confirm_mean" not in runs[f"method/{name}@2"].data.metrics
+        assert "test/average_accuracy" not in runs[f"method/{name}@2"].data.metrics
     assert all(run.info.status != "RUNNING" for run in runs.values())
     row = next(row for row in analysis.methods if row.method == "replay")
     of_seeds = [
-        run.data.metrics["average_accuracy"]
+        run.data.metrics["test/average_accuracy"]
         for run in runs.values()
         if (run.data.tags.get("method"), run.data.tags["role"]) == ("replay", "seed")
     ]
@@ -1018,6 +1179,56 @@ def test_a_trial_changes_its_role_where_another_one_becomes_the_best(tmp_path):
     assert [role for role in after.values() if role == "seed"] == ["seed"] * 4
 
 
+def test_a_method_with_another_configuration_keeps_its_trials(tmp_path):
+    place, uri = tmp_path / "small", default_uri(tmp_path / "small")
+    changes = {"methods": {"replay": {}}, "tune.trials": 2}
+    build_study(place, make_spec(changes), lambda work: Run(0.5))
+    rebuild(place, uri)
+    before = roles_and_parents(uri)
+    spec = make_spec({**changes, "tune.trials": 3})
+    best = {"values": [0.9], "params": {"lr": 0.002}}
+    add(Ledger(place / "ledger"), spec, "replay", "tune", number=2, **best)
+    build_study(place, spec, lambda work: Run(0.5))
+    rebuild(place, uri)
+    runs = roles_of(uri)
+    assert runs["method/replay"].data.params["lr"] == "0.002"
+    assert [key for key, run in runs.items() if "chosen" in run.data.tags] == [
+        key for key in runs if key.startswith("tune/replay/0002")
+    ]
+    assert before.items() <= roles_and_parents(uri).items()
+
+
+def roles_and_parents(uri):
+    """The role of each run, and the key of the run above it."""
+    runs = roles_of(uri)
+    keys = {run.info.run_id: key for key, run in runs.items()}
+    return {
+        key: (run.data.tags["role"], keys.get(run.data.tags.get("mlflow.parentRunId", "")))
+        for key, run in runs.items()
+        if not key.startswith("confirm/")
+    }
+
+
+def test_runs_of_an_earlier_layout_are_replaced_and_there_is_none_twice(study, shared):
+    before, api = everything(shared), client(shared)
+    for run in runs_of(shared):
+        api.delete_tag(run.info.run_id, "study.layout")
+        api.log_metric(run.info.run_id, "average_accuracy", 0.5)
+    for _ in range(2):
+        rebuild(study.place, shared)
+        assert {key: found[:4] for key, found in everything(shared).items()} == {
+            key: found[:4] for key, found in before.items()
+        }
+        assert not any("average_accuracy" in run.data.metrics for run in runs_of(shared))
+
+
+def test_a_number_that_is_no_longer_defined_is_not_shown(study, shared):
+    runs = by_key(shared)
+    client(shared).log_metric(runs["method/replay"].info.run_id, "test/forgetting/old", 0.5)
+    rebuild(study.place, shared)
+    assert np.isnan(by_key(shared)["method/replay"].data.metrics["test/forgetting/old"])
+
+
 def roles_of(uri):
     return {run.data.tags["study.key"]: run for run in runs_of(uri, "small")}
 
@@ -1025,13 +1236,13 @@ def roles_of(uri):
 @pytest.mark.parametrize(
     ("name", "mirrored"),
     [
-        (["bytes.memory"], "bytes.memory"),
-        (["bytes.a/b"], "bytes.a_b"),
-        (ReadoutMetric("forgetting"), "forgetting"),
-        (ReadoutMetric("forgetting", "slow"), "forgetting/slow"),
-        (ReadoutMetric("forgetting", ".."), "forgetting/_"),
-        (ReadoutMetric("forgetting", "a//b"), "forgetting/a__b"),
+        (metric_name("bytes.memory"), "bytes.memory"),
+        (metric_name("bytes.a/b"), "bytes.a_b"),
+        (scored("val", *ReadoutMetric("forgetting")), "val/forgetting"),
+        (scored("test", *ReadoutMetric("forgetting", "slow")), "test/forgetting/slow"),
+        (scored("test", *ReadoutMetric("forgetting", "..")), "test/forgetting/_"),
+        (scored("test", *ReadoutMetric("forgetting", "a//b")), "test/forgetting/a__b"),
     ],
 )
 def test_names_that_mlflow_takes(name, mirrored):
-    assert metric_name(*name) == mirrored
+    assert name == mirrored

@@ -10,6 +10,7 @@ import pytest
 from factory import make_spec, make_study
 from runs import entries, run, run_here, sets, sums, tables
 
+from study.folder import Folder
 from study.ledger import Ledger
 from study.run.whole import _obstacles
 from trainables.engine.machine import processor
@@ -116,6 +117,10 @@ def test_mlflow_shows_study_method_trial_and_seed(whole):
         8,
         12,
     )
+    facts = Folder.open(place / "small")[0].facts
+    for r in runs:
+        inputs = [(i.dataset.name, i.dataset.digest) for i in r.inputs.dataset_inputs]
+        assert inputs == ([] if r.data.tags["role"] == "seed" else [*facts.data.items()])
 
 
 def test_running_again_runs_nothing_and_gives_the_same_tables(whole):
