@@ -20,8 +20,8 @@ from study.state import Study
 
 LONGEST_NOTE = 8000  # characters of a tag in MLflow
 HEADING_LEVEL = 3
-COLUMN_WIDTH = 140  # pixels in MLflow's pages
-COLUMN_WIDTHS = {f"tags.`{VERDICT}`": 260}
+COLUMN_WIDTH = 200  # pixels in MLflow's pages: two headings may differ in their last letters only
+COLUMN_WIDTHS = {f"tags.`{VERDICT}`": 320}
 
 
 def method_metrics(analysis: Analysis, method: str) -> dict[str, float]:

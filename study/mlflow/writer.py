@@ -117,15 +117,15 @@ class Writer:
     def _begin(self) -> None:
         """Connect, and find or create the runs of the study and its methods."""
         self._runs.connect()
-        entries = self.study.ledger.entries()
-        place, tags = Place(ROOT, self.study.spec.study.name, None, "study"), self._tags_of_study()
-        self._runs.place(place, tags, _began(entries))
+        entries, origin = self.study.ledger.entries(), origin_of_study(self.study)
+        place = Place(ROOT, self.study.spec.study.name, None, "study")
+        self._runs.place(place, origin, _began(entries))
         root = self._runs.replace_params(place, study_params(self.study))
         self._runs.log(root, tags=study_tags(self.study))
         self._keep_view()
         for name, method in self.study.methods.items():
             own = [entry for entry in entries if entry.method == name]
-            tags = {**self._tags_of_study(), "method": name, "learner": method.learner}
+            tags = {**origin, "method": name, "learner": method.learner}
             self._parents[name] = self._runs.place(self._place_of(name), tags, _began(own))
         for run in (root, *self._parents.values()):
             self._runs.add_data(run, self.study.folder.facts.data, "train, val, test")
@@ -136,9 +136,6 @@ class Writer:
         folder = self.study.folder
         among_others = not is_in_folder(self.uri, folder.path)
         self._runs.keep_view(folder.facts.id, methods_view(self.study, among_others))
-
-    def _tags_of_study(self) -> dict[str, str]:
-        return origin_of_study(self.study)
 
     def _place_of(self, method: str) -> Place:
         return Place(f"method/{method}", method, self._runs.known[ROOT].run, "method")
