@@ -25,8 +25,13 @@ MACHINERY = {
     "study": {
         "Console",
         "Halt",
+        "KnownRun",
         "NodeWatch",
         "Nsga2",
+        "Place",
+        "Point",
+        "Runs",
+        "Server",
         "SourceScheduler",
         "TerminalStream",
         "Times",
