@@ -49,11 +49,13 @@ def front_study(place: Path) -> str:
     check.resolve(Spec.parse(values, source), source)
     comments = [f"The fronts of {spec.study.name}, on other seeds.", *_unfinished_sweeps(study)]
     if values["study"]["comparisons"]:
-        reference, second = _reference(study, fronts), spec.objectives[1]
         word = "larg" if study.design.directions[1] == "minimize" else "small"
         comments += [
-            f"Each configuration of another method is compared with one of {reference}: the one",
-            f"that has the next {word}er {second}, or else with the one that has the {word}est.",
+            f"Each configuration of {method} is compared with one of {other}."
+            for method, other in _compared(study, fronts)
+        ]
+        comments += [
+            f"It has the next {word}er {spec.objectives[1]}; if there is none, the {word}est.",
         ]
     comments += [f"No trial of {name} is complete." for name in spec.methods if name not in fronts]
     values["stream"].pop("contents", None)  # these facts are read from the user's file
@@ -63,7 +65,8 @@ def front_study(place: Path) -> str:
 def _fronts(study: Study) -> Iterator[tuple[str, list[Entry]]]:
     """Yield each method with the trials on its front, ordered by the first objective.
 
-    Of trials with equal configurations only the first is kept.
+    Of trials with equal configurations only the first is kept, and of trials with equal values:
+    thresholds that no trial reaches, for instance, all give the same network.
     """
     trials = {name: study.sweep(name).finished for name in study.spec.methods}
     complete = {
@@ -79,10 +82,13 @@ def _fronts(study: Study) -> Iterator[tuple[str, list[Entry]]]:
         for name, entries in complete.items()
     }
     for front in study_fronts(points, study.design.directions):
-        kept: dict[str, Entry] = {}
+        configurations: dict[str, Entry] = {}
+        kept: dict[tuple[float, ...], Entry] = {}
         for point in front.points:
             entry = complete[front.method][point.number]
-            kept.setdefault(str(entry.work["configuration"]), entry)
+            configurations.setdefault(str(entry.work["configuration"]), entry)
+        for entry in configurations.values():
+            kept.setdefault(tuple(entry.values), entry)
         if kept:
             yield front.method, list(kept.values())
 
@@ -95,10 +101,19 @@ def _reference(study: Study, fronts: Fronts) -> str:
     return named if named in fronts else next(iter(fronts))
 
 
+def _compared(study: Study, fronts: Fronts) -> list[tuple[str, str]]:
+    """Return the comparisons of the study between methods with a front; if there is none, each
+    method beside `_reference`.
+    """
+    named = [pair for pair in study.design.comparisons if fronts.keys() >= set(pair)]
+    reference = _reference(study, fronts)
+    return named or [(method, reference) for method in fronts if method != reference]
+
+
 def _comparisons(study: Study, fronts: Fronts) -> list[list[str]]:
-    """Return the pairs to test: each configuration of another method, and the configuration of the
-    reference that has the next worse second objective, such as the next larger memory. So the
-    reference is never at a disadvantage, unless its front does not reach as far.
+    """Return the pairs to test: each configuration of a method, and the configuration of the method
+    to compare with that has the next worse second objective, such as the next larger memory. So the
+    latter is never at a disadvantage, unless its front does not reach as far.
     """
     signs = [1 if direction == "minimize" else -1 for direction in study.design.directions]
     if len(signs) != 2:
@@ -107,13 +122,13 @@ def _comparisons(study: Study, fronts: Fronts) -> list[list[str]]:
     def price(entry: Entry) -> float:
         return signs[1] * entry.values[1]
 
-    name = _reference(study, fronts)
-    rungs = sorted(fronts[name], key=price)
+    def counterpart(entry: Entry, rungs: list[Entry]) -> Entry:
+        return next((r for r in rungs if price(r) >= price(entry)), rungs[-1])
+
     return [
-        [_name(entry), _name(next((r for r in rungs if price(r) >= price(entry)), rungs[-1]))]
-        for method, entries in fronts.items()
-        for entry in entries
-        if method != name
+        [_name(entry), _name(counterpart(entry, sorted(fronts[other], key=price)))]
+        for method, other in _compared(study, fronts)
+        for entry in fronts[method]
     ]
 
 
