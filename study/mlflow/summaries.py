@@ -136,11 +136,12 @@ def _verdicts(analysis: Analysis, room: int) -> Iterator[str]:
             return
 
 
-def methods_view(study: Study, among_others: bool) -> dict[str, Any]:
+def methods_view(study: Study, among_others: bool, is_judged: bool) -> dict[str, Any]:
     """Return the view of a study's methods in MLflow's pages: the best first, with their results.
 
     Args:
         among_others: whether the experiment may hold runs of other studies.
+        is_judged: whether the methods have test results; without, validation results decide.
     """
     settings = study.spec.study
     name, tuned = scored(TEST, settings.metric), scored(VALIDATION, settings.metric)
@@ -153,7 +154,7 @@ def methods_view(study: Study, among_others: bool) -> dict[str, Any]:
     of_study = f" AND tags.study.id = '{study.folder.facts.id}'" if among_others else ""
     return {
         "searchFilter": f"tags.role = 'method'{of_study}",
-        "orderByKey": f"metrics.`{name}`",
+        "orderByKey": f"metrics.`{name if is_judged else tuned}`",
         "orderByAsc": not find_metric(settings.metric).higher_is_better,
         "selectedColumns": columns,
         "columnOrder": columns,

@@ -122,7 +122,7 @@ class Writer:
         self._runs.place(place, origin, _began(entries))
         root = self._runs.replace_params(place, study_params(self.study))
         self._runs.log(root, tags=study_tags(self.study))
-        self._keep_view()
+        self._keep_view(is_judged=False)
         for name, method in self.study.methods.items():
             own = [entry for entry in entries if entry.method == name]
             tags = {**origin, "method": name, "learner": method.learner}
@@ -131,11 +131,11 @@ class Writer:
             self._runs.add_data(run, self.study.folder.facts.data, "train, val, test")
         self._connected_at, self._taken = time.monotonic(), 0
 
-    def _keep_view(self) -> None:
-        """Keep the view of the methods that `ui` opens."""
+    def _keep_view(self, is_judged: bool) -> None:
+        """Keep the view of the methods that `ui` opens, sorted by what they have."""
         folder = self.study.folder
         among_others = not is_in_folder(self.uri, folder.path)
-        self._runs.keep_view(folder.facts.id, methods_view(self.study, among_others))
+        self._runs.keep_view(folder.facts.id, methods_view(self.study, among_others, is_judged))
 
     def _place_of(self, method: str) -> Place:
         return Place(f"method/{method}", method, self._runs.known[ROOT].run, "method")
@@ -175,6 +175,7 @@ class Writer:
             self._runs.summarise(run, method_metrics(analysis, name), tags)
             own = [entry for entry in entries if entry.method == name]
             self._runs.set_state(place.key, COMPLETE, "FINISHED", when=_ended(own))
+        self._keep_view(is_judged=True)
         root = self._runs.known[ROOT].run
         self._runs.log(root, tags={NOTE: note(analysis)})
         self._runs.add_files(root, str(self.study.folder.path / "report"), "report")

@@ -597,6 +597,14 @@ def test_a_running_trial_shows_its_tasks_and_no_task_twice(begun):
     assert {run.data.params["lr"] for run in found if "lr" in run.data.params} == {"0.001"}
 
 
+def test_the_methods_are_sorted_by_validation_data_until_they_are_tested(begun):
+    study, uri = begun.tune.driver.run.study, default_uri(begun.place)
+    Writer(study, uri).update(running(begun))
+    found = client(uri).get_experiment_by_name("small")
+    view = json.loads(found.tags[f"mlflow.sharedViewState.{study.folder.facts.id}"])
+    assert view["orderByKey"] == "metrics.`val/average_accuracy`"
+
+
 def test_an_interrupted_trial_is_marked_and_goes_on_without_a_task_twice(begun):
     uri = default_uri(begun.place)
     Writer(begun.tune.driver.run.study, uri).update([])  # makes the database
