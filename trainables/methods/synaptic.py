@@ -49,12 +49,13 @@ class Synaptic(Learner["Synaptic.Config"]):
     """A slice of units for each task, which may grow while the task is learnt.
 
     Differs from the source: logits outside a task's slice are -inf instead of 0 (`outside`), since
-    zeros can win (see docs/methods.md); a tenth of a task's samples is held out, and the best epoch
-    counts, also where nothing grows (`held_out` = 0: as in the source); images keep their size;
-    pooling stops at sides of four pixels instead of after three convolutions, which is the same
-    for images of 32 x 32; a new optimiser starts with a task and, for all seeds, whenever a seed
-    may grow. The outputs of the task's slice compete in the loss, whatever ``active_classes`` of
-    the stream. The confidence of slices is comparable only between tasks of equally many classes.
+    zeros can win (see "Masks of zeros" in docs/methods.md); a tenth of a task's samples is held
+    out, and the best epoch counts, also where nothing grows (`held_out` = 0: as in the source);
+    images keep their size; pooling stops at sides of four pixels instead of after three
+    convolutions, which is the same for images of 32 x 32; a new optimiser starts with a task and,
+    for all seeds, whenever a seed may grow. The outputs of the task's slice compete in the loss,
+    whatever ``active_classes`` of the stream. The confidence of slices is comparable only between
+    tasks of equally many classes.
     """
 
     name = "synaptic"

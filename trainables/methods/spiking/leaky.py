@@ -4,7 +4,7 @@ Source: "Memory replay for continual learning with spiking neural networks" (202
 written on snnTorch 0.6.2: a convolutional network of leaky integrate-and-fire units, whose outputs
 spike. The count of an output's spikes over all steps is the score of its class. The defaults are
 the source's constants with the dynamics that its text describes; its code differs (see ``state``,
-``encoding`` and ``ties``, and docs/methods.md).
+``encoding`` and ``ties``, and docs/methods.md, section spiking_replay).
 """
 
 from __future__ import annotations
