@@ -95,6 +95,23 @@ def plus_minus(pair: tuple[float | None, float | None]) -> str | None:
     return numbers.number(mean) + ("" if sd is None else f" ± {numbers.number(sd)}")
 
 
+def plus_minus_of_any_size(pair: tuple[float | None, float | None]) -> str | None:
+    """Return `mean ± sd` with four digits of the mean or the first of sd; whole numbers as such.
+
+    >>> plus_minus_of_any_size((129285.0, 0.0)), plus_minus_of_any_size((0.51234, 0.00123))
+    ('129285 ± 0', '0.5123 ± 0.0012')
+    """
+    if pair[0] is None:
+        return None
+    present = [value for value in pair if value is not None]
+    decimals = 0
+    if not all(float(value).is_integer() for value in present):
+        sizes = zip(present, (3, 0), strict=False)
+        needed = [digits - math.floor(math.log10(abs(size))) for size, digits in sizes if size]
+        decimals = max(0, *needed)
+    return " ± ".join(numbers.number(value, decimals) for value in present)
+
+
 def with_error(pair: tuple[float | None, float | None]) -> str | None:
     """Return `value (standard error)` of a pair; only the value without an error.
 
@@ -110,6 +127,32 @@ def with_error(pair: tuple[float | None, float | None]) -> str | None:
 def as_json(value: Any) -> str:
     """Return the value as JSON on one line."""
     return json.dumps(plain(value), ensure_ascii=False)
+
+
+def option_value(value: Any) -> str:
+    """Return the value of an option, fractions with four digits.
+
+    >>> option_value(0.0032080185166107893), option_value(785000), option_value("adam")
+    ('0.003208', '785000', 'adam')
+    """
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(option_value, value))}]"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else as_json(value)
+
+
+def configuration_text(configuration: Mapping[str, Any]) -> str:
+    """Return the options that have a value.
+
+    >>> configuration_text({"network": "conv", "kernel": None, "lr": 0.00123456})
+    'network = conv, lr = 0.001235'
+    """
+    return ", ".join(
+        f"{option} = {option_value(value)}"
+        for option, value in configuration.items()
+        if value is not None
+    )
 
 
 def plain(value: Any) -> Any:

@@ -347,7 +347,7 @@ def _failures(analysis: Analysis) -> Section:
 
 
 def _provenance(analysis: Analysis) -> Section:
-    return section("Provenance", *provenance_blocks(analysis.record))
+    return section("Software, machines, study file", *provenance_blocks(analysis.record))
 
 
 def provenance_blocks(record: StudyRecord) -> tuple[Block, ...]:

@@ -21,18 +21,19 @@ from analysis.metrics import (
 )
 from analysis.one_study.analyse import Analysis, Failure, MethodRow, SecondaryRow
 from analysis.one_study.planning import Plan
-from analysis.one_study.trajectories import Trajectory
+from analysis.one_study.trajectories import Diagnostic, Trajectory
 from analysis.report import captions, values
 from analysis.report.blocks import Table
 from analysis.report.captions import definitions, protocol, spread, units
 from analysis.report.columns import (
     Column,
-    as_json,
+    configuration_text,
     interval,
     item_of,
     merged,
     number_column,
     plus_minus,
+    plus_minus_of_any_size,
     thousands,
     two_decimals,
 )
@@ -173,15 +174,18 @@ def diagnostic_table(analysis: Analysis) -> Table:
             Column("title", "diagnostic"),
             Column("", "of", lambda row: row.label or None),
             number_column("n", "n", format=str),
-            number_column(
-                "", "mean ± sd", lambda row: (row.band.mean[-1], row.band.sd[-1]), plus_minus
-            ),
+            number_column("", "mean ± sd", _last_of_band, plus_minus_of_any_size),
             Column("", "unit", lambda row: row.unit or None),
         ),
         tuple(row for row in analysis.diagnostics if row.n),
         f"{spread(analysis)} n: {numbers.plural(analysis.record.unit)} with a value.",
         "diagnostics",
     )
+
+
+def _last_of_band(row: Diagnostic) -> tuple[float | None, float | None]:
+    """Return the mean and the standard deviation after the last task."""
+    return row.band.mean[-1], row.band.sd[-1]
 
 
 def footprint_table(analysis: Analysis) -> Table:
@@ -209,10 +213,11 @@ def configuration_table(analysis: Analysis) -> Table:
         (
             Column("method", "method"),
             Column("learner", "learner"),
-            Column("configuration", "configuration", format=as_json),
+            Column("configuration", "configuration", format=configuration_text),
         ),
         tuple(row for row in analysis.methods if row.method not in unconfirmed),
-        "The configuration of each method in the confirmation.",
+        "The configuration of each method in the confirmation: options that have a value, "
+        "fractions with four digits (exact ones in configurations.csv).",
         "configurations",
         file_rows=analysis.methods,
     )
@@ -229,7 +234,10 @@ def failure_table(analysis: Analysis) -> Table:
             Column("", analysis.record.unit, _failed_seed, is_number=only_seeds),
             Column("reason", "reason"),
             Column(
-                "configuration", "configuration", lambda row: row.configuration or None, as_json
+                "configuration",
+                "configuration",
+                lambda row: row.configuration or None,
+                configuration_text,
             ),
             number_column("counted_as", "counted as"),
         ),

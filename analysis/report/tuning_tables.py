@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,10 +13,10 @@ from analysis.report.blocks import Table
 from analysis.report.captions import protocol, selection_and_shift, units
 from analysis.report.columns import (
     Column,
-    as_json,
     item_of,
     merged,
     number_column,
+    option_value,
     thousands,
     two_decimals,
     with_error,
@@ -149,8 +149,10 @@ def importance_table(analysis: Analysis) -> Table:
             Column("method", "method"),
             Column("option", "option"),
             number_column("importance", "importance", format=two_decimals),
-            Column("default", "default", None, _value, _are_numbers(o.default for o in options)),
-            Column("chosen", "chosen", None, _value, _are_numbers(o.chosen for o in options)),
+            Column(
+                "default", "default", None, option_value, _are_numbers(o.default for o in options)
+            ),
+            Column("chosen", "chosen", None, option_value, _are_numbers(o.chosen for o in options)),
         ),
         options,
         "importance: how much the option matters for being among the best trials of the sweep "
@@ -205,6 +207,12 @@ def _placed_trials(analysis: Analysis) -> Iterator[PlacedTrial]:
                 yield PlacedTrial(front.method, number, values, place)
 
 
+def _setting(name: str, rows: Sequence[Any]) -> Column[Any]:
+    """Return a column with a value of each option; numbers if all values are."""
+    are_numbers = _are_numbers(getattr(row, name) for row in rows)
+    return Column(name, name, None, option_value, are_numbers)
+
+
 def _are_numbers(values: Iterable[Any]) -> bool:
     """Return whether all values other than None are numbers."""
     return all(
@@ -212,9 +220,3 @@ def _are_numbers(values: Iterable[Any]) -> bool:
         for value in values
         if value is not None
     )
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool | str):
-        return str(value)
-    return f"{value:.4g}" if isinstance(value, int | float) else as_json(value)

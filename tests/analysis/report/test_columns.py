@@ -15,7 +15,15 @@ from analysis.formats.renderings import across_files, files
 from analysis.many_studies.compare import compare_streams, streams_of
 from analysis.one_study.analyse import analyse
 from analysis.report import comparison_tables, many_tables, tables, tuning_tables
-from analysis.report.columns import Column, interval, item_of, merged, number_column, plus_minus
+from analysis.report.columns import (
+    Column,
+    interval,
+    item_of,
+    merged,
+    number_column,
+    plus_minus,
+    plus_minus_of_any_size,
+)
 from analysis.report.sections import sections
 from study.console import print_sections
 
@@ -133,3 +141,18 @@ def test_a_column_over_several_studies_is_in_every_format(function, name, monkey
     build = getattr(many_tables, function)
     monkeypatch.setattr(many_tables, function, lambda *of: with_made_up(build(*of)))
     assert_everywhere(across_files(across, analyses, (), svg), name)
+
+
+@pytest.mark.parametrize(
+    ("pair", "shown"),
+    [
+        ((65.0, 0.0), "65 ± 0"),
+        ((65.5, 0.5), "65.50 ± 0.50"),
+        ((0.00012345, 0.00001), "0.0001234 ± 0.0000100"),
+        ((1e6, 0.25), "1000000.0 ± 0.2"),
+        ((3.0, None), "3"),
+        ((None, None), None),
+    ],
+)
+def test_measurements_of_any_size_have_four_digits(pair, shown):
+    assert plus_minus_of_any_size(pair) == shown

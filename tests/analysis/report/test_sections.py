@@ -31,7 +31,7 @@ TITLES = {
         *("Question", "Verdicts", "Comparisons", "Paired seeds", "Differences", "Seeds"),
         *("Failures", "Notes"),
     ],
-    "Provenance": ["Further figures", "Provenance"],
+    "Provenance": ["Further figures", "Software, machines, study file"],
 }
 
 
@@ -63,7 +63,7 @@ def test_everything_in_order():
         *("tuning", "expected_best", "importance", "search_spaces", "configurations"),
         *("comparisons", "methods", "evidence", "seeds"),
     ]
-    assert parts["Provenance"][-2:] == (
+    assert parts["Software, machines, study file"][-2:] == (
         Code('[study]\nname = "digits"', "toml"),
         Code("python -m study run digits.toml"),
     )
@@ -127,7 +127,7 @@ def test_a_failed_seed_is_named_where_the_method_is_missing():
     (table,) = parts["Single tasks"]
     assert "Not shown, because of a failed seed or a missing accuracy matrix: ewc." in table.caption
     (failures,) = parts["Failures"]
-    chosen = '{"lr": 0.01, "name": "ewc"}'
+    chosen = "lr = 0.01, name = ewc"
     assert failures.texts == (("ewc", "101", "out of memory", chosen, "-"),)
     assert "What crashed may end otherwise: `run --retry-failed`" in failures.caption
 
