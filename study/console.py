@@ -296,9 +296,9 @@ def _line(cells: Sequence[str], widths: dict[int, int]) -> Table:
 
 def print_results(analysis: Analysis) -> None:
     """Print a study's answer on stdout: in words and as a table, then cautions and notes."""
-    from analysis.report.headline import headline
+    from analysis.report.headline import CAUTIONS, headline
     from analysis.report.results import result_table
-    from analysis.report.sections import CAUTIONS, lines_of, refusals
+    from analysis.report.sections import lines_of, refusals
 
     first, *others = headline(analysis)
     # with a common reference, the table has the other sentences

@@ -30,8 +30,11 @@ SHARE_OF_RANGE = 0.05  # from an end of a range; nearer, the best value may lie 
 
 @dataclass(frozen=True)
 class Caution:
-    """A reason for doubt, what to do about it, and a setting of the study file that does it."""
+    """A reason for doubt, in a few words and in full, what to do about it, and a setting of the
+    study file that does it.
+    """
 
+    doubt: str
     text: str
     remedy: str
     setting: str = ""  # on the command line, such as `--set tune.trials=20`
@@ -74,6 +77,7 @@ def _never_learnt(record: StudyRecord) -> Iterator[Caution]:
             found.append(f"{method.method} {noun} {tasks} ({seeds})")
     if found:
         yield Caution(
+            "tasks that were not learnt",
             f"Tasks that were not learnt, at or below chance ({record.chance:.3g}) right after "
             f"training: {'; '.join(found)}.",
             "Train longer, search larger learning rates, or let tuning require learning, in a "
@@ -92,6 +96,7 @@ def _far_from_bound(record: StudyRecord) -> Iterator[Caution]:
     low = [f"{name} {x:.3f}" for name, x in learnt.items() if x < SHARE_OF_BOUND * bound]
     if low:
         yield Caution(
+            "methods that learn far less than joint training",
             f"Learning accuracy (on each task right after learning it) far below the "
             f"{bound:.3f} of {bounds[0].method}: {', '.join(low)}. What is never learnt cannot be "
             "forgotten.",
@@ -104,6 +109,7 @@ def _few_steps(record: StudyRecord) -> Iterator[Caution]:
     few = [f"{name} {count}" for name, count in steps.items() if count < FEWEST_STEPS]
     if few:
         yield Caution(
+            "few training steps in a task",
             f"Fewer than {FEWEST_STEPS} steps in a task: {', '.join(few)}.",
             "More epochs or smaller batches (options epochs and batch_size).",
         )
@@ -123,6 +129,7 @@ def _at_an_end(record: StudyRecord) -> Iterator[Caution]:
                 settings.append(f"--set 'methods.{name}.space.{option.option}={wider}'")
     if found:
         yield Caution(
+            "chosen values at an end of their range",
             f"Chosen at an end of the range, so that the best value may lie beyond: "
             f"{', '.join(found)}.",
             "Search wider ranges, in a study of another name.",
@@ -176,6 +183,7 @@ def _few_trials(record: StudyRecord) -> Iterator[Caution]:
         listed = ", ".join(f"{name} {t} for {options}" for name, (t, options) in few.items())
         most = max(options for _, options in few.values())
         yield Caution(
+            "few tuning trials",
             f"Fewer than {TRIALS_PER_OPTION} trials for each searched option: {listed}.",
             "More trials, or fix options of little importance.",
             f"--set tune.trials={TRIALS_PER_OPTION * most}",
@@ -192,6 +200,7 @@ def _seeds_disagree(record: StudyRecord) -> Iterator[Caution]:
             found.append(f"{method.method} {agreeing} of {len(favourites)}")
     if found:
         yield Caution(
+            "tuning seeds that disagree",
             f"Tuning seeds that favour the chosen configuration: {', '.join(found)}. The others "
             "would choose another of the best five trials.",
             "More tuning seeds, in a study of another name.",
@@ -210,6 +219,7 @@ def _few_validation_samples(record: StudyRecord) -> Iterator[Caution]:
     counts = [m.tuning.validation_samples for m in record.methods if m.tuning.validation_samples]
     if counts and min(counts) < FEWEST_VALIDATION_SAMPLES:
         yield Caution(
+            "few validation samples",
             f"Tuning is scored on {min(counts)} validation samples of a task: one of them is "
             f"{100 / min(counts):.1f} points of the task's accuracy.",
             "More tuning seeds; differences between good trials are noise.",
@@ -220,6 +230,7 @@ def _requirement_not_met(record: StudyRecord) -> Iterator[Caution]:
     unmet = [m.method for m in record.methods if m.tuning.unmet]
     if unmet:
         yield Caution(
+            "a requirement of tuning that no trial met",
             f"No trial met tune.require ({_requirement(record.required)}): {', '.join(unmet)}. The "
             "trial that came nearest was confirmed.",
             "More trials, a wider search space, or a weaker requirement.",

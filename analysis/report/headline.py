@@ -1,4 +1,6 @@
-"""The answer of a study in a few sentences: what scores best, by how much, and how sure that is."""
+"""The answer of a study in a few sentences: what scores best, by how much, how sure that is, and
+what speaks against it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from analysis.one_study.verdicts import (
 )
 from analysis.report import values
 
+CAUTIONS = "Before you believe this"  # title of the section on reasons for doubt
 MOST_PAIRS = 6  # comparisons with a sentence each; more are grouped by verdict
 
 
@@ -23,10 +26,12 @@ def headline(analysis: Analysis) -> tuple[str, ...]:
     if not any(row.mean is not None for row in analysis.methods):
         return ("There are no confirmation scores yet.",)
     if not analysis.comparisons:
-        return (_leader(analysis), "Nothing was compared.")
+        return (_leader(analysis), "Nothing was compared.", *_doubts(analysis))
     if not analysis.common_reference and len(analysis.comparisons) <= MOST_PAIRS:
-        return tuple(_sentence(comparison, analysis) for comparison in analysis.comparisons)
-    return (_leader(analysis), *_by_verdict(analysis), *_bounds(analysis))
+        answers = [_sentence(comparison, analysis) for comparison in analysis.comparisons]
+    else:
+        answers = [_leader(analysis), *_by_verdict(analysis), *_bounds(analysis)]
+    return (*answers, *_certainty(analysis), *_doubts(analysis))
 
 
 def _leader(analysis: Analysis) -> str:
@@ -38,7 +43,7 @@ def _leader(analysis: Analysis) -> str:
     score = values.with_unit(analysis, best.mean)
     metric = analysis.metric.name.replace("_", " ")
     if best.method == reference:
-        return f"No method scores better than the reference {reference}: {metric} {score}."
+        return f"The reference {reference} scores best: {metric} {score}."
     text = f"{best.method} scores best: {metric} {score}"
     found = [c for c in analysis.comparisons if c.method == best.method]
     if not found or not reference:
@@ -86,13 +91,28 @@ def _sentence(c: Comparison, analysis: Analysis) -> str:
 
 
 def _by_verdict(analysis: Analysis) -> list[str]:
-    """Return the methods of each verdict, the best verdicts first."""
-    labels: dict[str, list[str]] = {}
+    """Return the methods of each verdict, the best verdicts first, without what the first sentence
+    says.
+    """
+    groups: dict[str, list[Comparison]] = {}
     for comparison in sorted(analysis.comparisons, key=lambda c: _rank(c, analysis)):
-        labels.setdefault(comparison.verdict, []).append(analysis.label(comparison))
-    reference = analysis.common_reference
-    against = f"Against {reference}, " if reference else ""
-    return [f"{numbers.begin(f'{against}{v}')}: {', '.join(names)}." for v, names in labels.items()]
+        groups.setdefault(comparison.verdict, []).append(comparison)
+    ranked, reference = _ranked(analysis), analysis.common_reference
+    leader = ranked[0].method if ranked and reference else ""
+    return [
+        _sentence(group[0], analysis) if len(group) == 1 else _group(group, analysis)
+        for group in groups.values()
+        if [c.method for c in group] != [leader]
+    ]
+
+
+def _group(group: list[Comparison], analysis: Analysis) -> str:
+    """Return a sentence on several comparisons of one verdict, with their differences."""
+    verdict = _words(group[0]) if analysis.common_reference else group[0].verdict
+    differences = [(analysis.label(c), values.difference(analysis, c)) for c in group]
+    listed = ", ".join(f"{label} {d}" if d else label for label, d in differences)
+    is_in_points = values.is_in_percent(analysis) and any(d for _, d in differences)
+    return f"{numbers.begin(verdict)}: {listed}{' points' if is_in_points else ''}."
 
 
 def _rank(c: Comparison, analysis: Analysis) -> float:
@@ -106,5 +126,30 @@ def _bounds(analysis: Analysis) -> list[str]:
     reached = [f"{row.method} {values.with_unit(analysis, row.mean)}" for row in bounds]
     if not reached:
         return []
-    kind = "an offline bound" if len(reached) == 1 else "offline bounds"
-    return [f"Trained on all tasks at once ({kind}): {', '.join(reached)}."]
+    role = "an upper bound and no competitor" if len(reached) == 1 else "upper bounds"
+    return [f"Trained on all tasks at once, {role}: {', '.join(reached)}."]
+
+
+def _certainty(analysis: Analysis) -> list[str]:
+    """Return a sentence on what the verdicts rest on; nothing without scores."""
+    counts = sorted({c.n for c in analysis.comparisons if c.n})
+    if not counts:
+        return []
+    seeds = numbers.count(counts[-1], analysis.record.unit)
+    seeds = seeds if len(counts) == 1 else f"{counts[0]} to {seeds}"
+    level, m = numbers.percent(analysis.rules.confidence), analysis.rules.family_size
+    parts = [f"Over {seeds}"]
+    if any(c.ci_low is not None for c in analysis.comparisons):
+        at_once = f"s of all {m} comparisons hold at once" if m > 1 else " of the difference"
+        parts.append(f"{level} interval{at_once}")
+    if analysis.rules.margin > 0:
+        parts.append(f"margin: {values.margin(analysis)}")
+    return [f"{'; '.join(parts)}."]
+
+
+def _doubts(analysis: Analysis) -> list[str]:
+    """Return a sentence that names the reasons for doubt; nothing without any."""
+    if not analysis.cautions:
+        return []
+    doubts = "; ".join(caution.doubt for caution in analysis.cautions)
+    return [f"Reasons for doubt (see {CAUTIONS}): {doubts}."]

@@ -22,10 +22,9 @@ from analysis.report import (
     tuning_tables,
 )
 from analysis.report.blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
-from analysis.report.headline import headline
+from analysis.report.headline import CAUTIONS, headline
 from analysis.report.results import page_table
 
-CAUTIONS = "Before you believe this"  # title of the section
 MOST_WITHOUT_SUMMARY = 6  # comparisons that need no summary of the verdicts
 _FRONT = (
     Paragraph(

@@ -101,7 +101,7 @@ def test_failures_are_listed(make_method, make_study):
         make_method("ewc", [0.7] * 5, failures={105: "out of memory"}),
     ]
     text = text_of(make_study(methods, planned_seeds=list(range(100, 106))))
-    assert '| ewc | 105 | out of memory | lr = 0.01 | - |' in text
+    assert "| ewc | 105 | out of memory | lr = 0.01 | - |" in text
 
 
 def test_no_p_is_zero_and_nothing_is_bold(make_method, make_study):
