@@ -21,10 +21,10 @@ def number(value: float | None, decimals: int = 4) -> str:
 
 
 def p_value(p: float | None, name: str = "p") -> str:
-    """Return three decimals, or `p < 0.001`; never 0.000."""
+    """Return three decimals, or `p < 0.001`, never 0.000; without the name under a heading."""
     if p is None:
         return MISSING
-    return f"{name} < 0.001" if p < 0.001 else f"{p:.3f}"
+    return f"{name} < 0.001".lstrip() if p < 0.001 else f"{p:.3f}"
 
 
 def p_clause(p: float) -> str:

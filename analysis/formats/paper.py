@@ -14,7 +14,7 @@ from analysis.formats.latex import escape
 from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis, Comparison, MethodRow
 from analysis.one_study.leaders import leaders
-from analysis.report import captions, search_spaces, values
+from analysis.report import search_spaces, values
 from analysis.report.headline import headline
 from analysis.report.results import Result, sorted_results
 
@@ -47,7 +47,7 @@ def results_table(analysis: Analysis) -> str:
     metrics = [analysis.metric.name, *_measured(analysis)]
     headings = [
         "Method",
-        *(numbers.begin(SHORT.get(name, name).replace("_", " ")) for name in metrics),
+        *(_heading(name) for name in metrics),
         *(["Memory"] if any(row.held is not None for row in analysis.methods) else []),
         *(["Time"] if any(row.seconds is not None for row in analysis.methods) else []),
     ]
@@ -58,6 +58,12 @@ def results_table(analysis: Analysis) -> str:
     middle = [r"\midrule"] if 0 < first < len(rows) else []
     body = [*rows[:first], *middle, *rows[first:]]
     return _float("results", _caption(analysis, bool(bold)), headings, body)
+
+
+def _heading(metric: str) -> str:
+    """Return the name of a metric with an arrow to the better values."""
+    name = numbers.begin(SHORT.get(metric, metric).replace("_", " "))
+    return f"{name} {'↑' if METRICS[metric].higher_is_better else '↓'}"
 
 
 def _measured(analysis: Analysis) -> list[str]:
@@ -98,7 +104,7 @@ def _score(analysis: Analysis, row: MethodRow, is_bold: bool) -> str:
 def _caption(analysis: Analysis, has_bold: bool) -> str:
     record, rules = analysis.record, analysis.rules
     seeds = numbers.count(max(row.n for row in analysis.methods), record.unit)
-    unit = ", in percent" if record.number == "percent" else ""
+    unit = ", metrics in percent" if record.number == "percent" else ""
     text = f"{record.stream}, {record.scenario} scenario: mean ± sd over {seeds}{unit}."
     if has_bold:
         level = numbers.percent(rules.confidence)
@@ -185,15 +191,17 @@ def _seed_tables(analysis: Analysis) -> Iterator[str]:
     rows = [row for row in analysis.methods if row.scores]
     seeds = sorted({seed for row in rows for seed in row.scores})
     unit, heading = analysis.record.unit, values.heading(analysis)
-    caption = f"{numbers.begin(heading)} of each {unit}. {captions.protocol(analysis)}"
     for start in range(0, len(rows), MOST_COLUMNS):
         shown = rows[start : start + MOST_COLUMNS]
+        caption = f"{numbers.begin(heading)} of each {unit}"
+        if len(rows) > len(shown):
+            caption += f": methods {start + 1} to {start + len(shown)} of {len(rows)}"
         texts = [
             [str(seed), *(values.value(analysis, row.scores.get(seed)) for row in shown)]
             for seed in seeds
         ]
         name = f"seeds-of-{start + 1}" if start else "seeds"
-        yield from _tables(name, caption, [unit, *(row.method for row in shown)], texts)
+        yield from _tables(name, f"{caption}.", [unit, *(row.method for row in shown)], texts)
 
 
 def _tables(
@@ -221,7 +229,7 @@ def _float(
     columns = columns or "l" + "r" * (len(headings) - 1)
     return "\n".join(
         [
-            r"\begin{table}[tbp]",
+            r"\begin{table}[htbp]",
             r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
             rf"\caption{{{escape(caption)}}}",
             rf"\label{{tab:{name}}}\vspace{{.4em}}",
@@ -251,7 +259,9 @@ def _main(analysis: Analysis) -> str:
             r"\section{Results}",
             f"{escape(_protocol(analysis))} " + r"Table~\ref{tab:results} has the results.",
             escape(" ".join(headline(analysis))),
+            *_limitations(analysis),
             r"\input{results}",
+            r"\clearpage",
             r"\appendix",
             r"\section{Search spaces and seeds}",
             r"\input{appendix}",
@@ -259,6 +269,14 @@ def _main(analysis: Analysis) -> str:
             "",
         ]
     )
+
+
+def _limitations(analysis: Analysis) -> list[str]:
+    """Return a paragraph on the reasons for doubt; nothing without any."""
+    if not analysis.cautions:
+        return []
+    texts = " ".join(caution.text for caution in analysis.cautions)
+    return [r"\paragraph{Limitations}", escape(texts)]
 
 
 def _protocol(analysis: Analysis) -> str:

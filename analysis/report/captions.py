@@ -8,6 +8,11 @@ from analysis import numbers
 from analysis.metrics import METRICS, ReadoutMetric
 from analysis.one_study.analyse import END_OF_STREAM, Analysis, StudyRecord
 
+TUNED_ON = {
+    "end_of_stream": "the whole stream",
+    "first_tasks": "its first tasks",
+    "held_out_stream": "another stream",
+}
 NOT_TUNED = "No method was tuned."
 CHOSEN_BEFORE = (
     "Nothing was tuned here: an earlier study chose the configurations, on the seeds {}."
@@ -109,4 +114,5 @@ def protocol(analysis: Analysis) -> str:
     if not analysis.was_tuned:
         seeds = analysis.record.tune_seeds
         return CHOSEN_BEFORE.format(numbers.seed_list(seeds)) if seeds else NOT_TUNED
-    return f"Tuning protocol: {analysis.record.protocol}."
+    kept = analysis.record.protocol
+    return f"Tuned on validation data of {TUNED_ON.get(kept, kept)}."

@@ -59,7 +59,7 @@ def result_table(analysis: Analysis, with_intervals: bool = True) -> Table:
 def page_table(analysis: Analysis) -> Table:
     """Return the methods, the best first and offline bounds last, with what they cost."""
     return Table(
-        "Methods, the best first",
+        "Methods",
         (
             *_scores(analysis),
             *_comparisons(analysis, with_intervals=True, with_p=True),
@@ -93,11 +93,14 @@ def _comparisons(
     if not analysis.common_reference:
         return
     compared = attrgetter("comparison")
-    yield number_column("", "difference", compared, partial(values.difference, analysis))
+    points = " (points)" if values.is_in_percent(analysis) else ""
+    difference = f"difference{points}"
+    yield number_column("", difference, compared, partial(values.difference, analysis))
     if with_intervals:
-        yield number_column("", "interval", compared, partial(values.interval, analysis))
+        yield number_column("", f"interval{points}", compared, partial(values.interval, analysis))
     if with_p:
-        yield number_column("", "adjusted p", partial(_adjusted_p, analysis.rules), numbers.p_value)
+        p = partial(_adjusted_p, analysis.rules)
+        yield number_column("", "adjusted p", p, partial(numbers.p_value, name=""))
     yield Column("", "verdict", attrgetter("verdict"))
 
 

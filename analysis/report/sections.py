@@ -289,7 +289,7 @@ def _seeds_of_units(record: StudyRecord) -> list[str]:
 def _tuning(analysis: Analysis, shelf: Shelf) -> Section:
     history = shelf.take("search-history")
     return section(
-        "Tuning",
+        "Sweeps",
         *(with_rows(tuning_tables.tuning_table(analysis)) or (Paragraph(_not_tuned(analysis)),)),
         *history,
         *with_rows(tuning_tables.expected_best_table(analysis)),

@@ -88,7 +88,14 @@ function toolbar(methods) {
     wanted = filter.value.trim().toLowerCase();
     show();
   });
-  bar.append(labelled("Rows with", filter));
+  const found = document.createElement("output");
+  filter.addEventListener("input", () => {
+    const rows = [...document.querySelectorAll("main tbody tr")];
+    const shown = rows.filter(row => !row.classList.contains("unwanted")).length;
+    found.textContent = wanted ? `${shown} of ${rows.length} rows` : "";
+  });
+  bar.prepend("Show methods:");
+  bar.append(labelled("Show rows with:", filter), found);
   return bar;
 }
 

@@ -115,6 +115,7 @@ def test_every_table_is_balanced_and_escaped(study):
     for each in made:
         text = latex.latex(each)
         assert text.isascii()
+        assert "U+2" not in text  # no sign of the report itself is unknown
         assert unescaped(text).count("{") == unescaped(text).count("}")
         assert unescaped(text).count("$") % 2 == 0
         assert not re.search(r"[%#~<>|]", unescaped(text))

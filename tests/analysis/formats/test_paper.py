@@ -26,10 +26,10 @@ def rows_of(text):
 def test_the_table_has_plain_columns_and_a_short_caption():
     text = paper.results_table(analyse(whole_study()))
     assert r"\begin{tabular}{lrrr}" in text
-    assert "Method & Accuracy & Forgetting & Memory" in text
+    assert r"Method & Accuracy $\uparrow$ & Forgetting $\downarrow$ & Memory" in text
     (caption,) = re.findall(r"\\caption\{(.*)\}", text)
     assert len(caption) < 170
-    assert "mean $\\pm$ sd over 8 seeds, in percent" in caption
+    assert "mean $\\pm$ sd over 8 seeds, metrics in percent" in caption
 
 
 def test_the_numbers_are_those_of_the_analysis_and_the_leaders_are_bold():

@@ -49,7 +49,7 @@ def make_luck(make_method, make_study):
 
 
 def of_tuning(study, kind):
-    (part,) = (part for part in sections(analyse(study)) if part.title == "Tuning")
+    (part,) = (part for part in sections(analyse(study)) if part.title == "Sweeps")
     return [block for block in part.blocks if isinstance(block, kind)]
 
 

@@ -26,7 +26,7 @@ TITLES = {
         *("Accuracy after each task", "Accuracy matrix", "Single tasks", "Secondary metrics"),
         *("Bytes held and accuracy", "Footprint", "Method diagnostics"),
     ],
-    "Tuning": ["Tuning", "Hyper-parameters", "Search spaces", "Configurations"],
+    "Tuning": ["Sweeps", "Hyper-parameters", "Search spaces", "Configurations"],
     "Evidence": [
         *("Question", "Verdicts", "Comparisons", "Paired seeds", "Differences", "Seeds"),
         *("Failures", "Notes"),
@@ -76,7 +76,7 @@ def test_every_picture_appears_once_where_it_belongs():
     assert sorted(shown) == sorted(picture.name for picture in given)
     assert parts["Paired seeds"] == tuple(p for p in given if p.name == "paired-seeds")
     assert parts["Answer"][-1].name == "answer"
-    assert [b.name for b in parts["Tuning"] if isinstance(b, Picture)] == ["search-history"]
+    assert [b.name for b in parts["Sweeps"] if isinstance(b, Picture)] == ["search-history"]
     assert [b.name for b in parts["Further figures"]] == ["of-my-own"]
 
 
@@ -178,7 +178,7 @@ def test_expected_best_or_the_reason_why_there_is_none():
     study = whole_study()
     tpe = replace(study.methods[1], tuning=replace(study.methods[1].tuning, sampler="tpe"))
     parts = report(replace(study, methods=[study.methods[0], tpe]))
-    table = next(b for b in parts["Tuning"] if getattr(b, "name", "") == "expected_best")
+    table = next(b for b in parts["Sweeps"] if getattr(b, "name", "") == "expected_best")
     assert cells(table, "method") == ["replay"]
     assert "ewc: no expected-best curve: the sampler tpe does not" in words(parts)
 
@@ -186,14 +186,14 @@ def test_expected_best_or_the_reason_why_there_is_none():
 def test_a_study_that_tunes_nothing_says_so():
     study = whole_study()
     untuned = [replace(method, tuning=TuningRecord(0)) for method in study.methods]
-    (said,) = report(replace(study, methods=untuned, tune_seeds=[]))["Tuning"]
+    (said,) = report(replace(study, methods=untuned, tune_seeds=[]))["Sweeps"]
     assert said.text.startswith("No method was tuned. Methods have their published values")
 
 
 def test_a_sweep_that_has_not_begun_is_not_one_that_nobody_asked_for():
     study = whole_study()
     asked = [replace(method, tuning=TuningRecord(0, asked_trials=4)) for method in study.methods]
-    (table,) = report(replace(study, methods=asked, tune_seeds=[0, 1]))["Tuning"]
+    (table,) = report(replace(study, methods=asked, tune_seeds=[0, 1]))["Sweeps"]
     assert cells(table, "trials") == ["0"] * len(asked)
 
 
