@@ -15,7 +15,7 @@ from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis, Comparison, MethodRow
 from analysis.one_study.leaders import leaders
 from analysis.report import search_spaces, values
-from analysis.report.headline import headline
+from analysis.report.headline import answer
 from analysis.report.results import Result, sorted_results
 
 SECONDARY = ("forgetting", "learning_accuracy")  # metrics beside the primary one
@@ -258,7 +258,7 @@ def _main(analysis: Analysis) -> str:
             r"\begin{document}",
             r"\section{Results}",
             f"{escape(_protocol(analysis))} " + r"Table~\ref{tab:results} has the results.",
-            escape(" ".join(headline(analysis))),
+            escape(" ".join(answer(analysis))),
             *_limitations(analysis),
             r"\input{results}",
             r"\clearpage",

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,10 +71,8 @@ def _never_learnt(record: StudyRecord) -> Iterator[Caution]:
         accuracies = learning_accuracies(method)
         failed = (accuracies <= record.chance) & np.isfinite(accuracies)
         if failed.any():
-            tasks = ", ".join(str(task + 1) for task in np.flatnonzero(failed.any(axis=0)))
-            noun = "task" if failed.any(axis=0).sum() == 1 else "tasks"
             seeds = f"{failed.any(axis=1).sum()} of {numbers.count(len(failed), record.unit)}"
-            found.append(f"{method.method} {noun} {tasks} ({seeds})")
+            found.append(f"{method.method} {_tasks(failed.any(axis=0).tolist())} ({seeds})")
     if found:
         yield Caution(
             "tasks that were not learnt",
@@ -84,6 +82,14 @@ def _never_learnt(record: StudyRecord) -> Iterator[Caution]:
             "study of another name.",
             "--set 'tune.require={ learning_accuracy = 0.8 }'",
         )
+
+
+def _tasks(failed: Sequence[bool]) -> str:
+    """Return the marked tasks in words."""
+    if len(failed) > 1 and all(failed):
+        return f"all {len(failed)} tasks"
+    tasks = [str(task) for task, has_failed in enumerate(failed, 1) if has_failed]
+    return f"task{'' if len(tasks) == 1 else 's'} {', '.join(tasks)}"
 
 
 def _far_from_bound(record: StudyRecord) -> Iterator[Caution]:
@@ -180,7 +186,10 @@ def _few_trials(record: StudyRecord) -> Iterator[Caution]:
         if trials < TRIALS_PER_OPTION * options
     }
     if few:
-        listed = ", ".join(f"{name} {t} for {options}" for name, (t, options) in few.items())
+        named: dict[tuple[int, int], list[str]] = {}  # methods by trials and options
+        for name, counts in few.items():
+            named.setdefault(counts, []).append(name)
+        listed = "; ".join(f"{t} for {o} ({', '.join(names)})" for (t, o), names in named.items())
         most = max(options for _, options in few.values())
         yield Caution(
             "few tuning trials",

@@ -22,16 +22,21 @@ MOST_PAIRS = 6  # comparisons with a sentence each; more are grouped by verdict
 
 
 def headline(analysis: Analysis) -> tuple[str, ...]:
+    """Return the answer in sentences, the most important first, and the reasons for doubt."""
+    return (*answer(analysis), *_doubts(analysis))
+
+
+def answer(analysis: Analysis) -> tuple[str, ...]:
     """Return the answer in sentences, the most important first."""
     if not any(row.mean is not None for row in analysis.methods):
         return ("There are no confirmation scores yet.",)
     if not analysis.comparisons:
-        return (_leader(analysis), "Nothing was compared.", *_doubts(analysis))
+        return (_leader(analysis), "Nothing was compared.")
     if not analysis.common_reference and len(analysis.comparisons) <= MOST_PAIRS:
-        answers = [_sentence(comparison, analysis) for comparison in analysis.comparisons]
+        verdicts = [_sentence(comparison, analysis) for comparison in analysis.comparisons]
     else:
-        answers = [_leader(analysis), *_by_verdict(analysis), *_bounds(analysis)]
-    return (*answers, *_certainty(analysis), *_doubts(analysis))
+        verdicts = [_leader(analysis), *_by_verdict(analysis), *_bounds(analysis)]
+    return (*verdicts, *_certainty(analysis))
 
 
 def _leader(analysis: Analysis) -> str:
@@ -148,8 +153,8 @@ def _certainty(analysis: Analysis) -> list[str]:
 
 
 def _doubts(analysis: Analysis) -> list[str]:
-    """Return a sentence that names the reasons for doubt; nothing without any."""
-    if not analysis.cautions:
+    """Return a sentence that names the reasons for doubt, if there are any and scores, too."""
+    if not analysis.cautions or all(row.mean is None for row in analysis.methods):
         return []
     doubts = "; ".join(caution.doubt for caution in analysis.cautions)
     return [f"Reasons for doubt (see {CAUTIONS}): {doubts}."]

@@ -378,7 +378,7 @@ def test_a_report_is_printed_and_written(study, finished):
     for part in ("average accuracy (%)", "Before you believe this", "Notes"):
         assert part in out
     full = study("report", finished, "--full").stdout
-    for part in ("replay (reference)", "finetune against replay", "Tuning", "Provenance"):
+    for part in ("replay (reference)", "finetune against replay", "Sweeps", "Software"):
         assert part in full
     assert (finished / "report" / "report.md").exists()
 

@@ -49,7 +49,7 @@ def test_a_task_at_chance_on_one_seed_was_not_learnt(texts):
     barely = np.array([[0.9, 0.0], [0.5, 0.101]])
     assert texts(matrices=[GOOD, barely, GOOD]) == []
     ((text, _),) = texts(matrices=[idle, np.array([[0.05, 0.0], [0.5, 0.9]]), GOOD])
-    assert "ewc tasks 1, 2 (2 of 3 seeds)" in text
+    assert "ewc all 2 tasks (2 of 3 seeds)" in text
 
 
 def test_learning_is_compared_with_the_upper_bound(texts):
@@ -112,7 +112,7 @@ def test_few_trials_for_the_searched_options(texts):
     tuning = TuningRecord(trials=19, space=(LAM, RATIO, fixed))
     settled = {"configuration": {"lam": 1e5, "ratio": 0.2}}
     ((text, remedy),) = texts(tuning=tuning, **settled)
-    assert text == "Fewer than 10 trials for each searched option: ewc 19 for 2."
+    assert text == "Fewer than 10 trials for each searched option: 19 for 2 (ewc)."
     assert "--set tune.trials=20" in remedy
     assert texts(tuning=replace(tuning, trials=20), **settled) == []
 
