@@ -72,9 +72,8 @@ def _never_learnt(record: StudyRecord) -> Iterator[Caution]:
         failed = (accuracies <= record.chance) & np.isfinite(accuracies)
         if failed.any():
             seeds = f"{failed.any(axis=1).sum()} of {numbers.count(len(failed), record.unit)}"
-            found.append(
-                f"{method.method} {_tasks([bool(each) for each in np.any(failed, axis=0)])} ({seeds})"
-            )
+            tasks = _tasks([bool(each) for each in np.any(failed, axis=0)])
+            found.append(f"{method.method} {tasks} ({seeds})")
     if found:
         yield Caution(
             "tasks that were not learnt",
