@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Schema = Mapping[str, Any]
 
-PLACE = re.compile(r"<!-- generated: (\w+) -->")
+# the remark in brackets is for readers of the source, who see no table
+PLACE = re.compile(r"<!-- generated: (\w+) -->\n\(.*\)")
 NAMES = {"methods": "NAME", "space": "OPTION", "published": "METHOD"}  # of tables in tables
 WORDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true, false"}
 SET_BY_THE_PROGRAM = {"contents"}  # options of streams that no study file may have

@@ -230,12 +230,9 @@ def failure_fields(failure: str, reason: str, entry: Entry) -> dict[str, Any]:
     """Return the fields of the entry of a failed trial."""
     from study import software
 
-    return {
-        "state": "failed",
-        "failure": failure,
-        "reason": reason,
-        "software": software(entry.work["learner"]),
-    }
+    versions = software(entry.work["learner"])
+    del versions["torch"]  # the worker's build of torch is known from its last report only
+    return {"state": "failed", "failure": failure, "reason": reason, "software": versions}
 
 
 def split_evenly(seeds: Sequence[int], parts: int) -> list[tuple[int, ...]]:

@@ -56,6 +56,7 @@ def installed(tmp_path_factory):
     source.mkdir()
     parts = [
         blocks("python", "class SplitSpirals(SplitStream)"),
+        blocks("python", "class TurnedSpirals(TransformedStream)"),
         blocks("python", "def small(shape, outputs)"),
         NETWORK,
         blocks("python", "class MyLearner(Learner"),
@@ -75,9 +76,10 @@ def installed(tmp_path_factory):
 
 def test_what_is_installed_is_listed(installed):
     streams = json.loads(run(installed, "study", "streams", "--json").stdout)
-    assert {"stream": "split_spirals", "data": "six spirals in the plane"}.items() <= streams[
-        -1
-    ].items()
+    data = {each["stream"]: each["data"] for each in streams}
+    assert {data[name] for name in ("split_spirals", "turned_spirals")} == {
+        "six spirals in the plane"
+    }
     assert "mine" in json.loads(run(installed, "study", "methods", "--json").stdout)
 
 
@@ -112,7 +114,7 @@ def test_the_network_of_the_guide_is_one(installed):
     assert done.stdout == "torch.Size([2, 5])\n", done.stderr
 
 
-def test_the_stream_of_the_guide_conforms(installed):
+def test_the_streams_of_the_guide_conform(installed):
     (installed / "test_spirals.py").write_text(blocks("python", "StreamConformance"))
     done = run(
         installed, "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_spirals.py"
