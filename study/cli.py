@@ -163,13 +163,21 @@ def plan(
 ) -> None:
     """Estimate the trials, the time and the smallest detectable effect, without running a study."""
     spec, source = _read(study, sets, address)
-    from study.console import Console, print_table, print_text
+    from study.console import Console
 
     with Console() as console:
         console.step("loading libraries")
         from study.plan import plan as plan_of
 
         found = plan_of(spec, source, dir / spec.study.name, data_root(data), console.step)
+    _print_plan(found, as_json)
+    if any(row["problem"] for row in found["methods"]):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _print_plan(found: dict[str, Any], as_json: bool) -> None:
+    from study.console import print_table, print_text
+
     if as_json:
         print(json.dumps(found, indent=2))
         return

@@ -211,7 +211,8 @@ def _time_notes(
             "The study asks for GPUs and this machine has none: training will take another time."
         )
     notes += [
-        f"The pilot of '{row['method']}' failed: {row['problem']}."
+        f"The pilot of '{row['method']}', a few steps of training, failed: "
+        f"{row['problem'].rstrip('.')}. Its time is not in the estimate."
         for row in rows
         if row["problem"]
     ]

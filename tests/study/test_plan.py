@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from factory import HELD_OUT, add, admit, build_study, make_spec, make_study
 
+from study import cli
 from study import plan as module
 from study.check import resolve
 from study.data import StudyData
@@ -122,7 +124,18 @@ def test_a_method_whose_pilot_failed_has_no_time_and_a_note(monkeypatch):
     [row] = found["methods"]
     assert (row["seconds"], row["stack"], row["problem"]) == (None, 1, "ValueError: too hot")
     assert found["seconds"] == 0
-    assert "The pilot of 'replay' failed: ValueError: too hot." in found["notes"]
+    assert (
+        "The pilot of 'replay', a few steps of training, failed: ValueError: too hot. Its time is "
+        "not in the estimate."
+    ) in found["notes"]
+
+
+def test_the_command_fails_if_a_method_cannot_be_trained(monkeypatch, capsys):
+    monkeypatch.setattr(module, "run_pilot", lambda *given: Pilot({}, "ValueError: too hot."))
+    with pytest.raises(typer.Exit) as ended:
+        cli.plan("digits", sets=["methods={ replay = {} }", 'study.reference="replay"'])
+    assert ended.value.exit_code == 3
+    assert "failed: ValueError: too hot. Its time" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
