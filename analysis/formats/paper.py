@@ -15,6 +15,7 @@ from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis, Comparison, MethodRow
 from analysis.one_study.leaders import leaders
 from analysis.report import search_spaces, values
+from analysis.report.captions import test_name
 from analysis.report.headline import answer
 from analysis.report.results import Result, sorted_results
 
@@ -295,7 +296,7 @@ def _protocol(analysis: Analysis) -> str:
         return text
     compared = numbers.count(rules.family_size, "comparison")
     return (
-        f"{text} Differences are paired by {record.unit} and tested by the {rules.test.kind} test; "
+        f"{text} Differences are paired by {record.unit} and tested by the {test_name(analysis)}; "
         f"the intervals of {compared} hold together with {numbers.percent(rules.confidence)} "
         f"probability, where differences between {units} are symmetric. The margin of practical "
         f"interest is {values.margin(analysis)}."

@@ -109,6 +109,12 @@ def selection_and_shift(analysis: Analysis) -> str:
     return " ".join(sentences)
 
 
+def test_name(analysis: Analysis) -> str:
+    """Return the name of the test that decides; it is exact with few seeds only."""
+    kind = analysis.rules.test.kind
+    return "sign-flip test" if kind == "exact" else f"{kind} test"
+
+
 def protocol(analysis: Analysis) -> str:
     """Return a sentence on the choice of configurations, for every table of results."""
     if not analysis.was_tuned:

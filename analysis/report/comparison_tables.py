@@ -9,11 +9,12 @@ from typing import Any
 from analysis import numbers
 from analysis.one_study.analyse import Analysis, Comparison
 from analysis.report.blocks import Table
-from analysis.report.captions import protocol, units
+from analysis.report.captions import protocol, test_name, units
 from analysis.report.columns import Column, interval, merged, number_column, two_decimals
 from analysis.statistics.estimates import Wins
 
 METHOD = Column[Comparison]("method", "method")
+AGAINST = Column[Comparison]("", "against", attrgetter("reference"))
 VERDICTS, EVIDENCE, NEITHER = range(3)  # the table of the report that shows a column
 _DIFFERENCES = (
     "Differences are method - {reference} over shared {units}. The interval is simultaneous: with "
@@ -72,7 +73,11 @@ def evidence_table(analysis: Analysis) -> Table:
     """Return the evidence behind the verdicts: unadjusted tests, effect sizes, power."""
     return Table(
         "Behind the verdicts",
-        (METHOD, *(column for table, column in _columns(analysis) if table == EVIDENCE)),
+        (
+            METHOD,
+            *(() if analysis.common_reference else (AGAINST,)),
+            *(column for table, column in _columns(analysis) if table == EVIDENCE),
+        ),
         analysis.comparisons,
         f"Neither p nor interval is adjusted. {_EVIDENCE}",
         "evidence",
@@ -121,7 +126,7 @@ def _columns(analysis: Analysis) -> tuple[tuple[int, Column[Comparison]], ...]:
         (VERDICTS, number_column("", "n", attrgetter("n"), str)),  # the last but one in files
         (VERDICTS, number_column("difference", "difference")),
         *((VERDICTS, column) for column in merged(simultaneous, interval, "ci_low", "ci_high")),
-        (EVIDENCE, number_column("p_exact", f"p {analysis.rules.test.kind}", format=p)),
+        (EVIDENCE, number_column("p_exact", f"p of the {test_name(analysis)}", format=p)),
         (VERDICTS, number_column("p_adjusted", "p adjusted", format=p)),
         (EVIDENCE, number_column("p_t", "p of the t test", format=p)),
         *((EVIDENCE, column) for column in merged(t_interval, interval, "t_low", "t_high")),

@@ -247,7 +247,7 @@ def test_golden_comparison_row(make_study):
         "n": "10",
         "difference": "-0.1000",
         "simultaneous 95 % interval": "-0.1100 to -0.0900",
-        "p exact": "0.002",
+        "p of the sign-flip test": "0.002",
         "p adjusted": "0.004",
         "p of the t test": "p < 0.001",
         "95 % t-interval": "-0.1075 to -0.0925",
