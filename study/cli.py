@@ -269,7 +269,7 @@ def _report_one(
     from analysis.formats.data import to_json
     from analysis.report.sections import sections
     from study.console import print_results, print_sections
-    from study.report import check_seed, write_report
+    from study.report import check_replacement, check_seed, write_report
 
     if seed is not None:
         check_seed(analysis, seed)
@@ -279,6 +279,7 @@ def _report_one(
         print_sections(sections(analysis))
     else:
         print_results(analysis)
+    check_replacement(analysis, place)
     _write_report(lambda: write_report(analysis, place, seed), place, as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -33,6 +34,25 @@ def write_report(analysis: Analysis, place: Path, seed: int | None = None) -> No
         check_seed(analysis, seed)
         shown = (*shown, matrix_picture(analysis, seed))
     _write(shown, lambda shown, draw: files(analysis, shown, draw), place)
+
+
+def check_replacement(analysis: Analysis, place: Path) -> None:
+    """Refuse to replace a report with results by one without, as after a change of code."""
+    if any(row.mean is not None for row in analysis.methods) or not _has_results(place):
+        return
+    raise InputError(
+        f"{place} holds a report with results, and the study now has none: its trials were made "
+        "by other code, or are gone. The report is kept. Give another folder with --out, or run "
+        "the study again."
+    )
+
+
+def _has_results(place: Path) -> bool:
+    try:
+        found = json.loads((place / "report.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return any(method.get("mean") is not None for method in found.get("methods", []))
 
 
 def check_seed(analysis: Analysis, seed: int) -> None:

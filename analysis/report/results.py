@@ -49,7 +49,7 @@ def result_table(analysis: Analysis, with_intervals: bool = True) -> Table:
     """
     return Table(
         "",
-        (*_scores(analysis), *_comparisons(analysis, with_intervals, with_p=False)),
+        (*_scores(analysis), *_comparisons(analysis, with_intervals), *_verdicts(analysis)),
         sorted_results(analysis),
         _caption(analysis, with_intervals),
         "results",
@@ -62,7 +62,9 @@ def page_table(analysis: Analysis) -> Table:
         "Methods",
         (
             *_scores(analysis),
-            *_comparisons(analysis, with_intervals=True, with_p=True),
+            *_verdicts(analysis),  # here, to be seen on a narrow screen
+            *_comparisons(analysis, with_intervals=True),
+            *_adjusted(analysis),
             *_forgetting(analysis),
             *_costs(analysis),
             *_of_files(analysis),
@@ -86,10 +88,13 @@ def _scores(analysis: Analysis) -> list[Column[Result]]:
     ]
 
 
-def _comparisons(
-    analysis: Analysis, with_intervals: bool, with_p: bool
-) -> Iterator[Column[Result]]:
-    """Yield the columns on the comparison with the common reference, if there is one."""
+def _verdicts(analysis: Analysis) -> list[Column[Result]]:
+    """Return the column of the verdicts against the common reference, if there is one."""
+    return [Column("", "verdict", attrgetter("verdict"))] if analysis.common_reference else []
+
+
+def _comparisons(analysis: Analysis, with_intervals: bool) -> Iterator[Column[Result]]:
+    """Yield the columns of the differences to the common reference, if there is one."""
     if not analysis.common_reference:
         return
     compared = attrgetter("comparison")
@@ -98,10 +103,12 @@ def _comparisons(
     yield number_column("", difference, compared, partial(values.difference, analysis))
     if with_intervals:
         yield number_column("", f"interval{points}", compared, partial(values.interval, analysis))
-    if with_p:
-        p = partial(_adjusted_p, analysis.rules)
-        yield number_column("", "adjusted p", p, partial(numbers.p_value, name=""))
-    yield Column("", "verdict", attrgetter("verdict"))
+
+
+def _adjusted(analysis: Analysis) -> list[Column[Result]]:
+    """Return the column of the adjusted p, if there is a common reference."""
+    p, text = partial(_adjusted_p, analysis.rules), partial(numbers.p_value, name="")
+    return [number_column("", "adjusted p", p, text)] if analysis.common_reference else []
 
 
 def _of_files(analysis: Analysis) -> Iterator[Column[Result]]:

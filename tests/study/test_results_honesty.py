@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from analysis.report.tables import configuration_table, failure_table
 from study.folder import Folder
 from study.ledger import Ledger
 from study.record import analyse_folder
-from study.report import write_report
+from study.report import check_replacement, write_report
 from trainables import LEARNERS
 from trainables.errors import InputError
 
@@ -237,3 +238,17 @@ def test_a_report_never_goes_where_other_files_are(tmp_path):
     with pytest.raises(InputError, match="holds files that are not a report"):
         write_report(analysis, place)
     assert (place / "figures" / "mine.pdf").read_text() == "mine"
+
+
+def test_a_report_with_results_is_not_replaced_by_one_without(tmp_path):
+    place = tmp_path / "small"
+    build_study(place, make_spec({"tune.trials": 0}))
+    analysis = analyse_folder(place)
+    check_replacement(analysis, place / "report")
+    write_report(analysis, place / "report")
+    check_replacement(analysis, place / "report")
+    shutil.rmtree(place / "ledger" / "confirm")
+    emptied = analyse_folder(place)
+    with pytest.raises(InputError, match=r"holds a report with results.* The report is kept"):
+        check_replacement(emptied, place / "report")
+    check_replacement(emptied, tmp_path / "elsewhere")
