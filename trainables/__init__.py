@@ -128,7 +128,7 @@ def find_learner(name: str) -> type[Learner]:
         learner: type[Learner] = _plugged_class(point, Learner, "reference", misdeclared)
         return learner
     if name not in LEARNERS:
-        raise unknown("method", name, {*LEARNERS, *plugins("study.learners")})
+        raise _not_found("method", name, {*LEARNERS, *plugins("study.learners")})
     return LEARNERS[name]
 
 
@@ -142,8 +142,15 @@ def find_stream(name: str) -> type[Stream]:
         stream: type[Stream] = _plugged_class(point, Stream, "dataset", misdeclared_stream)
         return stream
     if name not in STREAMS:
-        raise unknown("stream", name, {*STREAMS, *plugins("study.streams")})
+        raise _not_found("stream", name, {*STREAMS, *plugins("study.streams")})
     return STREAMS[name]
+
+
+def _not_found(kind: str, name: str, allowed: set[str]) -> InputError:
+    return InputError(
+        f"{unknown(kind, name, allowed)} A {kind} of your own has to be installed in this "
+        "environment: `python -m study doctor` lists what is."
+    )
 
 
 def _plugged_class(
