@@ -63,7 +63,7 @@ def page_table(analysis: Analysis) -> Table:
         (
             *_scores(analysis),
             *_verdicts(analysis),  # here, to be seen on a narrow screen
-            *_comparisons(analysis, with_intervals=True),
+            *_comparisons(analysis, True, " (points)" if values.is_in_percent(analysis) else ""),
             *_adjusted(analysis),
             *_forgetting(analysis),
             *_costs(analysis),
@@ -93,16 +93,22 @@ def _verdicts(analysis: Analysis) -> list[Column[Result]]:
     return [Column("", "verdict", attrgetter("verdict"))] if analysis.common_reference else []
 
 
-def _comparisons(analysis: Analysis, with_intervals: bool) -> Iterator[Column[Result]]:
-    """Yield the columns of the differences to the common reference, if there is one."""
+def _comparisons(
+    analysis: Analysis, with_intervals: bool, unit: str = ""
+) -> Iterator[Column[Result]]:
+    """Yield the columns of the differences to the common reference, if there is one.
+
+    Args:
+        unit: for the headings, where there is room.
+    """
     if not analysis.common_reference:
         return
     compared = attrgetter("comparison")
-    points = " (points)" if values.is_in_percent(analysis) else ""
-    difference = f"difference{points}"
-    yield number_column("", difference, compared, partial(values.difference, analysis))
+    difference = partial(values.difference, analysis)
+    yield number_column("", f"difference{unit}", compared, difference)
     if with_intervals:
-        yield number_column("", f"interval{points}", compared, partial(values.interval, analysis))
+        interval = partial(values.interval, analysis)
+        yield number_column("", f"interval{unit}", compared, interval)
 
 
 def _adjusted(analysis: Analysis) -> list[Column[Result]]:

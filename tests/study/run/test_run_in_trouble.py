@@ -85,7 +85,7 @@ def test_a_diverged_seed_is_a_result_and_the_exit_code_says_so(tmp_path):
     assert told in done.stderr
     assert "--retry-failed" not in done.stderr
     report = (tmp_path / "small" / "report" / "report.md").read_text()
-    assert "| finetune | 100 | diverged on task 2 | {" in report.replace("\\", "")
+    assert "| finetune | 100 | diverged on task 2 | network = mlp" in report.replace("\\", "")
     counted = run_here(tmp_path, *bad, *sets("study.failed=worst"))
     assert counted.returncode == 3
     rows = list(csv.DictReader(tables(tmp_path)[1].splitlines()))
