@@ -55,7 +55,8 @@ def front_study(place: Path) -> str:
             for method, other in _compared(study, fronts)
         ]
         comments += [
-            f"It has the next {word}er {spec.objectives[1]}; if there is none, the {word}est.",
+            f"The one to compare with has the next {word}er {spec.objectives[1]}; if there is "
+            f"none, the {word}est.",
         ]
     comments += [f"No trial of {name} is complete." for name in spec.methods if name not in fronts]
     values["stream"].pop("contents", None)  # these facts are read from the user's file
@@ -122,11 +123,13 @@ def _comparisons(study: Study, fronts: Fronts) -> list[list[str]]:
     def price(entry: Entry) -> float:
         return signs[1] * entry.values[1]
 
-    def counterpart(entry: Entry, rungs: list[Entry]) -> Entry:
-        return next((r for r in rungs if price(r) >= price(entry)), rungs[-1])
+    rungs = {method: sorted(entries, key=price) for method, entries in fronts.items()}
+
+    def counterpart(entry: Entry, other: str) -> Entry:
+        return next((r for r in rungs[other] if price(r) >= price(entry)), rungs[other][-1])
 
     return [
-        [_name(entry), _name(counterpart(entry, sorted(fronts[other], key=price)))]
+        [_name(entry), _name(counterpart(entry, other))]
         for method, other in _compared(study, fronts)
         for entry in fronts[method]
     ]

@@ -15,7 +15,7 @@ from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis, Comparison, MethodRow
 from analysis.one_study.leaders import leaders
 from analysis.report import search_spaces, values
-from analysis.report.captions import test_name
+from analysis.report.captions import name_of_test
 from analysis.report.headline import answer
 from analysis.report.results import Result, sorted_results
 
@@ -296,9 +296,9 @@ def _protocol(analysis: Analysis) -> str:
         return text
     compared = numbers.count(rules.family_size, "comparison")
     return (
-        f"{text} Differences are paired by {record.unit} and tested by the {test_name(analysis)}; "
-        f"the intervals of {compared} hold together with {numbers.percent(rules.confidence)} "
-        f"probability, where differences between {units} are symmetric. The margin of practical "
+        f"{text} Differences are paired by {record.unit} and tested by the "
+        f"{name_of_test(analysis)}; the intervals of {compared} hold together with "
+        f"{numbers.percent(rules.confidence)} probability, where differences between {units} are symmetric. The margin of practical "
         f"interest is {values.margin(analysis)}."
     )
 

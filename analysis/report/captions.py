@@ -10,7 +10,7 @@ from analysis.one_study.analyse import END_OF_STREAM, Analysis, StudyRecord
 
 TUNED_ON = {
     "end_of_stream": "the whole stream",
-    "first_tasks": "its first tasks",
+    "first_tasks": "the first tasks",
     "held_out_stream": "another stream",
 }
 NOT_TUNED = "No method was tuned."
@@ -109,7 +109,7 @@ def selection_and_shift(analysis: Analysis) -> str:
     return " ".join(sentences)
 
 
-def test_name(analysis: Analysis) -> str:
+def name_of_test(analysis: Analysis) -> str:
     """Return the name of the test that decides; it is exact with few seeds only."""
     kind = analysis.rules.test.kind
     return "sign-flip test" if kind == "exact" else f"{kind} test"

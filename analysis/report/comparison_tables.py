@@ -9,7 +9,7 @@ from typing import Any
 from analysis import numbers
 from analysis.one_study.analyse import Analysis, Comparison
 from analysis.report.blocks import Table
-from analysis.report.captions import protocol, test_name, units
+from analysis.report.captions import name_of_test, protocol, units
 from analysis.report.columns import Column, interval, merged, number_column, two_decimals
 from analysis.statistics.estimates import Wins
 
@@ -126,7 +126,7 @@ def _columns(analysis: Analysis) -> tuple[tuple[int, Column[Comparison]], ...]:
         (VERDICTS, number_column("", "n", attrgetter("n"), str)),  # the last but one in files
         (VERDICTS, number_column("difference", "difference")),
         *((VERDICTS, column) for column in merged(simultaneous, interval, "ci_low", "ci_high")),
-        (EVIDENCE, number_column("p_exact", f"p of the {test_name(analysis)}", format=p)),
+        (EVIDENCE, number_column("p_exact", f"p of the {name_of_test(analysis)}", format=p)),
         (VERDICTS, number_column("p_adjusted", "p adjusted", format=p)),
         (EVIDENCE, number_column("p_t", "p of the t test", format=p)),
         *((EVIDENCE, column) for column in merged(t_interval, interval, "t_low", "t_high")),

@@ -82,14 +82,12 @@ function toolbar(methods) {
     });
     bar.append(labelled(method, box));
   }
+  const found = document.createElement("output");
   const filter = document.createElement("input");
   filter.type = "search";
   filter.addEventListener("input", () => {
     wanted = filter.value.trim().toLowerCase();
     show();
-  });
-  const found = document.createElement("output");
-  filter.addEventListener("input", () => {
     const rows = [...document.querySelectorAll("main tbody tr")];
     const shown = rows.filter(row => !row.classList.contains("unwanted")).length;
     found.textContent = wanted ? `${shown} of ${rows.length} rows` : "";

@@ -268,7 +268,7 @@ def _comparison(study, method):
 def test_tables_name_the_protocol_and_never_print_a_zero_p(make_study):
     analysis = analyse(make_study(protocol="first_tasks"))
     for found in (tables.method_table(analysis), comparison_table(analysis)):
-        assert "its first tasks" in found.caption
+        assert "the first tasks" in found.caption
         assert not re.search(r"\bp (= )?0\.000", found.caption + str(found.texts))
 
 
