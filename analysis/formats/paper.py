@@ -295,11 +295,11 @@ def _protocol(analysis: Analysis) -> str:
     if not analysis.comparisons:
         return text
     compared = numbers.count(rules.family_size, "comparison")
+    test, level = name_of_test(analysis), numbers.percent(rules.confidence)
     return (
-        f"{text} Differences are paired by {record.unit} and tested by the "
-        f"{name_of_test(analysis)}; the intervals of {compared} hold together with "
-        f"{numbers.percent(rules.confidence)} probability, where differences between {units} are symmetric. The margin of practical "
-        f"interest is {values.margin(analysis)}."
+        f"{text} Differences are paired by {record.unit} and tested by the {test}; the intervals "
+        f"of {compared} hold together with {level} probability, where differences between {units} "
+        f"are symmetric. The margin of practical interest is {values.margin(analysis)}."
     )
 
 
