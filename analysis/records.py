@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from analysis.forms import Form, form_of
 from analysis.metrics import ReadoutMetric
 from analysis.statistics.estimates import Array
 from analysis.statistics.pareto import Direction
@@ -238,7 +239,7 @@ class StudyRecord:
     planned_comparisons: tuple[tuple[str, str], ...] = ()
     varied: tuple[str, ...] = ("initial weights", "batches")  # between seeds
     unvaried: tuple[str, ...] = ("data split",)  # the same for all seeds
-    number: str = "percent"  # form of accuracies in the table of results, or "fraction"
+    number: str = "percent"  # form of accuracies for readers, or "fraction"
     changes: tuple[str, ...] = ()  # of the question, after the first confirmation
     asked_seeds: tuple[int, ...] = ()  # confirmation seeds in the study file now
     kept_seeds: tuple[int, ...] = ()  # planned seeds no longer in the study file, still reported
@@ -256,6 +257,20 @@ class StudyRecord:
     conditions: Mapping[str, str] = field(default_factory=dict)
     # the same study with further sweeps of each method, each on other seeds
     repeats: tuple[StudyRecord, ...] = ()
+
+    @property
+    def form(self) -> Form:
+        """How values of the primary metric are written."""
+        return self.form_of(self.metric)
+
+    @property
+    def form_of_accuracy(self) -> Form:
+        """How accuracies are written, whatever the primary metric is."""
+        return self.form_of("average_accuracy")
+
+    def form_of(self, metric: str) -> Form:
+        """Return how values of a metric are written."""
+        return form_of(metric, self.number)
 
     @property
     def family(self) -> tuple[tuple[str, str], ...]:

@@ -205,6 +205,7 @@ def status(
 ) -> None:
     """Show the progress of a study: finished, failed and missing trials and seeds."""
     from study.console import clear_screen, print_text
+    from study.run_notes import left_out
     from study.state import Study
     from study.status import WATCH_SECONDS, now, rows_of
 
@@ -218,7 +219,7 @@ def status(
             clear_screen()
         _print_rows(rows_of(study), columns, as_json, title=str(folder))
         if not as_json:
-            print_text(now(study))
+            print_text("\n".join([now(study), *left_out(study)]))
         if not watch or not is_run:
             return
         time.sleep(WATCH_SECONDS)
@@ -330,11 +331,11 @@ def _power(folders: list[Path], analyses: list[Analysis], as_json: bool) -> None
         }
         print(json.dumps(plain, indent=2))
         return
-    for study, by_method in found.items():
-        for method, plan_ in by_method.items():
-            print_block(power_table(method, plan_))
+    for a in analyses:
+        for method, plan_ in found[a.record.study].items():
+            print_block(power_table(method, plan_, a.form))
             for sentence in plan_.sentences:
-                print_text(f"{study}, {method}: {sentence}")
+                print_text(f"{a.record.study}, {method}: {sentence}")
 
 
 @app.command()

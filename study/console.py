@@ -331,15 +331,19 @@ def print_sections(sections: Iterable[Section]) -> None:
     for section in sections:
         print_text(f"\n{section.title}")
         for block in section.blocks:
-            print_block(block)
+            print_block(block, section.title)
 
 
-def print_block(block: Block) -> None:
-    """Print a block of a report as plain text; figures are in the files only."""
+def print_block(block: Block, above: str = "") -> None:
+    """Print a block of a report as plain text; figures are in the files only.
+
+    A table has its title, unless the one above is the same.
+    """
     from analysis.report.blocks import Bullets, Code, Paragraph, Table
 
     if isinstance(block, Table) and block.rows:
-        print_table(block.title, block.headings, block.texts, block.caption)
+        title = "" if block.title == above else block.title
+        print_table(title, block.headings, block.texts, block.caption)
     elif isinstance(block, Code):
         print(block.text)
     elif isinstance(block, Paragraph):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import numbers
+from analysis.forms import form_of
 from analysis.one_study.planning import margins, plan_seeds, plan_until_decided
 from analysis.records import DECIDED
 from study.check import resolve, try_sweeps
@@ -251,6 +252,7 @@ def _power_notes(design: Design, place: Path) -> list[str]:
             margins(spec.study.margin) if seen_pairs else (),
             spec.study.alpha,
             unit=stream.unit,
+            form=form_of(spec.study.metric, spec.study.number),
         )
         source = f"{' against '.join(pair)}, from {seen[pair].source}: " if seen_pairs else ""
         notes += [f"{source}{sentence}" for sentence in plan_.sentences]

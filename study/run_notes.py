@@ -17,7 +17,7 @@ NUMERICAL = ("torch", "numpy")  # packages whose version changes the last digits
 def circumstances(study: Study) -> list[str]:
     """Return sentences on how the trials of a study ran; empty if there is nothing to note."""
     entries = [entry for name in study.methods for entry in _reported_trials(study, name)]
-    return [*_left_out(study), *_differences(entries), *_losses(entries)]
+    return [*left_out(study), *_differences(entries), *_losses(entries)]
 
 
 def _reported_trials(study: Study, method: str) -> list[Entry]:
@@ -28,7 +28,10 @@ def _reported_trials(study: Study, method: str) -> list[Entry]:
     return [*study.sweep(method).entries, *on_fresh_seeds.values()]
 
 
-def _left_out(study: Study) -> Iterator[str]:
+def left_out(study: Study) -> Iterator[str]:
+    """Yield a sentence on the trials in the study's folder that learnt other data, and one for each
+    method on those of other code.
+    """
     if others := study.ledger.entries_of_other_data():
         yield (
             f"{numbers.count(len(others), 'trial')} in this folder learnt other data than the last "

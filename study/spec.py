@@ -94,7 +94,7 @@ class StudySection(FileSection):
     failed: Literal["error", "worst"] = "error"
     """treatment of a failed seed: no verdict, or counted as the worst score (chance level)"""
     number: Literal["percent", "fraction"] = "percent"
-    """form of accuracies in the table of results"""
+    """form of accuracies for readers; files of data have fractions"""
 
 
 class Range(FileSection):

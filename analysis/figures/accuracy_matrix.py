@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures import common, heat, layout
 from analysis.figures.layout import Grid
+from analysis.forms import Form
 from analysis.one_study.analyse import Analysis
 from analysis.one_study.trajectories import Matrix
 from analysis.report.blocks import Picture
@@ -66,7 +67,7 @@ def _caption(analysis: Analysis, seed: int | None) -> str:
 
 @common.styled
 def _draw(analysis: Analysis, seed: int | None) -> Figure:
-    shown = matrices(analysis, seed)
+    shown, form = matrices(analysis, seed), analysis.record.form_of_accuracy
     columns = layout.columns_for(len(shown))
     grid = _grid(len(shown), columns, next(iter(shown.values())))
     figure = grid.sheet()
@@ -76,11 +77,11 @@ def _draw(analysis: Analysis, seed: int | None) -> Figure:
         heat.draw_cells(axes, matrix, COLOUR_SCALE)
         cell = min(grid.width / len(matrix[0]), grid.height / len(matrix))
         if cell >= heat.NUMBER:
-            heat.write_numbers(axes, matrix, COLOUR_SCALE, lambda x: heat.without_zero(f"{x:.2f}"))
+            heat.write_numbers(axes, matrix, COLOUR_SCALE, partial(_cell, form))
         layout.method_panel(axes, name, grid.width + 0.05)
     layout.side_label(figure, grid, "tasks learnt")
     layout.below_label(figure, grid, "task tested")
-    _bar(figure, grid)
+    _bar(figure, grid, form)
     return figure
 
 
@@ -91,10 +92,16 @@ def _grid(count: int, columns: int, matrix: Matrix) -> Grid:
     return Grid(count, columns, max(height, 0.4), left=0.45, right=0.1 + BAR, down=0.24)
 
 
-def _bar(figure: Figure, grid: Grid) -> None:
+def _cell(form: Form, value: float) -> str:
+    """Return two digits of an accuracy."""
+    return f"{100 * value:.0f}" if form.in_percent else heat.without_zero(f"{value:.2f}")
+
+
+def _bar(figure: Figure, grid: Grid, form: Form) -> None:
     height = min(grid.total - grid.top - grid.bottom, 2.0)
     bottom = grid.total - grid.top - height
-    heat.colour_bar(figure, grid, COLOUR_SCALE, bottom, height)
+    heat.colour_bar(figure, grid, COLOUR_SCALE, bottom, height, form.scale)
     edge = 1 - 0.03 / common.WIDTH
     below = (bottom - 0.08) / grid.total
-    figure.text(edge, below, "accuracy", ha="right", va="top", fontsize=common.SMALL)
+    label = f"accuracy{form.unit}"
+    figure.text(edge, below, label, ha="right", va="top", fontsize=common.SMALL)

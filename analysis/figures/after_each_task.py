@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
+from analysis.forms import Form
 from analysis.one_study.analyse import Analysis
-from analysis.one_study.trajectories import Band, Numbers, Trajectory
+from analysis.one_study.trajectories import Band, Numbers
 from analysis.report import captions
 from analysis.report.blocks import Picture
 
@@ -66,14 +67,16 @@ def _one_panel(analysis: Analysis) -> Figure:
     grid = Grid(1, 1, 2.3, top=0.1, bottom=0.5 + layout.key_height(names))
     figure = grid.sheet()
     (axes,) = grid.panels(figure)
-    looks = common.method_looks(analysis.record)
+    looks, form = common.method_looks(analysis.record), analysis.record.form_of_accuracy
     for trajectory in shown:
         name, mean = trajectory.method, trajectory.curve.mean
-        tips = [f"{name}, {i} learnt: {x:.4f}" for i, x in enumerate(mean, 1) if x is not None]
+        tips = [
+            f"{name}, {i} learnt: {form.value(x)}" for i, x in enumerate(mean, 1) if x is not None
+        ]
         gid = common.method_id(name, tips)
         curve(axes, trajectory.curve, looks[name], name, gid)
-    _frame(axes, shown)
-    _labels(figure, grid)
+    _frame(axes, analysis)
+    _labels(figure, grid, form)
     layout.draw_key(figure, [(name, looks[name].line) for name in names])
     return figure
 
@@ -94,9 +97,9 @@ def _panel_per_method(analysis: Analysis) -> Figure:
             _line(axes, reference.curve, look, reference.method, markersize=1.5, linewidth=0.7)
         look = looks[trajectory.method]
         curve(axes, trajectory.curve, look, trajectory.method, markersize=2.8)
-        _frame(axes, shown)
+        _frame(axes, analysis)
         layout.method_panel(axes, trajectory.method, grid.width + 0.05)
-    _labels(figure, grid)
+    _labels(figure, grid, analysis.record.form_of_accuracy)
     return figure
 
 
@@ -132,16 +135,17 @@ def _line(
     axes.plot(x, common.floats(band.mean), label=label, gid=gid, **(look.line | line))
 
 
-def _frame(axes: Axes, shown: tuple[Trajectory, ...]) -> None:
+def _frame(axes: Axes, analysis: Analysis) -> None:
+    shown, scale = analysis.trajectories, analysis.record.form_of_accuracy.scale
     tasks = max(len(t.curve.mean) for t in shown)
     bounds = [x for t in shown for x in (*t.curve.mean, *t.curve.low, *t.curve.high)]
     low, high = layout.limits(bounds, room=0.03)
     axes.set_ylim(max(low, -0.02), min(high, 1.02))
     layout.task_ticks(axes, tasks, 10 if len(shown) <= MOST_IN_ONE_PANEL else 4)
-    layout.simple_ticks(axes.yaxis, 5 if len(shown) <= MOST_IN_ONE_PANEL else 3)
+    layout.simple_ticks(axes.yaxis, 5 if len(shown) <= MOST_IN_ONE_PANEL else 3, scale=scale)
     layout.light_grid(axes)
 
 
-def _labels(figure: Figure, grid: Grid) -> None:
-    layout.side_label(figure, grid, LABEL)
+def _labels(figure: Figure, grid: Grid, form: Form) -> None:
+    layout.side_label(figure, grid, LABEL + form.unit)
     layout.below_label(figure, grid, "tasks learnt")

@@ -16,7 +16,6 @@ from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
 from analysis.one_study.analyse import Analysis, Comparison, MethodRow
-from analysis.report import values
 from analysis.report.blocks import Picture
 from analysis.report.results import Result, sorted_results
 
@@ -66,8 +65,8 @@ def _caption(analysis: Analysis) -> str:
             "line does not meet the vertical one"
         )
         text += (
-            f", and by more than the margin (±{values.margin(analysis)}) if it does not meet the "
-            "grey band."
+            f", and by more than the margin (±{record.form.points(record.margin)}) if it does not "
+            "meet the grey band."
             if record.margin > 0
             else "."
         )
@@ -100,7 +99,7 @@ def _draw(analysis: Analysis) -> Figure:
     axes.set_yticks(range(len(shown)), labels)
     for text, result in zip(axes.get_yticklabels(), shown, strict=True):
         text.set_gid(common.method_id(result.method.method))
-    layout.below_label(figure, grid, values.heading(analysis))
+    layout.below_label(figure, grid, analysis.form.heading)
     if entries:
         layout.draw_key(figure, entries)
     return figure
@@ -133,45 +132,45 @@ def _frame(
     axes: Axes, analysis: Analysis, shown: Sequence[Result], bounds: Sequence[MethodRow]
 ) -> None:
     """Draw the reference, the margin and the offline bounds, and set the axes."""
-    scale, margin = values.scale_of(analysis), analysis.rules.margin
+    margin = analysis.rules.margin
     intervals = [interval_of(r, bool(analysis.common_reference)) for r in shown]
-    ends = [scale * x for r in shown for x in r.method.scores.values()]
-    ends += [scale * end for interval in intervals if interval for end in interval]
+    ends = [x for r in shown for x in r.method.scores.values()]
+    ends += [end for interval in intervals if interval for end in interval]
     reference = next((r.method.mean for r in shown if r.is_reference), None)
     if reference is not None:
-        low, high = scale * (reference - margin), scale * (reference + margin)
+        low, high = reference - margin, reference + margin
         if margin > 0:
             axes.axvspan(low, high, color=common.GREY, alpha=0.25, linewidth=0, label="margin")
-        axes.axvline(scale * reference, color=common.INK, linewidth=0.7, label="reference")
+        axes.axvline(reference, color=common.INK, linewidth=0.7, label="reference")
         ends += [low, high]
     for number, row in enumerate(bounds):
-        at = scale * (row.mean or 0.0)
+        at = row.mean or 0.0
         axes.axvline(at, label=row.method, gid=common.method_id(row.method), **_bound_look(number))
         ends.append(at)
     axes.set_xlim(layout.limits(ends))
-    layout.simple_ticks(axes.xaxis, 4)
+    layout.simple_ticks(axes.xaxis, 4, scale=analysis.form.scale)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
 
 def _draw_row(axes: Axes, place: int, result: Result, analysis: Analysis, look: Look) -> None:
-    row, scale = result.method, values.scale_of(analysis)
+    row, form = result.method, analysis.form
     gid = common.method_id(row.method)
-    seeds = scale * np.array(list(row.scores.values()))
+    seeds = list(row.scores.values())
     heights = place + (np.linspace(-SPREAD, SPREAD, len(seeds)) if len(seeds) > 1 else 0.0)
     tiny = look.point() | {"marker": "o", "markeredgewidth": 0}
     tips = [
-        f"{row.method}, {analysis.record.unit} {seed}: {x:.4f}" for seed, x in row.scores.items()
+        f"{row.method}, {analysis.record.unit} {seed}: {form.value(x)}"
+        for seed, x in row.scores.items()
     ]
     dots = common.method_id(row.method, tips)
     axes.plot(seeds, heights, alpha=0.5, markersize=2.6, label=row.method, gid=dots, **tiny)
     found = interval_of(result, bool(analysis.common_reference))
     if found:
-        ends = [scale * end for end in found]
-        axes.plot(ends, [place, place], gid=gid, **look.interval)
+        axes.plot(found, [place, place], gid=gid, **look.interval)
     if row.mean is not None:
         point = look.point() | {"markeredgecolor": "white", "markeredgewidth": 0.5}
-        mean = common.method_id(row.method, [f"{row.method}: {row.mean:.4f}"])
-        axes.plot(scale * row.mean, place, markersize=5.5, gid=mean, **point)
+        mean = common.method_id(row.method, [f"{row.method}: {form.value(row.mean)}"])
+        axes.plot(row.mean, place, markersize=5.5, gid=mean, **point)
     right, text = axes.get_yaxis_transform(), "\n".join(_lines(result))
     axes.text(1.03, place, text, transform=right, va="center", fontsize=common.SMALL, gid=gid)

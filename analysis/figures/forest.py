@@ -14,6 +14,7 @@ from analysis import numbers
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
+from analysis.forms import Form
 from analysis.one_study.analyse import Analysis
 from analysis.report.blocks import Picture
 
@@ -89,7 +90,7 @@ def _caption(analysis: Analysis) -> str:
     if any(row.word == BOUND for row in rows_of(analysis)):
         text += " Below the dashed line: offline bounds, with t-intervals of their own."
     if record.margin > 0:
-        text += f" Grey band: the margin, ±{record.margin:g}."
+        text += f" Grey band: the margin, ±{record.form.points(record.margin)}."
     if len(with_interval) < len(measured):
         imputed = any(c.imputed for c in measured)
         counted = f" or failed {numbers.plural(unit)} that count as a score" if imputed else ""
@@ -110,16 +111,16 @@ def _draw(analysis: Analysis) -> Figure:
     grid = Grid(1, 1, height, left=left, right=VERDICT, top=0.08, bottom=0.62)
     figure = grid.sheet()
     (axes,) = grid.panels(figure)
-    looks = common.method_looks(analysis.record)
+    looks, form = common.method_looks(analysis.record), analysis.form
     _frame(axes, analysis, rows)
     for place, row in enumerate(rows):
-        _draw_row(axes, place, row, looks[row.method])
+        _draw_row(axes, place, row, looks[row.method], form)
     if len(rows) > len(analysis.comparisons):
         above = len(analysis.comparisons) - 0.5
         axes.axhline(above, color=common.GREY, linewidth=0.7, linestyle="--", label="bounds below")
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), labels)
-    layout.below_label(figure, grid, f"difference in {common.words(analysis.record.metric)}")
+    layout.below_label(figure, grid, f"difference in {form.name}{form.unit_of_differences}")
     layout.below_label(figure, grid, _direction(analysis), drop=0.52)
     return figure
 
@@ -131,12 +132,12 @@ def _frame(axes: Axes, analysis: Analysis, rows: Sequence[Row]) -> None:
     axes.axvline(0, color=common.INK, linewidth=0.7, label="zero")
     ends = [x for row in rows for x in (row.difference, row.ci_low, row.ci_high)]
     axes.set_xlim(layout.limits([*ends, 0.0, margin, -margin]))
-    layout.simple_ticks(axes.xaxis, 4)
+    layout.simple_ticks(axes.xaxis, 4, scale=analysis.form.scale)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
 
-def _draw_row(axes: Axes, place: int, row: Row, look: Look) -> None:
+def _draw_row(axes: Axes, place: int, row: Row, look: Look, form: Form) -> None:
     right = axes.get_yaxis_transform()
     text = "\n".join(row.lines)
     axes.text(1.03, place, text, transform=right, va="center", fontsize=common.SMALL)
@@ -146,7 +147,7 @@ def _draw_row(axes: Axes, place: int, row: Row, look: Look) -> None:
         ends = common.floats([row.ci_low, row.ci_high])
         axes.plot(ends, [place, place], gid=common.method_id(row.method), **look.interval)
     point = look.point(filled=row.has_interval)
-    gid = common.method_id(row.method, [f"{row.label}: {row.difference:.4f}"])
+    gid = common.method_id(row.method, [f"{row.label}: {form.value(row.difference)}"])
     axes.plot(row.difference, place, label=row.method, markersize=4, gid=gid, **point)
 
 

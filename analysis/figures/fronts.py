@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,10 @@ from analysis import numbers
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Entry, Grid
+from analysis.forms import Form
+from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis
+from analysis.records import StudyRecord
 from analysis.report.blocks import Picture
 from analysis.statistics.pareto import Direction, Front
 
@@ -97,11 +100,11 @@ def _draw(analysis: Analysis) -> Figure:
         _panel(axes, of_method, objective, looks[of_method.method])
         if others == 1:
             _stairs(axes, of_method, analysis.record.directions[1])
-        _frame(axes, shown, objective, analysis.record.objectives[objective])
+        _frame(axes, shown, objective, analysis.record)
         axes.set_gid(common.method_id(of_method.method))
         if objective == 1:
             layout.panel_title(axes, of_method.method, grid.width + 0.05)
-    _labels(figure, grid, analysis.record.objectives)
+    _labels(figure, grid, [form.heading for form in _forms(analysis.record)])
     layout.draw_key(figure, key)
     return figure
 
@@ -130,26 +133,38 @@ def _coordinates(points: list[Values], objective: int) -> tuple[list[float], lis
     return [values[objective] for values in points], [values[0] for values in points]
 
 
-def _frame(axes: Axes, shown: list[Trials], objective: int, name: str) -> None:
+def _forms(record: StudyRecord) -> list[Form]:
+    """Return the form of each objective."""
+    return [
+        record.form_of(name) if name in METRICS else Form(common.clean(name), in_percent=False)
+        for name in record.objectives
+    ]
+
+
+def _frame(axes: Axes, shown: list[Trials], objective: int, record: StudyRecord) -> None:
+    forms, name = _forms(record), record.objectives[objective]
     points = [values for trials in shown for values in (*trials.front, *trials.dominated)]
     points = [values for values in points if all(map(math.isfinite, values))]
-    label = layout.size_label if name.endswith("bytes") else layout.brief_label
+    scale = forms[objective].scale
+    label = layout.size_label if name.endswith("bytes") else partial(_scaled_label, scale)
     layout.end_ticks(axes, [values[objective] for values in points], label)
     axes.set_ylim(layout.limits(values[0] for values in points))
-    layout.simple_ticks(axes.yaxis, 4)
+    layout.simple_ticks(axes.yaxis, 4, scale=forms[0].scale)
     layout.light_grid(axes)
 
 
-def _labels(figure: Figure, grid: Grid, objectives: tuple[str, ...]) -> None:
-    layout.side_label(figure, grid, common.words(objectives[0]))
+def _scaled_label(scale: float, value: float) -> str:
+    return layout.brief_label(scale * value)
+
+
+def _labels(figure: Figure, grid: Grid, objectives: Sequence[str]) -> None:
+    layout.side_label(figure, grid, objectives[0])
     if len(objectives) == 2:
-        layout.below_label(figure, grid, common.words(objectives[1]))
+        layout.below_label(figure, grid, objectives[1])
         return
     for column in range(grid.columns):
         middle = grid.left + column * (grid.width + grid.across) + grid.width / 2
-        name = common.shorten(
-            common.words(objectives[1 + column % (len(objectives) - 1)]), grid.width + 0.1
-        )
+        name = common.shorten(objectives[1 + column % (len(objectives) - 1)], grid.width + 0.1)
         height = (grid.bottom - 0.36) / grid.total
         figure.text(
             middle / common.WIDTH, height, name, ha="center", va="center", fontsize=common.SMALL

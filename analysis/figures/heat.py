@@ -105,11 +105,23 @@ def without_zero(text: str) -> str:
     return text.replace("0.", ".", 1) if text.removeprefix("−").startswith("0.") else text
 
 
-def colour_bar(figure: Figure, grid: Grid, colours: Colours, bottom: float, height: float) -> Axes:
-    """Draw the colour bar at the right of the panels; `bottom` and `height` are in inches."""
+def colour_bar(
+    figure: Figure,
+    grid: Grid,
+    colours: Colours,
+    bottom: float,
+    height: float,
+    scale: float = 1.0,
+) -> Axes:
+    """Draw the colour bar at the right of the panels.
+
+    Args:
+        bottom: in inches, as is the height.
+        scale: of the labels; see `layout.simple_ticks`.
+    """
     left = common.WIDTH - grid.right + GAP
     width, total = common.WIDTH, grid.total
     axes = figure.add_axes((left / width, bottom / total, WIDE / width, height / total))
     figure.colorbar(ScalarMappable(colours.norm, colours.map), cax=axes)
-    layout.simple_ticks(axes.yaxis, 4)
+    layout.simple_ticks(axes.yaxis, 4, scale=scale)
     return axes

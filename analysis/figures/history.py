@@ -111,10 +111,10 @@ def _draw(analysis: Analysis) -> Figure:
         _panel(axes, search, row)
         axes.set(xlim=x_limits, ylim=y_limits)
         layout.simple_ticks(axes.xaxis, 4, integer=True)
-        layout.simple_ticks(axes.yaxis, 4)
+        layout.simple_ticks(axes.yaxis, 4, scale=analysis.form.scale)
         layout.light_grid(axes)
         layout.method_panel(axes, search.method, grid.width + 0.05)
-    layout.side_label(figure, grid, common.words(analysis.record.metric))
+    layout.side_label(figure, grid, analysis.form.heading)
     layout.below_label(figure, grid, "trial")
     layout.draw_key(figure, key)
     return figure

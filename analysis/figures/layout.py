@@ -163,11 +163,11 @@ def plain_number(value: float, _: object = None) -> str:
     return f"{value:g}".replace("-", "−")
 
 
-def simple_ticks(axis: Axis, most: int = 4, integer: bool = False) -> None:
-    """Set a few plain ticks."""
+def simple_ticks(axis: Axis, most: int = 4, integer: bool = False, scale: float = 1.0) -> None:
+    """Set a few plain ticks, whose labels are the values times a scale."""
     axis.set_major_locator(MaxNLocator(most, integer=integer, min_n_ticks=1))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(plain_number))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain_number(scale * value)))
 
 
 def log_ticks(axis: Axis, most: int) -> None:

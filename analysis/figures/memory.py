@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from analysis.figures import common, layout
 from analysis.figures.common import Look
 from analysis.figures.layout import Grid
+from analysis.forms import Form
 from analysis.one_study.analyse import ON_THE_FRONT, Analysis, MemoryPoint
 from analysis.report.blocks import Picture
 
@@ -69,12 +70,12 @@ def _draw(
     if not of_past_data:  # the front is that of all bytes held
         _front(axes, [point for point in points if point.place == ON_THE_FRONT])
     for point in points:
-        _point(axes, point, size(point), looks[point.method])
+        _point(axes, point, size(point), looks[point.method], analysis.form)
     _bytes_axis(axes, [size(point) for point in points])
     axes.set_ylim(layout.limits([x for p in points for x in (p.mean, p.ci_low, p.ci_high)]))
-    layout.simple_ticks(axes.yaxis, 5)
+    layout.simple_ticks(axes.yaxis, 5, scale=analysis.form.scale)
     layout.light_grid(axes)
-    layout.side_label(figure, grid, common.words(analysis.record.metric))
+    layout.side_label(figure, grid, analysis.form.heading)
     label = "past data (bytes)" if of_past_data else "held beside the network (bytes)"
     layout.below_label(figure, grid, label)
     entries = [(p.method, looks[p.method].point(p.place == ON_THE_FRONT)) for p in points]
@@ -94,13 +95,13 @@ def _front(axes: Axes, points: list[MemoryPoint]) -> None:
     )
 
 
-def _point(axes: Axes, point: MemoryPoint, size: int, look: Look) -> None:
+def _point(axes: Axes, point: MemoryPoint, size: int, look: Look, form: Form) -> None:
     if point.ci_low is not None and point.ci_high is not None:
         ends = [point.ci_low, point.ci_high]
         bar = common.method_id(point.method)
         axes.plot([size] * 2, ends, color=look.colour, linewidth=0.9, gid=bar)
     marker = look.point(filled=point.place == ON_THE_FRONT)
-    tip = f"{point.method}: {point.mean:.4f}, {layout.size_label(size)}"
+    tip = f"{point.method}: {form.value(point.mean)}, {layout.size_label(size)}"
     gid = common.method_id(point.method, [tip])
     axes.plot(size, point.mean, label=point.method, markersize=5.5, gid=gid, **marker)
 

@@ -41,7 +41,11 @@ def _caption(analysis: Analysis, shown: list[Comparison]) -> str:
         else "the two methods named above the panel, the second at the left"
     )
     counted_as = next((c.counted_as for c in shown if c.imputed), None)
-    failed = "" if counted_as is None else f" Failed {units} are drawn at {counted_as:.4g}."
+    failed = (
+        ""
+        if counted_as is None
+        else f" Failed {units} are drawn at {record.form.with_unit(counted_as)}."
+    )
     return (
         f"{common.words(record.metric).capitalize()} of {sides}, "
         f"over {count}; {common.variation(record)}. A line joins the two "
@@ -61,13 +65,14 @@ def _draw(analysis: Analysis) -> Figure:
     rows = {row.method: row for row in analysis.methods}
     for index, (axes, comparison) in enumerate(zip(grid.panels(figure), shown, strict=True)):
         _panel(axes, comparison, looks, rows)
+        layout.simple_ticks(axes.yaxis, 3, scale=analysis.form.scale)
         axes.set_ylim(layout.limits(_values(comparison), SHOWN_MARGINS * analysis.rules.margin))
         axes.tick_params(labelleft=True, labelbottom=grid.is_lowest(index))
         axes.set_gid(common.method_id(comparison.method))
         layout.panel_title(axes, analysis.label(comparison), grid.width + grid.right)
         if columns > MOST_LABELLED:
             axes.set_xticklabels([])
-    layout.side_label(figure, grid, common.words(analysis.record.metric))
+    layout.side_label(figure, grid, analysis.form.heading)
     return figure
 
 
@@ -92,7 +97,6 @@ def _panel(
     axes.set_xlim(-0.45, 1.45)
     axes.xaxis.set_major_locator(FixedLocator([0, 1]))
     axes.set_xticks([0, 1], ["ref.", "method"])
-    layout.simple_ticks(axes.yaxis, 3)
 
 
 def _mean(axes: Axes, x: int, row: MethodRow | None, seeds: tuple[int, ...], look: Look) -> None:

@@ -70,12 +70,12 @@ def _draw(analysis: Analysis) -> Figure:
             axes = grid.panel(figure, index)
             _panel(axes, option, looks[method], grid.width)
             axes.set_ylim(layout.limits(scores))
-            layout.simple_ticks(axes.yaxis, 3)
+            layout.simple_ticks(axes.yaxis, 3, scale=analysis.form.scale)
             axes.tick_params(labelleft=index % columns == 0)
             axes.set_gid(common.method_id(method))
             if offset == 0:
                 layout.panel_title(axes, method, panels_per_method * grid.width)
-    layout.side_label(figure, grid, common.words(analysis.record.metric))
+    layout.side_label(figure, grid, analysis.form.heading)
     return figure
 
 

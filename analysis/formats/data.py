@@ -94,7 +94,6 @@ def _tables(analysis: Analysis) -> list[Table]:
         luck_tables.split_table(analysis),
         luck_tables.repeated_table(analysis),
         search_spaces.search_space_table(analysis),
-        tables.secondary_table(analysis),
         tables.configuration_table(analysis),
         tables.footprint_table(analysis),
         tables.failure_table(analysis),
@@ -106,11 +105,12 @@ def _tables(analysis: Analysis) -> list[Table]:
 
 def _across_tables(across: ManyStudies, analyses: Sequence[Analysis]) -> list[Table]:
     """Return every table over streams that has a CSV file and a place in JSON."""
+    form = many_tables.form_of(analyses)
     found = (
-        many_tables.contrast_table(across),
+        many_tables.contrast_table(across, form),
         many_tables.standing_table(across),
         many_tables.verdict_table(across, analyses),
-        many_tables.stream_table(across),
+        many_tables.stream_table(across, form),
         *([many_tables.further_table(compare_further(analyses))] if analyses[1:] else []),
         *([many_tables.rank_table(across.ranking)] if across.ranking else []),
         many_tables.left_out_table(across),

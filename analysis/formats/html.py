@@ -14,11 +14,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.report.blocks import Block, Picture, Section, Table
+from analysis.report.columns import Column
 
 SHORT, LONG = 24, 40  # longest cell of a column that stays on one line; that wraps rarely
 FIGURE_FORMATS = ("pdf", "svg", "png")
@@ -83,10 +85,12 @@ def _kind(block: Block) -> str:
 
 
 def _classes(table: Table) -> list[str]:
-    """Return the CSS class of each column: `number`, or `short`, `text` or `long` text."""
+    """Return the CSS classes of each column: `number`, also `lower` where lower is better, or
+    `short`, `text` or `long` text.
+    """
     texts = list(zip(*table.texts, strict=True)) or [()] * len(table.page_columns)
     return [
-        "number" if column.is_number else _text_class(max(map(len, cells), default=0))
+        _number_class(column) if column.is_number else _text_class(max(map(len, cells), default=0))
         for column, cells in zip(table.page_columns, texts, strict=True)
     ]
 
@@ -111,6 +115,10 @@ def _links(block: Block, files: Collection[str]) -> list[tuple[str, str]]:
     else:
         return []
     return [(kind, path) for kind, path in paths.items() if path in files]
+
+
+def _number_class(column: Column[Any]) -> str:
+    return "number lower" if column.lower_is_better else "number"
 
 
 def _text_class(longest: int) -> str:

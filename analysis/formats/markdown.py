@@ -23,7 +23,7 @@ def render(title: str, parts: Iterable[Section]) -> str:
         level = 3 if part else 2
         for section in sections:
             texts.append(f"{'#' * level} {escape(section.title)}")
-            texts += [_block(block, level + 1) for block in section.blocks]
+            texts += [_block(block, level + 1, section.title) for block in section.blocks]
     return "\n\n".join(texts) + "\n"
 
 
@@ -33,8 +33,8 @@ def escape(text: str) -> str:
     return _TAG.sub("&lt;", _ENTITY.sub("&amp;", line))
 
 
-def _block(block: Block, level: int) -> str:
-    """Return a block; a table has a heading of the given level."""
+def _block(block: Block, level: int, above: str) -> str:
+    """Return a block; a table has a heading of the level, unless the one above is the same."""
     match block:
         case Paragraph(text):
             return _escape_start(text)
@@ -45,7 +45,8 @@ def _block(block: Block, level: int) -> str:
         case Picture(name, title, caption):
             return f"![{escape(title)}](figures/{name}.svg)\n\n{escape(caption)}".rstrip()
         case Table():
-            return table_text(block, level)
+            heading = "" if block.title == above else f"{'#' * level} {escape(block.title)}\n\n"
+            return heading + table_text(block)
 
 
 def _escape_start(text: str) -> str:
@@ -63,12 +64,12 @@ def _code(code: Code) -> str:
     return f"{fence}{code.language}\n{code.text}\n{fence}"
 
 
-def table_text(table: Table, level: int) -> str:
-    """Return a table under a heading of the given level."""
+def table_text(table: Table) -> str:
+    """Return a table and its caption."""
     head, *rows = [_line(map(escape, row)) for row in (table.headings, *table.texts)]
     lines = [head, _line(("---",) * len(table.headings)), *rows]
     caption = f"\n\n{escape(table.caption)}" if table.caption else ""
-    return f"{'#' * level} {escape(table.title)}\n\n" + "\n".join(lines) + caption
+    return "\n".join(lines) + caption
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from analysis.formats.latex import escape
 from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis, Comparison, MethodRow
 from analysis.one_study.leaders import leaders
-from analysis.report import search_spaces, values
+from analysis.report import search_spaces
 from analysis.report.captions import name_of_test
 from analysis.report.headline import answer
 from analysis.report.results import Result, sorted_results
@@ -86,7 +86,7 @@ def _result_row(
     cells = [escape(row.method), _score(analysis, row, row.method in bold)]
     for name in _measured(analysis):
         found = analysis.score_of(row.method, name)
-        text = found and values.plus_minus(analysis, found.mean, found.sd, METRICS[name])
+        text = found and analysis.record.form_of(name).plus_minus((found.mean, found.sd))
         cells.append(escape(text) if text else "--")
     if "Memory" in headings:
         cells.append("--" if row.held is None else escape(numbers.size(row.held)))
@@ -96,7 +96,7 @@ def _result_row(
 
 
 def _score(analysis: Analysis, row: MethodRow, is_bold: bool) -> str:
-    text = values.plus_minus(analysis, row.mean, row.sd)
+    text = analysis.form.plus_minus((row.mean, row.sd))
     if text is None:
         return "--"
     return rf"\textbf{{{escape(text)}}}" if is_bold else escape(text)
@@ -130,7 +130,7 @@ def _numbers(analysis: Analysis) -> str:
 def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
     record = analysis.record
     yield "Seeds", str(max(row.n for row in analysis.methods))
-    yield "Margin", values.margin(analysis)
+    yield "Margin", analysis.form.points(analysis.rules.margin)
     yield "Comparisons", str(analysis.rules.family_size)
     yield "Alpha", f"{analysis.rules.alpha:g}"
     yield "Trials", str(max(m.tuning.trials for m in record.methods))
@@ -146,19 +146,20 @@ def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
 
 
 def _facts_of_method(analysis: Analysis, row: MethodRow) -> Iterator[tuple[str, str | None]]:
-    yield "Mean", None if row.mean is None else values.value(analysis, row.mean)
-    yield "Sd", None if row.sd is None else values.value(analysis, row.sd)
+    yield "Mean", None if row.mean is None else analysis.form.mean(row.mean)
+    yield "Sd", None if row.sd is None else analysis.form.mean(row.sd)
     for name in _measured(analysis):
         found = analysis.score_of(row.method, name)
         if found and found.mean is not None:
-            yield name, values.value(analysis, found.mean, METRICS[name])
+            yield name, analysis.record.form_of(name).mean(found.mean)
     yield "Memory", None if row.held is None else numbers.size(row.held)
     yield "Time", None if row.seconds is None else numbers.duration(row.seconds)
 
 
 def _facts_of_comparison(analysis: Analysis, c: Comparison) -> Iterator[tuple[str, str | None]]:
-    yield "Difference", values.difference(analysis, c)
-    yield "Interval", values.interval(analysis, c)
+    yield "Difference", analysis.form.difference(c.difference)
+    ends = (c.ci_low, c.ci_high)
+    yield "Interval", analysis.form.interval_of_difference(ends, analysis.rules.margin)
     p = c.p_t_adjusted if analysis.rules.capped(c.n) else c.p_adjusted
     yield "P", None if p is None else numbers.p_clause(p)
     yield "Verdict", c.verdict
@@ -191,14 +192,14 @@ def _seed_tables(analysis: Analysis) -> Iterator[str]:
     """Yield the score of every seed: a row for each seed, a column for each method."""
     rows = [row for row in analysis.methods if row.scores]
     seeds = sorted({seed for row in rows for seed in row.scores})
-    unit, heading = analysis.record.unit, values.heading(analysis)
+    unit, heading = analysis.record.unit, analysis.form.heading
     for start in range(0, len(rows), MOST_COLUMNS):
         shown = rows[start : start + MOST_COLUMNS]
         caption = f"{numbers.begin(heading)} of each {unit}"
         if len(rows) > len(shown):
             caption += f": methods {start + 1} to {start + len(shown)} of {len(rows)}"
         texts = [
-            [str(seed), *(values.value(analysis, row.scores.get(seed)) for row in shown)]
+            [str(seed), *(analysis.form.value(row.scores.get(seed)) for row in shown)]
             for seed in seeds
         ]
         name = f"seeds-of-{start + 1}" if start else "seeds"
@@ -296,10 +297,11 @@ def _protocol(analysis: Analysis) -> str:
         return text
     compared = numbers.count(rules.family_size, "comparison")
     test, level = name_of_test(analysis), numbers.percent(rules.confidence)
+    margin = analysis.form.points(rules.margin)
     return (
         f"{text} Differences are paired by {record.unit} and tested by the {test}; the intervals "
         f"of {compared} hold together with {level} probability, where differences between {units} "
-        f"are symmetric. The margin of practical interest is {values.margin(analysis)}."
+        f"are symmetric. The margin of practical interest is {margin}."
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from analysis.forms import Form
 from analysis.metrics import Metric, ReadoutMetric, find_metric, tested_metrics
 from analysis.one_study import bounds, notes, pairing, published, sweeps, trajectories
 from analysis.one_study.cautions import Caution, cautions_of
@@ -185,6 +186,11 @@ class Analysis:
     luck: TuningLuck = field(default_factory=TuningLuck)
 
     @property
+    def form(self) -> Form:
+        """How values of the primary metric are written."""
+        return self.record.form
+
+    @property
     def common_reference(self) -> str | None:
         """The method that all comparisons have in common; None if they differ."""
         return self.record.common_reference
@@ -223,6 +229,7 @@ def analyse(record: StudyRecord) -> Analysis:
         alpha=record.alpha,
         stop=record.stop,
         unit=record.unit,
+        form=record.form,
     )
     sides = [[pairing.find_side(record, side) for side in sides] for sides in record.family]
     pairs = [pairing.pair(record, one, other) for one, other in sides if one and other]
@@ -242,7 +249,7 @@ def analyse(record: StudyRecord) -> Analysis:
         secondary=_secondary(record, comparisons),
         failures=tuple(_failures(record)),
         notes=tuple(notes.notes_of(record, comparisons, rules)),
-        cautions=cautions_of(record),
+        cautions=cautions_of(record, comparisons, rules),
         trajectories=_without_none(
             trajectories.trajectory(m, rules.confidence) for m in record.methods
         ),

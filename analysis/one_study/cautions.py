@@ -1,4 +1,5 @@
-"""What to know before believing a study: weak points of its tuning and training, by fixed rules.
+"""What to know before believing a study: weak points of its training, tuning and seeds, by fixed
+rules.
 
 Each caution has a remedy. No caution changes a verdict: a verdict is about the networks that were
 trained, and a caution says why other networks could give another one.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis import numbers
+from analysis.one_study.verdicts import INCONCLUSIVE, Comparison, Rules
 from analysis.records import MethodRecord, OptionRecord, StudyRecord
 from analysis.statistics.estimates import Array
 
@@ -40,9 +42,11 @@ class Caution:
     setting: str = ""  # on the command line, such as `--set tune.trials=20`
 
 
-def cautions_of(record: StudyRecord) -> tuple[Caution, ...]:
-    """Return the cautions of a study, those on training before those on tuning."""
-    rules = (
+def cautions_of(
+    record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules
+) -> tuple[Caution, ...]:
+    """Return the cautions of a study: on training, on tuning, on the number of seeds."""
+    checks = (
         _never_learnt,
         _far_from_bound,
         _few_steps,
@@ -52,7 +56,8 @@ def cautions_of(record: StudyRecord) -> tuple[Caution, ...]:
         _few_validation_samples,
         _requirement_not_met,
     )
-    return tuple(caution for rule in rules for caution in rule(record))
+    found = (caution for check in checks for caution in check(record))
+    return (*found, *_few_seeds(comparisons, rules))
 
 
 def learning_accuracies(method: MethodRecord) -> Array:
@@ -77,8 +82,8 @@ def _never_learnt(record: StudyRecord) -> Iterator[Caution]:
     if found:
         yield Caution(
             "tasks that were not learnt",
-            f"Tasks that were not learnt, at or below chance ({record.chance:.3g}) right after "
-            f"training: {'; '.join(found)}.",
+            f"Tasks that were not learnt, at or below chance "
+            f"({record.form.with_unit(record.chance)}) right after training: {'; '.join(found)}.",
             "Train longer, search larger learning rates, or let tuning require learning, in a "
             "study of another name.",
             "--set 'tune.require={ learning_accuracy = 0.8 }'",
@@ -100,13 +105,14 @@ def _far_from_bound(record: StudyRecord) -> Iterator[Caution]:
         return
     bound = float(np.nanmean([matrix[-1] for matrix in bounds[0].matrices.values()]))
     learnt = {m.method: float(np.nanmean(learning_accuracies(m))) for m in _competitors(record)}
-    low = [f"{name} {x:.3f}" for name, x in learnt.items() if x < SHARE_OF_BOUND * bound]
+    form = record.form_of("learning_accuracy")
+    low = [f"{m} {form.with_unit(x)}" for m, x in learnt.items() if x < SHARE_OF_BOUND * bound]
     if low:
         yield Caution(
             "methods that learn far less than joint training",
             f"Learning accuracy (on each task right after learning it) far below the "
-            f"{bound:.3f} of {bounds[0].method}: {', '.join(low)}. What is never learnt cannot be "
-            "forgotten.",
+            f"{form.with_unit(bound)} of {bounds[0].method}: {', '.join(low)}. What is never "
+            "learnt cannot be forgotten.",
             "Train longer, or search weaker penalties and larger learning rates.",
         )
 
@@ -249,3 +255,20 @@ def _requirement_not_met(record: StudyRecord) -> Iterator[Caution]:
 
 def _requirement(required: Mapping[str, float]) -> str:
     return json.dumps(dict(required)).strip("{}").replace('"', "")
+
+
+def _few_seeds(comparisons: Sequence[Comparison], rules: Rules) -> Iterator[Caution]:
+    """Yield a caution if comparisons may be inconclusive only because of few seeds."""
+    unseen = {
+        f"{c.method} against {c.reference}": c.mde
+        for c in comparisons
+        if c.verdict == INCONCLUSIVE and c.mde is not None and c.mde > rules.margin > 0
+    }
+    if unseen:
+        listed = ", ".join(f"{rules.form.points(mde)} ({name})" for name, mde in unseen.items())
+        yield Caution(
+            f"too few {rules.units} to see the margin",
+            f"Inconclusive is not equal: true differences that these {rules.units} show 4 times "
+            f"in 5 are larger than the margin of {rules.form.points(rules.margin)}: {listed}.",
+            f"Plan more {rules.units} for a study of another name; `study plan` says how many.",
+        )

@@ -173,7 +173,8 @@ def _smallest_differences(comparisons: Sequence[Comparison], rules: Rules) -> li
     if not known:
         return []
     (low, first), (high, last) = min(known), max(known)
-    size = numbers.number(low) if low == high else numbers.interval(low, high)
+    form = rules.form
+    size = form.points(low) if low == high else f"{form.value(low)} to {form.points(high)}"
     few, many = sorted((first, last))
     counted = f"{few}" if few == many else f"{few} to {many}"
     return [
@@ -233,7 +234,7 @@ def _failed_seeds(record: StudyRecord) -> list[str]:
     )
     lost = f"{numbers.begin(numbers.plural(record.unit))} that failed in the confirmation: {counts}"
     if record.failed_rule == "worst":
-        value = numbers.number(pairing.worst_score(record))
+        value = record.form.with_unit(pairing.worst_score(record))
         consequence = (
             f'each counts as {value} (failed = "worst"), so these methods are ranked and tested, '
             "without sd, interval or effect size"

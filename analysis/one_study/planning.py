@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis import numbers
+from analysis.forms import FRACTION, Form
 from analysis.one_study.analyse import Analysis
 from analysis.one_study.verdicts import FEWEST_FOR_VERDICT
 from analysis.statistics import estimates, paired, power, sequential
@@ -88,6 +89,7 @@ def plan_seeds(
     true_differences: Sequence[float] = (),
     alpha: float = 0.05,
     unit: str = "seed",
+    form: Form = FRACTION,
 ) -> Plan:
     """Return the smallest difference that the planned and other numbers of seeds show with 80 %
     power, and the number of seeds that given differences need.
@@ -101,6 +103,7 @@ def plan_seeds(
             plan is for sizes in standard deviations instead.
         alpha: two-sided level of the family.
         unit: of pairing, for the sentences.
+        form: of differences in the sentences.
 
     The number of seeds needed is at least 6, and at least the number with which the exact test can
     reach alpha. Power: see `analysis.statistics.power`.
@@ -109,10 +112,10 @@ def plan_seeds(
     'Spread of the paired differences: sd 0.0129 from 4 seeds, upper 80 % limit 0.0223.'
     """
     m = max(comparisons, 1)
-    spread, remark = measure_spread(seen_differences, unit)
+    spread, remark = measure_spread(seen_differences, unit, form)
     fewest = max(paired.seeds_for_exact_test(m, alpha), FEWEST_FOR_VERDICT)
     ns = sorted({*SEEDS, *([planned] if planned > 1 else [])})
-    rule = _Rule(alpha, m, fewest, unit)
+    rule = _Rule(alpha, m, fewest, unit, form)
     table = tuple(_detectable(n, n == planned, spread, rule) for n in ns)
     if spread:
         needed = tuple(_needed(difference, spread, rule) for difference in true_differences)
@@ -199,6 +202,7 @@ def plans(
             margins(rules.margin),
             alpha=rules.alpha,
             unit=record.unit,
+            form=record.form,
         )
         for c in analysis.comparisons
     }
@@ -210,7 +214,7 @@ def margins(margin: float) -> Sequence[float]:
 
 
 def measure_spread(
-    differences: Sequence[float] | Array, unit: str = "seed"
+    differences: Sequence[float] | Array, unit: str = "seed", form: Form = FRACTION
 ) -> tuple[Spread | None, str]:
     """Return the spread of the differences and a sentence about the spread; None and the reason for
     fewer than 2 differences or identical ones.
@@ -230,8 +234,8 @@ def measure_spread(
     spread = Spread(len(d), sd, estimates.sd_upper_limit(sd, len(d)))
     left_out = f"; {numbers.count(failed, f'failed {unit}')} left out" if failed else ""
     return spread, (
-        f"Spread of the paired differences: sd {_size(spread.sd)} from "
-        f"{numbers.count(len(d), unit)}, upper 80 % limit {_size(spread.sd_upper)}{left_out}."
+        f"Spread of the paired differences: sd {form.points(spread.sd)} from "
+        f"{numbers.count(len(d), unit)}, upper 80 % limit {form.points(spread.sd_upper)}{left_out}."
     )
 
 
@@ -241,6 +245,7 @@ class _Rule:
     comparisons: int
     fewest: int
     unit: str
+    form: Form
 
     @property
     def units(self) -> str:
@@ -301,7 +306,7 @@ def _planned_sentences(planned: int, table: Sequence[Detectable], rule: _Rule) -
         ]
     sentences = [
         f"With {planned} {rule.units} and {rule.family} (at {rule.alpha:g}/"
-        f"{rule.comparisons}), a true difference of {_difference(row)} is seen with "
+        f"{rule.comparisons}), a true difference of {_difference(row, rule.form)} is seen with "
         f"{numbers.percent(TARGET_POWER)} power."
     ]
     if power.unanimous_effect(planned, rule.level) is not None:
@@ -311,12 +316,11 @@ def _planned_sentences(planned: int, table: Sequence[Detectable], rule: _Rule) -
     return sentences
 
 
-def _difference(row: Detectable) -> str:
+def _difference(row: Detectable, form: Form) -> str:
     if row.difference is None or row.difference_upper is None:
         return f"{numbers.number(row.size, 2)} sd"
-    return (
-        f"{_size(row.difference)} ({_size(row.difference_upper)} at the upper limit of the spread)"
-    )
+    upper = form.points(row.difference_upper)
+    return f"{form.points(row.difference)} ({upper} at the upper limit of the spread)"
 
 
 def _needed_sentences(
@@ -336,16 +340,12 @@ def _needed_sentences(
             )
         return sentences
     return [
-        f"A true difference of {_size(abs(row.difference or 0.0))} needs {_count(row.seeds)} "
-        f"{rule.units}, {_count(row.seeds_upper)} at the upper limit of the spread."
+        f"A true difference of {rule.form.points(abs(row.difference or 0.0))} needs "
+        f"{_count(row.seeds)} {rule.units}, {_count(row.seeds_upper)} at the upper limit of the "
+        "spread."
         for row in needed
     ]
 
 
 def _count(seeds: int | None) -> str:
     return f"more than {power.MOST_SEEDS:,}" if seeds is None else f"{seeds:,}"
-
-
-def _size(value: float) -> str:
-    """Return three significant digits: a spread may be far smaller than the decimals of a score."""
-    return f"{value:.3g}"

@@ -31,6 +31,7 @@ import numpy as np
 from scipy import stats
 
 from analysis import numbers
+from analysis.forms import Ends, Form
 from analysis.metrics import METRICS, ReadoutMetric
 from analysis.records import MethodRecord, PublishedRecord, StudyRecord
 from analysis.statistics import estimates
@@ -40,7 +41,6 @@ REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
 CANNOT_TELL = "cannot tell"  # with n seeds
 NOT_COMPARABLE = "not comparable"
-Ends = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def _row(result: PublishedRecord, method: MethodRecord | None, study: StudyRecor
     # the margin is in units of the primary metric
     tolerance = result.sd or (study.margin if result.metric.metric == study.metric else 0.0)
     low, high = _interval(measured, result, 1 - study.alpha)
-    word, reason = _verdict(result, tolerance, (low, high), 1 - study.alpha)
+    form = study.form_of(result.metric.metric)
+    word, reason = _verdict(result, tolerance, (low, high), 1 - study.alpha, form)
     if obstacle := _obstacle(result, method, measured, study.unit):
         word, reason = NOT_COMPARABLE, obstacle
     seeds = f" with {numbers.count(measured.n, study.unit)}" if word == CANNOT_TELL else ""
@@ -164,7 +165,7 @@ def _obstacle(
 
 
 def _verdict(
-    result: PublishedRecord, tolerance: float, ends: Ends, confidence: float
+    result: PublishedRecord, tolerance: float, ends: Ends, confidence: float, form: Form
 ) -> tuple[str, str]:
     """Return the word that the interval of the difference allows, and a clause on the tolerance."""
     if not tolerance:
@@ -172,7 +173,8 @@ def _verdict(
             "no tolerance: no standard deviation is published, and no margin is set for this metric"
         )
     else:
-        clause = f"tolerance {tolerance:.4g}, the {'published sd' if result.sd else 'margin'}"
+        source = "published sd" if result.sd else "margin"
+        clause = f"tolerance {form.points(tolerance)}, the {source}"
     low, high = ends
     if low is None or high is None:
         return CANNOT_TELL, clause

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis import numbers
+from analysis.forms import FRACTION, Form
 from analysis.metrics import find_metric
 from analysis.one_study.pairing import Pairs
 from analysis.records import DECIDED
@@ -44,6 +45,7 @@ class Rules:
     family_size: int
     unit: str = "seed"  # of pairing
     test: PairedTest = EXACT
+    form: Form = FRACTION  # of differences, in reasons
 
     @property
     def is_anytime(self) -> bool:
@@ -89,6 +91,7 @@ def rules_of(
     alpha: float,
     stop: str,
     unit: str,
+    form: Form = FRACTION,
 ) -> Rules:
     """Return the rules of a study.
 
@@ -99,7 +102,7 @@ def rules_of(
     """
     size = len({*map(frozenset, comparisons)}) or 1
     test = ANYTIME if stop == DECIDED else EXACT
-    return Rules(find_metric(metric).higher_is_better, margin, alpha, size, unit, test)
+    return Rules(find_metric(metric).higher_is_better, margin, alpha, size, unit, test, form)
 
 
 @dataclass(frozen=True)
@@ -379,13 +382,15 @@ def _fewest_seeds_clause(rules: Rules) -> str:
 
 
 def _no_spread_clause(c: Comparison, rules: Rules) -> str:
-    amount = f"every {rules.unit} differs by {_required(c.difference):.4g}"
+    amount = f"every {rules.unit} differs by {rules.form.points(_required(c.difference))}"
     return f"{amount}, which leaves no spread, t test or effect size"
 
 
 def _imputed_clause(c: Comparison, rules: Rules) -> str:
     failed = f"{len(c.imputed)} of {numbers.count(c.n, rules.unit)} failed"
-    return f"{failed}, each counted as {numbers.number(c.counted_as)}, so there is no interval"
+    return (
+        f"{failed}, each counted as {rules.form.with_unit(c.counted_as)}, so there is no interval"
+    )
 
 
 def _prospect(c: Comparison, rules: Rules) -> str:
@@ -398,7 +403,9 @@ def _prospect(c: Comparison, rules: Rules) -> str:
         return ""
     if c.mde is None:
         return f"; {_fewest_seeds_clause(rules)}{needed}"
-    return f"; a true difference of {numbers.number(c.mde)} would be seen with 80 % power{needed}"
+    return (
+        f"; a true difference of {rules.form.points(c.mde)} would be seen with 80 % power{needed}"
+    )
 
 
 def _required(value: float | None) -> float:

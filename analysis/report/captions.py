@@ -73,7 +73,7 @@ def out_of_range(analysis: Analysis, ends: Iterable[float | None]) -> str:
     beyond = any(x is not None and not 0 <= x <= 1 for x in ends)
     if not beyond or analysis.metric.unit != METRICS["average_accuracy"].unit:
         return ""
-    return "A t-interval may leave the range of an accuracy, 0 to 1."
+    return f"A t-interval may leave the range of an accuracy, 0 to {analysis.form.scale:g}."
 
 
 def readouts(analysis: Analysis) -> str:

@@ -30,7 +30,8 @@ class Column(Generic[Row]):
             a missing value: an empty cell, null, or a dash.
         format: function from a value other than None to the text on a page; may return None for a
             missing value.
-        is_number: whether the values are number_column, aligned right on pages.
+        is_number: whether the values are numbers, aligned right on pages.
+        lower_is_better: whether a page that is sorted by the column begins with the lowest number.
     """
 
     key: str = ""
@@ -38,6 +39,7 @@ class Column(Generic[Row]):
     value: Callable[[Row], Any] | None = None
     format: Callable[[Any], str | None] = str
     is_number: bool = False
+    lower_is_better: bool = False
 
     def value_of(self, row: Row) -> Any:
         """Return the unformatted value of a row."""
@@ -54,9 +56,10 @@ def number_column(
     heading: str = "",
     value: Callable[[Any], Any] | None = None,
     format: Callable[[Any], str | None] = numbers.number,
+    lower_is_better: bool = False,
 ) -> Column[Any]:
-    """Return a column of number_column, by default with four decimals."""
-    return Column(key, heading, value, format, is_number=True)
+    """Return a column of numbers, by default with four decimals."""
+    return Column(key, heading, value, format, True, lower_is_better)
 
 
 def merged(
@@ -87,14 +90,6 @@ def interval(ends: tuple[float | None, float | None], decimals: int = 4) -> str 
     return None if None in ends else numbers.interval(*ends, decimals)
 
 
-def plus_minus(pair: tuple[float | None, float | None]) -> str | None:
-    """Return `mean ± sd` of a pair; only the mean for one seed."""
-    mean, sd = pair
-    if mean is None:
-        return None
-    return numbers.number(mean) + ("" if sd is None else f" ± {numbers.number(sd)}")
-
-
 def plus_minus_of_any_size(pair: tuple[float | None, float | None]) -> str | None:
     """Return `mean ± sd` with four digits of the mean or the first of sd; whole numbers as such.
 
@@ -110,18 +105,6 @@ def plus_minus_of_any_size(pair: tuple[float | None, float | None]) -> str | Non
         needed = [digits - math.floor(math.log10(abs(size))) for size, digits in sizes if size]
         decimals = max(0, *needed)
     return " ± ".join(numbers.number(value, decimals) for value in present)
-
-
-def with_error(pair: tuple[float | None, float | None]) -> str | None:
-    """Return `value (standard error)` of a pair; only the value without an error.
-
-    >>> with_error((0.0123, 0.004))
-    '0.0123 (0.0040)'
-    """
-    value, error = pair
-    if value is None:
-        return None
-    return numbers.number(value) + ("" if error is None else f" ({numbers.number(error)})")
 
 
 def as_json(value: Any) -> str:

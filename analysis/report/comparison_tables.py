@@ -10,7 +10,7 @@ from analysis import numbers
 from analysis.one_study.analyse import Analysis, Comparison
 from analysis.report.blocks import Table
 from analysis.report.captions import name_of_test, protocol, units
-from analysis.report.columns import Column, interval, merged, number_column, two_decimals
+from analysis.report.columns import Column, merged, number_column, two_decimals
 from analysis.statistics.estimates import Wins
 
 METHOD = Column[Comparison]("method", "method")
@@ -86,15 +86,16 @@ def evidence_table(analysis: Analysis) -> Table:
 
 def gap_table(analysis: Analysis) -> Table:
     """Return the distance of each method from each offline bound."""
-    level = numbers.percent(analysis.rules.confidence)
+    level, form = numbers.percent(analysis.rules.confidence), analysis.form
+    unit = form.unit_of_differences
     return Table(
         "Distance from the offline bounds",
         (
             Column("bound", "offline bound"),
             METHOD,
             number_column("n", "n", format=str),
-            number_column("difference", "bound - method"),
-            *merged(f"{level} CI", interval, "ci_low", "ci_high"),
+            number_column("difference", f"bound - method{unit}", format=form.value),
+            *merged(f"{level} CI", form.interval, "ci_low", "ci_high"),
         ),
         analysis.gaps,
         "An offline bound is trained on all tasks at once from the start: it is no competitor and "
@@ -118,25 +119,29 @@ def evidence_file_table(analysis: Analysis) -> Table:
 
 def _columns(analysis: Analysis) -> tuple[tuple[int, Column[Comparison]], ...]:
     """Return the columns beside the method, each with the table of the report that shows it."""
+    form, unit = analysis.form, analysis.form.unit_of_differences
     level, p, wins = numbers.percent(analysis.rules.confidence), numbers.p_value, attrgetter("wins")
     simultaneous, t_interval = f"simultaneous {level} interval", f"{level} t-interval"
     g = attrgetter("hedges_g", "g_low", "g_high")
     return (
         (NEITHER if analysis.common_reference else VERDICTS, Column("reference", "against")),
         (VERDICTS, number_column("", "n", attrgetter("n"), str)),  # the last but one in files
-        (VERDICTS, number_column("difference", "difference")),
-        *((VERDICTS, column) for column in merged(simultaneous, interval, "ci_low", "ci_high")),
+        (VERDICTS, number_column("difference", f"difference{unit}", format=form.value)),
+        *(
+            (VERDICTS, column)
+            for column in merged(simultaneous, form.interval, "ci_low", "ci_high")
+        ),
         (EVIDENCE, number_column("p_exact", f"p of the {name_of_test(analysis)}", format=p)),
         (VERDICTS, number_column("p_adjusted", "p adjusted", format=p)),
         (EVIDENCE, number_column("p_t", "p of the t test", format=p)),
-        *((EVIDENCE, column) for column in merged(t_interval, interval, "t_low", "t_high")),
+        *((EVIDENCE, column) for column in merged(t_interval, form.interval, "t_low", "t_high")),
         (NEITHER, Column("hedges_g")),
         (EVIDENCE, number_column("", f"Hedges g_z ({level} CI)", g, _effect)),
         (NEITHER, Column("p_win", value=_from_wins("share"))),
         (VERDICTS, number_column("", f"P(win) ({level} CI)", wins, won_share)),
         (EVIDENCE, number_column("", "won / tied / lost", wins, won_tied_lost)),
         (EVIDENCE, number_column("", "rho", attrgetter("rho"), two_decimals)),
-        (EVIDENCE, number_column("", "MDE", attrgetter("mde"))),
+        (EVIDENCE, number_column("", f"MDE{unit}", attrgetter("mde"), form.value)),
         (VERDICTS, Column("verdict", "verdict")),
         (NEITHER, Column("n")),
         (NEITHER, Column("reason")),

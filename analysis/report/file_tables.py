@@ -22,6 +22,7 @@ def file_tables(analysis: Analysis) -> tuple[Table, ...]:
     cell = "method diagnostic label unit after_task row column n mean seed value"
     return (
         _table("seeds", "method seed score failure", _seeds(analysis)),
+        _table("secondary", "method metric n mean sd difference p_exact q", _secondary(analysis)),
         _table("per_task", f"method n task {band}", _tasks(analysis)),
         _table("accuracy-after-each-task", f"method n after_task {band}", _curves(analysis)),
         _table("accuracy-matrix", "method n after_task task mean", _matrices(analysis)),
@@ -50,6 +51,13 @@ def _seeds(analysis: Analysis) -> Rows:
         failed = [seed for method, seed in reasons if method == row.method]
         for seed in sorted({*row.scores, *failed}):
             yield row.method, seed, row.scores.get(seed), reasons.get((row.method, seed))
+
+
+def _secondary(analysis: Analysis) -> Rows:
+    """Yield each further metric of each method, with its test."""
+    for row in analysis.secondary:
+        tested = (row.difference, row.p_exact, row.q)
+        yield (row.method, str(row.metric), row.n, row.mean, row.sd, *tested)
 
 
 def _tasks(analysis: Analysis) -> Rows:

@@ -15,7 +15,6 @@ from analysis.one_study.verdicts import (
     SUGGESTIVE,
     WORSE,
 )
-from analysis.report import values
 
 CAUTIONS = "Before you believe this"  # title of the section on reasons for doubt
 MOST_PAIRS = 6  # comparisons with a sentence each; more are grouped by verdict
@@ -45,8 +44,7 @@ def _leader(analysis: Analysis) -> str:
     if not ranked:
         return "Only offline bounds have scores."
     best, reference = ranked[0], analysis.common_reference
-    score = values.with_unit(analysis, best.mean)
-    metric = analysis.metric.name.replace("_", " ")
+    score, metric = analysis.form.with_unit(best.mean), analysis.form.name
     if best.method == reference:
         return f"The reference {reference} scores best: {metric} {score}."
     text = f"{best.method} scores best: {metric} {score}"
@@ -83,11 +81,12 @@ def _hint(c: Comparison) -> str:
 
 def _amount(c: Comparison, analysis: Analysis) -> str:
     """Return the difference with its interval in brackets; empty without a difference."""
-    difference = values.difference(analysis, c)
+    form = analysis.form
+    difference = form.difference(c.difference)
     if difference is None:
         return ""
-    interval = values.interval(analysis, c)
-    unit = " points" if values.is_in_percent(analysis) else ""
+    interval = form.interval_of_difference((c.ci_low, c.ci_high), analysis.rules.margin)
+    unit = " points" if form.in_percent else ""
     return f" ({difference}{unit}{f', interval {interval}' if interval else ''})"
 
 
@@ -114,9 +113,9 @@ def _by_verdict(analysis: Analysis) -> list[str]:
 def _group(group: list[Comparison], analysis: Analysis) -> str:
     """Return a sentence on several comparisons of one verdict, with their differences."""
     verdict = _words(group[0]) if analysis.common_reference else group[0].verdict
-    differences = [(analysis.label(c), values.difference(analysis, c)) for c in group]
+    differences = [(analysis.label(c), analysis.form.difference(c.difference)) for c in group]
     listed = ", ".join(f"{label} {d}" if d else label for label, d in differences)
-    is_in_points = values.is_in_percent(analysis) and any(d for _, d in differences)
+    is_in_points = analysis.form.in_percent and any(d for _, d in differences)
     return f"{numbers.begin(verdict)}: {listed}{' points' if is_in_points else ''}."
 
 
@@ -128,7 +127,7 @@ def _rank(c: Comparison, analysis: Analysis) -> float:
 def _bounds(analysis: Analysis) -> list[str]:
     """Return a sentence on the offline bounds, if there are any."""
     bounds = [row for row in analysis.methods if row.is_offline and row.mean is not None]
-    reached = [f"{row.method} {values.with_unit(analysis, row.mean)}" for row in bounds]
+    reached = [f"{row.method} {analysis.form.with_unit(row.mean)}" for row in bounds]
     if not reached:
         return []
     role = "an upper bound and no competitor" if len(reached) == 1 else "upper bounds"
@@ -148,7 +147,7 @@ def _certainty(analysis: Analysis) -> list[str]:
         at_once = f"s of all {m} comparisons hold at once" if m > 1 else " of the difference"
         parts.append(f"{level} interval{at_once}")
     if analysis.rules.margin > 0:
-        parts.append(f"margin: {values.margin(analysis)}")
+        parts.append(f"margin: {analysis.form.points(analysis.rules.margin)}")
     return [f"{'; '.join(parts)}."]
 
 

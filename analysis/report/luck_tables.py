@@ -11,7 +11,7 @@ from analysis.one_study.analyse import Analysis
 from analysis.one_study.luck import Choice
 from analysis.report.blocks import Table
 from analysis.report.captions import out_of_range, units
-from analysis.report.columns import Column, interval, merged, number_column
+from analysis.report.columns import Column, merged, number_column
 
 MOST_CHOICES = 60  # rows of a page; with more, the page shows those that change a verdict
 _WHICH = {2: "the second best trial", 3: "the second or third best trial"}
@@ -20,7 +20,7 @@ _WHICH = {2: "the second best trial", 3: "the second or third best trial"}
 def choice_table(analysis: Analysis) -> Table:
     """Return what other configurations of the sweeps would have changed."""
     choices, level = analysis.luck.choices, numbers.percent(analysis.rules.confidence)
-    show_all = len(choices) <= MOST_CHOICES
+    show_all, form = len(choices) <= MOST_CHOICES, analysis.form
     return Table(
         "Other choices of the sweep",
         (
@@ -29,15 +29,15 @@ def choice_table(analysis: Analysis) -> Table:
             Column("other", value=attrgetter("method")),
             Column("trial"),
             Column("", "configuration", _configuration),
-            number_column("value", "tuning value"),
+            number_column("value", f"tuning value{form.unit}", format=form.value),
             _of_comparison("n"),
-            _of_comparison("difference", "difference"),
+            _of_comparison("difference", f"difference{form.unit_of_differences}", form.value),
             *map(_of_comparison, ("ci_low", "ci_high")),
             number_column(
                 "",
                 f"simultaneous {level} interval",
                 attrgetter("comparison.ci_low", "comparison.ci_high"),
-                interval,
+                form.interval,
             ),
             Column("verdict", "verdict", attrgetter("comparison.verdict")),
             Column("changed"),
@@ -63,6 +63,7 @@ _NOT_CARRIED_ON = (
 def split_table(analysis: Analysis) -> Table:
     """Return the scores of independent sweeps, split into tuning and seeds."""
     level, unit = numbers.percent(analysis.rules.confidence), analysis.record.unit
+    form = analysis.form
     ends = [end for row in analysis.luck.splits for end in (row.ci_low, row.ci_high)]
     return Table(
         "How much is tuning luck",
@@ -70,20 +71,20 @@ def split_table(analysis: Analysis) -> Table:
             Column("method", "method"),
             number_column("sweeps", "sweeps", format=str),
             *map(Column, ("seeds", "failed", "means")),
-            number_column("mean", "mean"),
-            *merged(f"{level} CI", interval, "ci_low", "ci_high"),
-            number_column("sd_sweeps", "sd of tuning"),
-            number_column("sd_seeds", f"sd of {units(analysis)}"),
+            number_column("mean", f"mean{form.unit}", format=form.value),
+            *merged(f"{level} CI", form.interval, "ci_low", "ci_high"),
+            number_column("sd_sweeps", "sd of tuning", format=form.value),
+            number_column("sd_seeds", f"sd of {units(analysis)}", format=form.value),
             number_column("share", "share of tuning", format=_whole_percent),
         ),
         analysis.luck.splits,
-        f"{analysis.metric.name} of independent sweeps, each with its own tuning seeds, sampler "
-        "and confirmation seeds. The mean is that of the sweeps, with its t-interval, whose unit "
-        "is the sweep. sd of tuning: between the configurations that sweeps find, without what "
-        f"the {units(analysis)} explain (one-way random effects, ANOVA; a negative variance "
-        f"counts as 0). sd of {units(analysis)}: within a sweep. share of tuning: of the variance "
-        f"of the score of one {unit}. With few sweeps both the sd of tuning and its share are "
-        f"rough. No numbers where a sweep or a {unit} of it failed. "
+        f"{numbers.begin(form.heading)} of independent sweeps, each with its own tuning seeds, "
+        "sampler and confirmation seeds. The mean is that of the sweeps, with its t-interval, "
+        "whose unit is the sweep. sd of tuning: between the configurations that sweeps find, "
+        f"without what the {units(analysis)} explain (one-way random effects, ANOVA; a negative "
+        f"variance counts as 0). sd of {units(analysis)}: within a sweep. share of tuning: of the "
+        f"variance of the score of one {unit}. With few sweeps both the sd of tuning and its share "
+        f"are rough. No numbers where a sweep or a {unit} of it failed. "
         f"{out_of_range(analysis, ends)}",
         "tuning_luck",
     )
@@ -92,15 +93,15 @@ def split_table(analysis: Analysis) -> Table:
 def repeated_table(analysis: Analysis) -> Table:
     """Return each comparison over independent sweeps."""
     level = numbers.percent(analysis.rules.confidence)
-    against = analysis.common_reference is None
+    against, form = analysis.common_reference is None, analysis.form
     return Table(
         "Comparisons over sweeps",
         (
             Column("method", "method"),
             Column("reference", "against" if against else ""),
             number_column("sweeps", "sweeps", format=str),
-            number_column("difference", "difference"),
-            *merged(f"{level} CI", interval, "ci_low", "ci_high"),
+            number_column("difference", f"difference{form.unit_of_differences}", format=form.value),
+            *merged(f"{level} CI", form.interval, "ci_low", "ci_high"),
             Column("", "verdicts", attrgetter("counts")),
             Column("verdicts"),
         ),
@@ -134,8 +135,10 @@ def choice_sentence(analysis: Analysis) -> str:
     return f"{count} would have been another with {which} of one of the methods{listed}."
 
 
-def _of_comparison(key: str, heading: str = "") -> Column[Choice]:
-    return number_column(key, heading, _comparison_value(key))
+def _of_comparison(
+    key: str, heading: str = "", format: Callable[[Any], str | None] = str
+) -> Column[Choice]:
+    return number_column(key, heading, _comparison_value(key), format)
 
 
 def _comparison_value(key: str) -> Callable[[Choice], Any]:

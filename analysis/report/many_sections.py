@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis import numbers
+from analysis.forms import Form
 from analysis.many_studies.compare import Contrast, ManyStudies
 from analysis.many_studies.further import compare_further
 from analysis.one_study.analyse import Analysis
@@ -21,20 +22,22 @@ def across_sections(
     across: ManyStudies, analyses: Sequence[Analysis], pictures: Sequence[Picture] = ()
 ) -> tuple[Section, ...]:
     """Return the report over streams: question, averages, each stream, ranks, notes, provenance."""
-    shelf = Shelf(pictures)
+    shelf, form = Shelf(pictures), many_tables.form_of(analyses)
     rank_pictures = shelf.take(RANKING)
     all_sections = [
         _question(across, analyses),
-        section("Over all streams", *bullets(_sentences(across))),
+        section("Over all streams", *bullets(_sentences(across, form))),
         section(
             "Averages over streams",
-            *with_rows(many_tables.contrast_table(across), many_tables.standing_table(across)),
+            *with_rows(
+                many_tables.contrast_table(across, form), many_tables.standing_table(across)
+            ),
             *shelf.take_all(""),
         ),
         section(
             "Each stream",
             *with_rows(
-                many_tables.verdict_table(across, analyses), many_tables.stream_table(across)
+                many_tables.verdict_table(across, analyses), many_tables.stream_table(across, form)
             ),
         ),
         _further(analyses),
@@ -76,15 +79,16 @@ def _question(across: ManyStudies, analyses: Sequence[Analysis]) -> Section:
     )
 
 
-def _sentences(across: ManyStudies) -> list[str]:
+def _sentences(across: ManyStudies, form: Form) -> list[str]:
     level = numbers.percent(across.confidence)
-    return [_sentence(contrast, f"{level} CI ") for contrast in across.contrasts]
+    return [_sentence(contrast, form, f"{level} CI ") for contrast in across.contrasts]
 
 
-def _sentence(c: Contrast, label: str) -> str:
+def _sentence(c: Contrast, form: Form, label: str) -> str:
     text = f"{c.method} against {c.reference}: P(win) {with_interval(c.p_win, 2, label)}"
     if c.difference:
-        text += f"; mean difference {with_interval(c.difference, 4, label)}"
+        difference = many_tables.mean_difference(form, c.difference, label)
+        text += f"; mean difference{form.unit_of_differences} {difference}"
     return f"{text}."
 
 

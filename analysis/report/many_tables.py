@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from analysis import numbers
+from analysis.forms import FRACTION, Form
 from analysis.many_studies.compare import (
     Contrast,
     Interval,
@@ -26,7 +27,6 @@ from analysis.report.columns import (
     interval,
     merged,
     number_column,
-    plus_minus,
     two_decimals,
 )
 from analysis.report.comparison_tables import comparison_table, won_share, won_tied_lost
@@ -39,6 +39,12 @@ class StudyComparison(NamedTuple):
     study: str
     comparison: Comparison
     row: MethodRow | None  # None: a difference of two methods
+
+
+def form_of(analyses: Sequence[Analysis]) -> Form:
+    """Return how values of the studies' metrics are written: in percent if all studies do so."""
+    forms = [analysis.form for analysis in analyses]
+    return replace(forms[0], in_percent=all(f.in_percent for f in forms)) if forms else FRACTION
 
 
 class Wins(NamedTuple):
@@ -55,8 +61,16 @@ def with_interval(estimate: Interval, decimals: int = 4, label: str = "") -> str
     return f"{value} ({label}{ends})" if ends else value
 
 
-def contrast_table(across: ManyStudies) -> Table:
+def mean_difference(form: Form, estimate: Interval, label: str = "") -> str:
+    """Return a difference in the form of its metric, with the interval as in `with_interval`."""
+    value, ends = form.value(estimate.value), form.interval((estimate.low, estimate.high))
+    return f"{value} ({label}{ends})" if ends else value
+
+
+def contrast_table(across: ManyStudies, form: Form) -> Table:
     """Return each method against the reference, averaged over the streams."""
+    difference = f"difference{form.unit_of_differences}"
+    text = partial(mean_difference, form)
     level, share = numbers.percent(across.confidence), partial(with_interval, decimals=2)
     return Table(
         f"Comparisons with {across.reference}, averaged over streams",
@@ -65,13 +79,13 @@ def contrast_table(across: ManyStudies) -> Table:
             Column("reference"),
             *_estimate("p_win", f"P(win) ({level} CI)", attrgetter("p_win"), share),
             Column("", "interval by", lambda c: c.p_win_by or None),
-            *_estimate("difference", f"difference ({level} CI)", attrgetter("difference")),
+            *_estimate("difference", f"{difference} ({level} CI)", attrgetter("difference"), text),
             *_estimate("iqm", f"difference of IQMs ({level} CI)", attrgetter("iqm_difference")),
             *map(Column, ("p_win_by", "identical")),
         ),
         across.contrasts,
         "P(win): paired probability of outperforming the reference, mean over streams (ties count "
-        "half). difference: method - reference in metric units, mean over streams. IQM: "
+        "half). difference: method - reference, mean over streams. IQM: "
         f"interquartile mean of normalised scores, positive is better. {_bootstrap(across)}",
         "contrasts",
     )
@@ -100,7 +114,8 @@ def standing_table(across: ManyStudies) -> Table:
 def verdict_table(across: ManyStudies, analyses: Sequence[Analysis]) -> Table:
     """Return the comparisons of each study, with the verdicts of that study's family."""
     level, units = numbers.percent(across.confidence), numbers.plural(across.unit)
-    ends = attrgetter("comparison.ci_low", "comparison.ci_high")
+    ends, form = attrgetter("comparison.ci_low", "comparison.ci_high"), form_of(analyses)
+    difference = f"difference{form.unit_of_differences}"
     return Table(
         "Verdicts of the single studies",
         (
@@ -109,9 +124,9 @@ def verdict_table(across: ManyStudies, analyses: Sequence[Analysis]) -> Table:
             Column("study", "study"),
             *_comparison_columns(analyses),
             number_column("", "n", attrgetter("comparison.n"), str),
-            number_column("", "mean ± sd", attrgetter("row"), _mean_and_sd),
-            number_column("", "difference", attrgetter("comparison.difference")),
-            number_column("", f"simultaneous {level} interval", ends, interval),
+            number_column("", f"mean ± sd{form.unit}", attrgetter("row"), _mean_and_sd(form)),
+            number_column("", difference, attrgetter("comparison.difference"), form.value),
+            number_column("", f"simultaneous {level} interval", ends, form.interval),
             number_column("", "p adjusted", attrgetter("comparison.p_adjusted"), numbers.p_value),
             Column("", "verdict", attrgetter("comparison.verdict")),
         ),
@@ -134,14 +149,15 @@ def verdict_table(across: ManyStudies, analyses: Sequence[Analysis]) -> Table:
 def further_table(further: Further) -> Table:
     """Return the methods of further studies against the reference of the first one."""
     level, units = numbers.percent(further.rules.confidence), further.rules.units
+    form = further.rules.form
     return Table(
         f"Methods of further studies against {further.reference} of {further.study}",
         (
             Column("method", "method"),
             Column("reference"),
             number_column("n", "n", format=str),
-            number_column("difference", "difference"),
-            *merged(f"simultaneous {level} interval", interval, "ci_low", "ci_high"),
+            number_column("difference", f"difference{form.unit_of_differences}", format=form.value),
+            *merged(f"simultaneous {level} interval", form.interval, "ci_low", "ci_high"),
             number_column("p_adjusted", "p adjusted", format=numbers.p_value),
             Column("verdict", "verdict"),
             Column("reason", "reason"),
@@ -154,7 +170,7 @@ def further_table(further: Further) -> Table:
     )
 
 
-def stream_table(across: ManyStudies) -> Table:
+def stream_table(across: ManyStudies, form: Form) -> Table:
     """Return the wins on each stream, over the seeds that all methods share."""
     level = numbers.percent(across.confidence)
     wins_keys = ("wins", "ties", "losses", "share", "low", "high")
@@ -165,7 +181,12 @@ def stream_table(across: ManyStudies) -> Table:
             Column("reference", value=attrgetter("contrast.reference")),
             Column("stream", "stream", attrgetter("on_stream.stream")),
             number_column("n", "n", attrgetter("on_stream.n"), str),
-            number_column("difference", "difference", attrgetter("on_stream.difference")),
+            number_column(
+                "difference",
+                f"difference{form.unit_of_differences}",
+                attrgetter("on_stream.difference"),
+                form.value,
+            ),
             *(Column(key, value=attrgetter(f"on_stream.wins.{key}")) for key in wins_keys),
             number_column("", f"P(win) ({level} CI)", attrgetter("on_stream.wins"), won_share),
             number_column("", "won / tied / lost", attrgetter("on_stream.wins"), won_tied_lost),
@@ -246,8 +267,8 @@ def _comparison_value(column: Column[Comparison], row: StudyComparison) -> Any:
     return column.value_of(row.comparison)
 
 
-def _mean_and_sd(row: MethodRow) -> str | None:
-    return plus_minus((row.mean, row.sd))
+def _mean_and_sd(form: Form) -> Callable[[MethodRow], str | None]:
+    return lambda row: form.plus_minus((row.mean, row.sd))
 
 
 def _listed(methods: Sequence[str]) -> str:

@@ -8,10 +8,9 @@ from functools import partial
 from operator import attrgetter
 
 from analysis import numbers
-from analysis.metrics import METRICS
+from analysis.forms import Ends
 from analysis.one_study.analyse import Analysis, Comparison, Gap, MethodRow
 from analysis.one_study.verdicts import Rules
-from analysis.report import values
 from analysis.report.blocks import Table
 from analysis.report.captions import units
 from analysis.report.columns import Column, number_column
@@ -63,7 +62,7 @@ def page_table(analysis: Analysis) -> Table:
         (
             *_scores(analysis),
             *_verdicts(analysis),  # here, to be seen on a narrow screen
-            *_comparisons(analysis, True, " (points)" if values.is_in_percent(analysis) else ""),
+            *_comparisons(analysis, True, analysis.form.unit_of_differences),
             *_adjusted(analysis),
             *_forgetting(analysis),
             *_costs(analysis),
@@ -81,9 +80,9 @@ def _scores(analysis: Analysis) -> list[Column[Result]]:
         *([] if _same_n(analysis) else [Column("", "n", _count, is_number=True)]),
         number_column(
             "",
-            values.heading(analysis),
-            attrgetter("method"),
-            lambda row: values.plus_minus(analysis, row.mean, row.sd),
+            analysis.form.heading,
+            attrgetter("method.mean", "method.sd"),
+            analysis.form.plus_minus,
         ),
     ]
 
@@ -103,18 +102,19 @@ def _comparisons(
     """
     if not analysis.common_reference:
         return
-    compared = attrgetter("comparison")
-    difference = partial(values.difference, analysis)
-    yield number_column("", f"difference{unit}", compared, difference)
+    form = analysis.form
+    difference = partial(_of_comparison, "difference")
+    yield number_column("", f"difference{unit}", difference, form.difference)
     if with_intervals:
-        interval = partial(values.interval, analysis)
-        yield number_column("", f"interval{unit}", compared, interval)
+        interval = partial(form.interval_of_difference, margin=analysis.rules.margin)
+        yield number_column("", f"interval{unit}", _ends, interval)
 
 
 def _adjusted(analysis: Analysis) -> list[Column[Result]]:
     """Return the column of the adjusted p, if there is a common reference."""
     p, text = partial(_adjusted_p, analysis.rules), partial(numbers.p_value, name="")
-    return [number_column("", "adjusted p", p, text)] if analysis.common_reference else []
+    column = number_column("", "adjusted p", p, text, lower_is_better=True)
+    return [column] if analysis.common_reference else []
 
 
 def _of_files(analysis: Analysis) -> Iterator[Column[Result]]:
@@ -134,6 +134,10 @@ def _of_comparison(key: str, result: Result) -> float | None:
     return getattr(result.comparison, key, None)
 
 
+def _ends(result: Result) -> Ends:
+    return _of_comparison("ci_low", result), _of_comparison("ci_high", result)
+
+
 def _mean_forgetting(analysis: Analysis, result: Result) -> float | None:
     row = analysis.score_of(result.method.method, FORGETTING)
     return row.mean if row else None
@@ -149,19 +153,20 @@ def _adjusted_p(rules: Rules, result: Result) -> float | None:
 
 def _forgetting(analysis: Analysis) -> Iterator[Column[Result]]:
     """Yield the column of forgetting, where it is measured beside the primary metric."""
-    of = METRICS[FORGETTING]
+    form = analysis.record.form_of(FORGETTING)
     rows = [analysis.score_of(row.method, FORGETTING) for row in analysis.methods]
     if any(row and row.mean is not None for row in rows):
         value = partial(_mean_forgetting, analysis)
-        text = partial(values.value, analysis, metric=of)
-        yield number_column("", values.heading(analysis, of), value, text)
+        yield number_column("", form.heading, value, form.mean, lower_is_better=True)
 
 
 def _costs(analysis: Analysis) -> Iterator[Column[Result]]:
     if any(row.held is not None for row in analysis.methods):
-        yield number_column("", "bytes held", attrgetter("method.held"), numbers.size)
+        held = attrgetter("method.held")
+        yield number_column("", "bytes held", held, numbers.size, lower_is_better=True)
     if any(row.seconds is not None for row in analysis.methods):
-        yield number_column("", "time per seed", attrgetter("method.seconds"), numbers.duration)
+        seconds = attrgetter("method.seconds")
+        yield number_column("", "time per seed", seconds, numbers.duration, lower_is_better=True)
 
 
 def _cost_caption(analysis: Analysis) -> str:
@@ -212,7 +217,9 @@ def _caption(analysis: Analysis, with_intervals: bool) -> str:
     text = f"Mean ± sample standard deviation over {over}confirmation {units(analysis)}. "
     if not analysis.common_reference:
         return text
-    margin = f", against a margin of {values.margin(analysis)}" if rules.margin > 0 else ""
+    margin = (
+        f", against a margin of {analysis.form.points(rules.margin)}" if rules.margin > 0 else ""
+    )
     level, m = numbers.percent(rules.confidence), rules.family_size
     shown = "interval" if with_intervals else "interval of the difference"
     return (

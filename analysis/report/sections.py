@@ -179,15 +179,16 @@ def _sentence(c: Comparison, analysis: Analysis) -> str:
         level = numbers.percent(analysis.rules.confidence)
         interval = ""
         if c.ci_low is not None:
-            interval = f", simultaneous {level} interval {numbers.interval(c.ci_low, c.ci_high)}"
+            ends = analysis.form.interval((c.ci_low, c.ci_high))
+            interval = f", simultaneous {level} interval {ends}"
         seeds = numbers.count(c.n, analysis.record.unit)
-        difference = f" Difference {numbers.number(c.difference)}{interval}, {seeds}."
+        difference = f" Difference {analysis.form.points(c.difference)}{interval}, {seeds}."
     return f"{c.method} against {c.reference}: {c.verdict}.{difference} Reason: {c.reason}."
 
 
 def _question(analysis: Analysis) -> Section:
     record = analysis.record
-    margin = f"{record.margin:g}" if record.margin > 0 else "none set"
+    margin = record.form.points(record.margin) if record.margin > 0 else "none set"
     changed = ", CHANGED after the first confirmation (see Notes)" if record.changes else ""
     return section(
         "Question",
@@ -198,7 +199,7 @@ def _question(analysis: Analysis) -> Section:
         Bullets(
             (
                 f"Primary metric: {analysis.metric.name}. {analysis.metric.description} "
-                f"Chance level: {numbers.number(record.chance)}.",
+                f"Chance level: {record.form.with_unit(record.chance)}.",
                 f"Family{changed}: {_family(analysis)}{_guarantee(analysis)}; margin: {margin}.",
                 f"Phase: {record.phase}. Failed {captions.units(analysis)}: rule "
                 f"{record.failed_rule}.",
@@ -333,7 +334,7 @@ def _fronts(analysis: Analysis, shelf: Shelf) -> Section:
 
 
 def _secondary(analysis: Analysis) -> Section:
-    table = tables.secondary_matrix(analysis)
+    table = tables.secondary_table(analysis)
     metrics = captions.definitions(row.metric for row in analysis.secondary if row.n)
     return section("Secondary metrics", *with_rows(table), *bullets(metrics))
 

@@ -10,29 +10,29 @@ from collections.abc import Mapping
 from functools import partial
 from itertools import islice
 from operator import attrgetter, itemgetter
+from typing import Any
 
 from analysis import numbers
+from analysis.forms import Form
 from analysis.metrics import (
     METRICS,
-    MOST_SECONDARY_TESTS,
-    SECONDARY,
     ReadoutMetric,
     tested_metrics,
 )
 from analysis.one_study.analyse import Analysis, Failure, MethodRow, SecondaryRow
 from analysis.one_study.planning import Plan
+from analysis.one_study.published import PublishedRow
 from analysis.one_study.trajectories import Diagnostic, Trajectory
-from analysis.report import captions, values
+from analysis.records import StudyRecord
+from analysis.report import captions
 from analysis.report.blocks import Table
 from analysis.report.captions import definitions, protocol, spread, units
 from analysis.report.columns import (
     Column,
     configuration_text,
-    interval,
     item_of,
     merged,
     number_column,
-    plus_minus,
     plus_minus_of_any_size,
     thousands,
     two_decimals,
@@ -41,18 +41,19 @@ from analysis.report.columns import (
 
 def method_table(analysis: Analysis) -> Table:
     """Return each method's primary metric over the confirmation seeds."""
+    failed = partial(_failed, analysis.form)
     rows = [row for row in analysis.methods if row.mean is not None]
     ends = [end for row in rows for end in (row.ci_low, row.ci_high)]
-    better = "Higher" if analysis.metric.higher_is_better else "Lower"
+    better, form = "Higher" if analysis.metric.higher_is_better else "Lower", analysis.form
     return Table(
         "Methods",
         (
             Column("method"),
             Column("", "method", _marked_method),
             number_column("n", "n", format=str),
-            number_column("", "failed", attrgetter("failed", "n", "counted_as"), _failed),
-            *merged(f"{analysis.metric.name} (mean ± sd)", plus_minus, "mean", "sd"),
-            *merged(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
+            number_column("", "failed", attrgetter("failed", "n", "counted_as"), failed),
+            *merged(form.heading, form.plus_minus, "mean", "sd"),
+            *merged(f"{_level(analysis)} CI of the mean", form.interval, "ci_low", "ci_high"),
             *map(Column, ("configuration", "footprint", "learner", "failed")),
         ),
         analysis.methods,
@@ -70,13 +71,14 @@ def per_task_table(analysis: Analysis) -> Table:
     absent = [m.method for m in analysis.methods if m.method not in shown]
     reason = f"because of a failed {analysis.record.unit} or a missing accuracy matrix"
     missing = f" Not shown, {reason}: {', '.join(absent)}." if absent else ""
+    form = analysis.record.form_of_accuracy
     return Table(
         "Final accuracy on each task",
         (
             Column("method", "method"),
             number_column("n", "n", format=str),
             *(
-                number_column("", f"task {j + 1}", partial(_on_task, j), plus_minus)
+                number_column("", f"task {j + 1}{form.unit}", partial(_on_task, j), form.plus_minus)
                 for j in range(tasks)
             ),
         ),
@@ -90,7 +92,7 @@ def memory_table(analysis: Analysis) -> Table:
     """Return what each method holds beside its network, with the primary metric."""
     places = {point.method: point.place for point in analysis.memory}
     ends = [end for point in analysis.memory for end in (point.ci_low, point.ci_high)]
-    placed = tuple(row for row in analysis.methods if row.method in places)
+    placed, form = tuple(row for row in analysis.methods if row.method in places), analysis.form
     absent = [row for row in analysis.methods if row.method not in places and (row.n or row.failed)]
     return Table(
         "Bytes held and accuracy",
@@ -99,8 +101,8 @@ def memory_table(analysis: Analysis) -> Table:
             number_column("held", "held (bytes)", format=thousands),
             number_column("memory", "past data (bytes)", item_of("footprint", "memory"), thousands),
             number_column("samples", "past data (samples)", attrgetter("memory_samples"), _samples),
-            number_column("mean", analysis.metric.name),
-            *merged(f"{_level(analysis)} CI of the mean", interval, "ci_low", "ci_high"),
+            number_column("mean", form.heading, format=form.mean),
+            *merged(f"{_level(analysis)} CI of the mean", form.interval, "ci_low", "ci_high"),
             Column("place", "place", lambda row: places.get(row.method)),
         ),
         (*placed, *absent) if placed else (),
@@ -116,30 +118,7 @@ def memory_table(analysis: Analysis) -> Table:
 
 
 def secondary_table(analysis: Analysis) -> Table:
-    """Return the secondary metrics: exploratory, without verdicts."""
-    return Table(
-        "Secondary metrics",
-        (
-            Column("method", "method"),
-            Column("metric", "metric", lambda row: str(row.metric)),
-            number_column("n", "n", format=str),
-            *merged("mean ± sd", plus_minus, "mean", "sd"),
-            number_column("difference", "difference"),
-            Column("p_exact"),
-            number_column("q", "q", format=partial(numbers.p_value, name="q")),
-        ),
-        tuple(row for row in analysis.secondary if row.n),
-        f"Exploratory. {spread(analysis)} q: sign-flip p against the reference (from 14 "
-        f"{units(analysis)} on by 9,999 random flips) after Benjamini-Hochberg over this table. "
-        f"{_tested(analysis)} {_directions(analysis)} {captions.readouts(analysis)} "
-        + ("An offline bound has no metrics of transfer." if _has_offline_bound(analysis) else ""),
-        "secondary",
-        file_rows=analysis.secondary,
-    )
-
-
-def secondary_matrix(analysis: Analysis) -> Table:
-    """Return the secondary metrics for pages: a row for each method, a column for each metric."""
+    """Return the secondary metrics: a row for each method, a column for each metric."""
     by_method: dict[str, dict[ReadoutMetric, SecondaryRow]] = {}
     for row in analysis.secondary:
         if row.n:
@@ -151,16 +130,22 @@ def secondary_matrix(analysis: Analysis) -> Table:
             Column("", "method", itemgetter(0)),
             *(
                 number_column(
-                    "", _heading(analysis, metric), partial(_score, analysis, metric), str
+                    "",
+                    _heading(analysis, metric),
+                    partial(_score, analysis, metric),
+                    str,
+                    lower_is_better=not METRICS[metric.metric].higher_is_better,
                 )
                 for metric in metrics
             ),
         ),
         tuple(by_method.items()),
         f"Exploratory, without verdicts. {spread(analysis)} ↑: higher is better; ↓: lower is "
-        f"better. *: q ≤ {analysis.rules.alpha:g} for the difference to the reference, over the "
-        f"metrics that are tested: {', '.join(tested_metrics(analysis.metric.name))} (numbers in "
-        f"secondary.csv). {captions.readouts(analysis)}",
+        f"better. *: q ≤ {analysis.rules.alpha:g}, the sign-flip p of the difference to the "
+        f"reference (from 14 {units(analysis)} on by 9,999 random flips) after Benjamini-Hochberg "
+        f"over the metrics that are tested: {', '.join(tested_metrics(analysis.metric.name))} "
+        f"(numbers in secondary.csv). {captions.readouts(analysis)} "
+        + ("An offline bound has no metrics of transfer." if _has_offline_bound(analysis) else ""),
         "secondary",
     )
 
@@ -225,6 +210,7 @@ def configuration_table(analysis: Analysis) -> Table:
 
 def failure_table(analysis: Analysis) -> Table:
     """Return every failed confirmation seed, and every method without a confirmation."""
+    form = analysis.form
     only_seeds = all(failure.seed is not None for failure in analysis.failures)
     return Table(
         "Failures",
@@ -239,7 +225,7 @@ def failure_table(analysis: Analysis) -> Table:
                 lambda row: row.configuration or None,
                 configuration_text,
             ),
-            number_column("counted_as", "counted as"),
+            number_column("counted_as", f"counted as{form.unit}", format=form.mean),
         ),
         analysis.failures,
         "A failure without a score in the last column blocks the verdict. What crashed may end "
@@ -256,29 +242,35 @@ def seed_table(analysis: Analysis) -> Table:
         f"Raw {units(analysis)}",
         (
             Column("method", "method"),
-            *(number_column("", str(seed), item_of("scores", seed)) for seed in seeds),
+            *(number_column("", str(s), item_of("scores", s), analysis.form.value) for s in seeds),
         ),
         tuple(row for row in analysis.methods if row.scores),
-        f"{analysis.metric.name} of each confirmation {analysis.record.unit}; compare down a "
-        "column.",
+        f"{numbers.begin(analysis.form.heading)} of each confirmation {analysis.record.unit}; "
+        "compare down a column.",
         "seeds",
     )
 
 
 def published_table(analysis: Analysis) -> Table:
     """Return published results beside the measured results."""
-    published = ("published", "published_sd", "published_n")
-    ends = attrgetter("low", "high")
+    record = analysis.record
+    published, measured = ("published", "published_sd", "published_n"), ("mean", "sd", "n")
     return Table(
         "Published against measured",
         (
             Column("method", "method"),
-            Column("metric", "metric", lambda row: str(row.metric)),
-            *merged("published (mean ± sd)", _with_runs, *published),
-            *map(Column, ("source", "n", "mean", "sd", "difference", "low", "high", "tolerance")),
-            *map(Column, ("verdict", "reason")),
-            number_column("", "measured (mean ± sd)", attrgetter("mean", "sd", "n"), _with_runs),
-            number_column("", f"measured - published, {_level(analysis)} interval", ends, interval),
+            Column("metric", value=lambda row: str(row.metric)),
+            Column("", "metric", partial(_published_metric, record)),
+            *map(Column, (*published, "source", "n", "mean", "sd", "difference", "low", "high")),
+            *map(Column, ("tolerance", "verdict", "reason")),
+            _with_runs(record, "published (mean ± sd)", published),
+            _with_runs(record, "measured (mean ± sd)", measured),
+            number_column(
+                "",
+                f"measured - published, {_level(analysis)} interval",
+                lambda row: record.form_of(row.metric.metric).interval((row.low, row.high)),
+                str,
+            ),
             Column("", "verdict", attrgetter("verdict", "reason"), ": ".join),
             Column("", "source", attrgetter("source")),
         ),
@@ -292,7 +284,22 @@ def published_table(analysis: Analysis) -> Table:
     )
 
 
-def power_table(method: str, plan: Plan) -> Table:
+def _published_metric(record: StudyRecord, row: PublishedRow) -> str:
+    return f"{row.metric}{record.form_of(row.metric.metric).unit}"
+
+
+def _with_runs(record: StudyRecord, heading: str, keys: tuple[str, str, str]) -> Column[Any]:
+    """Return a column of `mean ± sd (n = runs)`."""
+
+    def text(row: PublishedRow) -> str | None:
+        mean, sd, n = attrgetter(*keys)(row)
+        written = record.form_of(row.metric.metric).plus_minus((mean, sd))
+        return f"{written} (n = {n})" if n and written else written
+
+    return number_column("", heading, text, str)
+
+
+def power_table(method: str, plan: Plan, form: Form) -> Table:
     """Return the smallest difference that n seeds show, for several n."""
     units = numbers.plural(plan.unit)
     return Table(
@@ -300,8 +307,10 @@ def power_table(method: str, plan: Plan) -> Table:
         (
             Column("", units, lambda row: f"{row.n} (planned)" if row.planned else str(row.n)),
             number_column("size", "in sd", format=two_decimals),
-            number_column("difference", "difference"),
-            number_column("difference_upper", "at the upper limit of the spread"),
+            number_column("difference", f"difference{form.unit_of_differences}", format=form.value),
+            number_column(
+                "difference_upper", "at the upper limit of the spread", format=form.value
+            ),
             Column("attainable", "verdict possible", format=_verdict_possible),
         ),
         plan.detectable,
@@ -319,10 +328,14 @@ def _level(analysis: Analysis) -> str:
     return numbers.percent(analysis.rules.confidence)
 
 
-def _failed(counts: tuple[int, int, float | None]) -> str:
+def _failed(form: Form, counts: tuple[int, int, float | None]) -> str:
     """Return the number of failed seeds, and where they count: of how many, and as which score."""
     failed, n, counted_as = counts
-    return str(failed) if counted_as is None else f"{failed} of {n}, as {counted_as:.4g} each"
+    return (
+        str(failed)
+        if counted_as is None
+        else f"{failed} of {n}, as {form.with_unit(counted_as)} each"
+    )
 
 
 def _failed_seed(failure: Failure) -> int | str:
@@ -345,18 +358,12 @@ def _published_readouts(analysis: Analysis) -> str:
     return captions.readouts(analysis) if has_readout else ""
 
 
-def _with_runs(result: tuple[float | None, float | None, int | None]) -> str | None:
-    """Return `mean ± sd (n = runs)`."""
-    mean, sd, n = result
-    text = plus_minus((mean, sd))
-    return f"{text} (n = {n})" if n and text else text
-
-
 def _heading(analysis: Analysis, metric: ReadoutMetric) -> str:
     """Return the name of a metric with an arrow towards better values."""
     of = METRICS[metric.metric]
     readout = f" [{metric.readout}]" if metric.readout else ""
-    return f"{values.heading(analysis, of)}{readout} {'↑' if of.higher_is_better else '↓'}"
+    heading = analysis.record.form_of(metric.metric).heading
+    return f"{heading}{readout} {'↑' if of.higher_is_better else '↓'}"
 
 
 def _score(
@@ -367,27 +374,9 @@ def _score(
     row = item[1].get(metric)
     if row is None:
         return None
-    text = values.plus_minus(analysis, row.mean, row.sd, METRICS[metric.metric])
+    text = analysis.record.form_of(metric.metric).plus_minus((row.mean, row.sd))
     is_different = row.q is not None and row.q <= analysis.rules.alpha
     return f"{text}*" if text and is_different else text
-
-
-def _tested(analysis: Analysis) -> str:
-    """Return a sentence on the secondary metrics that are tested."""
-    tested = ", ".join(tested_metrics(analysis.metric.name))
-    return (
-        f"Tested are {tested}: the first {MOST_SECONDARY_TESTS} metrics, without the primary one, "
-        f"of a fixed order ({', '.join(SECONDARY)}). The others are listed without a test."
-    )
-
-
-def _directions(analysis: Analysis) -> str:
-    """Return a sentence on the direction of the secondary metrics."""
-    shown = {row.metric.metric for row in analysis.secondary if row.n}
-    lower = [m.name for m in METRICS.values() if m.name in shown and not m.higher_is_better]
-    if not lower:
-        return "Higher is better."
-    return f"Lower is better for {', '.join(lower)}, higher for the others."
 
 
 def _has_offline_bound(analysis: Analysis) -> bool:

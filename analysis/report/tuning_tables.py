@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from analysis import numbers
 from analysis.metrics import METRICS
 from analysis.one_study.analyse import Analysis
+from analysis.records import StudyRecord
 from analysis.report.blocks import Table
 from analysis.report.captions import protocol, selection_and_shift, units
 from analysis.report.columns import (
@@ -19,7 +20,6 @@ from analysis.report.columns import (
     option_value,
     thousands,
     two_decimals,
-    with_error,
 )
 
 BUDGETS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100, 200, 500)  # columns of the expected best
@@ -37,6 +37,7 @@ class PlacedTrial(NamedTuple):
 
 def tuning_table(analysis: Analysis) -> Table:
     """Return the cost and result of each sweep; without rows if no method was tuned."""
+    form, points = analysis.form, analysis.form.unit_of_differences
     return Table(
         "Tuning",
         (
@@ -47,10 +48,10 @@ def tuning_table(analysis: Analysis) -> Table:
             number_column("seconds", "seconds", format="{:.0f}".format),
             number_column("samples", "samples", format=thousands),
             *map(Column, ("sampler", "seeds_per_trial", "configurations")),
-            number_column("default_value", "defaults"),
-            number_column("best_value", "best"),
-            *merged("selection", with_error, "selection", "selection_error"),
-            *merged("shift", with_error, "shift", "shift_error"),
+            number_column("default_value", f"defaults{form.unit}", format=form.value),
+            number_column("best_value", f"best{form.unit}", format=form.value),
+            *merged(f"selection{points}", form.with_error, "selection", "selection_error"),
+            *merged(f"shift{points}", form.with_error, "shift", "shift_error"),
         ),
         analysis.tuning if analysis.was_tuned else (),
         f"{_sweeps(analysis)} distinct: number of different configurations. defaults (the first "
@@ -71,13 +72,14 @@ def expected_best_table(analysis: Analysis) -> Table:
         (
             Column("method", "method"),
             *(
-                number_column("", f"n = {n}", item_of("expected", n - 1))
+                number_column("", f"n = {n}", item_of("expected", n - 1), analysis.form.value)
                 for n in BUDGETS
                 if n <= most
             ),
         ),
         searches,
-        "Best objective among n random trials of a sweep, as the mean over all subsets of n "
+        f"Best {analysis.form.heading} among n random trials of a sweep, as the mean over all "
+        "subsets of n "
         "trials, on the tuning seeds; the trial of the published defaults is left out.",
         "expected_best",
     )
@@ -86,9 +88,9 @@ def expected_best_table(analysis: Analysis) -> Table:
 def hypervolume_table(analysis: Analysis) -> Table:
     """Return the front and hypervolume of each sweep with several objectives."""
     reference = next((front.reference for front in analysis.fronts if front.reference), None)
-    names = analysis.record.objectives
-    pairs = zip(reference, names, strict=True) if reference else ()
-    corner = ", ".join(quantity(*pair) for pair in pairs) or "there is none"
+    record = analysis.record
+    pairs = zip(reference, record.objectives, strict=True) if reference else ()
+    corner = ", ".join(quantity(record, *pair) for pair in pairs) or "there is none"
     return Table(
         "Pareto fronts",
         (
@@ -103,7 +105,7 @@ def hypervolume_table(analysis: Analysis) -> Table:
             number_column("share", "share of the box", format=numbers.percent),
         ),
         analysis.fronts,
-        f"Objectives: {', '.join(_objectives(analysis))}. Hypervolume: the volume that the "
+        f"Objectives: {'; '.join(_objectives(analysis))}. Hypervolume: the volume that the "
         "front dominates, up to the worst value of each objective among all trials of this study "
         f"({corner}). Share of the box: the hypervolume relative to the box from the worst to the "
         "best values. Both compare methods of this study only. Left out: trials with an objective "
@@ -124,7 +126,10 @@ def pareto_table(analysis: Analysis) -> Table:
             number_column("trial", "trial", format=str),
             *(
                 number_column(
-                    name, heading, item_of("values", i), partial(quantity, objective=name)
+                    name,
+                    heading,
+                    item_of("values", i),
+                    partial(quantity, analysis.record, objective=name),
                 )
                 for i, (name, heading) in enumerate(objectives)
             ),
@@ -162,14 +167,13 @@ def importance_table(analysis: Analysis) -> Table:
     )
 
 
-def quantity(value: float, objective: str) -> str:
-    """Return the value of an objective as text: a metric with four decimals, a whole number with
-    thousands separators.
-
-    >>> quantity(0.5, "average_accuracy"), quantity(1250000.0, "memory_bytes")
-    ('0.5000', '1,250,000')
+def quantity(record: StudyRecord, value: float, objective: str) -> str:
+    """Return the value of an objective: a metric in its form, a whole number with separators of
+    thousands.
     """
-    if float(value).is_integer() and objective not in METRICS:
+    if objective in METRICS:
+        return record.form_of(objective).value(value)
+    if float(value).is_integer():
         return f"{value:,.0f}"
     return numbers.number(value) if abs(value) < 1000 else f"{value:,.1f}"
 
@@ -189,7 +193,13 @@ def _size(trials: tuple[int, ...]) -> str:
 def _objectives(analysis: Analysis) -> list[str]:
     better = {"minimize": "lower is better", "maximize": "higher is better"}
     pairs = zip(analysis.record.objectives, analysis.record.directions, strict=True)
-    return [f"{name} ({better[direction]})" for name, direction in pairs]
+    return [f"{_heading(analysis, name)}, {better[direction]}" for name, direction in pairs]
+
+
+def _heading(analysis: Analysis, objective: str) -> str:
+    if objective in METRICS:
+        return analysis.record.form_of(objective).heading
+    return objective.replace("_", " ")
 
 
 def _placed_trials(analysis: Analysis) -> Iterator[PlacedTrial]:

@@ -19,7 +19,6 @@ from study.mlflow.names import SPREAD, TEST, VALIDATION, VERDICT, metric_name, s
 from study.state import Study
 
 LONGEST_NOTE = 8000  # characters of a tag in MLflow
-HEADING_LEVEL = 3
 COLUMN_WIDTH = 200  # pixels in MLflow's pages: two headings may differ in their last letters only
 COLUMN_WIDTHS = {f"tags.`{VERDICT}`": 320}
 
@@ -126,9 +125,9 @@ def note(analysis: Analysis) -> str:
 def _verdicts(analysis: Analysis, room: int) -> Iterator[str]:
     """Yield the table of verdicts with as many rows as there is room for, and what is left out."""
     table = dataclasses.replace(verdict_table(analysis), caption="")
-    rows = table.rows
+    rows, heading = table.rows, f"### {escape(table.title)}\n\n"
     for count in range(len(rows), 0, -1):
-        text = table_text(dataclasses.replace(table, rows=rows[:count]), HEADING_LEVEL)
+        text = heading + table_text(dataclasses.replace(table, rows=rows[:count]))
         if len(text) <= room:
             yield text
             if left_out := len(rows) - count:

@@ -30,6 +30,7 @@ from study.run.pretraining import PretrainingTrials
 from study.run.racing import RacingTrials
 from study.run.source import Source
 from study.run.sweep import SweepTrials
+from study.run_notes import left_out
 from study.state import Study
 from trainables.errors import InputError
 from trainables.networks import stacking_obstacle
@@ -92,6 +93,8 @@ def _run_trials(study: Study, root: Path, console: Console, mirror: Mirror) -> N
     console.step("reading the data")
     loaded = StudyData.load(study.design, root)
     _use_data(loaded, study, console)
+    for text in left_out(study):
+        console.say(text)
     if study.complete:
         console.say(f"all trials of {', '.join(study.spec.methods)} are in the ledger")
         _forget_unfinished(study)

@@ -30,6 +30,7 @@ from analysis.one_study.analyse import analyse
 from study.ledger import Ledger
 from study.record import analyse_folder, study_record
 from study.report import write_report
+from study.run_notes import left_out
 from study.scores import all_scores, seed_scores
 from study.state import Study
 from trainables import LEARNERS, find_learner
@@ -565,3 +566,15 @@ def test_what_the_cautions_rest_on_comes_from_the_ledger(tmp_path):
     limits = LEARNERS["replay"].Config.fields()["lr"].metadata
     by_option = {option.option: option for option in found.tuning.space}
     assert by_option["lr"].limits == (limits["low"], limits["high"])
+
+
+def test_trials_of_other_code_are_told_apart_for_each_method(tmp_path, monkeypatch):
+    _, spec, ledger = admit(tmp_path, DEFAULTS)
+    for seeds in ((100,), (101,)):
+        add(ledger, spec, "replay", seeds=seeds, outcome=make_outcome(seeds, 0.5))
+    study = make_study(spec, ledger)
+    assert [*left_out(study)] == []
+    monkeypatch.setattr(find_learner("replay"), "version", 99)
+    told = "2 trials of replay ran with another version of the code: kept, but not in any table."
+    assert [*left_out(study)] == [told]
+    assert told in study_record(study).circumstances

@@ -12,13 +12,13 @@ function amount(text) {
   return Number(number.replaceAll(",", "")) * (UNITS[unit] ?? 1);
 }
 
-// -- sorting: a click on a heading, and again for the other direction
+// -- sorting: a click on a heading, the best first, and again for the other direction
 
 function sort(table, column, header) {
   const body = table.tBodies[0];
   const isNumber = header.classList.contains("number");
   const sorted = header.getAttribute("aria-sort");
-  const up = sorted ? sorted === "descending" : !isNumber;
+  const up = sorted ? sorted === "descending" : !isNumber || header.classList.contains("lower");
   const key = row => {
     const text = row.cells[column].textContent.trim();
     return isNumber ? amount(text) : text === "-" ? "" : text;

@@ -74,16 +74,16 @@ def test_the_answer_shows_every_seed_and_the_interval_that_the_verdict_is_read_o
     compared = {c.method: c for c in analysis.comparisons}
     for place, row in enumerate(ranked):
         seeds = line(axes, row.method)
-        assert list(seeds.get_xdata()) == pytest.approx([100 * x for x in row.scores.values()])
+        assert list(seeds.get_xdata()) == list(row.scores.values())
         assert all(abs(y - place) < 0.5 for y in seeds.get_ydata())
         at = [x for x in axes.get_lines() if list(x.get_ydata()) == [place, place]]
         if row.is_reference:
-            assert reference == pytest.approx(100 * row.mean)
+            assert reference == row.mean
             assert not at
             continue
         ends = [x - reference for x in at[0].get_xdata()]
         c = compared[row.method]
-        assert ends == pytest.approx([100 * c.ci_low, 100 * c.ci_high])
+        assert ends == pytest.approx([c.ci_low, c.ci_high])
     assert c.verdict in " ".join(texts(figure)).replace("\n", " ")
 
 
@@ -96,10 +96,10 @@ def test_the_answer_marks_the_margin_around_the_reference_and_the_bounds():
     reference = next(row for row in analysis.methods if row.is_reference)
     (band,) = [p for p in axes.patches if p.get_label() == "margin"]
     left = band.get_x()
-    assert left == pytest.approx(100 * (reference.mean - analysis.rules.margin))
-    assert band.get_width() == pytest.approx(200 * analysis.rules.margin)
+    assert left == pytest.approx(reference.mean - analysis.rules.margin)
+    assert band.get_width() == pytest.approx(2 * analysis.rules.margin)
     row = next(row for row in analysis.methods if row.is_offline)
-    assert line(axes, row.method).get_xdata()[0] == pytest.approx(100 * row.mean)
+    assert line(axes, row.method).get_xdata()[0] == row.mean
     assert row.method not in [label.get_text() for label in axes.get_yticklabels()]
 
 
@@ -111,8 +111,23 @@ def test_without_a_common_reference_the_answer_has_intervals_of_the_means():
     assert not lines(axes, "reference")
     first = max(analysis.methods, key=lambda row: row.mean)
     (found,) = [x for x in axes.get_lines() if list(x.get_ydata()) == [0, 0]]
-    assert list(found.get_xdata()) == pytest.approx([100 * first.ci_low, 100 * first.ci_high])
+    assert list(found.get_xdata()) == [first.ci_low, first.ci_high]
     assert "say nothing of differences" in picture(analysis, "answer").caption
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "scale"), [("percent", " (%)", 100), ("fraction", "", 1)]
+)
+def test_labels_and_ticks_are_in_percent_or_fractions(number, unit, scale):
+    analysis = analyse(replace(factory.study(), number=number))
+    for name in ("answer", "paired-seeds", "held-accuracy", "search-history", "slices"):
+        figure = drawn(analysis, name)
+        assert f"average accuracy{unit}" in texts(figure)
+        axes = figure.axes[0]
+        axis = axes.xaxis if name == "answer" else axes.yaxis
+        figure.draw_without_rendering()
+        shown = [float(label.get_text().replace("−", "-")) for label in axis.get_ticklabels()]
+        assert shown == pytest.approx([scale * x for x in axis.get_ticklocs()])
 
 
 def test_paired_seeds():
@@ -359,7 +374,7 @@ def test_failed_seeds_that_count_are_drawn_where_they_count_and_without_an_inter
         "or failed seeds that count as a score, no interval" in picture(analysis, "forest").caption
     )
     counted_as = next(row.counted_as for row in analysis.methods if row.counted_as is not None)
-    told = f"Failed seeds are drawn at {counted_as:.4g}."
+    told = f"Failed seeds are drawn at {100 * counted_as:.1f} %."
     assert told in picture(analysis, "paired-seeds").caption
     assert "Failed" not in picture(analysis_of(), "paired-seeds").caption
 

@@ -179,6 +179,14 @@ def test_columns_of_numbers_and_of_text():
     assert kinds == ["short", "number", "text", "long", "short"]
 
 
+def test_a_column_is_marked_whose_lowest_number_is_the_best(whole):
+    text = whole[0]
+    marked = re.findall(r'<th scope="col" class="number lower(?: wide)?">(.*?)</th>', text)
+    names = {re.sub(r"<.*?>", "", name) for name in marked}
+    assert {"forgetting (%)", "bytes held", "adjusted p"} <= names
+    assert not any("accuracy" in name for name in names)
+
+
 def test_equal_titles_have_anchors_of_their_own():
     text = html.render("t", [Section("A b", ()), Section("A-b", ()), Section("?", ())], svg)
     assert re.findall(r'<h2 id="([^"]+)"', text) == ["a-b", "a-b--2", "section"]

@@ -34,8 +34,8 @@ def test_the_page_has_every_section_in_order(make_study):
 
 def test_verdict_sentence(make_study):
     assert (
-        "- finetune against replay: worse by more than the margin. Difference -0.1000, "
-        "simultaneous 95 % interval -0.1100 to -0.0900, 10 seeds. Reason: adjusted p = 0.004 "
+        "- finetune against replay: worse by more than the margin. Difference -10 points, "
+        "simultaneous 95 % interval -11.00 to -9.00, 10 seeds. Reason: adjusted p = 0.004 "
         "(exact test); the interval lies beyond the margin."
     ) in text_of(make_study())
 

@@ -268,12 +268,12 @@ def test_a_failed_seed_is_not_averaged_away(make_method, make_study):
     assert compared["finetune"].hedges_g is not None
     assert counted.failures[0].counted_as == 0.1
     assert counted.failures[0].configuration == {"lr": 0.01}
-    told = "failed in the confirmation: ewc 2 of 10; each counts as 0.1000"
+    told = "failed in the confirmation: ewc 2 of 10; each counts as 10.0 %"
     assert noted(counted, told)
     table = method_table(counted)
     shown = dict(zip(table.headings, table.texts[1], strict=True))
-    assert shown["failed"] == "2 of 10, as 0.1 each"
-    assert shown["average_accuracy (mean ± sd)"] == "0.7400"
+    assert shown["failed"] == "2 of 10, as 10.0 % each"
+    assert shown["average accuracy (%)"] == "74.0"
     assert shown["95 % CI of the mean"] == "-"
     assert "nor sd or interval where failed seeds count as a score" in table.caption
 

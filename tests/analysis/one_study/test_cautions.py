@@ -9,7 +9,6 @@ import pytest
 
 from analysis.formats.data import to_json
 from analysis.one_study.analyse import analyse
-from analysis.one_study.cautions import cautions_of
 from analysis.records import OptionRecord, TuningRecord
 from analysis.report.sections import sections
 
@@ -32,7 +31,7 @@ def texts(make_method, make_study):
             kinds = {"bound": "upper", "offline": True, "tuning": TuningRecord()}
             reached = {100: np.array([[bound, bound]])}
             methods.append(make_method("joint", scores, matrices=reached, **kinds))
-        return [(c.text, c.setting) for c in cautions_of(make_study(methods, **(study or {})))]
+        return [(c.text, c.setting) for c in analyse(make_study(methods, **(study or {}))).cautions]
 
     return of
 
@@ -44,7 +43,7 @@ def test_a_study_without_weak_points_has_no_cautions(texts):
 def test_a_task_at_chance_on_one_seed_was_not_learnt(texts):
     idle = np.array([[0.9, 0.0], [0.5, 0.1]])
     ((text, remedy),) = texts(matrices=[GOOD, idle, GOOD])
-    assert "at or below chance (0.1) right after training: ewc task 2 (1 of 3 seeds)." in text
+    assert "at or below chance (10.0 %) right after training: ewc task 2 (1 of 3 seeds)." in text
     assert "--set 'tune.require={ learning_accuracy = 0.8 }'" in remedy
     barely = np.array([[0.9, 0.0], [0.5, 0.101]])
     assert texts(matrices=[GOOD, barely, GOOD]) == []
@@ -56,7 +55,7 @@ def test_learning_is_compared_with_the_upper_bound(texts):
     # GOOD learns its tasks to 0.9 and 0.8: 0.85 on average, 80 % of 1.0625
     assert texts(bound=1.06) == []
     ((text, _),) = texts(bound=1.065)
-    assert "far below the 1.065 of joint: ewc 0.850" in text
+    assert "far below the 106.5 % of joint: ewc 85.0 %" in text
 
 
 @pytest.mark.parametrize(("steps", "is_few"), [(49, True), (50, False), (None, False)])
@@ -162,12 +161,26 @@ def test_more_tuning_seeds_are_none_that_confirm(texts):
 
 def test_values_at_an_end_of_their_ranges_share_one_caution(make_method, make_study):
     sweeps = [make_method(name, [0.8] * 3, **ranged(LR, 0.0095)) for name in ("replay", "ewc")]
-    (caution,) = cautions_of(make_study(sweeps))
+    (caution,) = analyse(make_study(sweeps)).cautions
     assert "replay lr = 0.0095 (0.0001 to 0.01), ewc lr = 0.0095 (" in caution.text
     assert caution.setting.count("--set 'methods.") == 2
 
 
 def test_a_method_with_a_dot_in_its_name_is_quoted(make_method, make_study):
     method = make_method("er.v2", [0.8] * 3, **ranged(LR, 0.0095))
-    (caution,) = cautions_of(make_study([method]))
+    (caution,) = analyse(make_study([method])).cautions
     assert caution.setting.startswith('--set \'methods."er.v2".space.lr={')
+
+
+@pytest.mark.parametrize(("margin", "is_told"), [(0.01, True), (0.5, False), (0.0, False)])
+def test_too_few_seeds_for_the_margin_are_told(margin, is_told, make_method, make_study):
+    rng = np.random.default_rng(0)
+    scores = rng.normal(0.8, 0.05, (2, 10))
+    methods = [make_method(name, row) for name, row in zip(("replay", "ewc"), scores, strict=True)]
+    analysis = analyse(make_study(methods, margin=margin))
+    (compared,) = analysis.comparisons
+    assert (compared.verdict == "inconclusive") == (margin < 0.5)
+    assert compared.mde > 0.01
+    told = [c for c in analysis.cautions if c.doubt == "too few seeds to see the margin"]
+    assert bool(told) == is_told
+    assert all(f"{100 * compared.mde:.3g} points (ewc against replay)" in c.text for c in told)

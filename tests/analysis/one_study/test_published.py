@@ -67,7 +67,7 @@ def test_the_interval_of_the_difference_is_read_against_the_tolerance(tolerance)
     between = (edge - HALF + 1e-6, edge, edge + HALF - 1e-6)
     assert words(given, between) == {"cannot tell with 4 seeds"}
     assert words(given, (edge + HALF + 1e-6, 0.5)) == {"not reproduced"}
-    assert row(given).reason == f"tolerance {edge:g}, the {tolerance}"
+    assert row(given).reason == f"tolerance {100 * edge:g} points, the {tolerance}"
 
 
 def test_a_difference_that_is_not_0_and_within_the_tolerance_is_reproduced():

@@ -108,7 +108,7 @@ def test_plans_over_speakers(n, seen):
     analysis = analyse(whole_study(n=n, unit="speaker"))
     for method, plan in plans(analysis, {"ewc": seen}).items():
         assert_speakers("\n".join(plan.sentences))
-        assert_speakers("\n".join(texts(power_table(method, plan))))
+        assert_speakers("\n".join(texts(power_table(method, plan, analysis.form))))
 
 
 CELLS = {  # of seeds 100 and 101, 102 and 103, 104

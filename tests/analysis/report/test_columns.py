@@ -21,7 +21,6 @@ from analysis.report.columns import (
     item_of,
     merged,
     number_column,
-    plus_minus,
     plus_minus_of_any_size,
 )
 from analysis.report.sections import sections
@@ -52,14 +51,6 @@ def test_numbers_together_on_pages_are_apart_in_files():
     assert (low.key, low.heading, low.value_of(ROW)) == ("low", "", 0.125)
     assert (high.key, high.heading, high.value_of(ROW)) == ("high", "", None)
     assert (page.key, page.heading, page.value_of(ROW)) == ("", "ends", (0.125, None))
-
-
-@pytest.mark.parametrize(
-    ("pair", "text"),
-    [((0.5, 0.25), "0.5000 ± 0.2500"), ((0.5, None), "0.5000"), ((None, None), None)],
-)
-def test_plus_minus(pair, text):
-    assert plus_minus(pair) == text
 
 
 def with_made_up(table):

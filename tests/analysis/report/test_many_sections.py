@@ -52,7 +52,7 @@ def test_sentences_say_what_the_contrasts_hold():
     (lines,) = parts["Over all streams"]
     first = across.contrasts[0]
     assert lines.lines[0].startswith(f"ewc against replay: P(win) {first.p_win.value:.2f} (95 % CI")
-    assert f"mean difference {first.difference.value:.4f} (95 % CI" in lines.lines[0]
+    assert f"mean difference (points) {100 * first.difference.value:.2f} (95 % CI" in lines.lines[0]
 
 
 def test_few_streams_have_no_ranks_and_a_reason():

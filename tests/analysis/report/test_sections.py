@@ -116,8 +116,8 @@ def test_final_accuracy_on_each_task_is_that_of_the_matrices():
     study = whole_study()
     table = next(b for b in report(study)["Single tasks"] if isinstance(b, Table))
     final = [matrix[-1, 1] for matrix in study.methods[0].matrices.values()]
-    expected = f"{np.mean(final):.4f} ± {np.std(final, ddof=1):.4f}"
-    assert cells(table, "task 2")[0] == expected
+    expected = f"{100 * np.mean(final):.1f} ± {100 * np.std(final, ddof=1):.1f}"
+    assert cells(table, "task 2 (%)")[0] == expected
 
 
 def test_a_failed_seed_is_named_where_the_method_is_missing():
@@ -134,9 +134,9 @@ def test_a_failed_seed_is_named_where_the_method_is_missing():
 
 def test_published_figures_stand_beside_ours_with_their_definition():
     (table,) = report(whole_study())["Published against measured"]
-    assert cells(table, "published (mean ± sd)") == ["0.7900 ± 0.0500 (n = 10)", "0.7000"]
+    assert cells(table, "published (mean ± sd)") == ["79.0 ± 5.0 (n = 10)", "70.0"]
     assert cells(table, "verdict") == [
-        "reproduced: tolerance 0.05, the published sd",
+        "reproduced: tolerance 5 points, the published sd",
         "not comparable: no split",
     ]
     assert "retention_old: Final accuracy on all tasks but the newest" in table.caption

@@ -245,17 +245,17 @@ def test_golden_comparison_row(make_study):
         "method": "finetune",
         "against": "replay",
         "n": "10",
-        "difference": "-0.1000",
-        "simultaneous 95 % interval": "-0.1100 to -0.0900",
+        "difference (points)": "-10.00",
+        "simultaneous 95 % interval": "-11.00 to -9.00",
         "p of the sign-flip test": "0.002",
         "p adjusted": "0.004",
         "p of the t test": "p < 0.001",
-        "95 % t-interval": "-0.1075 to -0.0925",
+        "95 % t-interval": "-10.75 to -9.25",
         "Hedges g_z (95 % CI)": "-8.67 (-12.64 to -4.70)",
         "P(win) (95 % CI)": "0.00 (0.00 to 0.28)",
         "won / tied / lost": "0 / 0 / 10",
         "rho": "0.71",
-        "MDE": "0.0120",
+        "MDE (points)": "1.20",
         "verdict": "worse by more than the margin",
     }
 
@@ -351,7 +351,7 @@ def test_what_was_not_tuned_is_said_and_not_counted(make_method, make_study):
 @pytest.mark.parametrize(
     ("protocol", "shown", "said"),
     [
-        ("end_of_stream", "-0.1500 (0.0500)", "shift: by how much the recheck is better than"),
+        ("end_of_stream", "-15.00 (5.00)", "shift: by how much the recheck is better than"),
         ("first_tasks", "-", "No shift: under this protocol"),
         ("held_out_stream", "-", "No shift: under this protocol"),
     ],
@@ -363,8 +363,8 @@ def test_shift_needs_sweeps_that_score_what_is_confirmed(
     scores = {"recheck": {100: 0.6, 101: 0.8}, "rechecked": {100: 0.8, 101: 0.9}}
     one = tuned(make_method, {"lr": 0.1}, **scores, seeds_per_trial=2)
     table = tuning_table(analyse(make_study([one], protocol=protocol)))
-    assert table.headings[-2:] == ("selection", "shift")
-    assert table.texts[0][-2:] == ("-0.2000 (0.1414)", shown)
+    assert table.headings[-2:] == ("selection (points)", "shift (points)")
+    assert table.texts[0][-2:] == ("-20.00 (14.14)", shown)
     assert said in table.caption
     assert "No selection for" not in table.caption
 
@@ -404,10 +404,12 @@ def test_an_option_is_a_column_of_numbers_where_its_values_are(
     assert (default.key, default.is_number) == ("default", is_number)
 
 
-def test_bytes_are_whole_numbers_and_metrics_are_not():
-    assert quantity(640.0, "memory_bytes") == "640"
-    assert quantity(12345.0, "memory_bytes") == "12,345"
-    assert quantity(1.0, "average_accuracy") == "1.0000"
+def test_bytes_are_whole_numbers_and_metrics_are_not(make_study):
+    percent, fraction = make_study([]), make_study([], number="fraction")
+    assert quantity(percent, 640.0, "memory_bytes") == "640"
+    assert quantity(percent, 12345.0, "memory_bytes") == "12,345"
+    assert quantity(percent, 1.0, "average_accuracy") == "100.00"
+    assert quantity(fraction, 1.0, "average_accuracy") == "1.0000"
 
 
 def test_an_interval_beyond_the_range_of_an_accuracy_is_explained(make_method, make_study):
