@@ -161,6 +161,9 @@ class Learner(Stateful, ABC, Generic[ConfigT]):
         """Options of the learner, with their published defaults."""
 
     config: ConfigT
+    # in a prediction that is scored: the samples that count, [S, B]; the others fill up the rows
+    # of seeds with fewer samples
+    valid: Tensor | None = None
     # the foundation of another trial, see `pretraining`; None: the first task is learnt here
     pretrained: dict[str, Tensor] | None = None
 

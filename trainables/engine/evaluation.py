@@ -73,7 +73,9 @@ def _score(
         part = slice(start, start + chunk)
         inputs, labels = stream.gather(index[:, part], scored=True)
         weights = valid[:, part].flatten().float()
+        learner.valid = valid[:, part]
         answers = learner.readout_logits(inputs, task_id)
+        learner.valid = None
         check_logits(learner, answers, inputs, size)
         for name, logits in answers.items():
             sound = logits < torch.inf if learner.masks_outputs else logits.isfinite()

@@ -6,7 +6,9 @@ With I the current into a unit at step t, U its membrane potential and Z its spi
     U(t) = beta U(t-1) + I(t) - threshold Z(t-1);   Z(t) = [U(t) > threshold]      state carried
     U(t) = I(t);                                    Z(t) = [U(t) > threshold]      state reset
 
-The first are the dynamics of ``snntorch.Leaky`` (1.0), whose reset passes no gradient. The
+The first are the dynamics of ``snntorch.Leaky`` (1.0), whose reset passes no gradient. (In 0.6.2,
+with which the source of spiking replay was written, the reset decays too: beta (U - threshold Z).)
+The
 surrogate derivatives of the step function have the names that snnTorch gives them. Spikes of the
 layer below arrive within the same step, so each layer is computed for all steps before the next
 one: a convolution has one call for all steps, and the current of an input that is constant in time
@@ -137,9 +139,9 @@ class Activity(NamedTuple):
         record: spikes of the outputs, [S, F, B, C]: a frame for each step, or one for all. Without
             spiking units: their values, [S, 1, B, C].
         membrane: sum over the frames of the membrane potentials of the outputs, [S, B, C].
-        spikes: number of spikes of the inputs and of each layer over batch and steps, [S, 1 + L];
+        spikes: number of spikes of the inputs and of each layer over the steps, [S, B, 1 + L];
             empty unless they were to be counted.
-        additions: number of additions of a spike through a synapse, [S, L]; likewise.
+        additions: number of additions of a spike through a synapse, [S, B, L]; likewise.
     """
 
     record: Tensor
@@ -214,7 +216,7 @@ class SpikingNetwork(nn.Module):
         Args:
             counts: whether to count spikes and additions.
         """
-        if is_faster_one_by_one(frames):
+        if len(self.convolutions) and is_faster_one_by_one(frames):
             stacks = zip(states_of_seeds(self), torch.split(frames, 1), strict=True)
             parts = [functional_call(self, state, (part, counts)) for state, part in stacks]
             return Activity(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
@@ -229,7 +231,7 @@ class SpikingNetwork(nn.Module):
             passed.append(self._fired(layer(passed[-1]), batch))
         record, membrane = self._outputs(self.readout(passed[-1]), batch)
         signals = [*passed, record.flatten(1, 2)]
-        counted = self._counted(signals, batch) if counts else [record[:, :0, 0, 0]] * 2
+        counted = self._counted(signals, batch) if counts else [record[:, 0, :, :0]] * 2
         return Activity(record, membrane.sum(1), *counted)
 
     def _inputs(self, frames: Tensor) -> Tensor:
@@ -257,13 +259,14 @@ class SpikingNetwork(nn.Module):
     # -- the cost
 
     def _counted(self, signals: Sequence[Tensor], batch: int) -> list[Tensor]:
-        """Return the spikes of each layer, and the additions in each, over batch and steps."""
+        """Return the spikes of each layer, and the additions in each, over the steps."""
         steps = self.units.steps if self.units else 1
         # a frame of a constant signal stands for all steps
-        sums = [_sum(x, keep=2) * (steps * batch / x.shape[1]) for x in signals]
+        frames = [_by_frame(x, batch) for x in signals]
+        sums = [_at_places(x) * (steps / x.shape[1]) for x in frames]
         pairs = zip(sums, self.fans, strict=False)
-        additions = [_sum(each * fan.to(each.device)) for each, fan in pairs]
-        return [torch.stack([_sum(each) for each in sums], 1), torch.stack(additions, 1)]
+        additions = [(each * fan.to(each.device)).sum((2, 3)) for each, fan in pairs]
+        return [torch.stack([each.sum((2, 3)) for each in sums], 2), torch.stack(additions, 2)]
 
     @functools.cached_property
     def fans(self) -> list[Tensor]:
@@ -292,11 +295,13 @@ def _by_frame(signals: Tensor, batch: int) -> Tensor:
     return signals.view(len(signals), -1, batch, *signals.shape[2:])
 
 
-def _sum(signals: Tensor, keep: int = 0) -> Tensor:
-    """Return the sum over all axes but the first, and but the last ``keep`` of images, [S, ...]."""
-    kept = keep if signals.dim() > 3 else 0
-    axes = [*range(1, signals.dim() - kept)]
-    return signals.sum(axes, dtype=torch.float64) if axes else signals.double()
+def _at_places(signals: Tensor) -> Tensor:
+    """Return the sum of signals [S, F, B, ...] over frames and channels, [S, B, H, W] of images; of
+    dense layers over all units, [S, B, 1, 1].
+    """
+    if signals.dim() == 4:
+        return signals.sum((1, 3), dtype=torch.float64)[..., None, None]
+    return signals.sum((1, 3), dtype=torch.float64)
 
 
 def _channels_last(images: Tensor) -> Tensor:

@@ -178,6 +178,11 @@ def test_the_order_of_equal_frames_does_not_matter_and_that_of_others_does():
     assert not made(frames[:, order]).record.sum(1).equal(made(frames).record.sum(1))
 
 
+def by_sample(signals):
+    """The sum for each of 4 samples, of 3 frames one after the other."""
+    return signals.unflatten(0, (3, 4)).transpose(0, 1).flatten(1).sum(1).double()
+
+
 def test_spikes_and_additions_are_those_counted_by_hand():
     made = network(units(steps=3), hidden=(7,))
     frames = (numbers(len(SEEDS), 3, 4, 336) > 0).float()
@@ -186,18 +191,18 @@ def test_spikes_and_additions_are_those_counted_by_hand():
         plain, of = plain_network(made, seed, units(steps=3)), units(steps=3)
         passed = frames[seed].flatten(0, 1).unflatten(1, (14, 12, 2)).movedim(-1, 1)
         for number, layer in enumerate([*plain.convolutions, *plain.dense]):
-            assert found.spikes[seed, number] == passed.sum()
+            assert found.spikes[seed, :, number].equal(by_sample(passed))
             if passed.dim() > 2 and number < 2:
                 patches = F.unfold(passed, 3)  # what each output of the convolution reads
-                additions = patches.sum() * layer.weight.shape[0]
+                additions = by_sample(patches) * layer.weight.shape[0]
                 current = F.max_pool2d(layer(passed), 2)
             else:
                 passed = passed.movedim(1, -1).flatten(1) if passed.dim() > 2 else passed
-                additions = passed.sum() * layer.weight.shape[0]
+                additions = by_sample(passed) * layer.weight.shape[0]
                 current = layer(passed)
-            assert found.additions[seed, number] == additions
+            assert found.additions[seed, :, number].equal(additions)
             passed = of(current.unflatten(0, (3, 4)))[0].flatten(0, 1).detach()
-        assert found.spikes[seed, -1] == passed.sum()
+        assert found.spikes[seed, :, -1].equal(by_sample(passed))
 
 
 def test_synapses_are_the_multiply_accumulates_of_the_published_network():

@@ -31,11 +31,8 @@ CHANNELS, KERNEL = (12, 64), 5  # of the source
 SMALLEST_SIDE = 16  # of images with these, in pixels
 FRAMES = 2048  # frames of a seed in a forward pass, when testing: few enough for the CPU's cache
 TEST_DRAWS = 64  # a tested sample has one of so many sets of random numbers
-LOSSES = {
-    "ce_count": functional.ce_count_loss,
-    "ce_rate": functional.ce_rate_loss,
-    "mse_count": functional.mse_count_loss,
-}
+CROSS_ENTROPIES = {"ce_count": functional.ce_count_loss, "ce_rate": functional.ce_rate_loss}
+LOSSES = (*CROSS_ENTROPIES, "mse_count")
 # picojoules of a float addition, and of a multiplication and an addition, in a 45 nm process
 # (Horowitz 2014, Computing's energy problem)
 ADDITION, MULTIPLY_ACCUMULATE = 0.9, 4.6
@@ -101,7 +98,7 @@ class LeakyOptions(Training):
         "loss; ce_count: cross-entropy of the spike counts; ce_rate: mean cross-entropy of the "
         "spikes of each step; mse_count: squared distance of the counts from all steps for the "
         "label and none for other classes, per step",
-        choices=tuple(LOSSES),
+        choices=LOSSES,
     )
     ties: str = option(
         "membrane",
@@ -138,10 +135,14 @@ class LeakyLearner(Learner[LeakyConfigT]):
             "operations",
         ),
         "energy": ("estimated energy of the synaptic operations of a tested sample", "nJ"),
+        "ties": ("share of tested samples whose most frequent classes spike equally often", ""),
     }
+    version = 2
     network: SpikingNetwork
     spikes: Tensor  # of tested samples, of the inputs and in each layer, [S, 1 + L]
     additions: Tensor  # of tested samples, in each layer, [S, L]
+    tied: Tensor  # number of tested samples whose most frequent classes spike equally often, [S]
+    samples_tested: Tensor  # [S]
 
     @classmethod
     def published(cls, stream: StreamInfo) -> dict[str, Any]:
@@ -261,18 +262,31 @@ class LeakyLearner(Learner[LeakyConfigT]):
             labels: [S, B].
             mask: outputs that compete, as for :func:`trainables.learner.cross_entropies`.
         """
-        kind = self.config.loss
-        if mask is not None and kind != "mse_count":
+        if self.config.loss == "mse_count":
+            return self.squared_distances(record, labels, mask).mean(1)
+        if mask is not None:
             record = record.masked_fill(~mask.unsqueeze(1), -torch.inf)
         record = record.expand(-1, max(self.steps, record.shape[1]), -1, -1)
         by_step = record.transpose(0, 1).flatten(1, 2)
-        losses: Tensor = LOSSES[kind](reduction="none")(by_step, labels.flatten())
-        if kind != "mse_count":
-            return losses.view(labels.shape).mean(1)
-        losses = losses.view(*labels.shape, -1)
-        compete = torch.ones_like(losses) if mask is None else mask.expand_as(losses)
-        # the mean over the classes that compete
-        return ((losses * compete).sum(2) / compete.sum(2)).mean(1)
+        kind = CROSS_ENTROPIES[self.config.loss]
+        losses: Tensor = kind(reduction="none")(by_step, labels.flatten())
+        return losses.view(labels.shape).mean(1)
+
+    def squared_distances(self, record: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the squared distance of the counts from T for the label and 0 for other classes,
+        over T, as the mean over the classes that compete, [S, B].
+
+        As ``snntorch.functional.mse_count_loss``, which compares labels on the host in each call.
+        """
+        counts, classes = self.counts(record), torch.arange(record.shape[3], device=record.device)
+        wanted = self.steps * (labels.unsqueeze(2) == classes)
+        distances = (counts - wanted).square() / self.steps
+        compete = torch.ones_like(distances) if mask is None else mask.expand_as(distances)
+        return (distances * compete).sum(2) / compete.sum(2)
+
+    def counts(self, record: Tensor) -> Tensor:
+        """Return the spikes of each output over all steps, [S, B, C]."""
+        return record.sum(1) * (self.steps / record.shape[1])
 
     @property
     def steps(self) -> int:
@@ -289,27 +303,46 @@ class LeakyLearner(Learner[LeakyConfigT]):
     # -- testing
 
     def predict(self, inputs: Tensor, task_id: int | None) -> Tensor:
-        parts = torch.split(inputs, max(FRAMES // self.steps, 1), dim=1)
-        return torch.cat([self.scores(part, self.tested(part)) for part in parts], dim=1)
+        size, counted = max(FRAMES // self.steps, 1), self.counted(inputs)
+        parts = zip(torch.split(inputs, size, 1), torch.split(counted, size, 1), strict=True)
+        return torch.cat([self.scores(part, self.tested(part, of)) for part, of in parts], dim=1)
 
-    def tested(self, inputs: Tensor) -> Activity:
-        """Return the activity of the network in testing, and add up what it costs."""
+    def counted(self, inputs: Tensor) -> Tensor:
+        """Return which of the samples to predict count in the cost, [S, B]."""
+        everyone = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
+        return everyone if self.valid is None else self.valid
+
+    def tested(self, inputs: Tensor, counted: Tensor) -> Activity:
+        """Return the activity of the network in testing, and add up what it costs.
+
+        Args:
+            counted: whether the cost of a sample counts, [S, B].
+        """
         is_spiking = self.config.units == "leaky"
         activity: Activity = self.network(self.test_frames(inputs), counts=is_spiking)
-        self.samples_tested += inputs.shape[1]
-        self.spikes = self.spikes + activity.spikes
-        self.additions = self.additions + activity.additions
+        weights = counted.double().unsqueeze(2)
+        self.is_tested = True
+        self.samples_tested = self.samples_tested + counted.sum(1)
+        self.spikes = self.spikes + (weights * activity.spikes).sum(1)
+        self.additions = self.additions + (weights * activity.additions).sum(1)
+        if is_spiking:
+            counts = self.counts(activity.record)
+            equal = (counts == counts.amax(2, keepdim=True)).sum(2) > 1
+            self.tied = self.tied + (equal * counted).sum(1)
         return activity
 
     def scores(self, inputs: Tensor, activity: Activity) -> Tensor:
-        """Return the spike count of each class, plus less than a half to decide between equals."""
-        record, membrane = activity.record, activity.membrane
+        """Return the spike count of each class, plus less than a half to decide between equals.
+
+        Not finite for a seed with such a weight, which may end all spikes and seem sound.
+        """
         if self.config.units == "relu":
-            return record[:, 0]
-        counts = record.sum(1) * (self.steps / record.shape[1])
-        if self.config.ties == "membrane":
-            return counts + membrane.atan() / (2 * math.pi)  # between -1/4 and 1/4
-        counts = counts + 0 * membrane  # not finite where a seed has diverged
+            return activity.record[:, 0]
+        weights = [weight.detach().flatten(1).sum(1) for weight in self.network.parameters()]
+        sound = 0 * torch.stack(weights, 1).sum(1).view(-1, 1, 1)  # NaN unless all are finite
+        counts = self.counts(activity.record).double() + sound
+        if self.config.ties == "membrane":  # between -1/4 and 1/4
+            return counts + activity.membrane.double().atan() / (2 * math.pi)
         if self.config.ties == "lowest":
             return counts
         return counts + _of_each(self.test_draws("ties in tests", counts.shape[2:]), inputs) / 4
@@ -322,12 +355,12 @@ class LeakyLearner(Learner[LeakyConfigT]):
 
     def forget_cost(self) -> None:
         """Begin to add up the cost of tested samples."""
-        self.samples_tested = 0
+        self.is_tested = False
         nothing = torch.zeros(1, dtype=torch.float64, device=self.device)
-        self.spikes = self.additions = nothing
+        self.spikes = self.additions = self.tied = self.samples_tested = nothing
 
     def diagnose(self) -> dict[str, dict[str, Tensor]]:
-        if not self.samples_tested:
+        if not self.is_tested:
             return {}
         ones = torch.ones(len(self.seeds), dtype=torch.float64, device=self.device)
         synapses = self.network.synapses()
@@ -340,8 +373,10 @@ class LeakyLearner(Learner[LeakyConfigT]):
             multiplied = sum(synapses[:first]) * ones
         energy = (ADDITION * additions + MULTIPLY_ACCUMULATE * multiplied) / 1000
         twin = MULTIPLY_ACCUMULATE * in_twin / 1000
+        ties = {} if self.config.units == "relu" else {"outputs": self.tied / self.samples_tested}
         return {
             "spikes": self.spikes_of_layers(),
+            "ties": ties,
             "synaptic_operations": {"all layers": additions + multiplied},
             "multiply_accumulates": {"all layers": multiplied, "non-spiking twin": in_twin},
             "energy": {"all layers": energy, "non-spiking twin": twin},
@@ -351,7 +386,7 @@ class LeakyLearner(Learner[LeakyConfigT]):
         """Return the spikes of a tested sample in each layer, [S] each."""
         if self.config.units == "relu":
             return {}
-        spikes = self.spikes / self.samples_tested
+        spikes = self.spikes / self.samples_tested.unsqueeze(1)
         hidden = {f"layer {n}": spikes[:, n] for n in range(1, spikes.shape[1] - 1)}
         inputs = {"inputs": spikes[:, 0]} if self.draws_spikes else {}
         return inputs | hidden | {"outputs": spikes[:, -1]}

@@ -9,10 +9,10 @@ aligned (Zhao et al. 2020): with |w| the norm of an output's weights,
     gamma = mean |w| of old outputs / mean |w| of new outputs;   w <- gamma w   of new outputs
 
 Task-free, there is one head and no alignment. The source replays at the start of an epoch, with
-an optimiser of its own; by default, each step here joins new and old samples. What its code does
-otherwise than its text are options, so that their effect can be measured: ``state``, ``encoding``
-and ``ties`` (:mod:`trainables.methods.spiking.leaky`), ``replay_labels``, ``replay_updates``,
-``first_outputs`` and ``alignment``.
+an optimiser of its own; by default, each step here joins new and old samples, with one optimiser.
+What its code does otherwise than its text are options, so that their effect can be measured:
+``state``, ``encoding`` and ``ties`` (:mod:`trainables.methods.spiking.leaky`), ``replay_labels``,
+``replay_updates``, ``first_outputs``, ``alignment`` and ``optimiser_per_task``.
 """
 
 from __future__ import annotations
@@ -81,11 +81,15 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Replay):
         )
         alignment: str = option(
             "after",
-            "weights of a new head; after: aligned after its task; late: before the next task, as "
-            "in the source, so that the newest head is tested unaligned; off",
+            "weights of a new head in the scenario class; after: aligned after its task; late: "
+            "before the next task, as in the source, so that the newest head is tested unaligned; "
+            "off",
             choices=("after", "late", "off"),
         )
-        optimiser_per_task: bool = option(True, "begin each task with a new optimiser")
+        optimiser_per_task: bool = option(
+            False,
+            "begin each task with a new optimiser, as in the class-incremental code of the source",
+        )
         replay_labels: str = option(
             "true",
             "labels of replayed samples; true; last: the last class of their task for all, as in "
@@ -100,8 +104,9 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Replay):
         )
         first_outputs: str = option(
             "as_others",
-            "outputs that compete for replayed samples of the first task; as_others: as for those "
-            "of other tasks; seen: those of the tasks so far, as in the source",
+            "outputs that compete for replayed samples of the first task if head_loss is own; "
+            "as_others: as for those of other tasks; seen: those of the tasks so far, as in the "
+            "source",
             choices=("as_others", "seen"),
         )
 
@@ -119,6 +124,13 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Replay):
             raise InputError(
                 "replay_schedule = 'epoch_start': a task-free stream has no epochs; use "
                 "'interleaved'"
+            )
+        if stream.scenario != "class" and (
+            config.replay_labels != "true" or config.first_outputs != "as_others"
+        ):
+            raise InputError(
+                "replay_labels = 'last' and first_outputs = 'seen' need a head for each task, as "
+                "in the scenario 'class'"
             )
         if config.memory_batches != 0 or config.memory_bytes is not None:
             is_shared = config.memory_policy == "balanced"
@@ -153,7 +165,7 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Replay):
     def unpacked(self, inputs: Tensor) -> Tensor:
         """Return what the memory holds as frames [S, F, B, D]."""
         if self.config.stored == "raw":
-            return self.frames(inputs, self.draws)
+            return self.frames(inputs, self.replaying)
         return unpack_bits(inputs, self.frames_drawn, self.stream.inputs)
 
     def prepare(self) -> None:
@@ -162,7 +174,8 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Replay):
         # the task of each output, [S, C]; -1 before its task
         self.head = torch.full((len(self.seeds), outputs), -1, device=self.device)
         self.storing = Draws(self.seeds, "encoding of stored samples", self.device)
-        self.keep("head", "storing")
+        self.replaying = Draws(self.seeds, "encoding of replayed samples", self.device)
+        self.keep("head", "storing", "replaying")
         if config.optimiser_per_task and self.stream.tasks is not None:
             del self.kept["optimiser"]
         if config.replay_schedule == "epoch_start":
@@ -254,7 +267,11 @@ class SpikingReplay(LeakyLearner["SpikingReplay.Config"], Replay):
 
     @torch.no_grad()
     def align(self, task: int) -> None:
-        """Scale the weights of a task's outputs so that their mean norm is that of older ones."""
+        """Scale the weights of a task's outputs so that their mean norm is that of older ones, in
+        the scenario class.
+        """
+        if self.stream.scenario != "class":
+            return
         weight = self.network.readout.weight  # [S, in, C]
         is_new, is_old = self.head == task, (self.head >= 0) & (self.head < task)
         norms = weight.norm(dim=1)

@@ -152,6 +152,24 @@ def test_more_spikes_win_against_any_membrane():
     assert learner.scores(torch.zeros(2, 1, 64), activity).argmax(2).eq(3).all()
 
 
+@pytest.mark.parametrize("units", ["leaky", "relu"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_seed_with_a_weight_that_is_not_finite_has_diverged(units, bad):
+    learner, stream = learnt(tasks=1, units=units, state="reset")
+    with torch.no_grad():
+        next(learner.network.parameters())[0, 0] = bad
+    assert evaluate(learner, stream, 1).finite.tolist() == [False, True]
+
+
+def test_membranes_far_from_the_threshold_still_decide():
+    learner, _ = made()
+    membrane = torch.zeros(2, 1, 10)
+    membrane[..., 3], membrane[..., 7] = 5000.0, 5001.0
+    record = torch.zeros(2, 6, 1, 10)
+    activity = learner.network(torch.rand(2, 1, 1, 64))._replace(record=record, membrane=membrane)
+    assert learner.scores(torch.zeros(2, 1, 64), activity).argmax(2).eq(7).all()
+
+
 # -- heads
 
 
@@ -225,6 +243,13 @@ def test_a_head_is_aligned_after_its_task_or_late():
     assert of[:, 4:].equal(norms(second_off)[:, 4:])
 
 
+def test_nothing_is_aligned_where_the_task_is_known():
+    weights = [
+        learnt("task", tasks=3, alignment=a)[0].network.readout.weight for a in ("after", "off")
+    ]
+    assert weights[0].equal(weights[1])
+
+
 def test_directions_and_biases_are_left_as_they_are_by_alignment():
     late, _ = learnt(tasks=2, alignment="late")
     weight, bias = (x.detach().clone() for x in late.network.readout.parameters())
@@ -256,7 +281,7 @@ def test_a_budget_in_batches_is_one_in_samples():
 
 
 def test_without_a_memory_nothing_is_replayed():
-    none, _ = learnt(memory_batches=0, alignment="off", optimiser_per_task=False, head_loss="all")
+    none, _ = learnt(memory_batches=0, alignment="off", head_loss="all")
     plain, _ = learnt(kind=SpikingFinetune)
     for mine, theirs in zip(none.network.parameters(), plain.network.parameters(), strict=True):
         assert mine.equal(theirs)
@@ -284,6 +309,26 @@ def test_stored_spikes_are_replayed_as_they_were():
     raw, _ = learnt(encoding="static", tasks=1)
     first, second = (raw.unpacked(raw.memory.gather(slots)[0]) for _ in range(2))
     assert not first.equal(second)
+
+
+@pytest.mark.parametrize("encoding", ["static", "rate"])
+def test_replay_leaves_the_spikes_of_new_samples_as_they_are(encoding):
+    seen = []
+    for options in ({"memory_batches": 0}, {}, {"replay_ratio": 2.0}):
+        learner, stream = made(encoding=encoding, **options)
+        frames, found = learner.frames, []
+
+        def kept(inputs, draws, frames=frames, found=found, learner=learner):
+            spikes = frames(inputs, draws)
+            if draws is learner.draws:
+                found.append(spikes)
+            return spikes
+
+        learner.frames = kept
+        learn(learner, stream, last=2)
+        seen.append(found)
+    for first, *others in zip(*seen, strict=True):
+        assert all(first.equal(other) for other in others)
 
 
 def watched(learner):
@@ -370,7 +415,7 @@ def test_the_cost_of_a_tested_sample_is_that_of_its_spikes(encoding):
     found = learner.diagnose()
     inputs, _ = stream.gather(stream.scored(0)[0], scored=True)
     frames = learner.test_frames(inputs)
-    spikes = learner.network(frames, counts=True).spikes / inputs.shape[1]
+    spikes = learner.network(frames, counts=True).spikes.mean(1)
     passed = [f"layer {n}" for n in (1, 2)]
     for number, label in enumerate(passed, start=1):
         assert torch.allclose(found["spikes"][label], spikes[:, number])
@@ -390,6 +435,34 @@ def test_the_cost_of_a_tested_sample_is_that_of_its_spikes(encoding):
     assert torch.allclose(found["energy"]["all layers"], energy)
     twin = first + 8 * 9 * 12 + 12 * 10
     assert found["multiply_accumulates"]["non-spiking twin"].eq(twin).all()
+
+
+def test_the_share_of_ties_is_that_of_the_counts():
+    learner, stream = learnt(tasks=1, encoding="direct")
+    evaluate(learner, stream, 1)
+    inputs, _ = stream.gather(stream.scored(0)[0], scored=True)
+    counts = learner.network(learner.test_frames(inputs)).record.sum(1)
+    top = counts.topk(2, dim=2).values
+    expected = (top[..., 0] == top[..., 1]).double().mean(1)
+    assert torch.allclose(learner.diagnose()["ties"]["outputs"], expected)
+    assert 0 < expected.min() < expected.max() < 1
+
+
+def test_the_cost_of_a_seed_is_the_same_in_every_stack():
+    found = {}
+    for seeds in ((11, 12, 13), (12,)):
+        stream = make_stream("class", seeds, class_order="shuffled")
+        learner = build(
+            SpikingFinetune, {"channels": [4], "kernel": 3, "steps": 4, "epochs": 1}, stream
+        )
+        learn(learner, stream, last=1)
+        evaluate(learner, stream, 1)
+        found[len(seeds)] = learner.diagnose()
+        valid = stream.scored(0)[1]
+        assert valid.all() == (len(seeds) == 1)  # the test sets of the stack differ in size
+    for name, values in found[1].items():
+        for label, value in values.items():
+            assert found[3][name][label][1].item() == pytest.approx(value.item(), rel=1e-12), name
 
 
 def test_the_twin_costs_a_multiply_accumulate_at_each_synapse():
@@ -421,6 +494,13 @@ def test_the_twin_costs_a_multiply_accumulate_at_each_synapse():
 def test_impossible_configurations_are_refused(options, problem):
     with pytest.raises(InputError, match=problem):
         made(**options)
+
+
+@pytest.mark.parametrize("options", [{"replay_labels": "last"}, {"first_outputs": "seen"}])
+@pytest.mark.parametrize("scenario", ["task", "domain", "task_free"])
+def test_switches_of_heads_need_heads(options, scenario):
+    with pytest.raises(InputError, match="need a head for each task"):
+        made(scenario, **options)
 
 
 def test_replay_at_the_start_of_an_epoch_needs_epochs():
