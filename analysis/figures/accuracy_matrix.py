@@ -103,5 +103,5 @@ def _bar(figure: Figure, grid: Grid, form: Form) -> None:
     heat.colour_bar(figure, grid, COLOUR_SCALE, bottom, height, form.scale)
     edge = 1 - 0.03 / common.WIDTH
     below = (bottom - 0.08) / grid.total
-    label = f"accuracy{form.unit}"
+    label = "in %" if form.in_percent else "accuracy"  # no wider than the colour bar
     figure.text(edge, below, label, ha="right", va="top", fontsize=common.SMALL)
