@@ -38,7 +38,7 @@ class Progress:
         """The progress in a line.
 
         >>> Progress({"tune": (34, 96), "confirm": (2, 12)}, 8, 8, 0, {"ewc": 0.7}, 90.0).line
-        'tuned 34/96, confirmed 2/12, 8/8 slots busy, 2 min left; best: ewc 0.7000'
+        'tuned 34/96, confirmed 2/12, 8/8 slots busy, 2 min left; best in validation: ewc 0.7000'
         """
         parts = [f"{DONE[phase]} {done}/{all_}" for phase, (done, all_) in self.done.items()]
         if self.failed:
@@ -47,7 +47,7 @@ class Progress:
         if self.seconds_left:
             parts.append(f"{duration(self.seconds_left)} left")
         best = ", ".join(f"{name} {value:.4f}" for name, value in self.best.items())
-        return ", ".join(filter(None, parts)) + (f"; best: {best}" if best else "")
+        return ", ".join(filter(None, parts)) + (f"; best in validation: {best}" if best else "")
 
 
 def progress(study: Study, running: int = 0, slots: int | None = None) -> Progress:

@@ -42,7 +42,7 @@ DEFAULT: dict[str, Any] = {
 }
 EXPECTED: dict[str, Any] = {"color": common.METHOD_COLOURS[2], "linewidth": 1.2, "linestyle": "--"}
 TRIAL_LABEL, BEST_LABEL = "trial", "best so far"
-DEFAULT_LABEL, EXPECTED_LABEL = "published defaults", "expected best"
+DEFAULT_LABEL, EXPECTED_LABEL = "defaults", "expected best"
 VALUELESS_LABEL = "no value"
 
 
@@ -69,7 +69,7 @@ def _caption(analysis: Analysis) -> str:
         f"validation data, the mean over {common.count_range(counts, 'tuning seed')}."
     )
     if any(row.default_value is not None for _, row in shown):
-        text += " Diamond: the published defaults (trial 0)."
+        text += " Diamond: the defaults (trial 0)."
     if any(None in row.values for _, row in shown):
         text += " Crosses at the lower edge: trials without a value (failed, diverged or pruned)."
     if any(search.expected for search, _ in shown):

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from analysis import numbers
 from analysis.formats.latex import escape
 from analysis.metrics import METRICS
-from analysis.one_study.analyse import Analysis, Comparison, MethodRow
+from analysis.one_study.analyse import Analysis, Comparison, Gap, MethodRow
 from analysis.one_study.leaders import leaders
-from analysis.report import search_spaces
+from analysis.report import search_spaces, tables
 from analysis.report.captions import name_of_test
 from analysis.report.headline import answer
 from analysis.report.results import Result, sorted_results
@@ -23,7 +23,9 @@ SECONDARY = ("forgetting", "learning_accuracy")  # metrics beside the primary on
 MOST_ROWS = 42  # of one float of the appendix
 MOST_COLUMNS = 6  # methods side by side in the appendix
 SHORT = {"average_accuracy": "accuracy"}  # names of metrics in the heading of a column
-SPACES = r"llp{.28\linewidth}ll"  # columns of the search spaces; a list of choices may be long
+# columns of the search spaces, where a list of choices may be long, and of the configurations
+SPACES, CONFIGURATIONS = r"llp{.28\linewidth}ll", r"llp{.6\linewidth}"
+Fact = tuple[str, str | None]  # words of the name of a macro, and its text
 DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
@@ -35,7 +37,13 @@ def paper_files(analysis: Analysis) -> dict[str, str]:
         "main.tex": _main(analysis),
         "numbers.tex": _numbers(analysis),
         "results.tex": results_table(analysis),
-        "appendix.tex": "\n".join([*_space_tables(analysis), *_seed_tables(analysis)]),
+        "appendix.tex": "\n".join(
+            [
+                *_space_tables(analysis),
+                *_configuration_tables(analysis),
+                *_seed_tables(analysis),
+            ]
+        ),
     }
 
 
@@ -143,23 +151,35 @@ def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
         for name, text in _facts_of_comparison(analysis, c):
             if text is not None:
                 yield f"{label} {name}", text
+    for gap in analysis.gaps:
+        if gap.method == analysis.common_reference:
+            for name, text in _facts_of_difference(analysis, gap):
+                if text is not None:
+                    yield f"{gap.bound} {name}", text
 
 
-def _facts_of_method(analysis: Analysis, row: MethodRow) -> Iterator[tuple[str, str | None]]:
+def _facts_of_method(analysis: Analysis, row: MethodRow) -> Iterator[Fact]:
     yield "Mean", None if row.mean is None else analysis.form.mean(row.mean)
     yield "Sd", None if row.sd is None else analysis.form.mean(row.sd)
     for name in _measured(analysis):
         found = analysis.score_of(row.method, name)
         if found and found.mean is not None:
             yield name, analysis.record.form_of(name).mean(found.mean)
+        if found and found.sd is not None:
+            yield f"{name} Sd", analysis.record.form_of(name).mean(found.sd)
     yield "Memory", None if row.held is None else numbers.size(row.held)
     yield "Time", None if row.seconds is None else numbers.duration(row.seconds)
 
 
-def _facts_of_comparison(analysis: Analysis, c: Comparison) -> Iterator[tuple[str, str | None]]:
+def _facts_of_difference(analysis: Analysis, c: Comparison | Gap) -> Iterator[Fact]:
     yield "Difference", analysis.form.difference(c.difference)
     ends = (c.ci_low, c.ci_high)
     yield "Interval", analysis.form.interval_of_difference(ends, analysis.rules.margin)
+
+
+def _facts_of_comparison(analysis: Analysis, c: Comparison) -> Iterator[Fact]:
+    yield from _facts_of_difference(analysis, c)
+    yield "Detectable", None if c.mde is None else analysis.form.points(c.mde)
     p = c.p_t_adjusted if analysis.rules.capped(c.n) else c.p_adjusted
     yield "P", None if p is None else numbers.p_clause(p)
     yield "Verdict", c.verdict
@@ -186,6 +206,13 @@ def _space_tables(analysis: Analysis) -> Iterator[str]:
     table = search_spaces.search_space_table(analysis)
     caption = "Search spaces: the options of each sweep, and the values of the confirmed trial."
     yield from _tables("spaces", caption, table.headings, table.texts, SPACES)
+
+
+def _configuration_tables(analysis: Analysis) -> Iterator[str]:
+    """Yield every option of the confirmed configurations, which the search spaces do not list."""
+    table = tables.configuration_table(analysis)
+    caption = "Configurations: every option that has a value, fractions with four digits."
+    yield from _tables("configurations", caption, table.headings, table.texts, CONFIGURATIONS)
 
 
 def _seed_tables(analysis: Analysis) -> Iterator[str]:
@@ -254,13 +281,14 @@ def _float(
 def _main(analysis: Analysis) -> str:
     return "\n".join(
         [
+            "% Written anew by each report: copy the folder before you change anything.",
             r"\documentclass{article}",
             r"\usepackage{booktabs}",
             r"\input{numbers}",
             r"\begin{document}",
             r"\section{Results}",
             f"{escape(_protocol(analysis))} " + r"Table~\ref{tab:results} has the results.",
-            escape(" ".join(answer(analysis))),
+            escape(" ".join([*answer(analysis), *_costs(analysis)])),
             *_limitations(analysis),
             r"\input{results}",
             r"\clearpage",
@@ -271,6 +299,15 @@ def _main(analysis: Analysis) -> str:
             "",
         ]
     )
+
+
+def _costs(analysis: Analysis) -> list[str]:
+    """Return what the columns of the costs are."""
+    columns = {
+        "Memory is what a method holds beside its network.": analysis.methods[0].held,
+        "Time is that of training one seed.": analysis.methods[0].seconds,
+    }
+    return [sentence for sentence, value in columns.items() if value is not None]
 
 
 def _limitations(analysis: Analysis) -> list[str]:

@@ -1,5 +1,5 @@
-"""What to know before believing a study: weak points of its training, tuning and seeds, by fixed
-rules.
+"""What to know before believing a study: weak points of its question, training, tuning and seeds,
+by fixed rules.
 
 Each caution has a remedy. No caution changes a verdict: a verdict is about the networks that were
 trained, and a caution says why other networks could give another one.
@@ -45,8 +45,9 @@ class Caution:
 def cautions_of(
     record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules
 ) -> tuple[Caution, ...]:
-    """Return the cautions of a study: on training, on tuning, on the number of seeds."""
+    """Return the cautions of a study: on its question, training, tuning and number of seeds."""
     checks = (
+        _changed,
         _never_learnt,
         _far_from_bound,
         _few_steps,
@@ -58,6 +59,17 @@ def cautions_of(
     )
     found = (caution for check in checks for caution in check(record))
     return (*found, *_few_seeds(comparisons, rules))
+
+
+def _changed(record: StudyRecord) -> Iterator[Caution]:
+    """Yield a caution if the question was changed after results could be seen."""
+    if record.changes:
+        yield Caution(
+            "a question that was changed after the first confirmation",
+            f"The question was changed after the first confirmation ({'; '.join(record.changes)}), "
+            "so that the verdicts were not fixed beforehand.",
+            "Ask again on fresh seeds, in a study of another name.",
+        )
 
 
 def learning_accuracies(method: MethodRecord) -> Array:
@@ -213,12 +225,12 @@ def _seeds_disagree(record: StudyRecord) -> Iterator[Caution]:
         favourites, best = method.tuning.favourites, method.tuning.best_number
         agreeing = Counter(favourites.values())[best] if best is not None else 0
         if len(favourites) > 1 and 2 * agreeing <= len(favourites):
-            found.append(f"{method.method} {agreeing} of {len(favourites)}")
+            found.append(f"{method.method} on {agreeing} of {len(favourites)} seeds")
     if found:
         yield Caution(
             "tuning seeds that disagree",
-            f"Tuning seeds that favour the chosen configuration: {', '.join(found)}. The others "
-            "would choose another of the best five trials.",
+            "On half of the tuning seeds or more, another of the best five trials is better than "
+            f"the chosen one, which is the best for {', '.join(found)}.",
             "More tuning seeds, in a study of another name.",
             f"--set 'tune.seeds={_more_seeds(record)}'",
         )
@@ -259,16 +271,18 @@ def _requirement(required: Mapping[str, float]) -> str:
 
 def _few_seeds(comparisons: Sequence[Comparison], rules: Rules) -> Iterator[Caution]:
     """Yield a caution if comparisons may be inconclusive only because of few seeds."""
-    unseen = {
-        f"{c.method} against {c.reference}": c.mde
+    form = rules.form
+    unseen = [
+        f"{form.points(c.mde)} for {c.method} against {c.reference}"
         for c in comparisons
         if c.verdict == INCONCLUSIVE and c.mde is not None and c.mde > rules.margin > 0
-    }
+    ]
     if unseen:
-        listed = ", ".join(f"{rules.form.points(mde)} ({name})" for name, mde in unseen.items())
         yield Caution(
             f"too few {rules.units} to see the margin",
-            f"Inconclusive is not equal: true differences that these {rules.units} show 4 times "
-            f"in 5 are larger than the margin of {rules.form.points(rules.margin)}: {listed}.",
-            f"Plan more {rules.units} for a study of another name; `study plan` says how many.",
+            f"Inconclusive is not equal: with these {rules.units} a true difference of the margin, "
+            f"{form.points(rules.margin)}, would often not be seen. Seen 4 times in 5 are: "
+            f"{', '.join(unseen)}.",
+            f"More {rules.units}, in a study of another name. The command plan says how many see a "
+            "difference of the margin; to show that two methods are equivalent takes more.",
         )

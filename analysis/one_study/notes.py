@@ -24,7 +24,6 @@ UNEQUAL_BUDGET = 0.1  # relative difference; beyond, budgets are called unequal
 def notes_of(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rules) -> list[str]:
     """Return the notes of a study, the most important first."""
     return [
-        *_changes(record),
         *_unfinished(record),
         *_nothing_to_compare(record),
         *_units(record),
@@ -40,15 +39,6 @@ def notes_of(record: StudyRecord, comparisons: Sequence[Comparison], rules: Rule
         *_unused_trials(record),
         *_no_space(record),
         *_scope(record, comparisons),
-    ]
-
-
-def _changes(record: StudyRecord) -> list[str]:
-    if not record.changes:
-        return []
-    return [
-        f"The question was changed after the first confirmation ({'; '.join(record.changes)}): the "
-        "verdicts below were not fixed beforehand."
     ]
 
 

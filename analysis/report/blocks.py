@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -91,15 +92,18 @@ class Table:
         return [{column.key: column.value_of(row) for column in keyed} for row in rows]
 
     def parts(self) -> tuple[Table, ...]:
-        """Return parts of at most 10 columns; each part repeats the first column (and n)."""
+        """Return parts of at most 10 columns, about as many in each; each repeats the first column
+        (and n).
+        """
         columns = self.page_columns
         count = 2 if columns[1:2] and columns[1].key == "n" else 1
         repeated, rest = columns[:count], columns[count:]
         if len(rest) <= MOST_COLUMNS:
             return (self,)
-        starts = range(0, len(rest), MOST_COLUMNS)
+        size = math.ceil(len(rest) / math.ceil(len(rest) / MOST_COLUMNS))
+        starts = range(0, len(rest), size)
         return tuple(
-            self._part(repeated, rest[start : start + MOST_COLUMNS], number)
+            self._part(repeated, rest[start : start + size], number)
             for number, start in enumerate(starts, start=1)
         )
 

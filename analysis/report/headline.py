@@ -46,7 +46,9 @@ def _leader(analysis: Analysis) -> str:
     best, reference = ranked[0], analysis.common_reference
     score, metric = analysis.form.with_unit(best.mean), analysis.form.name
     if best.method == reference:
-        return f"The reference {reference} scores best: {metric} {score}."
+        near = [c.method for c in analysis.comparisons if c.verdict == INCONCLUSIVE]
+        told = f"; not told apart from it: {', '.join(near)}" if near else ""
+        return f"The reference {reference} scores best: {metric} {score}{told}."
     text = f"{best.method} scores best: {metric} {score}"
     found = [c for c in analysis.comparisons if c.method == best.method]
     if not found or not reference:

@@ -46,7 +46,8 @@ def search_space_table(analysis: Analysis) -> Table:
             for option in method.tuning.space
         ),
         "The options of each sweep, as set by the study file and this version of the program. "
-        "fixed: by the study file; an option that is not listed has its published value. chosen: "
+        "fixed: by the study file; an option that is not listed has its default, the published "
+        "value or, if the method has none, that of the stream (see the configurations). chosen: "
         "the value of the best trial, which is confirmed (-: there is no best trial).",
         "search_spaces",
     )

@@ -189,7 +189,7 @@ def _sentence(c: Comparison, analysis: Analysis) -> str:
 def _question(analysis: Analysis) -> Section:
     record = analysis.record
     margin = record.form.points(record.margin) if record.margin > 0 else "none set"
-    changed = ", CHANGED after the first confirmation (see Notes)" if record.changes else ""
+    changed = f", CHANGED after the first confirmation (see {CAUTIONS})" if record.changes else ""
     return section(
         "Question",
         Paragraph(
@@ -306,7 +306,7 @@ def _tuning(analysis: Analysis, shelf: Shelf) -> Section:
 
 def _not_tuned(analysis: Analysis) -> str:
     return (
-        f"{captions.protocol(analysis)} Methods have their published values, except for options "
+        f"{captions.protocol(analysis)} Methods have their defaults, except for options "
         "that the study file fixes: see the configurations below."
     )
 

@@ -55,7 +55,7 @@ def tuning_table(analysis: Analysis) -> Table:
         ),
         analysis.tuning if analysis.was_tuned else (),
         f"{_sweeps(analysis)} distinct: number of different configurations. defaults (the first "
-        "trial, if it has the published values) and best are means over the tuning seeds on "
+        "trial, if its values are in the space) and best are means over the tuning seeds on "
         "validation data. "
         f"{selection_and_shift(analysis)} {protocol(analysis)}",
         "tuning",
@@ -80,7 +80,7 @@ def expected_best_table(analysis: Analysis) -> Table:
         searches,
         f"Best {analysis.form.heading} among n random trials of a sweep, as the mean over all "
         "subsets of n "
-        "trials, on the tuning seeds; the trial of the published defaults is left out.",
+        "trials, on the tuning seeds; the trial of the defaults is left out.",
         "expected_best",
     )
 
@@ -162,7 +162,7 @@ def importance_table(analysis: Analysis) -> Table:
         options,
         "importance: how much the option matters for being among the best trials of the sweep "
         "(PED-ANOVA; sums to 1 over a method's options); with few trials a rough guide only. "
-        "default: the published value (-: the sweep had no trial of the defaults).",
+        "default: the published value, or that of the stream (-: no trial had the defaults).",
         "importance",
     )
 

@@ -32,7 +32,9 @@ def test_a_study_that_begins(tmp_path):
 def test_a_study_that_has_ended(tmp_path):
     build_study(tmp_path / "small", make_spec())
     line = found(tmp_path / "small").line
-    assert line.startswith("tuned 8/8, confirmed 2/2, rechecked 2/2; best: finetune 0.8")
+    assert line.startswith(
+        "tuned 8/8, confirmed 2/2, rechecked 2/2; best in validation: finetune 0.8"
+    )
 
 
 def test_what_was_not_tuned_is_not_counted(tmp_path):

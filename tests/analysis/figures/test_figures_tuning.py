@@ -33,7 +33,7 @@ def test_search_history():
             common.floats(row.values), nan_ok=True
         )
         assert list(line(axes, "best so far").get_ydata()) == list(search.best_so_far)
-        default = line(axes, "published defaults")
+        default = line(axes, "defaults")
         assert default.get_xydata().tolist() == [[0, row.default_value]]
         assert not default.get_clip_on()  # at the edge of its panel
         assert list(line(axes, "no value").get_xdata()) == [3]

@@ -71,6 +71,16 @@ def test_every_number_has_a_macro_of_letters():
     assert macros["resSeeds"] == "8"
 
 
+def test_the_distance_of_a_bound_and_every_spread_have_macros():
+    study = whole_study(["er", "ewc", "joint"])
+    bound = replace(study.methods[2], offline=True)
+    analysis = analyse(replace(study, methods=[*study.methods[:2], bound]))
+    macros = dict(MACRO.findall(paper.paper_files(analysis)["numbers.tex"]))
+    gap = next(gap for gap in analysis.gaps if gap.method == "er")
+    assert macros["resJointDifference"] == f"$-${-100 * gap.difference:.1f}"
+    assert {"resJointInterval", "resErForgettingSd", "resEwcDetectable"} <= set(macros)
+
+
 def test_names_that_differ_in_signs_have_macros_of_their_own():
     names = [
         name
@@ -89,7 +99,9 @@ def test_the_appendix_has_every_option_and_every_seed():
         assert f"{method.method} & lr & 0.0001 to 1 & log & 0.01" in text
     seeds = [row[0] for row in re.findall(r"^(\d+)( & [\d.]+)+ \\\\$", text, re.MULTILINE)]
     assert seeds == [str(seed) for seed in range(100, 150)]
-    assert text.count(r"\begin{table}") == 3  # the seeds in two
+    assert text.count(r"\begin{table}") == 4  # the seeds in two
+    for method in study.methods:
+        assert f"{method.method} & {method.learner} & lr = 0.01" in text
     labels = re.findall(r"\\label\{(.*?)\}", text)
     assert len(set(labels)) == len(labels)
 

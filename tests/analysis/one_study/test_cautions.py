@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from analysis.formats.data import to_json
+from analysis.formats.paper import paper_files
 from analysis.one_study.analyse import analyse
 from analysis.records import OptionRecord, TuningRecord
+from analysis.report.headline import headline
 from analysis.report.sections import sections
 
 GOOD = np.array([[0.9, 0.1], [0.5, 0.8]])  # [task learnt, task scored]
@@ -120,16 +122,16 @@ def test_few_trials_for_the_searched_options(texts):
     ("favourites", "clause"),
     [
         ({0: 4, 1: 4, 2: 7}, ""),
-        ({0: 4, 1: 5, 2: 7}, "ewc 1 of 3"),
-        ({0: 5, 1: 5}, "ewc 0 of 2"),
-        ({0: 4, 1: 5}, "ewc 1 of 2"),
+        ({0: 4, 1: 5, 2: 7}, "ewc on 1 of 3"),
+        ({0: 5, 1: 5}, "ewc on 0 of 2"),
+        ({0: 4, 1: 5}, "ewc on 1 of 2"),
         ({0: 5}, ""),
     ],
 )
 def test_seeds_that_would_have_chosen_another_configuration(texts, favourites, clause):
     found = texts(tuning=TuningRecord(best_number=4, favourites=favourites))
     assert bool(found) == bool(clause)
-    assert not clause or f"favour the chosen configuration: {clause}." in found[0][0]
+    assert not clause or f"which is the best for {clause} seeds." in found[0][0]
 
 
 def test_validation_of_few_samples(texts):
@@ -183,4 +185,16 @@ def test_too_few_seeds_for_the_margin_are_told(margin, is_told, make_method, mak
     assert compared.mde > 0.01
     told = [c for c in analysis.cautions if c.doubt == "too few seeds to see the margin"]
     assert bool(told) == is_told
-    assert all(f"{100 * compared.mde:.3g} points (ewc against replay)" in c.text for c in told)
+    assert all(
+        f"5 are: {100 * compared.mde:.3g} points for ewc against replay." in c.text for c in told
+    )
+
+
+def test_a_changed_question_comes_first_and_is_in_the_paper(make_method, make_study):
+    methods = [make_method(name, [0.8, 0.9, 0.7], fewest_steps=3) for name in ("replay", "ewc")]
+    analysis = analyse(make_study(methods, changes=("methods added: ewc",)))
+    first, *_ = analysis.cautions
+    assert first.doubt == "a question that was changed after the first confirmation"
+    assert "(methods added: ewc), so that the verdicts were not fixed beforehand." in first.text
+    assert "methods added: ewc" in paper_files(analysis)["main.tex"]
+    assert first.doubt in headline(analysis)[-1]

@@ -41,7 +41,12 @@ def test_parts_of_a_wide_table_hold_every_cell_once(second):
     assert [c for part in parts for c in part.headings[keep:]] == headings[keep:]
     assert [c for part in parts for c in part.texts[1][keep:]] == list(made.texts[1][keep:])
     assert {part.texts[0][0] for part in parts} == {"a0"}
-    assert parts[0].title == f"Title, {headings[keep]} to {headings[keep + 9]}"
+    assert parts[0].title == f"Title, {headings[keep]} to {headings[keep + 7]}"
+
+
+def test_parts_have_about_as_many_columns():
+    parts = table(["method", *"abcdefghijk"]).parts()
+    assert [len(part.headings) - 1 for part in parts] == [6, 5]
 
 
 def test_a_narrow_table_stays_whole():

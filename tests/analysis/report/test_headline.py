@@ -74,6 +74,18 @@ def test_the_reference_may_be_the_best(study):
     assert first == "The reference replay scores best: average accuracy 80.0 %."
 
 
+def test_what_is_not_told_apart_from_the_best_stands_beside_it(study):
+    record = study({"replay": 0.8, "ewc": 0.799, "si": 0.3}, margin=0.0)
+    ewc = replace(
+        record.methods[1],
+        scores={s: x + 0.02 * (-1) ** s for s, x in record.methods[1].scores.items()},
+    )
+    analysis = analyse(replace(record, methods=[record.methods[0], ewc, record.methods[2]]))
+    assert next(c.verdict for c in analysis.comparisons if c.method == "ewc") == "inconclusive"
+    first = headline(analysis)[0]
+    assert first.endswith("average accuracy 80.0 %; not told apart from it: ewc.")
+
+
 def test_where_less_is_better_the_lowest_leads(study):
     analysis = analyse(study({"replay": 0.3, "ewc": 0.1}, metric="forgetting"))
     assert headline(analysis)[0].startswith(

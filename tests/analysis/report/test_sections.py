@@ -187,7 +187,7 @@ def test_a_study_that_tunes_nothing_says_so():
     study = whole_study()
     untuned = [replace(method, tuning=TuningRecord(0)) for method in study.methods]
     (said,) = report(replace(study, methods=untuned, tune_seeds=[]))["Sweeps"]
-    assert said.text.startswith("No method was tuned. Methods have their published values")
+    assert said.text.startswith("No method was tuned. Methods have their defaults")
 
 
 def test_a_sweep_that_has_not_begun_is_not_one_that_nobody_asked_for():

@@ -36,7 +36,7 @@ def test_a_study_ends_with_tables_verdicts_and_the_way_to_mlflow(whole):
         "writing the report",
         "bringing MLflow up to date",
     ]
-    assert "tuned 8/8, confirmed 2/2, rechecked 2/2; best: finetune 0." in done.stderr
+    assert "tuned 8/8, confirmed 2/2, rechecked 2/2; best in validation: finetune 0." in done.stderr
     report = json.loads((place / "small" / "report" / "report.json").read_text())
     assert [row["n"] for row in report["methods"]] == [6, 6]
     assert [row["trials"] for row in report["tuning"]] == [4, 4]
