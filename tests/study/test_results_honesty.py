@@ -28,8 +28,8 @@ def test_a_smaller_family_and_another_margin_are_told_and_do_not_ease_the_test(t
     build_study(tmp_path, make_spec({"tune.trials": 0, "study.margin": 0.05}))
     found = analyse_folder(tmp_path)
     assert found.rules.family_size == 2
-    assert "margin was 0.01, now 0.05" in found.notes[0]
-    assert "methods confirmed and left out: ewc" in found.notes[0]
+    assert "margin was 0.01, now 0.05" in found.cautions[0].text
+    assert "methods confirmed and left out: ewc" in found.cautions[0].text
 
 
 def test_a_method_that_was_added_looked_at_and_left_out_is_told_and_stays_in_the_family(tmp_path):
@@ -57,7 +57,7 @@ def test_seeds_run_and_left_out_are_told(tmp_path):
     build_study(tmp_path, make_spec({"tune.trials": 0, "confirm.seeds.count": 5}))
     found = analyse_folder(tmp_path)
     assert found.record.changes == ("seeds run and left out: 105, 106",)
-    assert "seeds run and left out: 105, 106" in found.notes[0]
+    assert "seeds run and left out: 105, 106" in found.cautions[0].text
 
 
 def test_a_sweep_that_has_not_ended_is_on_the_page(tmp_path):
@@ -112,7 +112,7 @@ def test_a_method_of_a_package_that_is_gone_is_named_with_the_package(tmp_path, 
 def test_a_method_added_later_is_told(tmp_path):
     build_study(tmp_path, make_spec({"tune.trials": 0}))
     build_study(tmp_path, make_spec({"tune.trials": 0, "methods": {"replay": {}, "ewc": {}}}))
-    assert "methods added: ewc" in analyse_folder(tmp_path).notes[0]
+    assert "methods added: ewc" in analyse_folder(tmp_path).cautions[0].text
 
 
 def of_seed(work):

@@ -170,7 +170,7 @@ def test_a_study_that_is_stopped_again_and_again_loses_nothing_and_changes_no_di
     assert before.items() <= sums(place).items()
     assert any(entry.resumed for entry in entries(place))
     report = json.loads((place / "small" / "report" / "report.json").read_text())
-    assert not any("was changed" in note for note in report["notes"])
+    assert not any("was changed" in caution["text"] for caution in report["cautions"])
     (place / "undisturbed").mkdir()
     undisturbed = run_here(place / "undisturbed", *options("replay"))
     assert undisturbed.returncode == 0, undisturbed.stderr
