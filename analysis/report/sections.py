@@ -147,13 +147,15 @@ def _cautions(analysis: Analysis) -> tuple[Block, ...]:
     """Return each caution with its remedy, then the settings that remedies name."""
     lines = [f"{c.text} Remedy: {c.remedy}" for c in analysis.cautions]
     settings = " ".join(c.setting for c in analysis.cautions if c.setting)
-    code = Code(lines_of(settings, indent=""))
-    return (*bullets(lines), *((Paragraph("The remedies as settings:"), code) if settings else ()))
+    name = shlex.quote(f"study.name={analysis.record.study}_2")
+    code = Code(lines_of(f"python -m study run FILE --set {name} {settings}"))
+    said = Paragraph("The remedies as a command, with the study file or preset as FILE:")
+    return (*bullets(lines), *((said, code) if settings else ()))
 
 
-def lines_of(settings: str, indent: str = "  ") -> str:
+def lines_of(settings: str) -> str:
     """Return options of a command, one in a line, with the marks that join the lines."""
-    return settings.replace(" --set ", f" \\\n{indent}--set ")
+    return settings.replace(" --set ", " \\\n  --set ")
 
 
 def verdict_sentences(analysis: Analysis) -> list[str]:

@@ -13,8 +13,9 @@ from reported import NAMES, pictures, whole_study
 
 from analysis.metrics import ReadoutMetric
 from analysis.one_study.analyse import analyse
-from analysis.records import TuningRecord
+from analysis.records import OptionRecord, TuningRecord
 from analysis.report.blocks import Bullets, Code, Paragraph, Picture, Table
+from analysis.report.headline import CAUTIONS
 from analysis.report.sections import sections
 
 TITLES = {
@@ -130,6 +131,24 @@ def test_a_failed_seed_is_named_where_the_method_is_missing():
     chosen = "lr = 0.01, name = ewc"
     assert failures.texts == (("ewc", "101", "out of memory", chosen, "-"),)
     assert "What crashed may end otherwise: `run --retry-failed`" in failures.caption
+
+
+def test_the_remedies_are_one_command_for_a_study_of_another_name():
+    study = whole_study()
+    methods = [replace(study.methods[0], fewest_steps=3), *study.methods[1:]]
+    tuning = replace(
+        study.methods[0].tuning, trials=5, space=[OptionRecord("lr", "float", 0.1, 1.0)]
+    )
+    methods[0] = replace(methods[0], tuning=tuning)
+    [(code,)] = [
+        [block.text for block in part.blocks if isinstance(block, Code)]
+        for part in sections(analyse(replace(study, methods=methods)))
+        if part.title == CAUTIONS
+    ]
+    first, *others = code.split(" \\\n  ")
+    assert first == "python -m study run FILE"
+    assert f"--set study.name={study.study}_2" == others[0]
+    assert any(other.startswith("--set tune.trials=") for other in others)
 
 
 def test_published_figures_stand_beside_ours_with_their_definition():
