@@ -28,15 +28,20 @@ def _reported_trials(study: Study, method: str) -> list[Entry]:
     return [*study.sweep(method).entries, *on_fresh_seeds.values()]
 
 
-def left_out(study: Study) -> Iterator[str]:
-    """Yield a sentence on the trials in the study's folder that learnt other data, and one for each
-    method on those of other code.
+def left_out(study: Study) -> list[str]:
+    """Return sentences on the trials in the study's folder that learnt other data or ran with other
+    code.
     """
-    if others := study.ledger.entries_of_other_data():
-        yield (
-            f"{numbers.count(len(others), 'trial')} in this folder learnt other data than the last "
-            "run: kept, but not in any table."
-        )
+    others = study.ledger.entries_of_other_data()
+    of_other_data = (
+        f"{numbers.count(len(others), 'trial')} in this folder learnt other data than the last "
+        "run: kept, but not in any table."
+    )
+    return [*([of_other_data] if others else []), *of_other_code(study)]
+
+
+def of_other_code(study: Study) -> Iterator[str]:
+    """Yield a sentence on the trials of each method that ran with other code."""
     for name, method in study.methods.items():
         # an earlier learner of the method need not be installed any more: its versions are unknown
         entries = study.ledger.entries(method=name)

@@ -30,7 +30,7 @@ from study.run.pretraining import PretrainingTrials
 from study.run.racing import RacingTrials
 from study.run.source import Source
 from study.run.sweep import SweepTrials
-from study.run_notes import left_out
+from study.run_notes import of_other_code
 from study.state import Study
 from trainables.errors import InputError
 from trainables.networks import stacking_obstacle
@@ -93,7 +93,7 @@ def _run_trials(study: Study, root: Path, console: Console, mirror: Mirror) -> N
     console.step("reading the data")
     loaded = StudyData.load(study.design, root)
     _use_data(loaded, study, console)
-    for text in left_out(study):
+    for text in of_other_code(study):
         console.say(text)
     if study.complete:
         console.say(f"all trials of {', '.join(study.spec.methods)} are in the ledger")
