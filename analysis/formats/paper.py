@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
 from analysis import numbers
 from analysis.formats.latex import escape
@@ -304,10 +305,14 @@ def _main(analysis: Analysis) -> str:
 def _costs(analysis: Analysis) -> list[str]:
     """Return what the columns of the costs are."""
     columns = {
-        "Memory is what a method holds beside its network.": analysis.methods[0].held,
-        "Time is that of training one seed.": analysis.methods[0].seconds,
+        "Memory is what a method holds beside its network.": attrgetter("held"),
+        "Time is that of training one seed.": attrgetter("seconds"),
     }
-    return [sentence for sentence, value in columns.items() if value is not None]
+    return [
+        text
+        for text, cost in columns.items()
+        if any(cost(row) is not None for row in analysis.methods)
+    ]
 
 
 def _limitations(analysis: Analysis) -> list[str]:
